@@ -1,0 +1,14 @@
+"""Tracking sessions: correlate a visitor's actions over many requests without storing personal data.
+
+How a request travels, and where to look:
+
+    cli.py, server.py    start, supervise, drain
+    app.py               puts the parts together: the only module that knows both sides below
+    api/                 HTTP: routes.py first, then middleware.py and sessions.py
+    storage/             Redis: keyspace.py first, then session_store.py and scripts/*.lua
+    settings.py          every setting with its meaning; config.py reads them from file and environment
+    sessions.py, api_keys.py, versions.py    the subject itself, without any I/O
+    errors.py            everything that can go wrong, drawn as a tree
+"""
+
+__version__ = "0.1.0"

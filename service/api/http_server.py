@@ -1,0 +1,114 @@
+"""aiohttp's server with this service's limits, and its own answer to what the HTTP parser refuses.
+
+aiohttp answers a request that cannot be parsed with bytes of that request, and logs them with a traceback. They
+may be a key or an id, so here they are answered with a fixed problem document and one line.
+"""
+
+import logging
+import re
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from service import errors
+from service.api.middleware import Boundary
+from service.api.operations import Health
+from service.logs import RequestLog
+
+MAX_LINE_BYTES = 4096
+MAX_FIELD_BYTES = 8190
+MAX_HEADERS = 64
+KEEPALIVE_SECONDS = 15.0  # aiohttp's only limit for slow headers too
+LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
+
+# The parser's message ends with the line that it refused, as a bytes literal.
+_METHOD_TOKEN = re.compile(r"b'[!#$%&*+.^_`|~0-9A-Za-z-]+ ")
+
+_silent = logging.getLogger("service.aiohttp")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class Connection(RequestHandler):
+    """One client connection."""
+
+    __slots__ = ("_boundary",)
+
+    def __init__(self, boundary: Boundary, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._boundary = boundary
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 - the parser could not make one
+        status: int = 500,  # noqa: ARG002
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - bytes of the request
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed. The boundary catches all else, so nothing else comes here."""
+        return self._boundary.refuse(_refusal(exc))
+
+
+class Server(web.Server):
+    """Makes connections of the kind above."""
+
+    def __init__(self, boundary: Boundary, **kwargs: Any) -> None:
+        super().__init__(boundary, **kwargs)
+        self._boundary = boundary
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol for a new connection."""
+        return Connection(self._boundary, self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs the application behind the boundary."""
+
+    def __init__(self, app: web.Application, health: Health, request_log: RequestLog, shutdown_seconds: float) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            logger=_silent,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_HEADERS,
+            auto_decompress=False,
+            shutdown_timeout=shutdown_seconds / 2,  # aiohttp may wait that long twice
+        )
+        self._health = health
+        self._request_log = request_log
+
+    @property
+    def health(self) -> Health:
+        """The switch that begins draining."""
+        return self._health
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        boundary = Boundary(server.request_handler, self._health, self._request_log)  # type: ignore[arg-type]
+        return Server(boundary, request_factory=server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
+
+    async def _cleanup_server(self) -> None:
+        await super()._cleanup_server()
+        self._request_log.flush()
+
+
+def _refusal(error: BaseException | None) -> errors.RequestError:
+    if isinstance(error, LineTooLong):
+        # aiohttp raises one error for both; the limits differ, so that the limit tells which it was.
+        if error.args[1] == MAX_LINE_BYTES:
+            return errors.UriTooLong(f"Send a request target of at most {MAX_LINE_BYTES} bytes.")
+        return errors.HeadersTooLarge(f"Send header fields of at most {MAX_FIELD_BYTES} bytes each.")
+    message = error.message if isinstance(error, HttpProcessingError) else ""
+    if message == "Too many headers received":
+        return errors.HeadersTooLarge(f"Send at most {MAX_HEADERS} header fields.")
+    if isinstance(error, BadHttpMethod) and _METHOD_TOKEN.search(message):
+        return errors.MethodNotAllowed("Use one of the methods that Allow lists.", _METHODS)
+    return errors.MalformedRequest("The bytes received are not an HTTP/1.1 request; mend the client or the proxy.")
+
+
+_METHODS = (hdrs.METH_DELETE, hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS, hdrs.METH_POST)

@@ -1,0 +1,29 @@
+"""The handlers for those who run the service: is it alive, does it serve."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from service.errors import StoreUnavailable
+
+
+class Health:
+    """`/livez` and `/readyz`. `is_draining` is set once, when shutdown begins."""
+
+    def __init__(self, check_store: Callable[[], Awaitable[None]]) -> None:
+        self._check_store = check_store
+        self.is_draining = False
+
+    async def livez(self, _: web.Request) -> web.Response:
+        """Answer 200 while the process runs, whatever becomes of Redis: a restart would not mend Redis."""
+        return web.json_response({"status": "alive"})
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """Answer 200 while Redis takes writes, else 503; 503 as well while draining."""
+        if self.is_draining:
+            return web.json_response({"status": "draining"}, status=503)
+        try:
+            await self._check_store()
+        except StoreUnavailable:
+            return web.json_response({"status": "store-unavailable"}, status=503)
+        return web.json_response({"status": "ready"})

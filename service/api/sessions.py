@@ -1,0 +1,70 @@
+"""The handlers of tracking sessions: create, read, end."""
+
+from typing import Protocol
+
+import orjson
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from service import errors
+from service.api import wire
+from service.api.authorization import API_KEY
+from service.api.create_body import read_user_id
+from service.api.session_token import SessionCookie, candidates
+from service.sessions import Session, SessionFactory
+
+
+class Sessions(Protocol):
+    """What the handlers ask of the store; this side of the house does not know Redis."""
+
+    async def create(self, session: Session) -> None:
+        """Store a new session."""
+
+    async def find(self, candidates: tuple[str, ...]) -> Session | None:
+        """Return the first live one."""
+
+    async def end(self, candidates: tuple[str, ...]) -> object:
+        """End all that are live."""
+
+
+class SessionHandlers:
+    """POST, GET and DELETE of `/playouts/tracking/session`."""
+
+    def __init__(self, sessions: Sessions, factory: SessionFactory, cookie: SessionCookie, source: str) -> None:
+        self._sessions = sessions
+        self._factory = factory
+        self._cookie = cookie
+        self._source = source
+
+    async def create_session(self, request: web.Request) -> web.Response:
+        """Answer 201 with a new session, its cookie and its header; an id that the client sent is never adopted."""
+        user_id = await read_user_id(request)
+        session = self._factory.new(request[API_KEY].source or self._source, user_id)
+        await self._sessions.create(session)
+        headers = CIMultiDict(_JSON)
+        headers[wire.SESSION_TOKEN] = session.id
+        headers[hdrs.SET_COOKIE] = self._cookie.setting(session.id)
+        return web.Response(status=201, body=_render(session), headers=headers)
+
+    async def get_session(self, request: web.Request) -> web.Response:
+        """Answer 200 with the first live session that the request presents; its lifetime stays as it is."""
+        session = await self._sessions.find(candidates(request.headers))
+        if session is None:
+            raise errors.SessionNotFound("The request presents no live session; create one with POST.")
+        return web.Response(body=_render(session), headers=_JSON)
+
+    async def end_session(self, request: web.Request) -> web.Response:
+        """Answer 204 and clear the cookie, once every live session that the request presents has ended."""
+        await self._sessions.end(candidates(request.headers))
+        return web.Response(status=204, headers={hdrs.SET_COOKIE: self._cookie.deletion})
+
+
+_JSON: "CIMultiDict[str]" = CIMultiDict({hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+
+
+def _render(session: Session) -> bytes:
+    """Return the response body: exactly the spec's members, `user_id` only when there is one."""
+    content = {"session_id": session.id, "start_time": session.start_time, "source": session.source}
+    if session.user_id is not None:
+        content["user_id"] = session.user_id
+    return orjson.dumps(content)

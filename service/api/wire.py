@@ -1,0 +1,18 @@
+"""Every name that clients see: headers, paths, members. Pinned by golden tests; changing one breaks clients."""
+
+from multidict import istr
+
+SESSION_TOKEN = istr("__Secure-jay_tracking")
+SESSION_TOKEN_ALIAS = istr("X-Jay-Tracking")
+API_KEY = istr("X-API-Key")
+API_VERSION = istr("x-jay-api-version")
+REQUEST_ID = istr("X-Request-Id")
+RETRY_AFTER = istr("Retry-After")
+
+SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
+
+PROBLEM_TYPE_PREFIX = "urn:jay:problem:"
+PROBLEM_CONTENT_TYPE = "application/problem+json"
+JSON_CONTENT_TYPE = "application/json; charset=utf-8"
+
+SERVER_NAME = "jay-tracking"

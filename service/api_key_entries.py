@@ -1,0 +1,69 @@
+"""The `api_keys` list of the configuration, read into API keys. Repeats no value: it may be a pasted secret."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from service.api_keys import ApiKey, Scope
+from service.settings import source_name, web_origin
+
+_MEMBERS = ("name", "sha256", "scopes", "source", "origins")
+
+
+def parse_api_keys(entries: object) -> tuple[tuple[ApiKey, ...], list[str]]:
+    """Return the keys, and every mistake as the end of a sentence that begins with where the list stands."""
+    if entries is None:
+        return (), []
+    if not isinstance(entries, list):
+        return (), [" must be a list; `jay-tracking keys new` prints an entry"]
+    keys: list[ApiKey] = []
+    mistakes: list[str] = []
+    for index, entry in enumerate(entries):
+        found = list(_mistakes_in(entry))
+        mistakes += [f"[{index}]{mistake}" for mistake in found]
+        if not found:
+            keys.append(_api_key(cast("Mapping[str, object]", entry)))
+    digests = [key.sha256 for key in keys]
+    if len(set(digests)) < len(digests):
+        mistakes.append(": two entries have the same sha256; remove one, or make a new key for a rotation")
+    return tuple(keys), mistakes
+
+
+def _mistakes_in(entry: object) -> list[str]:
+    if not isinstance(entry, dict):
+        return [" must be a mapping with name, sha256 and scopes"]
+    mistakes = []
+    for member in entry:
+        if member not in _MEMBERS:
+            close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
+            mistakes.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
+    if not isinstance(entry.get("name"), str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", entry["name"]):
+        mistakes.append(".name must be 1 to 64 letters, digits or . _ -")
+    if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
+        mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
+    scopes = entry.get("scopes")
+    if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(Scope):
+        mistakes.append(f".scopes must be a list of {', '.join(Scope)}")
+    source = entry.get("source")
+    if source is not None and (not isinstance(source, str) or source_name(source)):
+        mistakes.append(".source must be 1 to 64 letters, digits or . _ : / -")
+    origins = entry.get("origins")
+    if origins is not None and (
+        not isinstance(origins, list)
+        or not origins
+        or any(not isinstance(origin, str) or web_origin(origin) for origin in origins)
+    ):
+        mistakes.append(".origins must be a list of exact origins like https://www.example.com")
+    return mistakes
+
+
+def _api_key(entry: Mapping[str, object]) -> ApiKey:
+    origins = cast("list[str] | None", entry.get("origins"))
+    return ApiKey(
+        name=cast("str", entry["name"]),
+        sha256=cast("str", entry["sha256"]),
+        scopes=frozenset(Scope(scope) for scope in cast("list[str]", entry["scopes"])),
+        source=cast("str | None", entry.get("source")),
+        origins=None if origins is None else frozenset(origins),
+    )

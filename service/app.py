@@ -1,0 +1,58 @@
+"""Puts the parts together: the only place that knows both HTTP and Redis."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from service.api import cors, routes
+from service.api.authorization import Authorizer
+from service.api.create_body import MAX_BYTES
+from service.api.http_server import Runner
+from service.api.operations import Health
+from service.api.session_token import SessionCookie
+from service.api.sessions import SessionHandlers
+from service.api_keys import Keyring
+from service.logs import RequestLog
+from service.sessions import SessionFactory, UserDigest
+from service.settings import Settings
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import CoalescedSessionStore, SessionStore
+
+AUTHORIZER = web.AppKey("authorizer", Authorizer)
+
+
+async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
+    """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
+    keyspace = Keyspace(settings.redis.key_prefix)
+    user_digest = UserDigest(settings.session.user_secret)
+    connection = RedisConnection(redis_url, settings.redis)
+    store = SessionStore(
+        connection,
+        keyspace,
+        user_digest,
+        ttl_seconds=settings.session.ttl_seconds,
+        analytics=settings.analytics,
+    )
+    sessions = CoalescedSessionStore(store)
+    handlers = SessionHandlers(
+        sessions,
+        SessionFactory(user_digest),
+        SessionCookie(settings.cookie, settings.session.ttl_seconds),
+        settings.session.source,
+    )
+    health = Health(lambda: connection.check_takes_writes(keyspace.ready))
+    authorizer = Authorizer(Keyring(settings.api_keys))
+
+    app = web.Application(client_max_size=MAX_BYTES)
+    resources = routes.register(routes.table(handlers, health), app.router, authorizer)
+    cors.setup(app, resources, settings.cors)
+    app[AUTHORIZER] = authorizer
+
+    async def redis(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await sessions.close()
+        await connection.close()
+
+    app.cleanup_ctx.append(redis)
+    return Runner(app, health, request_log, settings.server.shutdown_seconds)

@@ -1,0 +1,243 @@
+"""Reading the settings: `config.yaml`, then the environment over it. All mistakes are found before any is told.
+
+The environment names a setting by its sections joined by two underscores, `JAY_SERVER__PORT`; the same name
+with `_FILE` names a file that holds the value. An empty variable counts as unset.
+"""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from service.api_key_entries import parse_api_keys
+from service.api_keys import demo_keys_in
+from service.errors import ConfigError
+from service.settings import DEVELOPMENT_USER_SECRET, Settings
+
+DEFAULT_FILE = Path("config.yaml")
+ENV_PREFIX = "JAY_"
+CONFIG_VARIABLE = "JAY_CONFIG"
+_FILE_SUFFIX = "_FILE"
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """The settings in force, and for each dotted name where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One setting as declared: `name` is dotted, `kind` its type."""
+
+    name: str
+    kind: Any
+    field: dataclasses.Field[Any]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return ENV_PREFIX + self.name.upper().replace(".", "__")
+
+
+@dataclass
+class _Reading:
+    """What has been found so far: values by dotted name, where from, and every mistake."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    mistakes: list[str] = field(default_factory=list)
+
+
+def leaves(section: type = Settings, prefix: str = "") -> Iterator[Leaf]:
+    """Yield every setting that there is, in the order of `settings.py`."""
+    kinds = typing.get_type_hints(section)
+    for declared in dataclasses.fields(section):
+        kind = kinds[declared.name]
+        if dataclasses.is_dataclass(kind):
+            yield from leaves(typing.cast("type", kind), f"{prefix}{declared.name}.")
+        else:
+            yield Leaf(prefix + declared.name, kind, declared)
+
+
+def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
+    """Read the settings.
+
+    `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working directory; only the last may
+    be missing. Raises ConfigError with every mistake there is.
+    """
+    named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    reading = _Reading()
+    known = {leaf.name: leaf for leaf in leaves()}
+    _read_file(named or DEFAULT_FILE, known, reading, required=named is not None)
+    _read_environment(environ, known, reading)
+    settings = _build(Settings, reading)
+    if settings is not None:
+        reading.mistakes += _contradictions(settings)
+    if reading.mistakes or settings is None:
+        raise ConfigError(reading.mistakes)
+    origins = {name: reading.origins.get(name, "default") for name in known}
+    return LoadedConfig(settings, origins)
+
+
+def _read_file(path: Path, known: Mapping[str, Leaf], reading: _Reading, *, required: bool) -> None:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if required:
+            reading.mistakes.append(f"{path}: there is no such file; name one with --config or {CONFIG_VARIABLE}")
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        reading.mistakes.append(f"{path}: cannot be read ({type(error).__name__}); check its permissions")
+        return
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        reading.mistakes.append(f"{path}: is not YAML{where}; check indentation, quotes and colons there")
+        return
+    _read_mapping(content or {}, "", known, reading, str(path))
+
+
+def _read_mapping(
+    content: object, prefix: str, known: Mapping[str, Leaf], reading: _Reading, origin: str
+) -> None:
+    if not isinstance(content, dict):
+        reading.mistakes.append(f"{origin}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
+        return
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if name in known:
+            _accept(known[name], value, reading, origin)
+        elif any(leaf.startswith(f"{name}.") for leaf in known):
+            if value is not None:  # a section of which every line is a comment
+                _read_mapping(value, f"{name}.", known, reading, origin)
+        else:
+            sections = {leaf.rpartition(".")[0] for leaf in known} - {""}
+            reading.mistakes.append(f"{origin}: {name} is not a setting{_nearest(name, {*known, *sections})}")
+
+
+def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], reading: _Reading) -> None:
+    variables = {leaf.variable: leaf for leaf in known.values()}
+    for variable, text in environ.items():
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE or not text:
+            continue
+        leaf = variables.get(variable)
+        if leaf is not None:
+            _accept_text(leaf, text, reading, variable)
+        elif leaf := variables.get(variable.removesuffix(_FILE_SUFFIX)):
+            if environ.get(leaf.variable):
+                reading.mistakes.append(f"{variable}: {leaf.variable} is set too; unset one of the two")
+                continue
+            try:
+                _accept_text(leaf, Path(text).read_text("utf-8").strip(), reading, variable)
+            except (OSError, UnicodeDecodeError) as error:
+                reading.mistakes.append(f"{variable}: the file it names cannot be read ({type(error).__name__})")
+        elif "__" in variable or difflib.get_close_matches(variable, variables, cutoff=0.9):
+            # Others may be somebody else's: Kubernetes sets JAY_TRACKING_PORT for a service `jay-tracking`.
+            reading.mistakes.append(f"{variable}: is not a setting{_nearest(variable, variables)}")
+
+
+def _nearest(name: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else "; `jay-tracking check-config` lists all that there are"
+
+
+def _accept_text(leaf: Leaf, text: str, reading: _Reading, origin: str) -> None:
+    """Take a value from the environment, where everything is text: lists are JSON."""
+    value: object = text
+    if leaf.kind is bool:
+        value = {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)
+    elif leaf.kind in (int, float):
+        try:
+            value = leaf.kind(text)
+        except ValueError:
+            value = text
+    elif get_origin(leaf.kind) is tuple:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            reading.mistakes.append(f'{origin}: must be a JSON list, such as ["https://www.example.com"]')
+            return
+    _accept(leaf, value, reading, origin)
+
+
+def _accept(leaf: Leaf, value: object, reading: _Reading, origin: str) -> None:
+    where = origin if origin == leaf.variable else f"{origin}: {leaf.name}"
+    if leaf.name == "api_keys":
+        keys, mistakes = parse_api_keys(value)
+        reading.mistakes += [f"{where}{mistake}" for mistake in mistakes]
+        converted: object = keys
+    else:
+        try:
+            converted = _convert(value, leaf.kind)
+        except ValueError as expected:
+            shown = "" if leaf.field.metadata["secret"] else f", not {value!r}"
+            reading.mistakes.append(f"{where} must be {expected}{shown}")
+            return
+        check = leaf.field.metadata["check"]
+        if check and (mistake := check(converted)):
+            reading.mistakes.append(f"{where} {mistake}")
+            return
+    reading.values[leaf.name] = converted
+    reading.origins[leaf.name] = origin
+
+
+def _convert(value: object, kind: Any) -> object:  # noqa: PLR0911 - one line a kind
+    """Return `value` as `kind`. Raises ValueError with what was expected."""
+    if get_origin(kind) is types.UnionType:
+        return None if value in (None, "") else _convert(value, get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        # YAML reads an unquoted `None` as text, but `null` and an empty value as nothing.
+        if value in get_args(kind):
+            return value
+        raise ValueError("one of " + ", ".join(get_args(kind)))
+    if get_origin(kind) is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ValueError("a list of texts")
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    if kind is float and type(value) in (int, float):
+        return float(typing.cast("float", value))
+    if type(value) is kind:
+        return value
+    raise ValueError({int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text"))
+
+
+def _build(section: type, reading: _Reading, prefix: str = "") -> Any:
+    """Return the section's dataclass, None when a value in it is missing because it was wrong."""
+    kinds = typing.get_type_hints(section)
+    values: dict[str, Any] = {}
+    for declared in dataclasses.fields(section):
+        name, kind = prefix + declared.name, kinds[declared.name]
+        if dataclasses.is_dataclass(kind):
+            values[declared.name] = _build(typing.cast("type", kind), reading, f"{name}.")
+        elif name in reading.values:
+            values[declared.name] = reading.values[name]
+    return section(**values)
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with settings that are right one by one."""
+    tls = settings.server.tls
+    if (tls.certificate is None) != (tls.key is None):
+        yield "server.tls: certificate and key go together; set both or neither"
+    for file in filter(None, (tls.certificate, tls.key)):
+        if not file.is_file():
+            yield f"server.tls: there is no file {file}"
+    if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
+        yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
+    if settings.environment == "production":
+        for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):
+            yield f"api_keys: `{name}` is a published demo key; make one with `jay-tracking keys new`"
+        if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
+            yield "session.user_secret: set one of your own, such as the output of `openssl rand -hex 32`"

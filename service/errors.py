@@ -1,0 +1,119 @@
+"""Everything that can go wrong, as one tree.
+
+    JayError
+    ├── ConfigError                 the settings cannot be used; lists every mistake
+    ├── EmbeddedServerError         the private Valkey cannot run here
+    ├── StoreUnavailable            Redis down, hung, full, read-only, loading          503
+    └── RequestError                the client's to mend
+        ├── MalformedRequest        not HTTP, or not JSON                               400
+        │   └── UnsupportedVersion  the response names those there are                  400
+        ├── Unauthorized            key missing or unknown, answered alike              401
+        ├── Forbidden               the key lacks the scope or the origin               403
+        ├── NotFound                no such path                                        404
+        │   └── SessionNotFound     unknown, expired, ended and malformed alike         404
+        ├── MethodNotAllowed        `Allow` says which                                  405
+        ├── RequestTimeout          the body stalled                                    408
+        ├── BodyTooLarge                                                                413
+        ├── UriTooLong                                                                  414
+        ├── UnsupportedMediaType                                                        415
+        ├── ExpectationFailed                                                           417
+        ├── InvalidRequest          well-formed, but a member is wrong and named        422
+        └── HeadersTooLarge                                                             431
+
+`api/problems.py` gives each its status, slug and title.
+"""
+
+from collections.abc import Sequence
+
+
+class JayError(Exception):
+    """Root of all errors of the service's own."""
+
+
+class ConfigError(JayError):
+    """The settings cannot be used. `mistakes` has one sentence for each thing to mend."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class EmbeddedServerError(JayError):
+    """The private Valkey cannot run here; the message says what to do instead."""
+
+
+class StoreUnavailable(JayError):
+    """Redis cannot be asked now. Says nothing about whether the command ran: all commands are repeatable."""
+
+
+class RequestError(JayError):
+    """A request that cannot be served as it is.
+
+    `detail` is written for the person who has to mend the client, and repeats nothing that the client sent.
+    `members` go into the problem document as they are.
+    """
+
+    def __init__(self, detail: str, **members: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.members = members
+
+
+class MalformedRequest(RequestError):
+    """The request is not what HTTP or JSON allow."""
+
+
+class UnsupportedVersion(MalformedRequest):
+    """`x-jay-api-version` names no version of this API; member `supported` lists them."""
+
+
+class Unauthorized(RequestError):
+    """The API key is missing or unknown."""
+
+
+class Forbidden(RequestError):
+    """The API key may not do this."""
+
+
+class NotFound(RequestError):
+    """There is nothing at this path."""
+
+
+class SessionNotFound(NotFound):
+    """The request presents no live session."""
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method does not."""
+
+    def __init__(self, detail: str, allowed: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.allowed = tuple(allowed)
+
+
+class RequestTimeout(RequestError):
+    """The body did not arrive in time."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the limit."""
+
+
+class UriTooLong(RequestError):
+    """The request target is over the limit."""
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is in a form that is not read here."""
+
+
+class ExpectationFailed(RequestError):
+    """The `Expect` header asks for something else than `100-continue`."""
+
+
+class InvalidRequest(RequestError):
+    """A member of the body is wrong; member `member` names it."""
+
+
+class HeadersTooLarge(RequestError):
+    """A header field is over the limit, or there are too many."""

@@ -1,0 +1,83 @@
+"""The subject: what a tracking session is and what its id looks like. No I/O, no Redis, no HTTP."""
+
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+SHARD_COUNT = 16
+MAX_USER_ID_LENGTH = 128
+
+_SESSION_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One visitor's session.
+
+    `started_at` is in microseconds since the epoch, UTC. `user_id` is None for a guest, of whom nothing
+    else is known.
+    """
+
+    id: str
+    started_at: int
+    source: str
+    user_id: str | None = None
+
+    @property
+    def start_time(self) -> str:
+        """UTC in ISO 8601, always with six digits of microseconds and no zone letter.
+
+        Source: spec, "start_time": "2023-01-15T14:30:24.123456".
+        """
+        moment = _EPOCH + timedelta(microseconds=self.started_at)
+        return moment.replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def parse_session_id(text: str) -> str | None:
+    """Return the id in lower case, or None when `text` is not a UUID in the 8-4-4-4-12 form.
+
+    What is not an id never reaches Redis, so this is also the guard of its key names.
+    """
+    return text.lower() if _SESSION_ID.fullmatch(text) else None
+
+
+def shard_of(session_id: str) -> int:
+    """Return the shard, 0 to 15: the first hex digit of the id."""
+    return int(session_id[0], 16)
+
+
+class UserDigest:
+    """The keyed hash under which a user's sessions are found, so that no key name tells who the user is.
+
+    Whoever knows `secret` can test a guess; the secret must be the same in all processes of a deployment.
+    """
+
+    def __init__(self, secret: str) -> None:
+        # BLAKE2b takes keys of up to 64 bytes, a secret may be longer.
+        self._key = hashlib.sha256(secret.encode()).digest()
+
+    def __call__(self, user_id: str) -> str:
+        """Return 24 hex digits (96 bits: a collision among 10^9 users has odds of 1 in 10^11)."""
+        return hashlib.blake2b(user_id.encode(), key=self._key, digest_size=12).hexdigest()
+
+
+class SessionFactory:
+    """Mints new sessions. An id that a client sends is never adopted."""
+
+    def __init__(self, user_digest: UserDigest) -> None:
+        self._user_digest = user_digest
+
+    def new(self, source: str, user_id: str | None = None) -> Session:
+        """Return a session that starts now, with a random UUID of version 4.
+
+        All ids of one user begin with the same hex digit, of the user's digest, so that the user's index
+        lives in the shard of the sessions; 118 random bits remain.
+        """
+        session_id = str(uuid4())
+        if user_id is not None:
+            session_id = self._user_digest(user_id)[0] + session_id[1:]
+        return Session(session_id, time.time_ns() // 1000, source, user_id)

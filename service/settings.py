@@ -1,0 +1,195 @@
+"""Every setting: its name, meaning, default and bounds. Values only; `config.py` reads them.
+
+Each part of the service is handed its own section and sees no other.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from service.api_keys import ApiKey
+
+DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
+
+Check = Callable[[Any], str | None]
+
+
+def setting(default: Any, help_text: str, *, check: Check | None = None, secret: bool = False) -> Any:
+    """Declare a setting. `check` returns what a value must be when it is not; a secret is never shown."""
+    return field(default=default, metadata={"help": help_text, "check": check, "secret": secret})
+
+
+def between(low: float, high: float) -> Check:
+    """Return a check for numbers, both ends included."""
+    return lambda value: None if low <= value <= high else f"must be from {low} to {high}"
+
+
+def matching(pattern: str, meaning: str) -> Check:
+    """Return a check for texts that a regular expression has to match as a whole."""
+    compiled = re.compile(pattern)
+    return lambda value: None if value is None or compiled.fullmatch(value) else f"must be {meaning}"
+
+
+def web_origin(value: str) -> str | None:
+    """Check one CORS origin as a browser spells it (RFC 6454): scheme, host and port, all in lower case."""
+    if re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", value):
+        return None
+    return "must be an exact origin like https://www.example.com, in lower case, without path and without *"
+
+
+def _web_origins(values: tuple[str, ...]) -> str | None:
+    return next((mistake for value in values if (mistake := web_origin(value))), None)
+
+
+def _redis_url(value: str) -> str | None:
+    if value == "embedded":
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return "is not a valid URL; check the host and the port"
+    if parts.scheme == "unix" and parts.path.startswith("/"):
+        return None
+    if parts.scheme in {"redis", "rediss"} and parts.hostname and re.fullmatch(r"/?|/[0-9]+", parts.path):
+        return None
+    return (
+        "must be `embedded` or a URL like redis://user:password@host:6379/0, "
+        "rediss://host:6380/0 or unix:///run/redis.sock"
+    )
+
+
+source_name = matching(r"[A-Za-z0-9._:/-]{1,64}", "1 to 64 letters, digits or . _ : / -")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsSettings:
+    """TLS by the service itself, for set-ups without a proxy in front."""
+
+    certificate: Path | None = setting(None, "PEM file with the certificate chain; empty: plain HTTP")
+    key: Path | None = setting(None, "PEM file with the private key of the certificate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """The HTTP server and its processes."""
+
+    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for all")
+    port: int = setting(8080, "TCP port; 0 takes a free one", check=between(0, 65535))
+    workers: int = setting(1, "worker processes; one per core at most", check=between(1, 64))
+    drain_seconds: float = setting(
+        1.0,
+        "after SIGTERM, how long /readyz answers 503 before listening stops",
+        check=between(0, 60),
+    )
+    shutdown_seconds: float = setting(
+        10.0, "how long requests in flight may take to finish at shutdown", check=between(0, 60)
+    )
+    tls: TlsSettings = field(default_factory=TlsSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisSettings:
+    """Where sessions are kept."""
+
+    url: str = setting(
+        "embedded",
+        "`embedded` (a private Valkey) or redis://, rediss://, unix:// with user and password",
+        check=_redis_url,
+        secret=True,
+    )
+    data_dir: Path = setting(Path("data"), "where the embedded server keeps its data")
+    key_prefix: str = setting(
+        "jay", "first part of every key; short, as each key carries it", check=matching("[a-z0-9-]{1,16}", "short")
+    )
+    timeout_seconds: float = setting(
+        0.25, "longest wait for a connection and for a reply, each", check=between(0.01, 10)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """What a session is here."""
+
+    ttl_seconds: int = setting(
+        86400, "lifetime of a session and of its cookie", check=between(1, 400 * 86400)
+    )
+    source: str = setting(
+        "jay.api.playout.1.0.0", "`source` of sessions whose API key has none of its own", check=source_name
+    )
+    user_secret: str = setting(
+        DEVELOPMENT_USER_SECRET,
+        "keys the hash under which a user's sessions are found; the same in all processes",
+        check=lambda value: None if len(value) >= 8 else "must have 8 characters or more",  # noqa: PLR2004
+        secret=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CookieSettings:
+    """Attributes of the session cookie; `Secure` and `HttpOnly` are always set."""
+
+    same_site: Literal["Lax", "Strict", "None"] = setting(
+        "Lax", "`SameSite`: Lax, Strict, or None for pages of other sites"
+    )
+    domain: str | None = setting(
+        None,
+        "`Domain`; empty: the host that set it",
+        check=matching(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", "a domain name"),
+    )
+    path: str = setting("/", "`Path`", check=matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
+    partitioned: bool = setting(default=False, help_text="`Partitioned`, for embedded cross-site pages (CHIPS)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorsSettings:
+    """Web pages of other origins that may call the API."""
+
+    origins: tuple[str, ...] = setting(
+        (), "exact origins, such as https://www.example.com", check=_web_origins
+    )
+    max_age_seconds: int = setting(
+        600, "how long a browser may remember a preflight", check=between(0, 86400)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyticsSettings:
+    """What is counted, and for how long the counts are kept."""
+
+    retention_days: int = setting(90, "how long counts are kept", check=between(1, 400))
+    top_users: int = setting(
+        100, "users kept per day and shard in the list of the most active", check=between(10, 1000)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSettings:
+    """Log lines, all to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "debug, info, warning or error; a line per request is info"
+    )
+    format: Literal["auto", "json", "text"] = setting(
+        "auto", "json, text, or auto: text in a terminal, else json"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings."""
+
+    environment: Literal["development", "production"] = setting(
+        "development", "production refuses demo keys and development secrets"
+    )
+    server: ServerSettings = field(default_factory=ServerSettings)
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    session: SessionSettings = field(default_factory=SessionSettings)
+    cookie: CookieSettings = field(default_factory=CookieSettings)
+    cors: CorsSettings = field(default_factory=CorsSettings)
+    analytics: AnalyticsSettings = field(default_factory=AnalyticsSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    api_keys: tuple[ApiKey, ...] = setting((), "who may call; see config.yaml for an entry's members")

@@ -1,0 +1,43 @@
+"""A circuit breaker: once Redis has not answered, requests stop waiting for it one by one."""
+
+import time
+from collections.abc import Callable
+
+OPEN_SECONDS = 0.5
+
+
+class Breaker:
+    """Closed while Redis answers. Opened by an outage, it refuses for half a second, then lets one call probe.
+
+    So during an outage at most one batch waits for the time-out at a time, and recovery is noticed within half
+    a second plus one time-out of Redis being back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._refuse_until: float | None = None
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the last that was heard of Redis is an outage."""
+        return self._refuse_until is not None
+
+    def admits(self) -> bool:
+        """Tell whether a call may go out now. Each admitted call must be followed by `succeeded` or `failed`."""
+        if self._refuse_until is None:
+            return True
+        if self._probing or self._clock() < self._refuse_until:
+            return False
+        self._probing = True
+        return True
+
+    def succeeded(self) -> None:
+        """Note that Redis answered, be it with an error."""
+        self._refuse_until = None
+        self._probing = False
+
+    def failed(self) -> None:
+        """Note that Redis did not answer."""
+        self._refuse_until = self._clock() + OPEN_SECONDS
+        self._probing = False

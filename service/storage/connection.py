@@ -1,0 +1,123 @@
+"""From settings to a Redis client, and the one place where Redis's errors become `StoreUnavailable`."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import TypeVar
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.maint_notifications import MaintNotificationsConfig
+
+from service.errors import StoreUnavailable
+from service.settings import RedisSettings
+from service.storage.breaker import Breaker
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+# A batch holds one connection; a handful of batches and the readiness probe are under way at a time.
+_MAX_CONNECTIONS = 8
+READY_TTL_SECONDS = 10
+_POOL_WAIT_SECONDS = 0.1
+
+# Redis answered that it cannot serve now. Everything else that it answers with an error is a bug of ours.
+_UNAVAILABLE_CODES = frozenset(
+    ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+)
+_OUTAGES = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
+
+
+class RedisConnection:
+    """The process's way to Redis: time-outs, one retry, and a breaker in front.
+
+    The retry may repeat a command that has run, when only its reply was lost. So everything that goes through
+    here has to be repeatable: run twice, it answers the same and changes the same.
+    """
+
+    def __init__(self, url: str, settings: RedisSettings) -> None:
+        self._client = _client(url, settings.timeout_seconds)
+        self._breaker = Breaker()
+        # Waiting for a connection, connecting and two replies could add up; nobody waits longer than two time-outs.
+        self._deadline_seconds = 2 * settings.timeout_seconds
+        self._last_problem: str | None = None
+
+    async def run(self, operation: Callable[["Redis"], Awaitable[T]]) -> T:
+        """Run one repeatable operation on the client.
+
+        Raises StoreUnavailable when Redis cannot be asked or cannot serve; it never waits longer than two
+        time-outs.
+        """
+        if not self._breaker.admits():
+            raise StoreUnavailable("Redis did not answer a moment ago")
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                result = await operation(self._client)
+        except _OUTAGES as error:
+            self._breaker.failed()
+            raise self._unavailable(type(error).__name__) from None
+        except exceptions.ResponseError as error:
+            self._breaker.succeeded()
+            code = "OOM" if isinstance(error, exceptions.OutOfMemoryError) else _code_of(error)
+            if code in _UNAVAILABLE_CODES:
+                raise self._unavailable(code) from None
+            raise
+        except BaseException:
+            self._breaker.failed()
+            raise
+        self._breaker.succeeded()
+        if self._last_problem is not None:
+            self._last_problem = None
+            _logger.warning("Redis serves again")
+        return result
+
+    async def check_takes_writes(self, key: str) -> None:
+        """Write to `key`, which expires. Raises StoreUnavailable when Redis does not take it."""
+        await self.run(lambda client: client.set(key, "", ex=READY_TTL_SECONDS))
+
+    def script(self, name: str) -> AsyncScript:
+        """Return `scripts/<name>.lua`, with `shard.lua` in front, as a script that loads itself when needed."""
+        folder = resources.files("service.storage") / "scripts"
+        text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name))
+        return self._client.register_script(text)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    def _unavailable(self, problem: str) -> StoreUnavailable:
+        if problem != self._last_problem:  # said once, not once a request
+            self._last_problem = problem
+            _logger.error("Redis cannot serve (%s); requests are answered 503 until it does", problem)
+        return StoreUnavailable(problem)
+
+
+def _code_of(error: exceptions.ResponseError) -> str:
+    """Return the error's code, the first word of Redis's reply."""
+    if isinstance(error, exceptions.ReadOnlyError):  # redis-py strips the code of those it knows
+        return "READONLY"
+    if isinstance(error, exceptions.NoPermissionError):
+        return "NOPERM"
+    return str(error).partition(" ")[0]
+
+
+def _client(url: str, timeout_seconds: float) -> "Redis":
+    """Return a client with bounded waits: with redis-py's own defaults a hung Redis holds a request for a minute."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=_MAX_CONNECTIONS,
+        timeout=_POOL_WAIT_SECONDS,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 1),
+        health_check_interval=0,
+        protocol=2,
+        driver_info=None,  # no CLIENT SETINFO on connect: it is not among the commands that an ACL has to allow
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    return Redis.from_pool(pool)

@@ -1,0 +1,60 @@
+"""Every key in Redis: its name, type, lifetime and content. Nothing else names a key.
+
+Shard n holds the sessions whose id begins with hex digit n, and all that changes with them: their keys share
+a hash tag, so they share a slot, a server and one atomic script. `base` is `<prefix>{<tag>}`:
+
+    key                       type     lifetime          holds
+    ------------------------  -------  ----------------  --------------------------------------------------------
+    base<session id>          string   ttl               [start µs, source] of a guest, else [start µs, source,
+                                                         user id, user digest]
+    base minutes:<hour>       hash     ttl + 2 h         "<minute> <source>" → sessions created in that minute
+                                                         and neither ended nor erased
+    base day:<day>            hash     retention + 1 d   "<hour of day><kind><source>", kind `c` → created then,
+                                                         `e` → ended then, `l` → created then and not ended
+    base unique:<day>:<src>   HLL      retention + 1 d   user ids that created a session
+    base top:<day>            zset     retention + 1 d   user id → count and error bound (see below), at most
+                                                         `analytics.top_users` members
+    base user:<digest>        zset     as last session   session id → expiry in seconds, by Redis's clock
+    <prefix>ready             string   10 s              what /readyz writes to see that Redis takes writes
+
+<hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts
+(`scripts/*.lua`) derive the shard's other keys from the session's, so this table is theirs too; a test holds
+every key they write to it. No key is without a lifetime, ever.
+
+A score in `top` holds two numbers: count · 2^26 + error (Space-Saving: the count is too high by `error` at
+most). Doubles are exact to 2^53, so both may reach 2^26 and the order is by count.
+"""
+
+from service.sessions import SHARD_COUNT, shard_of
+
+# A single hex digit as hash tag would leave 8 of 16 primaries without a shard. The slots of these tags lie within
+# 2 % of a shard's width around 1024·n + 512, the middle of the range that primary n of 16 serves.
+SHARD_TAGS = (
+    "u0", "qp", "dj", "wz", "d2", "pv", "uh", "iy", "ly", "h9", "uv", "q6", "9s", "qn", "dt", "ha",
+)  # fmt: skip
+
+SESSION_ID_LENGTH = 36
+TOP_SCORE_UNIT = 2**26
+
+
+class Keyspace:
+    """Names keys under one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self._bases = tuple(f"{prefix}{{{tag}}}" for tag in SHARD_TAGS)
+        self.ready = f"{prefix}ready"
+
+    def base(self, shard: int) -> str:
+        """Return what every key of a shard begins with."""
+        return self._bases[shard]
+
+    def session(self, session_id: str) -> str:
+        """Return the key of a session; `session_id` must come from `parse_session_id` or `SessionFactory`."""
+        return self._bases[shard_of(session_id)] + session_id
+
+    def user(self, user_digest: str) -> str:
+        """Return the key of a user's index, in the shard that the digest's first digit names."""
+        return f"{self._bases[shard_of(user_digest)]}user:{user_digest}"
+
+
+assert len(SHARD_TAGS) == SHARD_COUNT  # noqa: S101 - a slip in the table must not start

@@ -1,0 +1,36 @@
+-- Shared by the scripts of sessions: reading a session's value and keeping the counts that go with it.
+-- Prepended to each of them, since a script cannot load another. Key names: see keyspace.py.
+
+local DAY, HOUR, MINUTE = 86400, 3600, 60
+local TOP_SCORE_UNIT = 67108864 -- 2^26: a score is count * 2^26 + error bound
+local SESSION_ID_LENGTH = 36
+
+-- What every key of the session's shard begins with.
+local function base_of(session_key)
+  return string.sub(session_key, 1, -1 - SESSION_ID_LENGTH)
+end
+
+local function id_of(session_key)
+  return string.sub(session_key, -SESSION_ID_LENGTH)
+end
+
+-- A session's value as a table, or nil for anything that is not ours.
+local function decode(value)
+  if type(value) ~= 'string' then return nil end
+  local ok, fields = pcall(cjson.decode, value)
+  if not ok or type(fields) ~= 'table' then return nil end
+  local started, source, user, digest = unpack(fields)
+  if type(started) ~= 'number' or type(source) ~= 'string' then return nil end
+  if user and not (type(user) == 'string' and type(digest) == 'string') then return nil end
+  return { started = math.floor(started / 1000000), source = source, user = user, digest = digest }
+end
+
+-- Where a moment, in seconds since the epoch, is counted.
+local function minutes_key(base, moment) return base .. 'minutes:' .. math.floor(moment / HOUR) end
+local function day_key(base, moment) return base .. 'day:' .. math.floor(moment / DAY) end
+local function minute_field(moment, source) return math.floor(moment % HOUR / MINUTE) .. ' ' .. source end
+local function day_field(moment, kind, source) return math.floor(moment % DAY / HOUR) .. kind .. source end
+
+-- pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended.
+local function add(key, field, amount) redis.pcall('HINCRBY', key, field, amount) end
+local function expire_once(key, seconds) redis.pcall('EXPIRE', key, seconds, 'NX') end
