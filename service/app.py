@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from service.api import cors, routes
+from service.api import routes
 from service.api.authorization import Authorizer
+from service.api.cors import Cors
 from service.api.create_body import MAX_BYTES
 from service.api.http_server import Runner
 from service.api.operations import Health
@@ -45,8 +46,8 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     authorizer = Authorizer(Keyring(settings.api_keys))
 
     app = web.Application(client_max_size=MAX_BYTES)
-    resources = routes.register(routes.table(handlers, health), app.router, authorizer)
-    cors.setup(app, resources, settings.cors)
+    registered = routes.register(routes.table(handlers, health), app.router, authorizer)
+    cors = Cors(app, registered.api_resources, settings.cors)
     app[AUTHORIZER] = authorizer
 
     async def redis(_: web.Application) -> AsyncIterator[None]:
@@ -55,4 +56,11 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         await connection.close()
 
     app.cleanup_ctx.append(redis)
-    return Runner(app, health, request_log, settings.server.shutdown_seconds)
+    return Runner(
+        app,
+        registered.handlers,
+        cors=cors,
+        health=health,
+        request_log=request_log,
+        shutdown_seconds=settings.server.shutdown_seconds,
+    )

@@ -4,14 +4,15 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from uuid import uuid4
 
 SHARD_COUNT = 16
 MAX_USER_ID_LENGTH = 128
 
-_SESSION_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_SESSION_ID = re.compile(SESSION_ID_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,17 @@ class Session:
 
         Source: spec, "start_time": "2023-01-15T14:30:24.123456".
         """
-        moment = _EPOCH + timedelta(microseconds=self.started_at)
-        return moment.replace(tzinfo=None).isoformat(timespec="microseconds")
+        seconds, microseconds = divmod(self.started_at, 1_000_000)
+        minutes, second = divmod(seconds, 60)
+        hours, minute = divmod(minutes, 60)
+        day, hour = divmod(hours, 24)
+        return f"{_date_text(day)}T{hour:02}:{minute:02}:{second:02}.{microseconds:06}"
+
+
+@lru_cache(maxsize=64)
+def _date_text(day: int) -> str:
+    """Return the date of a day since the epoch. Few are alive at a time, and datetime takes 1 µs of a 30 µs GET."""
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
 def parse_session_id(text: str) -> str | None:

@@ -2,7 +2,7 @@
 
 aiohttp-cors answers preflights and marks the responses of the routes that it was given. It adds nothing to 404
 and 405 of the router and names only the one method that a preflight asks for. A page could then not read those
-errors, and a browser would ask again for each method; `_complete` adds what is missing.
+errors, and a browser would ask again for each method; `Cors` adds what is missing.
 """
 
 from collections.abc import Iterable
@@ -21,24 +21,31 @@ REQUEST_HEADERS = tuple(
 EXPOSED_HEADERS = (wire.SESSION_TOKEN, wire.API_VERSION, wire.RETRY_AFTER, wire.REQUEST_ID)
 
 
-def setup(app: web.Application, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
-    """Let pages of the configured origins call `resources`, cookies included, and read every answer."""
-    options = aiohttp_cors.ResourceOptions(
-        allow_credentials=True,
-        expose_headers=EXPOSED_HEADERS,
-        allow_headers=REQUEST_HEADERS,
-        allow_methods=METHODS,
-        max_age=settings.max_age_seconds,
-    )
-    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(settings.origins, options))
-    for resource in resources:
-        cors.add(resource)
-    allowed = frozenset(settings.origins)
+class Cors:
+    """Marks responses for pages of the configured origins, which so may call with cookies and read every answer."""
 
-    async def _complete(request: web.Request, response: web.StreamResponse) -> None:
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin not in allowed:
+    def __init__(self, app: web.Application, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
+        options = aiohttp_cors.ResourceOptions(
+            allow_credentials=True,
+            expose_headers=EXPOSED_HEADERS,
+            allow_headers=REQUEST_HEADERS,
+            allow_methods=METHODS,
+            max_age=settings.max_age_seconds,
+        )
+        cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(settings.origins, options))
+        for resource in resources:
+            cors.add(resource)
+        # Its hook would run for every response; most requests are not from a page of another origin, so it is
+        # called here for those alone.
+        self._mark = app.on_response_prepare.pop()
+        self._origins = frozenset(settings.origins)
+
+    async def complete(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the CORS headers to a response; none for an origin that is not configured."""
+        origin = request.headers[hdrs.ORIGIN]
+        if origin not in self._origins:
             return
+        await self._mark(request, response)
         headers = response.headers
         if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:
             headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(METHODS)
@@ -46,5 +53,3 @@ def setup(app: web.Application, resources: Iterable[web.Resource], settings: Cor
         headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
         headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)
-
-    app.on_response_prepare.append(_complete)

@@ -6,6 +6,7 @@ may be a key or an id, so here they are answered with a fixed problem document a
 
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -13,6 +14,8 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooL
 from aiohttp.web_protocol import RequestHandler
 
 from service import errors
+from service.api.authorization import Handler
+from service.api.cors import Cors
 from service.api.middleware import Boundary
 from service.api.operations import Health
 from service.logs import RequestLog
@@ -66,7 +69,16 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs the application behind the boundary."""
 
-    def __init__(self, app: web.Application, health: Health, request_log: RequestLog, shutdown_seconds: float) -> None:
+    def __init__(  # noqa: PLR0913 - the parts that the boundary is made of
+        self,
+        app: web.Application,
+        shortcuts: Mapping[tuple[str, str], Handler],
+        *,
+        cors: Cors,
+        health: Health,
+        request_log: RequestLog,
+        shutdown_seconds: float,
+    ) -> None:
         super().__init__(
             app,
             access_log=None,
@@ -79,17 +91,20 @@ class Runner(web.AppRunner):
             auto_decompress=False,
             shutdown_timeout=shutdown_seconds / 2,  # aiohttp may wait that long twice
         )
-        self._health = health
+        self._shortcuts = shortcuts
+        self._cors = cors
         self._request_log = request_log
-
-    @property
-    def health(self) -> Health:
-        """The switch that begins draining."""
-        return self._health
+        self.health = health
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        boundary = Boundary(server.request_handler, self._health, self._request_log)  # type: ignore[arg-type]
+        boundary = Boundary(
+            server.request_handler,  # type: ignore[arg-type] - the application's factory makes web.Request
+            self._shortcuts,
+            cors=self._cors,
+            health=self.health,
+            request_log=self._request_log,
+        )
         return Server(boundary, request_factory=server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
 
     async def _cleanup_server(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from service.api.responses import open_json_response
 from service.errors import StoreUnavailable
 
 
@@ -16,14 +17,14 @@ class Health:
 
     async def livez(self, _: web.Request) -> web.Response:
         """Answer 200 while the process runs, whatever becomes of Redis: a restart would not mend Redis."""
-        return web.json_response({"status": "alive"})
+        return open_json_response(b'{"status":"alive"}')
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while Redis takes writes, else 503; 503 as well while draining."""
         if self.is_draining:
-            return web.json_response({"status": "draining"}, status=503)
+            return open_json_response(b'{"status":"draining"}', 503)
         try:
             await self._check_store()
         except StoreUnavailable:
-            return web.json_response({"status": "store-unavailable"}, status=503)
-        return web.json_response({"status": "ready"})
+            return open_json_response(b'{"status":"store-unavailable"}', 503)
+        return open_json_response(b'{"status":"ready"}')

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import orjson
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from service import errors
 from service.api import wire
+from service.api.responses import problem_document
 
 RETRY_AFTER_SECONDS = "1"
 
@@ -50,8 +50,7 @@ def problem_response(error: Exception, request_id: str) -> web.Response:
     }
     if isinstance(error, errors.RequestError):
         document |= error.members
-    headers = CIMultiDict({hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE}, **dict(_headers(error)))
-    response = web.Response(status=status, body=orjson.dumps(document), headers=headers)
+    response = problem_document(orjson.dumps(document), status, dict(_headers(error)))
     if status in _CLOSING and not isinstance(error, errors.UnsupportedVersion):
         response.force_close()
     return response

@@ -1,6 +1,6 @@
 """The route table: method, path, handler, scope."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
@@ -37,15 +37,24 @@ def table(sessions: SessionHandlers, health: Health) -> list[Route]:
     ]
 
 
-def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authorizer) -> list[web.Resource]:
-    """Add the routes to the router, those with a scope behind their checks; return the API's resources."""
-    api_resources: dict[web.Resource, None] = {}
+@dataclass
+class Registered:
+    """What the routes became: the API's resources, and every handler by method and path."""
+
+    api_resources: dict[web.Resource, None] = field(default_factory=dict)
+    handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
+
+
+def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authorizer) -> Registered:
+    """Add the routes to the router, those with a scope behind their checks."""
+    registered = Registered()
     for route in routes:
         resource = router.add_resource(route.path)
         handler = route.handler if route.scope is None else authorizer.require(route.scope, route.handler)
-        resource.add_route(route.method, handler)
-        if route.method == hdrs.METH_GET:
-            resource.add_route(hdrs.METH_HEAD, handler)
+        methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
+        for method in methods:
+            resource.add_route(method, handler)
+            registered.handlers[method, route.path] = handler
         if route.scope is not None:
-            api_resources[resource] = None
-    return list(api_resources)
+            registered.api_resources[resource] = None
+    return registered

@@ -1,12 +1,13 @@
 """The session token on the wire: candidates in from cookies and headers, cookie and header out."""
 
-from collections.abc import Iterator
+import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
 from service.api import wire
-from service.sessions import parse_session_id
+from service.sessions import SESSION_ID_PATTERN, parse_session_id
 from service.settings import CookieSettings
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 8
 
+# http.cookies and aiohttp keep one of several cookies of a name; all are wanted here. A cookie of another name that
+# ends in ours, or one without a name, does not match: the pair has to begin where the line or the last pair ended.
+_COOKIE = re.compile(rf'(?:^|;)[ \t]*{wire.SESSION_TOKEN}[ \t]*=[ \t]*"?({SESSION_ID_PATTERN})"?[ \t]*(?=;|$)')
 _EXPIRED = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -24,26 +28,11 @@ def candidates(headers: "CIMultiDictProxy[str]") -> tuple[str, ...]:
     header; then its alias for clients behind proxies that drop header names with an underscore. What is not a
     UUID counts as absent. At most 8, without repetitions.
     """
-    found: dict[str, None] = {}
-    for text in _presented(headers):
-        session_id = parse_session_id(text)
-        if session_id is not None:
-            found[session_id] = None
-            if len(found) == MAX_CANDIDATES:
-                break
-    return tuple(found)
-
-
-def _presented(headers: "CIMultiDictProxy[str]") -> Iterator[str]:
-    # http.cookies and aiohttp keep one of several cookies of a name, and only the first Cookie line.
-    for line in headers.getall(hdrs.COOKIE, ()):
-        if wire.SESSION_TOKEN in line:
-            for pair in line.split(";"):
-                name, _, value = pair.partition("=")
-                if name.strip() == wire.SESSION_TOKEN:
-                    yield value.strip().strip('"')
-    yield from headers.getall(wire.SESSION_TOKEN, ())
-    yield from headers.getall(wire.SESSION_TOKEN_ALIAS, ())
+    found = [session_id.lower() for line in headers.getall(hdrs.COOKIE, ()) for session_id in _COOKIE.findall(line)]
+    for name in (wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS):
+        if name in headers:
+            found += filter(None, map(parse_session_id, headers.getall(name)))
+    return tuple(found) if len(found) < 2 else tuple(islice(dict.fromkeys(found), MAX_CANDIDATES))  # noqa: PLR2004
 
 
 class SessionCookie:

@@ -4,12 +4,12 @@ from typing import Protocol
 
 import orjson
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from service import errors
 from service.api import wire
 from service.api.authorization import API_KEY
 from service.api.create_body import read_user_id
+from service.api.responses import empty_response, json_response
 from service.api.session_token import SessionCookie, candidates
 from service.sessions import Session, SessionFactory
 
@@ -41,25 +41,20 @@ class SessionHandlers:
         user_id = await read_user_id(request)
         session = self._factory.new(request[API_KEY].source or self._source, user_id)
         await self._sessions.create(session)
-        headers = CIMultiDict(_JSON)
-        headers[wire.SESSION_TOKEN] = session.id
-        headers[hdrs.SET_COOKIE] = self._cookie.setting(session.id)
-        return web.Response(status=201, body=_render(session), headers=headers)
+        token = {wire.SESSION_TOKEN: session.id, hdrs.SET_COOKIE: self._cookie.setting(session.id)}
+        return json_response(_render(session), 201, token)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents; its lifetime stays as it is."""
         session = await self._sessions.find(candidates(request.headers))
         if session is None:
             raise errors.SessionNotFound("The request presents no live session; create one with POST.")
-        return web.Response(body=_render(session), headers=_JSON)
+        return json_response(_render(session))
 
     async def end_session(self, request: web.Request) -> web.Response:
         """Answer 204 and clear the cookie, once every live session that the request presents has ended."""
         await self._sessions.end(candidates(request.headers))
-        return web.Response(status=204, headers={hdrs.SET_COOKIE: self._cookie.deletion})
-
-
-_JSON: "CIMultiDict[str]" = CIMultiDict({hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+        return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
 
 def _render(session: Session) -> bytes:

@@ -7,6 +7,7 @@ SESSION_TOKEN_ALIAS = istr("X-Jay-Tracking")
 API_KEY = istr("X-API-Key")
 API_VERSION = istr("x-jay-api-version")
 REQUEST_ID = istr("X-Request-Id")
+CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 RETRY_AFTER = istr("Retry-After")
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")

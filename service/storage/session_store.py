@@ -6,7 +6,7 @@ the same and counts once.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import orjson
@@ -63,7 +63,7 @@ class SessionStore:
             for session_id, value in zip(ids, values, strict=True)
             if value is not None and (session := _decode(session_id, value))
         }
-        return [next((found[c] for c in candidates if c in found), None) for candidates in requests]
+        return [_first(found, candidates) for candidates in requests]
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate; return for each request the sources of the sessions that it ended."""
@@ -108,6 +108,13 @@ class CoalescedSessionStore:
         """Wait for what is under way."""
         for coalescer in (self._creations, self._searches, self._endings):
             await coalescer.close()
+
+
+def _first(found: Mapping[str, Session], candidates: Candidates) -> Session | None:
+    for session_id in candidates:
+        if session := found.get(session_id):
+            return session
+    return None
 
 
 def _decode(session_id: str, value: bytes) -> Session | None:

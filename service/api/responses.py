@@ -1,0 +1,53 @@
+"""Responses of the API: the headers that all of them carry, in one place."""
+
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from service import versions
+from service.api import wire
+
+# No `Server` header with versions, and none that aiohttp would add.
+_EVERY = {hdrs.SERVER: wire.SERVER_NAME, wire.CONTENT_TYPE_OPTIONS: "nosniff"}
+_API = {
+    **_EVERY,
+    wire.API_VERSION: versions.LATEST,
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.VARY: hdrs.ORIGIN,
+}
+
+# Copying a ready multidict is several times cheaper than setting each header on each response.
+_OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_API_JSON = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_API_PROBLEM = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE})
+_API_EMPTY = CIMultiDict(_API)
+
+
+def json_response(body: bytes, status: int = 200, more: Mapping[str, str] | None = None) -> web.Response:
+    """Return an API response with a JSON body."""
+    return _response(_API_JSON, status, body, more)
+
+
+def problem_document(body: bytes, status: int, more: Mapping[str, str]) -> web.Response:
+    """Return an API response with a problem document (RFC 9457)."""
+    return _response(_API_PROBLEM, status, body, more)
+
+
+def empty_response(more: Mapping[str, str]) -> web.Response:
+    """Return an API response without a body: 204."""
+    return _response(_API_EMPTY, 204, None, more)
+
+
+def open_json_response(body: bytes, status: int = 200) -> web.Response:
+    """Return a JSON response of a route that is not part of the API, such as /livez."""
+    return _response(_OPEN_JSON, status, body, None)
+
+
+def _response(
+    headers: "CIMultiDict[str]", status: int, body: bytes | None, more: Mapping[str, str] | None
+) -> web.Response:
+    response = web.Response(status=status, body=body, headers=headers)
+    if more:
+        response.headers.update(more)
+    return response
