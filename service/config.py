@@ -107,9 +107,7 @@ def _read_file(path: Path, known: Mapping[str, Leaf], reading: _Reading, *, requ
     _read_mapping(content or {}, "", known, reading, str(path))
 
 
-def _read_mapping(
-    content: object, prefix: str, known: Mapping[str, Leaf], reading: _Reading, origin: str
-) -> None:
+def _read_mapping(content: object, prefix: str, known: Mapping[str, Leaf], reading: _Reading, origin: str) -> None:
     if not isinstance(content, dict):
         reading.mistakes.append(f"{origin}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
         return
@@ -191,7 +189,7 @@ def _accept(leaf: Leaf, value: object, reading: _Reading, origin: str) -> None:
     reading.origins[leaf.name] = origin
 
 
-def _convert(value: object, kind: Any) -> object:  # noqa: PLR0911 - one line a kind
+def _convert(value: object, kind: Any) -> object:
     """Return `value` as `kind`. Raises ValueError with what was expected."""
     if get_origin(kind) is types.UnionType:
         return None if value in (None, "") else _convert(value, get_args(kind)[0])

@@ -2,7 +2,8 @@
 
     JayError
     ├── ConfigError                 the settings cannot be used; lists every mistake
-    ├── EmbeddedServerError         the private Valkey cannot run here
+    ├── ServerError                 the service cannot start; says what to do
+    │   └── EmbeddedServerError     the private Valkey cannot run here
     ├── StoreUnavailable            Redis down, hung, full, read-only, loading          503
     └── RequestError                the client's to mend
         ├── MalformedRequest        not HTTP, or not JSON                               400
@@ -38,7 +39,11 @@ class ConfigError(JayError):
         self.mistakes = tuple(mistakes)
 
 
-class EmbeddedServerError(JayError):
+class ServerError(JayError):
+    """The service cannot start; the message says what to do."""
+
+
+class EmbeddedServerError(ServerError):
     """The private Valkey cannot run here; the message says what to do instead."""
 
 

@@ -65,7 +65,7 @@ class RequestLog:
         self._format = _text_line if as_text else _json_line
         self._lines: list[str] = []
 
-    def write(self, method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> None:  # noqa: PLR0913, PLR0917 - the columns of a line
+    def write(self, method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> None:  # noqa: PLR0917 - the columns of a line
         """Note a request. All texts are from fixed sets or generated here, so none needs escaping."""
         if not self._is_enabled:
             return
@@ -84,14 +84,14 @@ class RequestLog:
                 pass
 
 
-def _json_line(method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> str:  # noqa: PLR0913, PLR0917
+def _json_line(method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> str:  # noqa: PLR0917
     return (
         f'{{"time":"{_timestamp(time.time())}","level":"info","message":"request","method":"{method}",'
         f'"route":"{route}","status":{status},"ms":{seconds * 1000:.3f},"request_id":"{request_id}","key":"{key}"}}\n'
     )
 
 
-def _text_line(method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> str:  # noqa: PLR0913, PLR0917
+def _text_line(method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> str:  # noqa: PLR0917
     clock = time.strftime("%H:%M:%S")
     return f"{clock} {method:7} {route} {status} {seconds * 1000:.1f} ms key={key} id={request_id}\n"
 
@@ -102,7 +102,7 @@ _second_text = ""
 
 def _timestamp(moment: float) -> str:
     """Return RFC 3339 in UTC with milliseconds; the part down to the second is made once a second."""
-    global _second, _second_text  # noqa: PLW0603 - a cache of one entry
+    global _second, _second_text
     second = int(moment)
     if second != _second:
         _second, _second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

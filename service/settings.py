@@ -90,6 +90,12 @@ class ServerSettings:
     )
     tls: TlsSettings = field(default_factory=TlsSettings)
 
+    def url(self, port: int) -> str:
+        """Return the URL under which this machine reaches the service; `port` is the one that `port: 0` became."""
+        scheme = "http" if self.tls.certificate is None else "https"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RedisSettings:
@@ -114,9 +120,7 @@ class RedisSettings:
 class SessionSettings:
     """What a session is here."""
 
-    ttl_seconds: int = setting(
-        86400, "lifetime of a session and of its cookie", check=between(1, 400 * 86400)
-    )
+    ttl_seconds: int = setting(86400, "lifetime of a session and of its cookie", check=between(1, 400 * 86400))
     source: str = setting(
         "jay.api.playout.1.0.0", "`source` of sessions whose API key has none of its own", check=source_name
     )
@@ -148,12 +152,8 @@ class CookieSettings:
 class CorsSettings:
     """Web pages of other origins that may call the API."""
 
-    origins: tuple[str, ...] = setting(
-        (), "exact origins, such as https://www.example.com", check=_web_origins
-    )
-    max_age_seconds: int = setting(
-        600, "how long a browser may remember a preflight", check=between(0, 86400)
-    )
+    origins: tuple[str, ...] = setting((), "exact origins, such as https://www.example.com", check=_web_origins)
+    max_age_seconds: int = setting(600, "how long a browser may remember a preflight", check=between(0, 86400))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +173,7 @@ class LogSettings:
     level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "debug, info, warning or error; a line per request is info"
     )
-    format: Literal["auto", "json", "text"] = setting(
-        "auto", "json, text, or auto: text in a terminal, else json"
-    )
+    format: Literal["auto", "json", "text"] = setting("auto", "json, text, or auto: text in a terminal, else json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class Cors:
     """Marks responses for pages of the configured origins, which so may call with cookies and read every answer."""
 
     def __init__(self, app: web.Application, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
-        options = aiohttp_cors.ResourceOptions(
+        options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library has no types
             allow_credentials=True,
             expose_headers=EXPOSED_HEADERS,
             allow_headers=REQUEST_HEADERS,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import unicodedata
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import orjson
 from aiohttp import hdrs, web
@@ -97,5 +97,5 @@ def _checked(member: str, value: object) -> str | None:
     if len(value) > MAX_USER_ID_LENGTH:
         raise errors.InvalidRequest(f"{member} must have at most {MAX_USER_ID_LENGTH} characters.", member=member)
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        raise errors.InvalidRequest(f"{member} must have no control characters and no lone surrogates.", member=member)
-    return cast("str", value)
+        raise errors.InvalidRequest(f"{member} must have no control characters or lone surrogates.", member=member)
+    return value

@@ -7,7 +7,7 @@ may be a key or an id, so here they are answered with a fixed problem document a
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
@@ -58,7 +58,7 @@ class Server(web.Server):
     """Makes connections of the kind above."""
 
     def __init__(self, boundary: Boundary, **kwargs: Any) -> None:
-        super().__init__(boundary, **kwargs)
+        super().__init__(boundary.answer, **kwargs)  # type: ignore[arg-type]  # the application makes web.Request
         self._boundary = boundary
 
     def __call__(self) -> RequestHandler:
@@ -69,7 +69,7 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs the application behind the boundary."""
 
-    def __init__(  # noqa: PLR0913 - the parts that the boundary is made of
+    def __init__(
         self,
         app: web.Application,
         shortcuts: Mapping[tuple[str, str], Handler],
@@ -99,7 +99,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         boundary = Boundary(
-            server.request_handler,  # type: ignore[arg-type] - the application's factory makes web.Request
+            cast("Handler", server.request_handler),
             self._shortcuts,
             cors=self._cors,
             health=self.health,

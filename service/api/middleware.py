@@ -46,7 +46,7 @@ class Boundary:
         self._health = health
         self._request_log = request_log
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, whatever happens while it is answered."""
         started = time.perf_counter()
         request_id = new_request_id()

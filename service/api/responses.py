@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from service import versions
 from service.api import wire
+
+# Mapping is invariant in its keys, and istr is the faster str for header names.
+Headers = Mapping[str, str] | Mapping[istr, str]
 
 # No `Server` header with versions, and none that aiohttp would add.
 _EVERY = {hdrs.SERVER: wire.SERVER_NAME, wire.CONTENT_TYPE_OPTIONS: "nosniff"}
@@ -24,17 +27,17 @@ _API_PROBLEM = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE
 _API_EMPTY = CIMultiDict(_API)
 
 
-def json_response(body: bytes, status: int = 200, more: Mapping[str, str] | None = None) -> web.Response:
+def json_response(body: bytes, status: int = 200, more: Headers | None = None) -> web.Response:
     """Return an API response with a JSON body."""
     return _response(_API_JSON, status, body, more)
 
 
-def problem_document(body: bytes, status: int, more: Mapping[str, str]) -> web.Response:
+def problem_document(body: bytes, status: int, more: Headers) -> web.Response:
     """Return an API response with a problem document (RFC 9457)."""
     return _response(_API_PROBLEM, status, body, more)
 
 
-def empty_response(more: Mapping[str, str]) -> web.Response:
+def empty_response(more: Headers) -> web.Response:
     """Return an API response without a body: 204."""
     return _response(_API_EMPTY, 204, None, more)
 
@@ -44,9 +47,7 @@ def open_json_response(body: bytes, status: int = 200) -> web.Response:
     return _response(_OPEN_JSON, status, body, None)
 
 
-def _response(
-    headers: "CIMultiDict[str]", status: int, body: bytes | None, more: Mapping[str, str] | None
-) -> web.Response:
+def _response(headers: "CIMultiDict[str]", status: int, body: bytes | None, more: Headers | None) -> web.Response:
     response = web.Response(status=status, body=body, headers=headers)
     if more:
         response.headers.update(more)

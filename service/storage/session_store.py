@@ -70,17 +70,13 @@ class SessionStore:
         keys = [self._keyspace.session(session_id) for session_id in chain.from_iterable(requests)]
         arguments = (int(self._clock()), self._count_ttl_seconds)
         replies = iter(await self._connection.run(lambda client: self._end(keys, arguments, client)))
-        return [
-            [source for _ in candidates if (source := next(replies).decode())] for candidates in requests
-        ]
+        return [[source for _ in candidates if (source := next(replies).decode())] for candidates in requests]
 
     def _encode(self, session: Session) -> bytes:
         """Return the stored value: see keyspace.py. 42 bytes for a guest, which Redis keeps in one allocation."""
         if session.user_id is None:
             return orjson.dumps([session.started_at, session.source])
-        return orjson.dumps(
-            [session.started_at, session.source, session.user_id, self._user_digest(session.user_id)]
-        )
+        return orjson.dumps([session.started_at, session.source, session.user_id, self._user_digest(session.user_id)])
 
 
 class CoalescedSessionStore:
@@ -117,7 +113,7 @@ def _first(found: Mapping[str, Session], candidates: Candidates) -> Session | No
     return None
 
 
-def _decode(session_id: str, value: bytes) -> Session | None:
+def _decode(session_id: str, value: bytes | str) -> Session | None:
     """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
     try:
         started_at, source, *user = orjson.loads(value)

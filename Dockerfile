@@ -1,0 +1,21 @@
+FROM python:3.13-slim-bookworm AS build
+WORKDIR /build
+COPY requirements.txt .
+RUN python3 -m venv /opt/jay && /opt/jay/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+COPY pyproject.toml README.md ./
+COPY service service
+RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.13-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home jay && mkdir /app /data && chown jay /data
+COPY --from=build /opt/jay /opt/jay
+COPY config.yaml /app/config.yaml
+WORKDIR /app
+USER jay
+ENV PATH=/opt/jay/bin:$PATH PYTHONDONTWRITEBYTECODE=1 JAY_SERVER__HOST=0.0.0.0 JAY_REDIS__DATA_DIR=/data
+EXPOSE 8080
+VOLUME /data
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["jay-tracking", "healthcheck"]
+ENTRYPOINT ["jay-tracking"]
+CMD ["serve"]

@@ -1,0 +1,204 @@
+"""The processes: a supervisor that starts workers, restarts dead ones and drains; the embedded server beside it.
+
+gunicorn's arbiter does the supervising and aiohttp's worker runs the loop; the classes here add what is this
+service's own: keys reloaded on SIGHUP, draining in two steps, the embedded Valkey.
+"""
+
+import dataclasses
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from aiohttp.worker import GunicornUVLoopWebWorker
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+from service import logs
+from service.api.http_server import KEEPALIVE_SECONDS, Runner
+from service.api_keys import Keyring
+from service.app import AUTHORIZER, build
+from service.errors import ConfigError, ServerError
+from service.settings import ServerSettings, Settings
+from service.storage.embedded import EmbeddedServer
+
+_logger = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_HUNG_SECONDS = 30  # a worker whose event loop stands still for so long is replaced
+_EXIT_SECONDS = 2.0  # what the workers' own clean-up may take on top of draining and requests in flight
+
+Load = Callable[[], Settings]
+
+
+def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then exit the process.
+
+    `load` reads the settings anew for SIGHUP; `announce` is told the URL once the socket listens. Raises
+    ServerError when the service cannot start; the message says what to do.
+    """
+    request_log = logs.configure(settings.log)
+    check_tls(settings.server)
+    listener = _listen(settings.server)
+    embedded = EmbeddedServer(settings.redis.data_dir) if settings.redis.url == "embedded" else None
+    if embedded is not None:
+        embedded.start()
+    service = Service(settings, load, listener, embedded, request_log)
+    url = settings.server.url(listener.getsockname()[1])
+    _logger.info("serving on %s", url)
+    announce(url)
+    Supervisor(service).run()
+
+
+def check_tls(server: ServerSettings) -> None:
+    """Raise ServerError when certificate and key do not fit each other."""
+    if server.tls.certificate is None or server.tls.key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.tls.certificate, server.tls.key)
+    except (ssl.SSLError, OSError) as error:
+        raise ServerError(
+            f"server.tls: certificate and key cannot be used ({error}); give two PEM files that belong together"
+        ) from None
+
+
+def _listen(server: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        return socket.create_server((server.host, server.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ServerError(
+            f"cannot listen on {server.host}:{server.port} ({error.strerror}): stop what uses the port, or set "
+            "JAY_SERVER__PORT or JAY_SERVER__HOST"
+        ) from None
+
+
+class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """What gunicorn has to know: its settings, and what each worker runs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Load,
+        listener: socket.socket,
+        embedded: EmbeddedServer | None,
+        request_log: logs.RequestLog,
+    ) -> None:
+        self.settings = settings
+        self.load_settings = load
+        self.embedded = embedded
+        self._listener = listener
+        self._request_log = request_log
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand our settings to gunicorn."""
+        server = self.settings.server
+        options = {
+            "bind": f"fd://{self._listener.fileno()}",
+            "workers": server.workers,
+            "worker_class": Worker,
+            "logger_class": SupervisorLogger,
+            "timeout": _HUNG_SECONDS,
+            "graceful_timeout": int(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
+            "keepalive": int(KEEPALIVE_SECONDS),
+            "control_socket_disable": True,
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeats: no disk
+            "certfile": str(server.tls.certificate) if server.tls.certificate else None,
+            "keyfile": str(server.tls.key) if server.tls.key else None,
+            "on_exit": lambda _: self.embedded.stop() if self.embedded else None,
+        }
+        for name, value in options.items():
+            if value is not None:
+                self.cfg.set(name, value)
+
+    def load(self) -> Callable[[], Any]:
+        """Return what a worker calls in its own event loop."""
+        return self.build
+
+    async def build(self) -> Runner:
+        """Return a worker's runner."""
+        url = self.embedded.url if self.embedded else self.settings.redis.url
+        return await build(self.settings, url, self._request_log)
+
+    def reload_keys(self) -> bool:
+        """Read the API keys anew. A configuration with a mistake keeps those in force and returns False."""
+        try:
+            fresh = self.load_settings()
+        except ConfigError as error:
+            _logger.error("the API keys stay as they are: %s", error)  # noqa: TRY400 - the mistakes, not a traceback
+            return False
+        self.settings = dataclasses.replace(self.settings, api_keys=fresh.api_keys)
+        return True
+
+
+class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """The parent process."""
+
+    def manage_workers(self) -> None:
+        """Once a second: replace what died, the embedded server included."""
+        if self.app.embedded is not None:
+            self.app.embedded.ensure_running()
+        super().manage_workers()
+
+    def handle_hup(self) -> None:
+        """Read the API keys anew and have the workers do so; no worker is restarted."""
+        if self.app.reload_keys():
+            _logger.info("the API keys were read anew: %d", len(self.app.settings.api_keys))
+            self.kill_workers(signal.SIGHUP)
+
+
+class Worker(GunicornUVLoopWebWorker):
+    """A worker process: one event loop, one client of Redis, one application."""
+
+    _runner: Runner | None = None
+
+    def load_wsgi(self) -> None:
+        """Have aiohttp's worker run our runner."""
+        self.wsgi = self._build
+
+    async def _build(self) -> Runner:
+        self._runner = await self.app.build()
+        return self._runner
+
+    def init_signals(self) -> None:
+        """Add SIGHUP to the signals that aiohttp's worker handles."""
+        super().init_signals()
+        self.loop.add_signal_handler(signal.SIGHUP, self._reload_keys)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - gunicorn's signature
+        """SIGTERM: say so on /readyz while proxies still send requests, then stop listening and finish."""
+        if self._runner is None:
+            self._stop()
+        elif not self._runner.health.is_draining:
+            self._runner.health.is_draining = True
+            self.loop.call_later(self.app.settings.server.drain_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.alive = False
+        self._notify_waiter_done()
+
+    def _reload_keys(self) -> None:
+        if self._runner is not None and self.app.reload_keys():
+            self._runner.app[AUTHORIZER].keyring = Keyring(self.app.settings.api_keys)
+
+
+class SupervisorLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines go where all others go."""
+
+    def setup(self, cfg: object) -> None:
+        """Leave handlers and levels as `logs.configure` set them."""
+        self.cfg = cfg
+        self.error_log.propagate = True
+        self._access_log_enabled = False
+
+    def close_on_exec(self) -> None:
+        """Do nothing: there is no log file of gunicorn's."""
+
+    def reopen_files(self) -> None:
+        """Do nothing: there is no log file of gunicorn's."""
