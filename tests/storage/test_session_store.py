@@ -1,0 +1,282 @@
+import asyncio
+import re
+import time
+from collections import Counter
+
+import redis.asyncio
+
+from service.sessions import Session, SessionFactory, UserDigest
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import CoalescedSessionStore, SessionStore
+from tests.servers import RedisServer
+from tests.storage.conftest import MakeStore
+from tests.storage.counts import all_keys, read_counts, top_users
+
+Raw = redis.asyncio.Redis
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_what_was_created_is_found_until_it_is_ended(store: SessionStore, factory: SessionFactory) -> None:
+    """A session reads back equal to what was stored, with or without a user; once ended it is gone."""
+    guest, user = factory.new("tv.app"), factory.new("tv.app", 'ü"\\🙂')
+    assert await store.create_many([guest, user]) == [True, True]
+    assert await store.find_many([[guest.id], [user.id], [UNKNOWN], []]) == [guest, user, None, None]
+    assert await store.end_many([[guest.id], [UNKNOWN], []]) == [["tv.app"], [], []]
+    assert await store.find_many([[guest.id], [user.id]]) == [None, user]
+
+
+async def test_the_first_live_candidate_wins(store: SessionStore, factory: SessionFactory) -> None:
+    """A dead cookie never hides a live header."""
+    first, second = factory.new("s"), factory.new("s")
+    await store.create_many([first, second])
+    assert await store.find_many([[UNKNOWN, second.id, first.id], [first.id, second.id]]) == [second, first]
+
+
+async def test_every_candidate_is_ended_and_counted_once(
+    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """Two requests that present the same session end it once."""
+    one, two = factory.new("a"), factory.new("b")
+    await store.create_many([one, two])
+    assert await store.end_many([[one.id, UNKNOWN, two.id], [two.id, one.id]]) == [["a", "b"], []]
+    assert await store.end_many([[one.id, two.id]]) == [[]]
+    counts = await read_counts(raw, keyspace)
+    assert counts.ended == {"a": 1, "b": 1}
+    assert counts.live_by_minute == counts.live_by_hour == {"a": 0, "b": 0}
+
+
+async def test_counts_follow_the_sessions(
+    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """Created, ended and live are right by source, guests and users alike."""
+    sessions = [factory.new(f"source-{n % 3}", f"user-{n}" if n % 2 else None) for n in range(90)]
+    await store.create_many(sessions)
+    await store.end_many([[session.id] for session in sessions[:45]])
+    counts = await read_counts(raw, keyspace)
+    by_source = Counter(session.source for session in sessions)
+    ended = Counter(session.source for session in sessions[:45])
+    assert counts.created == by_source
+    assert counts.ended == ended
+    assert counts.live_by_hour == counts.live_by_minute == by_source - ended
+
+
+async def test_creating_again_is_a_retry(
+    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """After a lost reply the same call answers the same and counts once; another session's id is refused."""
+    session = factory.new("s", "u")
+    for _ in range(3):
+        assert await store.create_many([session]) == [True]
+    assert await store.create_many([Session(session.id, session.started_at + 1, "s", "u")]) == [False]
+    assert await store.find_many([[session.id]]) == [session]
+    assert (await read_counts(raw, keyspace)).created == {"s": 1}
+    assert await top_users(raw, keyspace) == {"u": (1, 0)}
+
+
+KINDS = {
+    r"[0-9a-f-]{36}": "string",
+    r"minutes:\d+": "hash",
+    r"day:\d+": "hash",
+    r"unique:\d+:tv\.app": "string",
+    r"top:\d+": "zset",
+    r"user:[0-9a-f]{24}": "zset",
+}
+
+
+async def test_every_key_is_in_the_table_and_expires(
+    store: SessionStore, factory: SessionFactory, raw: Raw, prefix: str
+) -> None:
+    """No key without a lifetime, ever, and none that keyspace.py does not describe."""
+    sessions = [factory.new("tv.app", f"user-{n}" if n % 2 else None) for n in range(64)]
+    await store.create_many(sessions)
+    await store.end_many([[session.id] for session in sessions[::3]])
+    keys = await all_keys(raw, prefix)
+    assert len(keys) > 100
+    seen = set()
+    for key in keys:
+        rest = re.sub(r"^.*?\{..\}", "", key)
+        pattern, kind = next((p, k) for p, k in KINDS.items() if re.fullmatch(p, rest))
+        seen.add(pattern)
+        assert await raw.type(key) == kind, key
+        lifetime = 91 * 86400 if rest.startswith(("day", "unique", "top")) else 86400
+        lifetime += 7200 if rest.startswith("minutes") else 0
+        assert lifetime - 60 < await raw.ttl(key) <= lifetime, key
+    assert seen == set(KINDS)
+
+
+async def test_no_key_name_tells_who_a_user_is(
+    store: SessionStore, factory: SessionFactory, raw: Raw, prefix: str
+) -> None:
+    """User ids stand in values, never in names of keys."""
+    await store.create_many([factory.new("s", "canary-user")])
+    assert not [key for key in await all_keys(raw, prefix) if "canary" in key]
+
+
+async def test_a_user_index_holds_the_live_sessions(
+    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
+) -> None:
+    """It sits in the sessions' shard, with each session's expiry; ending takes the session out."""
+    sessions = [factory.new("s", "u") for _ in range(5)]
+    await store.create_many(sessions)
+    await store.end_many([[sessions[0].id]])
+    index = keyspace.user(digest("u"))
+    assert set(await raw.zrange(index, 0, -1)) == {session.id for session in sessions[1:]}
+    for _, expiry in await raw.zrange(index, 0, -1, withscores=True):
+        assert abs(expiry - (time.time() + 86400)) < 60
+    stale = "ffffffff-0000-4000-8000-000000000000"
+    await raw.zadd(index, {stale: 1})
+    await store.create_many([factory.new("s", "u")])
+    assert await raw.zscore(index, stale) is None
+
+
+async def test_the_top_list_is_bounded_and_its_error_is_known(
+    make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """Space-Saving: each count is too high by at most its error, and whoever is frequent is in the list."""
+    store = await make_store(server.url, top_users=10)
+    true: Counter[str] = Counter()
+    for round_number in range(12):
+        users = [f"rare-{round_number}-{n}" for n in range(40)] + ["frequent"] * 30
+        true.update(users)
+        await store.create_many([factory.new("s", user) for user in users])
+    found = await top_users(raw, keyspace)
+    assert len(found) <= 16 * 10
+    assert found["frequent"][0] - found["frequent"][1] <= true["frequent"] <= found["frequent"][0]
+    for user, (count, error) in found.items():
+        assert count - error <= true[user] <= count, user
+
+
+async def test_foreign_data_counts_as_absent_and_is_left_alone(
+    store: SessionStore, raw: Raw, keyspace: Keyspace
+) -> None:
+    """Another program's values under our names break nothing and survive."""
+    ids = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(9)]
+    values = ["x", "{}", "[]", "[1]", '["a","b"]', '[1,"s",{}]', '[1,"s","u"]', "[[],[]]"]
+    for one, value in zip(ids, values, strict=False):
+        await raw.set(keyspace.session(one), value)
+    await raw.rpush(keyspace.session(ids[8]), "a list")
+    assert await store.find_many([ids, *([one] for one in ids)]) == [None] * 10
+    assert await store.end_many([ids]) == [[]]
+    assert await raw.exists(*map(keyspace.session, ids)) == 9
+    await raw.delete(*map(keyspace.session, ids))
+
+
+async def test_foreign_data_under_the_counts_does_not_stop_sessions(
+    make_store: MakeStore,
+    server: RedisServer,
+    factory: SessionFactory,
+    raw: Raw,
+    keyspace: Keyspace,
+    digest: UserDigest,
+) -> None:
+    """A session matters more than its count."""
+    store = await make_store(server.url)
+    session = factory.new("s", "u")
+    hour, day = int(time.time() // 3600), int(time.time() // 86400)
+    base = keyspace.session(session.id)[:-36]
+    for key in (f"minutes:{hour}", f"day:{day}", f"top:{day}", f"unique:{day}:s", f"user:{digest('u')}"):
+        await raw.rpush(base + key, "a list")
+        await raw.expire(base + key, 60)
+    assert await store.create_many([session]) == [True]
+    assert await store.find_many([[session.id]]) == [session]
+    assert await store.end_many([[session.id]]) == [["s"]]
+
+
+async def test_scripts_are_loaded_again_when_redis_forgot_them(
+    store: SessionStore, factory: SessionFactory, raw: Raw
+) -> None:
+    """A restart or SCRIPT FLUSH goes unnoticed."""
+    await store.create_many([factory.new("s")])
+    await raw.script_flush()
+    session = factory.new("s")
+    assert await store.create_many([session]) == [True]
+    await raw.script_flush()
+    assert await store.end_many([[session.id]]) == [["s"]]
+
+
+async def test_a_session_expires_by_itself(
+    make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """Its key carries the configured lifetime, and reading does not prolong it."""
+    store = await make_store(server.url, ttl_seconds=100)
+    session = factory.new("s")
+    await store.create_many([session])
+    key = keyspace.session(session.id)
+    await raw.expire(key, 50)
+    await store.find_many([[session.id]])
+    assert 0 < await raw.ttl(key) <= 50
+    await raw.pexpire(key, 1)
+    async with asyncio.timeout(5):
+        while await store.find_many([[session.id]]) != [None]:
+            await asyncio.sleep(0.001)
+
+
+async def test_an_ended_session_stays_dead(store: SessionStore, factory: SessionFactory) -> None:
+    """Reads, repeated creations of others and repeated endings racing with it never bring it back."""
+    sessions = CoalescedSessionStore(store)
+    for _ in range(20):
+        session = factory.new("s", "u")
+        await sessions.create(session)
+        ended = asyncio.Event()
+
+        async def read(one: Session = session, ended: asyncio.Event = ended) -> None:
+            for _ in range(20):
+                is_over = ended.is_set()
+                found = await sessions.find([one.id])
+                assert not (is_over and found)
+
+        async def end(one: Session = session, ended: asyncio.Event = ended) -> object:
+            sources = await sessions.end([one.id])
+            ended.set()
+            return sources
+
+        others = [sessions.create(factory.new("s", "u")) for _ in range(5)]
+        results = await asyncio.gather(read(), end(), end(), read(), *others)
+        assert sorted([results[1] or [], results[2] or []], key=len) == [[], ["s"]]
+    await sessions.close()
+
+
+async def test_cancelled_requests_never_cross_answers(store: SessionStore, factory: SessionFactory) -> None:
+    """Whoever asks for a session gets that one, while half of all requests are cancelled at random moments."""
+    sessions = CoalescedSessionStore(store)
+    known = [factory.new(f"source-{n}") for n in range(200)]
+    await store.create_many(known)
+    checked = 0
+    for round_number in range(60):
+        tasks = [(one, asyncio.ensure_future(sessions.find([one.id]))) for one in known]
+        for turn in range(round_number % 5):
+            await asyncio.sleep(0)
+            for _, task in tasks[turn::10]:
+                task.cancel()
+        for one, task in tasks:
+            try:
+                assert await task == one
+                checked += 1
+            except asyncio.CancelledError:
+                assert task.cancelled()
+    assert checked > 60 * 100
+    await sessions.close()
+
+
+async def test_a_burst_is_a_handful_of_calls(
+    make_store: MakeStore, own_server: RedisServer, factory: SessionFactory
+) -> None:
+    """64 concurrent requests of one kind cause at most 16 calls to Redis, each request at most one."""
+    store = await make_store(own_server.url)
+    sessions = CoalescedSessionStore(store)
+    burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))  # scripts are loaded
+
+        async def calls(name: str) -> int:
+            return int((await raw.info("commandstats")).get(f"cmdstat_{name}", {}).get("calls", 0))
+
+        for name, run in (
+            ("evalsha", lambda one: sessions.create(one)),
+            ("mget", lambda one: sessions.find([one.id])),
+            ("evalsha", lambda one: sessions.end([one.id])),
+        ):
+            before = await calls(name)
+            await asyncio.gather(*map(run, burst))
+            assert 1 <= await calls(name) - before <= 16, name
+    await sessions.close()

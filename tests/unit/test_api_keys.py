@@ -1,0 +1,45 @@
+from service.api_keys import DEMO_TRACK_KEY, ApiKey, Keyring, Scope, demo_keys_in, hash_key, new_raw_key
+
+
+def key(raw: str, name: str = "web", origins: frozenset[str] | None = None) -> ApiKey:
+    return ApiKey(name, hash_key(raw), frozenset({Scope.TRACK}), origins=origins)
+
+
+def test_a_key_is_found_by_its_raw_form_only() -> None:
+    """Neither a hash, nor another case, nor a part of a key opens anything."""
+    ring = Keyring([key("secret-one"), key("secret-two", "tv")])
+    found = ring.find("secret-two")
+    assert found is not None
+    assert found.name == "tv"
+    for raw in ("", "secret", "SECRET-ONE", "secret-one ", hash_key("secret-one"), "0" * 64, "\udcff", "🙂"):
+        assert ring.find(raw) is None
+
+
+def test_two_keys_of_one_name_are_a_rotation() -> None:
+    """Old and new key both work until the old entry is removed."""
+    ring = Keyring([key("old"), key("new")])
+    assert [found.name for found in (ring.find("old"), ring.find("new")) if found] == ["web", "web"]
+
+
+def test_origins_bind_browser_pages_only() -> None:
+    """A request without an Origin header is no page of a browser."""
+    bound = key("k", origins=frozenset({"https://a.example"}))
+    assert bound.allows_origin("https://a.example")
+    assert bound.allows_origin(None)
+    assert not bound.allows_origin("https://b.example")
+    assert not bound.allows_origin("null")
+    assert key("k").allows_origin("https://b.example")
+
+
+def test_new_keys_are_long_and_different() -> None:
+    """A key carries 256 random bits."""
+    keys = {new_raw_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert all(raw.startswith("jay_") and len(raw) == 47 for raw in keys)
+
+
+def test_demo_keys_are_recognized_by_their_hash() -> None:
+    """Renaming the demo entry does not smuggle it into production."""
+    assert demo_keys_in([key(DEMO_TRACK_KEY, "innocent"), key("own")]) == {
+        DEMO_TRACK_KEY: key(DEMO_TRACK_KEY, "innocent")
+    }

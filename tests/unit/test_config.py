@@ -1,0 +1,225 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from service.api_keys import Scope, hash_key
+from service.config import leaves, load
+from service.errors import ConfigError
+from service.settings import Settings
+
+ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
+PRODUCTION = {
+    "JAY_ENVIRONMENT": "production",
+    "JAY_SESSION__USER_SECRET": "a-secret-of-our-own",
+    "JAY_API_KEYS": json.dumps([ENTRY]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def mistakes(environ: dict[str, str], content: str | None = None) -> tuple[str, ...]:
+    if content is not None:
+        Path("config.yaml").write_text(content, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(environ)
+    return caught.value.mistakes
+
+
+def test_without_a_file_and_environment_the_defaults_hold() -> None:
+    """The service runs with no configuration at all; nobody has a key then."""
+    loaded = load({})
+    assert loaded.settings == Settings()
+    assert set(loaded.origins.values()) == {"default"}
+
+
+def test_the_checked_in_file_is_the_default(project: Path) -> None:
+    """config.yaml names every setting, with the value that the code has; only the demo keys are its own."""
+    loaded = load({}, project / "config.yaml")
+    assert loaded.settings == Settings(api_keys=loaded.settings.api_keys)
+    assert {key.name: key.scopes for key in loaded.settings.api_keys} == {
+        "demo": {Scope.TRACK},
+        "demo-operator": {Scope.VALIDATE, Scope.ANALYTICS, Scope.PRIVACY},
+    }
+    named = {leaf.name for leaf in leaves() if loaded.origins[leaf.name] != "default"}
+    assert named == {leaf.name for leaf in leaves()}
+
+
+def test_the_environment_wins_over_the_file() -> None:
+    """Each value says where it came from."""
+    Path("config.yaml").write_text("server: {port: 1000, host: 127.0.0.2}\ncors:\n  # nothing\n", "utf-8")
+    loaded = load({"JAY_SERVER__PORT": "2000", "JAY_CORS__ORIGINS": '["https://a.example"]', "HOME": "/"})
+    assert (loaded.settings.server.port, loaded.settings.server.host) == (2000, "127.0.0.2")
+    assert loaded.settings.cors.origins == ("https://a.example",)
+    assert loaded.origins["server.port"] == "JAY_SERVER__PORT"
+    assert loaded.origins["server.host"] == "config.yaml"
+
+
+def test_every_kind_of_value_reads_from_the_environment() -> None:
+    """Numbers, switches, choices, paths, optional texts and keys are all texts there."""
+    settings = load(
+        {
+            "JAY_SERVER__DRAIN_SECONDS": "2",
+            "JAY_COOKIE__PARTITIONED": "true",
+            "JAY_COOKIE__SAME_SITE": "None",
+            "JAY_COOKIE__DOMAIN": "example.com",
+            "JAY_REDIS__DATA_DIR": "/var/lib/jay",
+            "JAY_REDIS__URL": "rediss://u:p%40w@redis.example:6380/3",
+            "JAY_API_KEYS": json.dumps([{**ENTRY, "source": "tv.app", "origins": ["https://a.example"]}]),
+        }
+    ).settings
+    assert settings.server.drain_seconds == 2.0
+    assert settings.cookie.partitioned
+    assert (settings.cookie.same_site, settings.cookie.domain) == ("None", "example.com")
+    assert settings.redis.data_dir == Path("/var/lib/jay")
+    assert settings.redis.url == "rediss://u:p%40w@redis.example:6380/3"
+    assert settings.api_keys[0].source == "tv.app"
+    assert settings.api_keys[0].origins == {"https://a.example"}
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    """Compose files hand on variables that nobody set."""
+    assert load({"JAY_SERVER__PORT": "", "JAY_API_KEYS": ""}).settings == Settings()
+
+
+def test_a_secret_can_come_from_a_file() -> None:
+    """The usual final newline is not part of it; naming value and file at once is a mistake."""
+    Path("url").write_text("redis://host:1/0\n", "utf-8")
+    loaded = load({"JAY_REDIS__URL_FILE": "url"})
+    assert loaded.settings.redis.url == "redis://host:1/0"
+    assert loaded.origins["redis.url"] == "JAY_REDIS__URL_FILE"
+    assert "JAY_REDIS__URL is set too" in mistakes({"JAY_REDIS__URL_FILE": "url", "JAY_REDIS__URL": "embedded"})[0]
+    assert "cannot be read" in mistakes({"JAY_REDIS__URL_FILE": "nowhere"})[0]
+
+
+def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
+    """Nobody has to start the service five times to learn of five mistakes."""
+    found = mistakes(
+        {"JAY_SERVER__PROT": "1", "JAY_SERVER__PORT": "http", "JAY_REDIS_URL": "x", "JAY_SESSION__TTL_SECONDS": "0"},
+        "sever: {port: 1}\nserver: {wrokers: 2, workers: two, drain_seconds: -1}\ncookie: 3\nlog: {level: loud}\n"
+        "cors: {origins: ['*']}\nredis: {url: http://redis}\n",
+    )
+    assert sorted(found) == [
+        "JAY_REDIS_URL: is not a setting; did you mean JAY_REDIS__URL?",
+        "JAY_SERVER__PORT must be a whole number, not 'http'",
+        "JAY_SERVER__PROT: is not a setting; did you mean JAY_SERVER__PORT?",
+        "JAY_SESSION__TTL_SECONDS must be from 1 to 34560000",
+        "config.yaml: cookie must be a mapping of names to values",
+        "config.yaml: cors.origins must be an exact origin like https://www.example.com, in lower case, "
+        "without path and without *",
+        "config.yaml: log.level must be one of debug, info, warning, error, not 'loud'",
+        "config.yaml: redis.url must be `embedded` or a URL like redis://user:password@host:6379/0, "
+        "rediss://host:6380/0 or unix:///run/redis.sock",
+        "config.yaml: server.drain_seconds must be from 0 to 60",
+        "config.yaml: server.workers must be a whole number, not 'two'",
+        "config.yaml: server.wrokers is not a setting; did you mean server.workers?",
+        "config.yaml: sever is not a setting; did you mean server?",
+    ]
+
+
+def test_other_programs_variables_are_left_alone() -> None:
+    """Kubernetes sets such variables for every service that it knows."""
+    load({"JAY_TRACKING_PORT": "tcp://10.0.0.1:8080", "JAY_TRACKING_SERVICE_HOST": "10.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a: [", "is not YAML in line 1"),
+        ("- a\n- b", "the file must be a mapping"),
+        ("server:\n  tls: yes", "server.tls must be a mapping"),
+        ("? [1, 2]\n: x", "is not"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(content: str, expected: str) -> None:
+    """The message says where to look."""
+    assert expected in mistakes({}, content)[0]
+
+
+def test_a_named_file_must_exist_and_be_readable() -> None:
+    """Only the default file may be missing."""
+    assert "no such file" in mistakes({"JAY_CONFIG": "nowhere.yaml"})[0]
+    Path("bytes.yaml").write_bytes(b"\xff\xfe\xff")
+    assert "cannot be read" in mistakes({"JAY_CONFIG": "bytes.yaml"})[0]
+
+
+def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
+    """Somebody will paste the raw key where its hash belongs; it must not end up in a log."""
+    raw = "jay_this-is-the-raw-key"
+    found = mistakes(
+        {
+            "JAY_API_KEYS": json.dumps(
+                [
+                    {"name": "a b", "sha256": raw, "scopes": ["trak"], "orgins": []},
+                    {**ENTRY, "source": "no spaces", "origins": "https://a.example"},
+                    raw,
+                    {**ENTRY, "scopes": []},
+                ]
+            )
+        }
+    )
+    assert raw not in " ".join(found)
+    assert [line.removeprefix("JAY_API_KEYS") for line in found] == [
+        "[0].orgins is not a member; did you mean origins?",
+        "[0].name must be 1 to 64 letters, digits or . _ -",
+        "[0].sha256 must be the key's SHA-256 in 64 hex digits, never the key itself",
+        "[0].scopes must be a list of track, validate, analytics, privacy",
+        "[1].source must be 1 to 64 letters, digits or . _ : / -",
+        "[1].origins must be a list of exact origins like https://www.example.com",
+        "[2] must be a mapping with name, sha256 and scopes",
+        "[3].scopes must be a list of track, validate, analytics, privacy",
+    ]
+    assert "JSON list" in mistakes({"JAY_API_KEYS": raw})[0]
+    assert raw not in mistakes({"JAY_API_KEYS": raw})[0]
+    assert "same sha256" in mistakes({"JAY_API_KEYS": json.dumps([ENTRY, ENTRY])})[0]
+    assert "must be a list" in mistakes({}, "api_keys: {name: web}")[0]
+
+
+def test_secrets_are_not_repeated() -> None:
+    """A URL with a password and the user secret stay out of messages."""
+    found = mistakes({"JAY_REDIS__URL": "redis://u:hunter2@:x/0", "JAY_SESSION__USER_SECRET": "short"})
+    assert len(found) == 2
+    assert "hunter2" not in " ".join(found)
+    assert "short" not in " ".join(found)
+
+
+def test_production_refuses_what_is_published(project: Path) -> None:
+    """Demo keys and the development secret end with development."""
+    load(PRODUCTION)
+    found = mistakes({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
+    assert [line.partition(":")[0] for line in found] == ["api_keys", "api_keys", "session.user_secret"]
+
+
+def test_settings_that_contradict_each_other_are_mistakes() -> None:
+    """Each is right by itself, and the message says what fits."""
+    found = mistakes(
+        {
+            "JAY_SERVER__TLS__CERTIFICATE": "cert.pem",
+            "JAY_SESSION__TTL_SECONDS": "200000",
+            "JAY_ANALYTICS__RETENTION_DAYS": "1",
+        }
+    )
+    assert len(found) == 3
+    assert "go together" in found[0]
+    assert "no file cert.pem" in found[1]
+    assert "analytics.retention_days" in found[2]
+
+
+VARIABLES = st.sampled_from([leaf.variable for leaf in leaves()] + [leaf.variable + "_FILE" for leaf in leaves()])
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(VARIABLES, st.text(), max_size=5), st.binary(max_size=200))
+def test_no_input_breaks_the_reader(environ: dict[str, str], content: bytes) -> None:
+    """Whatever stands in environment and file, the outcome is settings or a list of mistakes."""
+    Path("config.yaml").write_bytes(content)
+    try:
+        assert load(environ).settings
+    except ConfigError as error:
+        assert error.mistakes

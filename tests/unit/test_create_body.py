@@ -1,0 +1,121 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.api.create_body import _parse, _user_id
+from service.errors import InvalidRequest, MalformedRequest, RequestError
+
+
+def read(body: bytes) -> str | None:
+    return _user_id(_parse(body))
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"user_id": null}', b'{"user_id": ""}', b'{"userId":"","user_id":null}'])
+def test_no_user_id_means_a_guest(body: bytes) -> None:
+    """Empty, null and absent say the same."""
+    assert read(body) is None
+
+
+@pytest.mark.parametrize("body", [b'{"user_id":"u"}', b'{"userId":"u"}', b' {"userId" : "u", "user_id" : "\\u0075"}'])
+def test_both_spellings_are_read(body: bytes) -> None:
+    """The spec's curl writes user_id, its JavaScript and Kotlin userId; both are fine when equal."""
+    assert read(body) == "u"
+
+
+@pytest.mark.parametrize(
+    ("body", "member"),
+    [
+        ({"user_id": "a", "userId": "b"}, "userId"),
+        ({"user_id": None, "userId": "b"}, "userId"),
+        ({"userid": "a"}, "userid"),
+        ({"user_id": "a", "consent": True}, "consent"),
+        ({"user-123@example.com": 1}, "unknown"),
+        ({"x" * 40: 1}, "unknown"),
+        ({"user_id": 7}, "user_id"),
+        ({"userId": ["a"]}, "userId"),
+        ({"user_id": False}, "user_id"),
+        ({"user_id": 10**30}, "user_id"),
+        ({"user_id": "a" * 129}, "user_id"),
+        ({"user_id": "a\x00"}, "user_id"),
+        ({"userId": "a\nb"}, "userId"),
+        ({"user_id": "\x7f"}, "user_id"),
+        ({"user_id": "\x85"}, "user_id"),
+        ({"user_id": "\ud800"}, "user_id"),
+        ({"userId": "a\udfffb"}, "userId"),
+    ],
+)
+def test_a_wrong_member_is_named(body: object, member: str) -> None:
+    """A typo must not make an anonymous session silently; a name that may be personal is not repeated."""
+    with pytest.raises(InvalidRequest) as caught:
+        read(json.dumps(body).encode())
+    assert caught.value.members == {"member": member}
+
+
+def test_user_ids_may_be_long_and_of_any_script() -> None:
+    """128 characters, not bytes."""
+    for user_id in ("user-123-xyz", "ü" * 128, "🙂" * 128, " ", '"; DROP TABLE', "<b>"):
+        assert read(json.dumps({"user_id": user_id}).encode()) == user_id
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"user_id=1",
+        b"[]",
+        b'"user"',
+        b"1",
+        b"null",
+        b"NaN",
+        b'{"user_id": NaN}',
+        b'{"user_id": Infinity}',
+        b'\xef\xbb\xbf{"user_id":"u"}',
+        b'{"user_id":"\xff"}',
+        b'{"user_id":"\xed\xa0\x80"}',
+        b'{"user_id":"u"} x',
+        b'{"user_id":"u"',
+        b"[" * 4000,
+        b'{"a":' * 800,
+        "{}".encode("utf-16"),
+    ],
+)
+def test_what_is_not_a_json_object_is_malformed(body: bytes) -> None:
+    """Not JSON, not UTF-8, not an object, nested to blow a parser: 400, never 500."""
+    with pytest.raises(MalformedRequest):
+        read(body)
+
+
+def test_numbers_of_thousands_of_digits_are_just_wrong() -> None:
+    """Python refuses to convert them; that must not surface as an internal error."""
+    with pytest.raises(RequestError):
+        read(b'{"user_id": ' + b"9" * 4000 + b"}")
+    with pytest.raises(RequestError):
+        read(b'{"user_id": "\\ud800", "x": ' + b"9" * 4000 + b"}")
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_no_bytes_break_it(body: bytes) -> None:
+    """Whatever comes, the outcome is a user id, a guest or a refusal."""
+    try:
+        user_id = read(body)
+    except RequestError:
+        return
+    assert user_id is None or 0 < len(user_id) <= 128
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["user_id", "userId", "x"]), inner),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_no_json_breaks_it(content: object) -> None:
+    """Whatever JSON comes, the outcome is a user id, a guest or a refusal."""
+    try:
+        read(json.dumps(content).encode())
+    except RequestError:
+        return
+    assert isinstance(content, dict)

@@ -1,0 +1,85 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from service import logs
+from service.settings import LogSettings
+
+
+@pytest.fixture(autouse=True)
+def _restored_root() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+
+
+async def test_a_request_is_one_json_line() -> None:
+    """Its members are what an operator filters by; the time is RFC 3339 in UTC."""
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(), stream)
+    log.write("GET", "/v1/playouts/tracking/session", 200, 0.0012345, "0123456789abcdef", "demo")
+    assert stream.getvalue() == ""
+    log.flush()
+    line = json.loads(stream.getvalue())
+    assert abs(datetime.fromisoformat(line.pop("time")) - datetime.now(UTC)).total_seconds() < 5
+    assert line == {
+        "level": "info",
+        "message": "request",
+        "method": "GET",
+        "route": "/v1/playouts/tracking/session",
+        "status": 200,
+        "ms": 1.234,
+        "request_id": "0123456789abcdef",
+        "key": "demo",
+    }
+
+
+async def test_text_is_for_people() -> None:
+    """In a terminal a request is a line that one can read."""
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(format="text"), stream)
+    log.write("POST", "/x", 201, 0.0012, "0123456789abcdef", "demo")
+    logging.getLogger("service").info("hello")
+    log.flush()
+    greeting, request = stream.getvalue().splitlines()
+    assert greeting.endswith("INFO    hello")
+    assert request.endswith("POST    /x 201 1.2 ms key=demo id=0123456789abcdef")
+
+
+async def test_above_info_requests_are_not_logged() -> None:
+    """The level holds for them too."""
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(level="warning"), stream)
+    log.write("GET", "/x", 200, 0.1, "id", "-")
+    log.flush()
+    logging.getLogger("service").warning("kept")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["kept"]
+
+
+async def test_an_exception_is_one_line_with_its_traceback() -> None:
+    """A log collector sees one event."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(), stream)
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        logging.getLogger("service").exception("internal error")
+    (line,) = stream.getvalue().splitlines()
+    assert "ValueError: boom" in json.loads(line)["traceback"]
+
+
+async def test_a_broken_pipe_does_not_stop_the_service() -> None:
+    """Whoever reads the log may go away."""
+
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    log = logs.RequestLog(Broken(), as_text=False, is_enabled=True)
+    log.write("GET", "/x", 200, 0.1, "id", "-")
+    log.flush()

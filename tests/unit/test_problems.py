@@ -1,0 +1,69 @@
+import inspect
+import json
+
+import pytest
+
+from service import errors
+from service.api.problems import problem_response
+
+GOLDEN = {
+    errors.MalformedRequest: (400, "malformed-request"),
+    errors.UnsupportedVersion: (400, "unsupported-version"),
+    errors.Unauthorized: (401, "unauthorized"),
+    errors.Forbidden: (403, "forbidden"),
+    errors.NotFound: (404, "not-found"),
+    errors.SessionNotFound: (404, "session-not-found"),
+    errors.RequestTimeout: (408, "request-timeout"),
+    errors.BodyTooLarge: (413, "body-too-large"),
+    errors.UriTooLong: (414, "uri-too-long"),
+    errors.UnsupportedMediaType: (415, "unsupported-media-type"),
+    errors.ExpectationFailed: (417, "expectation-failed"),
+    errors.InvalidRequest: (422, "invalid-request"),
+    errors.HeadersTooLarge: (431, "headers-too-large"),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_each_error_is_a_problem_document(kind: type[errors.RequestError]) -> None:
+    """Status and type are the contract's; title, detail and request id are there."""
+    response = problem_response(kind("Do this.", member="user_id"), "0123456789abcdef")
+    status, slug = GOLDEN[kind]
+    assert isinstance(response.body, bytes)
+    document = json.loads(response.body)
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert document.pop("title")
+    assert document == {
+        "type": f"urn:jay:problem:{slug}",
+        "status": status,
+        "detail": "Do this.",
+        "request_id": "0123456789abcdef",
+        "member": "user_id",
+    }
+
+
+def test_no_error_of_the_tree_is_left_out() -> None:
+    """A new kind of request error has to be given its status here."""
+    kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RequestError)}
+    assert kinds - {errors.RequestError} == {*GOLDEN, errors.MethodNotAllowed}
+
+
+def test_some_errors_carry_headers() -> None:
+    """401 says how to authenticate, 405 what is allowed, 503 when to come back."""
+    unauthorized = problem_response(errors.Unauthorized(""), "")
+    not_allowed = problem_response(errors.MethodNotAllowed("", ["GET", "POST"]), "")
+    unavailable = problem_response(errors.StoreUnavailable("secret detail"), "")
+    assert unauthorized.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
+    assert (not_allowed.status, not_allowed.headers["Allow"]) == (405, "GET, POST")
+    assert (unavailable.status, unavailable.headers["Retry-After"]) == (503, "1")
+    assert isinstance(unavailable.body, bytes)
+    assert b"secret" not in unavailable.body
+
+
+def test_a_bug_is_answered_with_a_fixed_text() -> None:
+    """What went wrong inside is for the log alone."""
+    response = problem_response(KeyError("canary"), "id")
+    assert response.status == 500
+    assert isinstance(response.body, bytes)
+    assert b"canary" not in response.body
+    assert json.loads(response.body)["type"] == "urn:jay:problem:internal-error"

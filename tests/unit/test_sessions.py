@@ -1,0 +1,79 @@
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.sessions import Session, SessionFactory, UserDigest, parse_session_id, shard_of
+
+SPEC_ID = "550e8400-e29b-41d4-a716-446655440000"
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))  # noqa: DTZ001 - hypothesis wants naive bounds
+def test_start_time_has_six_digits_and_no_zone(moment: datetime) -> None:
+    """The start time reads like the spec's example, to the microsecond, for every moment."""
+    microseconds = (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert Session(SPEC_ID, microseconds, "s").start_time == moment.isoformat(timespec="microseconds")
+
+
+def test_start_time_is_letter_by_letter_the_specs() -> None:
+    """The spec's own moment comes out as the spec writes it."""
+    moment = datetime(2023, 1, 15, 14, 30, 24, 123456, tzinfo=UTC)
+    session = Session(SPEC_ID, int(moment.timestamp()) * 1_000_000 + 123456, "s")
+    assert session.start_time == "2023-01-15T14:30:24.123456"
+
+
+@given(st.uuids())
+def test_every_uuid_is_an_id_in_either_case(uuid: UUID) -> None:
+    """Upper-case hex is accepted and means the same id."""
+    assert parse_session_id(str(uuid)) == parse_session_id(str(uuid).upper()) == str(uuid)
+
+
+@given(st.text())
+def test_an_id_is_safe_in_a_key(text: str) -> None:
+    """Whatever passes as an id is a UUID in its plain form, so it cannot reach outside its key."""
+    session_id = parse_session_id(text)
+    assert session_id is None or str(UUID(session_id)) == session_id
+
+
+def test_near_misses_are_no_ids() -> None:
+    """Braces, prefixes, other lengths, a final newline and the words of JavaScript are not ids."""
+    for text in (
+        "",
+        "null",
+        "undefined",
+        "{" + SPEC_ID + "}",
+        "urn:uuid:" + SPEC_ID,
+        SPEC_ID + "\n",
+        SPEC_ID[:-1],
+        SPEC_ID.replace("-", ""),
+        "*" * 1_000_000,
+    ):
+        assert parse_session_id(text) is None, text[:40]
+
+
+def test_a_guest_gets_a_random_uuid_of_version_4() -> None:
+    """Ids are random, and nothing in them tells one guest from another."""
+    new = SessionFactory(UserDigest("secret-secret")).new
+    ids = [new("source").id for _ in range(200)]
+    assert len(set(ids)) == 200
+    assert {UUID(one).version for one in ids} == {4}
+    assert {shard_of(one) for one in ids} == set(range(16))
+
+
+def test_a_users_sessions_share_a_shard_and_users_spread() -> None:
+    """All sessions of one user land in one shard; a thousand users land in all of them."""
+    digest = UserDigest("secret-secret")
+    new = SessionFactory(digest).new
+    for user in ("user-123-xyz", "ü" * 128, "🙂"):
+        sessions = [new("source", user) for _ in range(20)]
+        assert {shard_of(session.id) for session in sessions} == {shard_of(digest(user))}
+        assert {UUID(session.id).version for session in sessions} == {4}
+        assert len({session.id for session in sessions}) == 20
+    assert {shard_of(digest(f"user-{number}")) for number in range(1000)} == set(range(16))
+
+
+def test_the_digest_depends_on_the_secret() -> None:
+    """Without the secret nobody can tell from a key name whose index it is."""
+    assert UserDigest("one-secret")("user") != UserDigest("two-secrets")("user")
+    assert "user" not in UserDigest("one-secret")("user")

@@ -1,0 +1,32 @@
+from service import versions
+from service.api import cors, wire
+from service.api_keys import Scope
+
+
+def test_wire_names_are_the_contracts() -> None:
+    """Clients out there know these names; changing one breaks them."""
+    assert wire.SESSION_TOKEN == "__Secure-jay_tracking"
+    assert wire.SESSION_TOKEN_ALIAS == "X-Jay-Tracking"
+    assert wire.API_KEY == "X-API-Key"
+    assert wire.API_VERSION == "x-jay-api-version"
+    assert wire.REQUEST_ID == "X-Request-Id"
+    assert wire.SESSION_PATHS == ("/v1/playouts/tracking/session", "/playouts/tracking/session")
+    assert versions.LATEST == "2025-05-19"
+    assert [*Scope] == ["track", "validate", "analytics", "privacy"]
+    assert cors.METHODS == ("GET", "POST", "DELETE")
+    assert cors.REQUEST_HEADERS == (
+        "content-type",
+        "x-api-key",
+        "x-jay-api-version",
+        "__secure-jay_tracking",
+        "x-jay-tracking",
+    )
+    assert cors.EXPOSED_HEADERS == ("__Secure-jay_tracking", "x-jay-api-version", "Retry-After", "X-Request-Id")
+
+
+def test_versions_resolve() -> None:
+    """No version and an empty one mean the latest; an unknown one is none."""
+    for requested in (None, "", "  ", "2025-05-19", " 2025-05-19 "):
+        assert versions.resolve(requested) == "2025-05-19"
+    for requested in ("2025-05-20", "latest", "1", "2025-05-19, 2025-05-19"):
+        assert versions.resolve(requested) is None
