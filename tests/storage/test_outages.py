@@ -1,0 +1,174 @@
+"""Redis down, hung, full, read-only, forbidden: an answer in time, and recovery by itself."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from service.errors import StoreUnavailable
+from service.sessions import SessionFactory
+from service.settings import RedisSettings
+from service.storage.connection import RedisConnection
+from service.storage.session_store import CoalescedSessionStore, SessionStore
+from tests.servers import RedisServer
+from tests.storage.conftest import MakeStore
+
+
+@pytest.fixture
+async def store(own_server: RedisServer, make_store: MakeStore) -> SessionStore:
+    return await make_store(own_server.url)
+
+
+@pytest.fixture
+async def sessions(store: SessionStore) -> AsyncIterator[CoalescedSessionStore]:
+    coalesced = CoalescedSessionStore(store)
+    yield coalesced
+    await coalesced.close()
+
+
+async def refused_after(operation: Callable[[], Awaitable[object]]) -> float:
+    """Return the seconds until an operation was refused as unavailable."""
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await operation()
+    return time.monotonic() - started
+
+
+async def recovered_after(operation: Callable[[], Awaitable[object]]) -> float:
+    """Return the seconds until an operation works again."""
+    started = time.monotonic()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await operation()
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)
+            else:
+                return time.monotonic() - started
+
+
+async def test_hung(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """Every request of a stream gets its refusal in 0.6 s, and the service recovers in 2 s."""
+    session = factory.new("s")
+    await sessions.create(session)
+    own_server.signal(signal.SIGSTOP)
+    waits = []
+    for _ in range(12):
+        waits.append(asyncio.ensure_future(refused_after(lambda: sessions.find([session.id]))))
+        waits.append(asyncio.ensure_future(refused_after(lambda: sessions.create(factory.new("s")))))
+        await asyncio.sleep(0.1)
+    assert max(await asyncio.gather(*waits)) < 0.6
+    own_server.signal(signal.SIGCONT)
+    assert await recovered_after(lambda: sessions.find([session.id])) < 2
+    assert await sessions.find([session.id]) == session
+
+
+async def test_killed(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """A dead Redis is refused at once, and a new one is used within 2 s."""
+    await sessions.create(factory.new("s"))
+    own_server.kill()
+    for _ in range(5):
+        assert await refused_after(lambda: sessions.find([factory.new("s").id])) < 0.25
+    own_server.start()
+    assert await recovered_after(lambda: sessions.create(factory.new("s"))) < 2
+
+
+async def test_full(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """Out of memory, nothing is created; reading and ending go on, and the counts go with them."""
+    session = factory.new("s", "u")
+    await sessions.create(session)
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.config_set("maxmemory", "1")
+        with pytest.raises(StoreUnavailable):
+            await sessions.create(factory.new("s", "u"))
+        assert await sessions.find([session.id]) == session
+        assert await sessions.end([session.id]) == ["s"]
+        assert await sessions.find([session.id]) is None
+        await raw.config_set("maxmemory", "0")
+    await sessions.create(factory.new("s"))
+
+
+async def test_read_only(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """A replica takes no writes; it answers reads."""
+    session = factory.new("s")
+    await sessions.create(session)
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.config_set("replica-serve-stale-data", "yes")
+        await raw.replicaof("127.0.0.1", "1")
+        for operation in (lambda: sessions.create(factory.new("s")), lambda: sessions.end([session.id])):
+            await refused_after(operation)
+        assert await sessions.find([session.id]) == session
+        await raw.replicaof("NO", "ONE")
+    await sessions.create(factory.new("s"))
+
+
+async def test_too_few_replicas(
+    sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer
+) -> None:
+    """NOREPLICAS is no success."""
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.config_set("min-replicas-to-write", "1")
+        await refused_after(lambda: sessions.create(factory.new("s")))
+        await raw.config_set("min-replicas-to-write", "0")
+    await sessions.create(factory.new("s"))
+
+
+async def test_busy(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """A script of somebody else's that runs forever makes Redis answer BUSY; both that and silence are 503."""
+    await sessions.create(factory.new("s"))
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.config_set("busy-reply-threshold", "50")
+        loop = asyncio.ensure_future(raw.eval("while true do end", 0))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            assert await refused_after(lambda: sessions.find([factory.new("s").id])) < 0.6
+        async with redis.asyncio.Redis.from_url(own_server.url) as other:
+            await other.script_kill()
+        with pytest.raises(redis.exceptions.ResponseError):
+            await loop
+    assert await recovered_after(lambda: sessions.create(factory.new("s"))) < 2
+
+
+async def test_wrong_password_and_forbidden_command(own_server: RedisServer, tmp_path: Path) -> None:
+    """A password that Redis refuses, or an ACL that lacks a command, is 503 and no crash."""
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.acl_setuser("jay", enabled=True, passwords=["+right"], keys=["*"], commands=["+ping"])
+    host = own_server.url.removeprefix("redis://")
+    for password in ("wrong", "right"):
+        connection = RedisConnection(f"redis://jay:{password}@{host}", RedisSettings())
+        with pytest.raises(StoreUnavailable):
+            await connection.run(lambda client: client.get("x"))
+        await connection.close()
+
+
+async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore) -> None:
+    """A Redis that answers PING but takes no writes is not ready."""
+    connection = store._connection
+    await connection.check_takes_writes("ready")
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        assert 0 < await raw.ttl("ready") <= 10
+        await raw.config_set("maxmemory", "1")
+        with pytest.raises(StoreUnavailable):
+            await connection.check_takes_writes("ready")
+
+
+async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: SessionStore) -> None:
+    """A wrong command is an error to be seen, and the breaker stays closed."""
+    with pytest.raises(redis.exceptions.ResponseError):
+        await store._connection.run(lambda client: client.execute_command("NOSUCH"))
+    await store._connection.run(lambda client: client.get("x"))
+
+
+async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, factory: SessionFactory) -> None:
+    """Redis turns further clients away; that is 503, and over when the others leave."""
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.config_set("maxclients", "1")
+        store = await make_store(own_server.url)
+        with pytest.raises(StoreUnavailable):
+            await store.create_many([factory.new("s")])
+        await raw.config_set("maxclients", "100")
+        assert await recovered_after(lambda: store.create_many([factory.new("s")])) < 2
