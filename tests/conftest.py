@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from service.storage.keyspace import Keyspace
-from tests.servers import RedisServer, binaries
+from tests.servers import Raw, RedisServer, binaries
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def keyspace(prefix: str) -> Keyspace:
 
 
 @pytest.fixture
-async def raw(valkey: RedisServer) -> AsyncIterator["redis.asyncio.Redis"]:
+async def raw(valkey: RedisServer) -> AsyncIterator[Raw]:
     """A plain client, to look at what the service stored."""
     async with redis.asyncio.Redis.from_url(valkey.url, decode_responses=True) as client:
         yield client

@@ -7,11 +7,13 @@ import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from service.storage.embedded import _find_binary
 
 DEADLINE_SECONDS = 20.0
+
+Raw = Any  # a redis-py client with decode_responses=True; its types do not know that it gives texts
 
 
 def binaries() -> dict[str, str]:

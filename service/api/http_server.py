@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from service import errors
+from service.api import wire
 from service.api.authorization import Handler
 from service.api.cors import Cors
 from service.api.middleware import Boundary
@@ -27,7 +28,7 @@ KEEPALIVE_SECONDS = 15.0  # aiohttp's only limit for slow headers too
 LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 
 # The parser's message ends with the line that it refused, as a bytes literal.
-_METHOD_TOKEN = re.compile(r"b'[!#$%&*+.^_`|~0-9A-Za-z-]+ ")
+_METHOD_TOKEN = re.compile(r"b'[A-Z-]+ ")
 
 _silent = logging.getLogger("service.aiohttp")
 _silent.addHandler(logging.NullHandler())
@@ -42,6 +43,17 @@ class Connection(RequestHandler):
     def __init__(self, boundary: Boundary, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._boundary = boundary
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket. Where they break the body that is being read, whoever reads it is told.
+
+        aiohttp only queues the error behind the request, which would wait for the rest of its body in vain.
+        """
+        super().data_received(data)
+        if self._current_request is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            body = self._current_request.content
+            if not body.is_eof():
+                body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
 
     def handle_error(
         self,
@@ -122,8 +134,5 @@ def _refusal(error: BaseException | None) -> errors.RequestError:
     if message == "Too many headers received":
         return errors.HeadersTooLarge(f"Send at most {MAX_HEADERS} header fields.")
     if isinstance(error, BadHttpMethod) and _METHOD_TOKEN.search(message):
-        return errors.MethodNotAllowed("Use one of the methods that Allow lists.", _METHODS)
+        return errors.MethodNotAllowed("Use one of the methods that Allow lists.", wire.METHODS)
     return errors.MalformedRequest("The bytes received are not an HTTP/1.1 request; mend the client or the proxy.")
-
-
-_METHODS = (hdrs.METH_DELETE, hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS, hdrs.METH_POST)

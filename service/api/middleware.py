@@ -17,6 +17,7 @@ from service.api.authorization import API_KEY, Handler
 from service.api.cors import Cors
 from service.api.operations import Health
 from service.api.problems import problem_response
+from service.api.responses import add_api_headers
 from service.logs import RequestLog
 
 _logger = logging.getLogger(__name__)
@@ -59,13 +60,14 @@ class Boundary:
         except asyncio.CancelledError:
             raise
         except (errors.JayError, web.HTTPException) as error:
-            response = problem_response(_translated(error), request_id)
+            response = problem_response(_translated(error, method), request_id)
         except Exception as error:
             _logger.exception("internal error, request_id %s", request_id)
             response = problem_response(error, request_id)
         response.headers[wire.REQUEST_ID] = request_id
         if shortcut is None:
             route = _route_of(request)
+            add_api_headers(response)  # aiohttp-cors makes its own for a preflight
             if hdrs.ORIGIN in headers:
                 await self._cors.complete(request, response)
         if self._health.is_draining:
@@ -86,6 +88,7 @@ class Boundary:
         request_id = new_request_id()
         response = problem_response(error, request_id)
         response.headers[wire.REQUEST_ID] = request_id
+        response.headers[hdrs.CONNECTION] = "close"  # aiohttp takes the request for HTTP/1.0, where that is implied
         response.force_close()
         self._request_log.write("-", "-", response.status, 0.0, request_id, "-")
         return response
@@ -102,12 +105,14 @@ def new_request_id() -> str:
     return f"{getrandbits(64):016x}"
 
 
-def _translated(error: errors.JayError | web.HTTPException) -> Exception:
+def _translated(error: errors.JayError | web.HTTPException, method: str) -> Exception:
     """Return aiohttp's own refusals as errors of ours."""
-    if isinstance(error, errors.JayError):
-        return error
     if isinstance(error, web.HTTPMethodNotAllowed):
         return errors.MethodNotAllowed("Use one of the methods that Allow lists.", sorted(error.allowed_methods))
+    if isinstance(error, web.HTTPNotFound):
+        if method not in wire.METHODS:
+            return errors.MethodNotAllowed("Use one of the methods that Allow lists.", wire.METHODS)
+        return errors.NotFound("Check the path; sessions are at /v1/playouts/tracking/session.")
     if isinstance(error, web.HTTPExpectationFailed):
         return errors.ExpectationFailed("Leave out the Expect header, or send 100-continue.")
     if isinstance(error, web.HTTPForbidden):  # aiohttp-cors: a preflight that must not pass
@@ -115,6 +120,4 @@ def _translated(error: errors.JayError | web.HTTPException) -> Exception:
             "The preflight is refused: the origin must be in cors.origins, the method one of GET, POST and DELETE, "
             "and each header one that the API reads."
         )
-    if isinstance(error, web.HTTPNotFound):
-        return errors.NotFound("Check the path; sessions are at /v1/playouts/tracking/session.")
     return error

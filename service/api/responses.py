@@ -47,6 +47,12 @@ def open_json_response(body: bytes, status: int = 200) -> web.Response:
     return _response(_OPEN_JSON, status, body, None)
 
 
+def add_api_headers(response: web.StreamResponse) -> None:
+    """Complete a response that was not made here; one that was stays as it is."""
+    if wire.CONTENT_TYPE_OPTIONS not in response.headers:
+        response.headers.update(_API)
+
+
 def _response(headers: "CIMultiDict[str]", status: int, body: bytes | None, more: Headers | None) -> web.Response:
     response = web.Response(status=status, body=body, headers=headers)
     if more:

@@ -39,19 +39,17 @@ class SessionCookie:
     """Writes `Set-Cookie`. Setting and deleting share every attribute, or browsers would not match the two."""
 
     def __init__(self, settings: CookieSettings, ttl_seconds: int) -> None:
-        attributes = [f"Path={settings.path}"]
-        if settings.domain:
-            attributes.append(f"Domain={settings.domain}")
         # A browser ignores a cookie with the prefix `__Secure-` that is not `Secure`, even to delete it.
-        attributes += ["Secure", "HttpOnly", f"SameSite={settings.same_site}"]
+        flags = ["Secure", "HttpOnly", f"SameSite={settings.same_site}"]
+        if settings.domain:
+            flags.insert(0, f"Domain={settings.domain}")
         if settings.partitioned:
-            attributes.append("Partitioned")
-        scope, *flags = attributes
-        self._scope = scope
+            flags.append("Partitioned")
+        self._path = f"Path={settings.path}"
         self._flags = "; ".join(flags)
         self._lifetime = f"Max-Age={ttl_seconds}"
-        self.deletion = f"{wire.SESSION_TOKEN}=; {self._scope}; {_EXPIRED}; {self._flags}"
+        self.deletion = f"{wire.SESSION_TOKEN}=; {self._path}; {_EXPIRED}; {self._flags}"
 
     def setting(self, session_id: str) -> str:
         """Return the `Set-Cookie` value that hands the browser a session; it lives as long as the session."""
-        return f"{wire.SESSION_TOKEN}={session_id}; {self._scope}; {self._lifetime}; {self._flags}"
+        return f"{wire.SESSION_TOKEN}={session_id}; {self._path}; {self._lifetime}; {self._flags}"

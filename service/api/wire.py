@@ -12,6 +12,9 @@ RETRY_AFTER = istr("Retry-After")
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
 
+# What any path of the service serves; a CONNECT has no path of which one could say less.
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")
+
 PROBLEM_TYPE_PREFIX = "urn:jay:problem:"
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"

@@ -18,11 +18,6 @@ class Breaker:
         self._refuse_until: float | None = None
         self._probing = False
 
-    @property
-    def is_open(self) -> bool:
-        """Tell whether the last that was heard of Redis is an outage."""
-        return self._refuse_until is not None
-
     def admits(self) -> bool:
         """Tell whether a call may go out now. Each admitted call must be followed by `succeeded` or `failed`."""
         if self._refuse_until is None:

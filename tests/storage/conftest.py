@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -11,7 +12,7 @@ from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
-from tests.servers import RedisServer, binaries
+from tests.servers import Raw, RedisServer, binaries
 
 MakeStore = Callable[..., Awaitable[SessionStore]]
 
@@ -31,7 +32,7 @@ def own_server(server: RedisServer, tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def raw(server: RedisServer) -> AsyncIterator["redis.asyncio.Redis"]:
+async def raw(server: RedisServer) -> AsyncIterator[Raw]:
     """A plain client, to look at what the service stored."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         yield client
@@ -54,7 +55,7 @@ async def make_store(keyspace: Keyspace, digest: UserDigest) -> AsyncIterator[Ma
     """Makes stores, by URL; closes their connections afterwards."""
     connections: list[RedisConnection] = []
 
-    async def make(url: str, *, ttl_seconds: int = 86400, top_users: int = 100, **more: object) -> SessionStore:
+    async def make(url: str, *, ttl_seconds: int = 86400, top_users: int = 100, **more: Any) -> SessionStore:
         connection = RedisConnection(url, RedisSettings())
         connections.append(connection)
         analytics = AnalyticsSettings(top_users=top_users)
@@ -64,7 +65,7 @@ async def make_store(keyspace: Keyspace, digest: UserDigest) -> AsyncIterator[Ma
             digest,
             ttl_seconds=ttl_seconds,
             analytics=analytics,
-            **more,  # type: ignore[arg-type]
+            **more,
         )
 
     yield make

@@ -3,10 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-import redis.asyncio
-
 from service.sessions import SHARD_COUNT
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
+from tests.servers import Raw
 
 
 @dataclass
@@ -19,7 +18,7 @@ class Counts:
     live_by_minute: Counter[str] = field(default_factory=Counter)
 
 
-async def read_counts(raw: "redis.asyncio.Redis", keyspace: Keyspace) -> Counts:
+async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
     """Sum up every hash of counts."""
     counts = Counts()
     for shard in range(SHARD_COUNT):
@@ -34,13 +33,13 @@ async def read_counts(raw: "redis.asyncio.Redis", keyspace: Keyspace) -> Counts:
     return counts
 
 
-async def all_keys(raw: "redis.asyncio.Redis", prefix: str) -> list[str]:
+async def all_keys(raw: Raw, prefix: str) -> list[str]:
     """Return every key that begins with `prefix`."""
     pattern = prefix.replace("[", "\\[") + "*"
     return [key async for key in raw.scan_iter(match=pattern, count=1000)]
 
 
-async def top_users(raw: "redis.asyncio.Redis", keyspace: Keyspace) -> dict[str, tuple[int, int]]:
+async def top_users(raw: Raw, keyspace: Keyspace) -> dict[str, tuple[int, int]]:
     """Return count and error bound of every user in the top lists."""
     found = {}
     for shard in range(SHARD_COUNT):

@@ -4,14 +4,12 @@ import asyncio
 import random
 from collections import Counter
 
-import redis.asyncio
-
 from service.errors import StoreUnavailable
 from service.sessions import Session, SessionFactory
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 from tests.proxy import LossyProxy
-from tests.servers import RedisServer
+from tests.servers import Raw, RedisServer
 from tests.storage.conftest import MakeStore
 from tests.storage.counts import read_counts, top_users
 
@@ -20,7 +18,7 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
     make_store: MakeStore,
     server: RedisServer,
     factory: SessionFactory,
-    raw: "redis.asyncio.Redis",
+    raw: Raw,
     keyspace: Keyspace,
 ) -> None:
     """Creations and endings whose replies vanish are retried and counted once; what was refused may have run."""

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import redis.asyncio
@@ -133,7 +132,7 @@ async def test_busy(sessions: CoalescedSessionStore, factory: SessionFactory, ow
     assert await recovered_after(lambda: sessions.create(factory.new("s"))) < 2
 
 
-async def test_wrong_password_and_forbidden_command(own_server: RedisServer, tmp_path: Path) -> None:
+async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> None:
     """A password that Redis refuses, or an ACL that lacks a command, is 503 and no crash."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.acl_setuser("jay", enabled=True, passwords=["+right"], keys=["*"], commands=["+ping"])
@@ -159,7 +158,7 @@ async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore
 async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: SessionStore) -> None:
     """A wrong command is an error to be seen, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
-        await store._connection.run(lambda client: client.execute_command("NOSUCH"))
+        await store._connection.run(lambda client: client.execute_command("NOSUCH"))  # type: ignore[no-untyped-call]
     await store._connection.run(lambda client: client.get("x"))
 
 

@@ -99,7 +99,7 @@ async def test_a_cancelled_waiter_harms_nobody() -> None:
     await turns()
     futures[1].cancel()
     run.gate.set()
-    assert await asyncio.gather(futures[0], futures[2]) == [0, 20]
+    assert [await futures[0], await futures[2]] == [0, 20]
     assert run.seen == [[0, 1, 2]]
     await coalescer.close()
 

@@ -80,7 +80,7 @@ def test_every_kind_of_value_reads_from_the_environment() -> None:
     assert settings.redis.data_dir == Path("/var/lib/jay")
     assert settings.redis.url == "rediss://u:p%40w@redis.example:6380/3"
     assert settings.api_keys[0].source == "tv.app"
-    assert settings.api_keys[0].origins == {"https://a.example"}
+    assert settings.api_keys[0].origins == frozenset({"https://a.example"})
 
 
 def test_an_empty_variable_counts_as_unset() -> None:

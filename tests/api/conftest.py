@@ -1,0 +1,150 @@
+"""The whole service in this process, on a real socket and a real Valkey; configured per test."""
+
+import asyncio
+import dataclasses
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, ClientSession, DummyCookieJar, web
+
+from service.api.http_server import Runner
+from service.api_keys import ApiKey, Scope, hash_key
+from service.app import build
+from service.logs import RequestLog
+from service.settings import CorsSettings, RedisSettings, Settings
+from tests.servers import RedisServer
+
+KEY = "your_api_key_here"
+ORIGIN = "https://app.example.com"
+PATH = "/v1/playouts/tracking/session"
+TOKEN = "__Secure-jay_tracking"
+
+KEYS = (
+    ApiKey("demo", hash_key(KEY), frozenset({Scope.TRACK})),
+    ApiKey("tv", hash_key("tv-key"), frozenset({Scope.TRACK}), source="tv.app.2"),
+    ApiKey("bound", hash_key("bound-key"), frozenset({Scope.TRACK}), origins=frozenset({ORIGIN})),
+    ApiKey("operator", hash_key("operator-key"), frozenset(Scope) - {Scope.TRACK}),
+)
+
+
+@dataclass
+class Service:
+    """A running service and a client for it."""
+
+    runner: Runner
+    port: int
+    log: io.StringIO
+    client: ClientSession
+
+    async def request(self, method: str, path: str = PATH, **more: Any) -> ClientResponse:
+        """Send a request with the demo key; `headers=` adds to it, a None takes a header away."""
+        headers: dict[str, str | None] = {"X-API-Key": KEY, **more.pop("headers", {})}
+        given = {name: value for name, value in headers.items() if value is not None}
+        response = await self.client.request(
+            method,
+            f"http://127.0.0.1:{self.port}{path}",
+            headers=given,
+            **more,
+        )
+        await response.read()
+        return response
+
+    async def create(self, **more: Any) -> str:
+        """Create a session; return its id."""
+        response = await self.request("POST", **more)
+        assert response.status == 201, await response.text()
+        return str(response.headers[TOKEN])
+
+    async def raw(self, *packets: bytes, until_closed: bool = False) -> bytes:
+        """Send bytes as they are; return what comes back: to the end of the first answer, or until closed.
+
+        A second packet goes out once the service has had the first and waits for more.
+        """
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            async with asyncio.timeout(30):
+                for number, packet in enumerate(packets):
+                    if number:
+                        async with self.client.get(f"http://127.0.0.1:{self.port}/livez"):
+                            pass  # answered after the packet before it
+                    writer.write(packet)
+                return await reader.read(-1) if until_closed else await _one_answer(reader)
+        finally:
+            writer.close()
+
+    async def raw_after_continue(self, head: bytes, body: bytes) -> bytes:
+        """Send a head with `Expect: 100-continue`, await the 100, send the body; return the answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            async with asyncio.timeout(30):
+                writer.write(head)
+                assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+                writer.write(body)
+                return await _one_answer(reader)
+        finally:
+            writer.close()
+
+    def log_lines(self) -> list[dict[str, object]]:
+        """Return the request log so far."""
+        self.runner._request_log.flush()
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+
+async def _one_answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+    return head + await reader.readexactly(length)
+
+
+Start = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture
+async def start(valkey: RedisServer, prefix: str) -> AsyncIterator[Start]:
+    """Start services; `url=` names another Redis, other keywords replace settings sections."""
+    async with ClientSession(cookie_jar=DummyCookieJar()) as client:
+        runners: list[Runner] = []
+
+        async def start_one(url: str = valkey.url, **sections: Any) -> Service:
+            settings = Settings(
+                redis=RedisSettings(key_prefix=prefix),
+                cors=CorsSettings(origins=(ORIGIN,)),
+                api_keys=KEYS,
+            )
+            settings = dataclasses.replace(settings, **sections)
+            log = io.StringIO()
+            runner = await build(settings, url, RequestLog(log, as_text=False, is_enabled=True))
+            await runner.setup()
+            runners.append(runner)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            return Service(runner, runner.addresses[0][1], log, client)
+
+        yield start_one
+        for runner in runners:
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def service(start: Start) -> Service:
+    """A service with one demo key, a TV key, an operator key and one allowed origin."""
+    return await start()
+
+
+async def problem(response: ClientResponse, status: int, slug: str) -> dict[str, object]:
+    """Check that a response is the problem document of the contract; return it."""
+    document: dict[str, object] = json.loads(await response.read())
+    assert response.status == status, document
+    assert response.content_type == "application/problem+json"
+    assert document["type"] == f"urn:jay:problem:{slug}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["request_id"] == response.headers["X-Request-Id"]
+    assert response.headers["x-jay-api-version"] == "2025-05-19"
+    return document

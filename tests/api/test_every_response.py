@@ -1,0 +1,259 @@
+"""What holds for every response: contract §2, and the keys of §3."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientResponse
+
+from service.api_keys import Keyring
+from service.app import AUTHORIZER
+from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start, problem
+from tests.servers import RedisServer, binaries
+
+
+async def one_of_each(service: Service) -> AsyncIterator[ClientResponse]:
+    """Yield a response of every kind that a healthy service gives."""
+    session_id = await service.create(headers={"Origin": ORIGIN})
+    for method, path, headers, data in (
+        ("POST", PATH, {}, None),
+        ("GET", PATH, {TOKEN: session_id}, None),
+        ("HEAD", PATH, {TOKEN: session_id}, None),
+        ("GET", PATH, {}, None),
+        ("DELETE", PATH, {}, None),
+        ("GET", "/nowhere", {}, None),
+        ("GET", "/v1/playouts/tracking/session/", {}, None),
+        ("PUT", PATH, {}, None),
+        ("TRACE", PATH, {}, None),
+        ("PROPFIND", PATH, {}, None),
+        ("POST", PATH, {"X-API-Key": None}, None),
+        ("POST", PATH, {"X-API-Key": "operator-key"}, None),
+        ("POST", PATH, {"x-jay-api-version": "1999-01-01"}, None),
+        ("POST", PATH, {"Expect": "foo"}, None),
+        ("POST", "/nowhere", {"Expect": "foo"}, None),
+        ("POST", PATH, {}, b"x"),
+        ("POST", PATH, {}, b"x" * 5000),
+        ("POST", PATH, {"Content-Type": "application/json"}, b"x"),
+        ("POST", PATH, {"Content-Type": "application/json"}, b'{"x":1}'),
+    ):
+        yield await service.request(method, path, headers={"Origin": ORIGIN, **headers}, data=data)
+
+
+async def test_fixed_headers_are_on_every_response(service: Service) -> None:
+    """Version, no-store, Vary, nosniff and a request id; no server version."""
+    ids = set()
+    statuses = set()
+    async for response in one_of_each(service):
+        headers = response.headers
+        assert headers["x-jay-api-version"] == "2025-05-19"
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Vary"] == "Origin"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Server"] == "jay-tracking"
+        ids.add(headers["X-Request-Id"])
+        statuses.add(response.status)
+    assert len(ids) == 19
+    assert statuses == {200, 201, 204, 400, 401, 403, 404, 405, 413, 415, 417, 422}
+
+
+async def test_a_page_of_an_allowed_origin_can_read_every_response(service: Service) -> None:
+    """Else it would see a network error where the service said what is wrong."""
+    async for response in one_of_each(service):
+        headers = response.headers
+        assert headers.getall("Access-Control-Allow-Origin") == [ORIGIN], response.status
+        assert headers.getall("Access-Control-Allow-Credentials") == ["true"]
+        exposed = headers["Access-Control-Expose-Headers"].split(", ")
+        assert {TOKEN, "x-jay-api-version", "Retry-After", "X-Request-Id"} <= set(exposed)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "*",
+        "https://app.example.com.evil.example",
+        "https://evil-app.example.com",
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        "https://APP.example.com",
+        "https://app.example.com/",
+        "",
+    ],
+)
+async def test_a_foreign_origin_gets_no_cors_header(service: Service, origin: str) -> None:
+    """Neither on answers nor on errors nor on preflights."""
+    preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    for response in (
+        await service.request("POST", headers={"Origin": origin}),
+        await service.request("GET", "/nowhere", headers={"Origin": origin}),
+        await service.request("OPTIONS", headers=preflight),
+    ):
+        assert not [name for name in response.headers if name.lower().startswith("access-control")]
+        assert response.headers["Vary"] == "Origin"
+
+
+async def test_a_preflight_needs_no_key_and_names_all(service: Service) -> None:
+    """Methods and headers are told in full, so that the browser asks once; an unknown version is no matter."""
+    response = await service.request(
+        "OPTIONS",
+        headers={
+            "X-API-Key": None,
+            "x-jay-api-version": "1999-01-01",
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "DELETE",
+            "Access-Control-Request-Headers": "content-type,X-API-Key, x-jay-api-version,__secure-jay_tracking",
+        },
+    )
+    assert response.status == 200
+    headers = response.headers
+    assert headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert headers["Access-Control-Allow-Credentials"] == "true"
+    assert headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert headers["Access-Control-Allow-Headers"] == (
+        "content-type, x-api-key, x-jay-api-version, __secure-jay_tracking, x-jay-tracking"
+    )
+    assert headers["Access-Control-Max-Age"] == "600"
+    assert headers["Vary"] == "Origin"
+
+
+async def test_a_preflight_for_what_is_not_allowed_is_refused_without_echo(service: Service) -> None:
+    """Another method, another header, or no preflight at all: 403 with a fixed text."""
+    for more in (
+        {"Access-Control-Request-Method": "PATCH"},
+        {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-canary"},
+        {},
+    ):
+        response = await service.request("OPTIONS", headers={"Origin": ORIGIN, **more})
+        await problem(response, 403, "forbidden")
+        assert b"canary" not in await response.read()
+
+
+async def test_versions(service: Service) -> None:
+    """Absent, empty and known are served; unknown is 400 and lists what there is."""
+    for version in (None, "", "2025-05-19"):
+        response = await service.request("POST", headers={"x-jay-api-version": version})
+        assert response.status == 201
+    response = await service.request("POST", headers={"x-jay-api-version": "2026-01-01"})
+    assert (await problem(response, 400, "unsupported-version"))["supported"] == ["2025-05-19"]
+    assert response.headers["x-jay-api-version"] == "2025-05-19"
+
+
+async def test_a_missing_and_an_unknown_key_are_answered_alike(service: Service) -> None:
+    """Nothing tells whether a key was near; a key in the query counts for nothing."""
+    bodies = set()
+    for key in (None, "", "wrong", KEY.upper(), KEY + "x"):
+        response = await service.request("POST", f"{PATH}?X-API-Key={KEY}", headers={"X-API-Key": key})
+        document = await problem(response, 401, "unauthorized")
+        assert response.headers["WWW-Authenticate"].startswith("ApiKey")
+        del document["request_id"]
+        bodies.add(str(document))
+    assert len(bodies) == 1
+    double = await service.raw(
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nX-API-Key: {KEY}\r\n\r\n".encode()
+    )
+    assert double.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_scopes_and_origins_bind_a_key(service: Service) -> None:
+    """A key does what its scopes say, and in browsers only where its origins say."""
+    await problem(await service.request("GET", headers={"X-API-Key": "operator-key"}), 403, "forbidden")
+    bound = {"X-API-Key": "bound-key"}
+    assert (await service.request("POST", headers=bound)).status == 201
+    assert (await service.request("POST", headers={**bound, "Origin": ORIGIN})).status == 201
+    other = await service.request("POST", headers={**bound, "Origin": "https://other.example"})
+    await problem(other, 403, "forbidden")
+
+
+async def test_keys_can_be_replaced_while_running(service: Service) -> None:
+    """The next request sees the new keys."""
+    service.runner.app[AUTHORIZER].keyring = Keyring([])
+    await problem(await service.request("POST"), 401, "unauthorized")
+
+
+async def test_method_not_allowed_lists_the_methods(service: Service) -> None:
+    """On both paths."""
+    for path in (PATH, PATH.removeprefix("/v1")):
+        response = await service.request("PATCH", path)
+        await problem(response, 405, "method-not-allowed")
+        assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
+
+
+async def test_health_is_open_and_not_part_of_the_api(service: Service) -> None:
+    """No key, no version; during draining readiness says so and connections end."""
+    for path, status in (("/livez", "alive"), ("/readyz", "ready")):
+        response = await service.request("GET", path, headers={"X-API-Key": None, "x-jay-api-version": "x"})
+        assert (response.status, await response.json()) == (200, {"status": status})
+        assert "x-jay-api-version" not in response.headers
+        assert response.headers["X-Request-Id"]
+    service.runner.health.is_draining = True
+    response = await service.request("GET", "/readyz")
+    assert (response.status, await response.json()) == (503, {"status": "draining"})
+    assert response.headers["Connection"] == "close"
+    assert (await service.request("POST")).status == 201
+
+
+async def test_an_outage_is_503_and_touches_no_cookie(start: Start, tmp_path: Path) -> None:
+    """Down or hung, never 404; the process stays alive; afterwards the session is as it was."""
+    with RedisServer(binaries()["valkey"], tmp_path) as own:
+        service = await start(url=own.url)
+        session_id = await service.create()
+        own.signal(signal.SIGSTOP)
+        for method in ("POST", "GET", "HEAD", "DELETE"):
+            response = await service.request(method, headers={TOKEN: session_id, "Origin": ORIGIN})
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "1"
+            assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+            assert "Set-Cookie" not in response.headers
+            assert TOKEN not in response.headers
+            if method != "HEAD":
+                await problem(response, 503, "store-unavailable")
+        assert (await service.request("GET", "/readyz")).status == 503
+        assert (await service.request("GET", "/livez")).status == 200
+        own.signal(signal.SIGCONT)
+        async with asyncio.timeout(5):
+            while (await service.request("GET", "/readyz")).status != 200:
+                await asyncio.sleep(0.01)
+        assert (await service.request("GET", headers={TOKEN: session_id})).status == 200
+
+
+async def test_our_bugs_are_500_with_a_fixed_text(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The traceback is in the log alone, under the request id that the client was told."""
+
+    def broken(*_: object) -> None:
+        raise KeyError("canary")
+
+    monkeypatch.setattr("service.api.sessions.candidates", broken)
+    response = await service.request("GET", headers={"Origin": ORIGIN})
+    document = await problem(response, 500, "internal-error")
+    assert "canary" not in str(document)
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert str(document["request_id"]) in record.getMessage()
+
+
+async def test_no_secret_is_in_the_log(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """Keys, session ids and user ids stay out of it, wherever in a request they stand."""
+    session_id = await service.create(json={"user_id": "canary-user"})
+    canary = "canary-secret"
+    for method, path, headers, data in (
+        ("GET", f"{PATH}?id={session_id}&k={canary}", {TOKEN: session_id}, None),
+        ("GET", f"/users/{canary}", {"X-Request-Id": canary}, None),
+        ("GET", PATH, {"X-API-Key": canary, "Cookie": f"{TOKEN}={canary}"}, None),
+        ("POST", PATH, {"Content-Type": "application/json"}, b'{"canary-secret": 1}'),
+        ("OPTIONS", PATH, {"Origin": f"https://{canary}.example", "Access-Control-Request-Method": "GET"}, None),
+    ):
+        response = await service.request(method, path, headers=headers, data=data)
+        if response.status >= 400:
+            assert b"canary" not in await response.read()
+        assert canary not in str(response.headers)
+    lines = service.log_lines()
+    assert len(lines) == 6
+    text = str(lines) + caplog.text
+    for secret in (session_id, "canary", KEY):
+        assert secret not in text
+    assert {line["route"] for line in lines} == {PATH, "-"}
+    assert {line["key"] for line in lines} == {"demo", "-"}

@@ -1,0 +1,199 @@
+"""Below HTTP's surface: what the parser refuses, slow and endless requests, pipelines. Raw sockets throughout."""
+
+import json
+import time
+
+import pytest
+
+from service.api import create_body
+from tests.api.conftest import KEY, PATH, TOKEN, Service
+
+HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode()
+CANARY = b"canary-5e55"
+
+
+def parsed(answer: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
+    """Split one answer into status, headers in lower case, and the JSON body."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return int(status.split()[1]), headers, json.loads(body) if body else {}
+
+
+MALFORMED = {
+    "length and chunks": HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + CANARY,
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}" + CANARY,
+    "signed length": HEAD + b"Content-Length: +5\r\n\r\n{}" + CANARY,
+    "space before colon": HEAD + b"X-Y : " + CANARY + b"\r\n\r\n",
+    "folded line": HEAD + b"X-Y: a\r\n " + CANARY + b"\r\n\r\n",
+    "bare LF": HEAD + b"X-Y: a\nX-Z: " + CANARY + b"\r\n\r\n",
+    "NUL": HEAD + b"X-Y: a\x00" + CANARY + b"\r\n\r\n",
+    "coding before chunked": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + CANARY,
+    "unknown coding": HEAD + b"Transfer-Encoding: x\r\n\r\n" + CANARY,
+    "no HTTP": CANARY + b" " + CANARY + b"\r\n\r\n",
+    "binary": b"\x00\x01\x02" + CANARY + b"\r\n\r\n",
+    "TLS on a plain port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + CANARY,
+    "HTTP/9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n" + CANARY,
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_what_cannot_be_parsed_is_one_400_without_echo(
+    service: Service, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    """A fixed problem document, the connection closed, one log line, no traceback, nothing executed or repeated."""
+    answer = await service.raw(MALFORMED[case], until_closed=True)
+    assert answer.count(b"\r\nServer: ") == 1, answer
+    status, headers, document = parsed(answer)
+    assert (status, document["type"]) == (400, "urn:jay:problem:malformed-request")
+    assert headers["connection"] == "close"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-request-id"] == document["request_id"]
+    assert headers["server"] == "jay-tracking"
+    assert b"canary" not in answer
+    assert [(line["status"], line["key"]) for line in service.log_lines()] == [(400, "-")]
+    assert "canary" not in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+BAD_CHUNKS = {
+    "size that is none": b"x\r\n\r\n",
+    "LF in extension": b"2;a\nb\r\n{}\r\n0\r\n\r\n",
+    "no CRLF after data": b"2\r\n{}x0\r\n\r\n",
+    "negative size": b"-1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("in_one_packet", [True, False])
+@pytest.mark.parametrize("case", BAD_CHUNKS)
+async def test_bad_chunks_are_one_400(service: Service, case: str, *, in_one_packet: bool) -> None:
+    """The request is refused as a whole, and what follows on the connection is not read as another."""
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    body = BAD_CHUNKS[case] + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    packets = [head + body] if in_one_packet else [head, body]
+    answer = await service.raw(*packets, until_closed=True)
+    assert answer.count(b"\r\nServer: ") == 1, answer
+    status, headers, document = parsed(answer)
+    assert (status, document["type"]) == (400, "urn:jay:problem:malformed-request")
+    assert headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "slug"),
+    [
+        (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri-too-long"),
+        (HEAD + b"X-Y: " + b"x" * 9000 + b"\r\n\r\n", 431, "headers-too-large"),
+        (HEAD + b"x" * 9000 + b": y\r\n\r\n", 431, "headers-too-large"),
+        (HEAD + b"".join(b"X-%d: y\r\n" % n for n in range(70)) + b"\r\n", 431, "headers-too-large"),
+        (b"FROBNICATE /x HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method-not-allowed"),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method-not-allowed"),
+        (f"TRACE {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 405, "method-not-allowed"),
+        (HEAD + b"Expect: foo\r\n\r\n", 417, "expectation-failed"),
+        (HEAD + b"Content-Length: 10000000000\r\n\r\n", 413, "body-too-large"),
+    ],
+)
+async def test_limits_and_methods(service: Service, data: bytes, status: int, slug: str) -> None:
+    """Each has its own problem document, at once."""
+    found, headers, document = parsed(await service.raw(data))
+    assert (found, document["type"]) == (status, f"urn:jay:problem:{slug}")
+    assert headers["x-jay-api-version"] == "2025-05-19"
+    if status == 405:
+        assert "post" in headers["allow"]
+
+
+async def test_a_session_survives_odd_targets_and_hosts(service: Service) -> None:
+    """Host is not used; an absolute-form target is served by its path."""
+    session_id = await service.create()
+    for target, host in (
+        (PATH, b"Host: a b\r\n"),
+        (PATH, b"Host: [::bad\r\n"),
+        (PATH, b"Host: \r\n"),
+        (PATH, b"Host: x:99999\r\n"),
+        (f"http://evil.example{PATH}", b"Host: x\r\n"),
+        (f"{PATH}?a=%00&b", b"Host: x\r\n"),
+        (PATH.replace("tracking", "%74racking"), b"Host: x\r\n"),
+    ):
+        request = f"GET {target} HTTP/1.1\r\nX-API-Key: {KEY}\r\n{TOKEN}: {session_id}\r\n".encode() + host + b"\r\n"
+        status, _, document = parsed(await service.raw(request))
+        assert (status, document.get("session_id")) == (200, session_id), (target, host, document)
+
+
+async def test_odd_targets_are_not_found(service: Service) -> None:
+    """Never 500."""
+    for target in (
+        "*",
+        "//",
+        "/%",
+        "/%zz",
+        "/\xff",
+        "/..",
+        "/" + "a/" * 1500,
+        "http://[x/",
+        "x:y",
+        "/?" + "=" * 3000,
+    ):
+        status, _, document = parsed(
+            await service.raw(f"GET {target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode("latin-1"))
+        )
+        assert status in {400, 404}, (target, status)
+        assert str(document["type"]).startswith("urn:jay:problem:")
+
+
+async def test_http_1_0_and_lower_case_names_work(service: Service) -> None:
+    """Old clients and HTTP/2 front ends."""
+    status, headers, _ = parsed(
+        await service.raw(f"POST {PATH} HTTP/1.0\r\nx-api-key: {KEY}\r\n\r\n".encode(), until_closed=True)
+    )
+    assert status == 201
+    assert "connection" not in headers or headers["connection"] == "close"
+
+
+async def test_expect_continue_is_served(service: Service) -> None:
+    """curl sends it with larger bodies: first 100, then the answer."""
+    body = b'{"user_id":"u"}'
+    head = HEAD + b"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    status, _, document = parsed(await service.raw_after_continue(head, body))
+    assert (status, document["user_id"]) == (201, "u")
+
+
+async def test_a_stalled_body_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the deadline, and the connection ends; the deadline of the contract is 5 s."""
+    assert create_body.DEADLINE_SECONDS == 5.0
+    monkeypatch.setattr(create_body, "DEADLINE_SECONDS", 0.05)
+    started = time.monotonic()
+    status, headers, document = parsed(await service.raw(HEAD + b"Content-Length: 10\r\n\r\n{"))
+    assert (status, document["type"]) == (408, "urn:jay:problem:request-timeout")
+    assert headers["connection"] == "close"
+    assert time.monotonic() - started < 4
+
+
+async def test_an_endless_chunked_body_is_cut_at_the_limit(service: Service) -> None:
+    """413 after 4 KiB, although no length was announced."""
+    chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
+    status, _, document = parsed(await service.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 5))
+    assert (status, document["type"]) == (413, "urn:jay:problem:body-too-large")
+
+
+async def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
+    """Fifty at once, each its own answer."""
+    ids = [await service.create() for _ in range(50)]
+    requests = b"".join(
+        f"GET {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n{TOKEN}: {one}\r\n".encode()
+        + (b"Connection: close\r\n\r\n" if one == ids[-1] else b"\r\n")
+        for one in ids
+    )
+    answers = (await service.raw(requests, until_closed=True)).split(b"HTTP/1.1 200 ")[1:]
+    assert [json.loads(answer.partition(b"\r\n\r\n")[2])["session_id"] for answer in answers] == ids
+
+
+async def test_header_bytes_beyond_ascii_are_just_absent(service: Service) -> None:
+    """Latin-1 and broken UTF-8 in key, token and origin: refused or ignored, never 500."""
+    for line, status in (
+        (b"X-API-Key: \xff\xfe", 401),
+        (f"X-API-Key: {KEY}\r\n{TOKEN}: ".encode() + b"\xe4\xff", 404),
+        (f"X-API-Key: {KEY}\r\nCookie: {TOKEN}=".encode() + b"\xff", 404),
+        (f"X-API-Key: {KEY}\r\nOrigin: ".encode() + b"\xff", 404),
+        (f"X-API-Key: {KEY}\r\nx-jay-api-version: ".encode() + b"\xff", 400),
+    ):
+        found, _, _ = parsed(await service.raw(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n".encode() + line + b"\r\n\r\n"))
+        assert found == status, line
