@@ -48,8 +48,8 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     embedded = EmbeddedServer(settings.redis.data_dir) if settings.redis.url == "embedded" else None
     if embedded is not None:
         embedded.start()
-    service = Service(settings, load, listener, embedded, request_log)
     url = settings.server.url(listener.getsockname()[1])
+    service = Service(settings, load, listener, embedded, request_log)
     _logger.info("serving on %s", url)
     announce(url)
     Supervisor(service).run()
@@ -100,7 +100,8 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         """Hand our settings to gunicorn."""
         server = self.settings.server
         options = {
-            "bind": f"fd://{self._listener.fileno()}",
+            # Handed over whole: a copy left here would keep the port open when nobody accepts any more.
+            "bind": f"fd://{self._listener.detach()}",
             "workers": server.workers,
             "worker_class": Worker,
             "logger_class": SupervisorLogger,

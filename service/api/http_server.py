@@ -45,15 +45,20 @@ class Connection(RequestHandler):
         self._boundary = boundary
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket. Where they break the body that is being read, whoever reads it is told.
-
-        aiohttp only queues the error behind the request, which would wait for the rest of its body in vain.
-        """
+        """Take bytes from the socket; mends two things for a request whose body is still on its way."""
+        request = self._current_request
+        body = request.content if request is not None and not request.content.is_eof() else None
+        if body is None:
+            super().data_received(data)
+            return
+        # Once it is to close, aiohttp drops what arrives, so that at shutdown the request would never be whole.
+        closing = self._close, self._force_close
+        self._close = self._force_close = False
         super().data_received(data)
-        if self._current_request is not None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            body = self._current_request.content
-            if not body.is_eof():
-                body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
+        self._close, self._force_close = closing
+        # aiohttp queues a parse error behind the request, which would wait for the rest of its body in vain.
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
 
     def handle_error(
         self,

@@ -1,0 +1,201 @@
+"""The real process: `python -m service serve`, in a directory of its own, ended by signals."""
+
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEY = "your_api_key_here"
+PATH = "/v1/playouts/tracking/session"
+TOKEN = "__Secure-jay_tracking"
+DEADLINE_SECONDS = 30.0
+
+
+def eventually(check: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """Return the first true result of `check`; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (result := check()):
+        assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
+        time.sleep(0.01)
+    return result
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as JSON."""
+        content: dict[str, Any] = json.loads(self.body)
+        return content
+
+
+@dataclass
+class Process:
+    """A running service; what it writes goes to files."""
+
+    popen: subprocess.Popen[bytes]
+    folder: Path
+    tls: ssl.SSLContext | None = None
+    url: str = ""
+
+    @property
+    def log(self) -> list[str]:
+        """The log lines so far."""
+        return (self.folder / "stderr").read_text().splitlines()
+
+    @property
+    def output(self) -> list[str]:
+        """What stands on standard output so far."""
+        return (self.folder / "stdout").read_text().splitlines()
+
+    def request(self, method: str, path: str = PATH, **headers: str | None) -> Answer:
+        """Send a request with the demo key; further headers by keyword, `_` for `-`."""
+        given = {"X-API-Key": KEY, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        given[TOKEN] = given.pop("token", None)
+        plain = {name: value for name, value in given.items() if value is not None}
+        request = urllib.request.Request(self.url + path, method=method, headers=plain)  # noqa: S310 - our own URL
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=self.tls) as response:  # noqa: S310
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+    def create(self) -> str:
+        """Create a session; return its id."""
+        answer = self.request("POST")
+        assert answer.status == 201, answer
+        return answer.headers[TOKEN]
+
+    def status_of(self, session_id: str) -> int:
+        """Return the status of reading a session; 0 when nobody answers."""
+        try:
+            return self.request("GET", token=session_id).status
+        except OSError:
+            return 0
+
+    def is_ready(self) -> bool:
+        """Tell whether /readyz says so."""
+        try:
+            return self.request("GET", "/readyz").status == 200
+        except OSError:
+            return False
+
+    def children(self) -> dict[int, str]:
+        """Return the pids and names of the process's children."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text()
+                except OSError:
+                    continue
+                name, _, rest = stat[stat.index("(") + 1 :].rpartition(")")
+                if int(rest.split()[1]) == self.popen.pid:
+                    found[int(entry.name)] = name
+        return found
+
+    @property
+    def valkey_pid(self) -> int:
+        """The pid of the embedded server."""
+        return next(pid for pid, name in self.children().items() if name.startswith("valkey"))
+
+    @property
+    def worker_pids(self) -> set[int]:
+        """The pids of the workers."""
+        return {pid for pid, name in self.children().items() if not name.startswith("valkey")}
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; return the exit status."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        return self.popen.wait(DEADLINE_SECONDS)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+Launch = Callable[..., Process]
+
+
+@pytest.fixture
+def environment(project: Path, tmp_path: Path) -> dict[str, str]:
+    """Set the environment of a process: the checked-in configuration, a free port, its own data."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAY_")}
+    return {
+        **inherited,
+        "PYTHONPATH": str(project),
+        "JAY_CONFIG": str(project / "config.yaml"),
+        "JAY_SERVER__PORT": "0",
+        "JAY_SERVER__DRAIN_SECONDS": "0",
+        "JAY_REDIS__DATA_DIR": str(tmp_path / "data"),
+    }
+
+
+def command(*arguments: str) -> list[str]:
+    """Return a command line of the program."""
+    return [sys.executable, "-m", "service", *arguments]
+
+
+@pytest.fixture
+def launch(environment: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
+    """Start services; keywords are further environment variables."""
+    processes: list[Process] = []
+
+    def start(tls: ssl.SSLContext | None = None, **variables: str) -> Process:
+        folder = tmp_path / f"process-{len(processes)}"
+        folder.mkdir()
+        with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+            popen = subprocess.Popen(
+                command("serve"), cwd=tmp_path, env={**environment, **variables}, stdout=stdout, stderr=stderr
+            )
+        process = Process(popen, folder, tls)
+        processes.append(process)
+
+        def listening() -> str | None:
+            found = re.search(r"serving on (\S+?)\"", "\n".join(process.log))
+            assert found or popen.poll() is None, "\n".join(process.log)
+            return found and found[1]
+
+        process.url = eventually(listening, "a line that tells the URL")
+        eventually(process.is_ready, "ready")
+        return process
+
+    yield start
+    for process in processes:
+        valkeys = [pid for pid, name in process.children().items() if name.startswith("valkey")]
+        process.popen.kill()
+        process.popen.wait()
+        until_gone(valkeys)
+
+
+def kill(pid: int) -> None:
+    """End a process at once; return when it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    until_gone([pid])
+
+
+def until_gone(pids: Iterable[int]) -> None:
+    """Return when none of these processes runs any more."""
+    eventually(lambda: not any(map(is_alive, pids)), "all processes are gone")

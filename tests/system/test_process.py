@@ -1,0 +1,259 @@
+"""Signals, crashes and restarts of the real process with the embedded server."""
+
+import http.client
+import json
+import os
+import signal
+import ssl
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from service.api_keys import hash_key
+from tests.system.conftest import (
+    DEADLINE_SECONDS,
+    KEY,
+    PATH,
+    TOKEN,
+    Launch,
+    command,
+    eventually,
+    is_alive,
+    kill,
+    until_gone,
+)
+
+
+def test_out_of_the_box(launch: Launch) -> None:
+    """It says where it is and what to try; sessions outlive a clean restart; nothing is left running."""
+    process = launch()
+    session_id = process.create()
+    shown = "\n".join(process.output)
+    for expected in (process.url, KEY, "demo-operator-key", "curl -i -X POST"):
+        assert expected in shown
+    valkey = process.valkey_pid
+    assert process.stop() == 0
+    assert not is_alive(valkey)
+    assert launch().status_of(session_id) == 200
+
+
+def test_the_printed_curl_line_works_as_pasted(launch: Launch) -> None:
+    """What the service prints to try, works."""
+    process = launch()
+    line = next(line for line in process.output if line.strip().startswith("curl"))
+    answer = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert answer.startswith("HTTP/1.1 201 ")
+
+
+def test_ctrl_c_ends_it(launch: Launch) -> None:
+    """SIGINT is as good as SIGTERM, without waiting to drain."""
+    process = launch(JAY_SERVER__DRAIN_SECONDS="60")
+    assert process.stop(signal.SIGINT) == 0
+
+
+def test_killing_the_supervisor_leaves_no_orphan(launch: Launch) -> None:
+    """SIGKILL ends workers and the embedded server too; acknowledged sessions are there afterwards."""
+    process = launch()
+    ids = [process.create() for _ in range(20)]
+    pids = [*process.children()]
+    process.stop(signal.SIGKILL)
+    until_gone(pids)
+    again = launch()
+    assert [again.status_of(one) for one in ids] == [200] * 20
+
+
+def test_a_killed_embedded_server_comes_back_with_its_data(launch: Launch) -> None:
+    """No acknowledged session is lost when Valkey is killed right after the answer, time after time."""
+    process = launch()
+    ids = []
+    for _ in range(3):
+        ids += [process.create() for _ in range(10)]
+        dead = process.valkey_pid
+        kill(dead)
+        eventually(process.is_ready, "ready again")
+        assert process.valkey_pid != dead
+    assert [process.status_of(one) for one in ids] == [200] * 30
+
+
+def test_a_killed_worker_is_replaced(launch: Launch) -> None:
+    """With two workers, one may die; the other serves on, and a new one joins it."""
+    process = launch(JAY_SERVER__WORKERS="2")
+    session_id = process.create()
+    eventually(lambda: len(process.worker_pids) == 2, "two workers")
+    victim = min(process.worker_pids)
+    kill(victim)
+    eventually(lambda: len(process.worker_pids - {victim}) == 2, "two workers again")
+    assert process.status_of(session_id) == 200
+    assert process.stop() == 0
+
+
+def test_a_hung_embedded_server_is_answered_503(launch: Launch) -> None:
+    """Stopped by SIGSTOP it makes nobody wait; continued it serves what it had."""
+    process = launch()
+    session_id = process.create()
+    valkey = process.valkey_pid
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        assert process.status_of(session_id) == 503
+        assert not process.is_ready()
+        assert process.request("GET", "/livez").status == 200
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    eventually(lambda: process.status_of(session_id) == 200, "served again")
+    assert [line for line in process.log if "Redis cannot serve" in line]
+    assert [line for line in process.log if "Redis serves again" in line]
+
+
+def test_two_services_do_not_share_a_data_directory(launch: Launch) -> None:
+    """The second says so and does not touch the data of the first."""
+    first = launch()
+    session_id = first.create()
+    with pytest.raises(AssertionError, match=r"in use by another jay-tracking.*JAY_REDIS__DATA_DIR"):
+        launch()
+    assert first.status_of(session_id) == 200
+
+
+def test_a_port_in_use_is_told(launch: Launch) -> None:
+    """One line that says what to do, and no embedded server left behind."""
+    first = launch()
+    port = str(urlsplit(first.url).port)
+    with pytest.raises(AssertionError, match=r"cannot listen on 127\.0\.0\.1:.*JAY_SERVER__PORT"):
+        launch(JAY_SERVER__PORT=port, JAY_REDIS__DATA_DIR="other")
+
+
+def test_draining(launch: Launch) -> None:
+    """After SIGTERM /readyz is 503 while requests are still served; then it exits 0. A second SIGTERM is harmless."""
+    process = launch(JAY_SERVER__DRAIN_SECONDS="3")
+    session_id = process.create()
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: process.request("GET", "/readyz").status == 503, "readiness says no")
+    assert process.request("GET", "/readyz").json == {"status": "draining"}
+    process.popen.send_signal(signal.SIGTERM)
+    answer = process.request("GET", token=session_id)
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
+    assert process.popen.wait(DEADLINE_SECONDS) == 0
+
+
+def test_a_request_in_flight_is_finished(launch: Launch) -> None:
+    """A body that is on its way when SIGTERM comes is awaited and answered."""
+    process = launch()
+    connection = http.client.HTTPConnection(urlsplit(process.url).netloc, timeout=20)
+    body = b'{"user_id": "u"}'
+    connection.putrequest("POST", PATH)
+    for name, value in (("X-API-Key", KEY), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
+        connection.putheader(name, value)
+    connection.endheaders(body[:5])
+    process.request("GET", "/livez")  # by now the first request is being handled
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: not process.is_ready(), "draining")
+    connection.send(body[5:])
+    response = connection.getresponse()
+    assert response.status == 201
+    assert response.headers["Connection"] == "close"
+    connection.close()
+    assert process.popen.wait(DEADLINE_SECONDS) == 0
+
+
+def test_stopping_under_load_fails_no_request(launch: Launch) -> None:
+    """Every connection is served until an answer says that it is the last."""
+    process = launch(JAY_SERVER__DRAIN_SECONDS="1")
+    session_id = process.create()
+    answered: list[int] = []
+
+    def client() -> None:
+        connection = http.client.HTTPConnection(urlsplit(process.url).netloc, timeout=20)
+        while True:
+            connection.request("GET", PATH, headers={"X-API-Key": KEY, TOKEN: session_id})
+            response = connection.getresponse()
+            response.read()
+            answered.append(response.status)
+            if response.headers["Connection"] == "close":
+                break
+        connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(client) for _ in range(8)]
+        eventually(lambda: len(answered) > 100, "load")
+        assert process.stop() == 0
+    assert [client.result() for client in clients] == [None] * 8
+    assert set(answered) == {200}
+
+
+def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_path: Path) -> None:
+    """Keys are rotated without a restart; a mistake in the file is told and changes nothing."""
+    config = tmp_path / "own.yaml"
+
+    def entry(raw: str) -> str:
+        return f"{{name: web, sha256: {hash_key(raw)}, scopes: [track]}}"
+
+    config.write_text(f"api_keys: [{entry(KEY)}]")
+    process = launch(JAY_CONFIG=str(config), JAY_SERVER__WORKERS="2")
+    workers = eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids, "two workers")
+
+    def status(raw: str) -> set[int]:
+        return {process.request("POST", X_API_Key=raw).status for _ in range(6)}
+
+    config.write_text(f"api_keys: [{entry(KEY)}, {entry('second')}]")
+    process.popen.send_signal(signal.SIGHUP)
+    eventually(lambda: status("second") == {201}, "the new key works")
+    config.write_text("api_keys: [{name: web, sha256: oops}]")
+    process.popen.send_signal(signal.SIGHUP)
+    eventually(lambda: [line for line in process.log if "stay as they are" in line], "the mistake is told")
+    assert status("second") == status(KEY) == {201}
+    config.write_text(f"api_keys: [{entry('second')}]")
+    process.popen.send_signal(signal.SIGHUP)
+    eventually(lambda: status(KEY) == {401}, "the old key is gone")
+    assert process.worker_pids == workers
+
+
+def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
+    """Every line is an object; keys, session ids and request targets are in none."""
+    process = launch()
+    session_id = process.create()
+    process.request("GET", f"{PATH}?canary", token=session_id, X_API_Key="canary-key")
+    process.request("GET", "/canary")
+    assert process.stop() == 0
+    eventually(lambda: sum('"request"' in line for line in process.log) >= 4, "the request lines")
+    for line in process.log:
+        assert json.loads(line)["time"]
+    text = "\n".join(process.log)
+    for secret in (session_id, "canary", KEY, "demo-operator-key"):
+        assert secret not in text
+
+
+def test_tls(launch: Launch, tmp_path: Path, environment: dict[str, str]) -> None:
+    """With a certificate the service speaks HTTPS, and its own health check knows."""
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost"
+    subject = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*make.split(), *subject], cwd=tmp_path, check=True, capture_output=True)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    files = {"JAY_SERVER__TLS__CERTIFICATE": "cert.pem", "JAY_SERVER__TLS__KEY": "key.pem"}
+    process = launch(trusting, **files)
+    assert process.url.startswith("https://127.0.0.1:")
+    assert process.status_of(process.create()) == 200
+    check = command("healthcheck", "--url", process.url)
+    assert subprocess.run(check, env=environment, check=False, capture_output=True).returncode == 0
+    with pytest.raises(AssertionError, match="cannot be used"):
+        launch(**files | {"JAY_SERVER__TLS__KEY": "cert.pem", "JAY_REDIS__DATA_DIR": "other"})
+
+
+def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Path) -> None:
+    """Unix socket paths end at 107 bytes, directories do not."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    process = launch(JAY_REDIS__DATA_DIR=str(deep))
+    assert process.status_of(process.create()) == 200
+    assert (deep / "appendonlydir").is_dir()
+
+
+def test_only_the_user_can_open_the_socket(launch: Launch, tmp_path: Path) -> None:
+    """The embedded server listens on no port, and its socket and directory are private."""
+    process = launch()
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "data" / "valkey.sock").stat().st_mode & 0o077 == 0
+    sockets = subprocess.run(
+        ["ls", "-l", f"/proc/{process.valkey_pid}/fd"], capture_output=True, text=True, check=True
+    )
+    assert "socket" in sockets.stdout
