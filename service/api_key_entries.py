@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
-from service.settings import source_name, web_origin
+from service.settings import key_name, source_name, web_origin
 
 _MEMBERS = ("name", "sha256", "scopes", "source", "origins")
 
@@ -38,7 +38,7 @@ def _mistakes_in(entry: object) -> list[str]:
         if member not in _MEMBERS:
             close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
             mistakes.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
-    if not isinstance(entry.get("name"), str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", entry["name"]):
+    if not isinstance(entry.get("name"), str) or key_name(entry["name"]):
         mistakes.append(".name must be 1 to 64 letters, digits or . _ -")
     if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
         mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")

@@ -1,7 +1,5 @@
 """Puts the parts together: the only place that knows both HTTP and Redis."""
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from service.api import routes
@@ -25,37 +23,28 @@ AUTHORIZER = web.AppKey("authorizer", Authorizer)
 
 async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
     """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
+    ttl_seconds = settings.session.ttl_seconds
     keyspace = Keyspace(settings.redis.key_prefix)
     user_digest = UserDigest(settings.session.user_secret)
     connection = RedisConnection(redis_url, settings.redis)
-    store = SessionStore(
-        connection,
-        keyspace,
-        user_digest,
-        ttl_seconds=settings.session.ttl_seconds,
-        analytics=settings.analytics,
-    )
+    store = SessionStore(connection, keyspace, user_digest, ttl_seconds=ttl_seconds, analytics=settings.analytics)
     sessions = CoalescedSessionStore(store)
-    handlers = SessionHandlers(
-        sessions,
-        SessionFactory(user_digest),
-        SessionCookie(settings.cookie, settings.session.ttl_seconds),
-        settings.session.source,
-    )
+
+    cookie = SessionCookie(settings.cookie, ttl_seconds)
+    handlers = SessionHandlers(sessions, SessionFactory(user_digest), cookie, settings.session.source)
     health = Health(lambda: connection.check_takes_writes(keyspace.ready))
     authorizer = Authorizer(Keyring(settings.api_keys))
 
     app = web.Application(client_max_size=MAX_BYTES)
+    app[AUTHORIZER] = authorizer
     registered = routes.register(routes.table(handlers, health), app.router, authorizer)
     cors = Cors(app, registered.api_resources, settings.cors)
-    app[AUTHORIZER] = authorizer
 
-    async def redis(_: web.Application) -> AsyncIterator[None]:
-        yield
+    async def close_store(_: web.Application) -> None:
         await sessions.close()
         await connection.close()
 
-    app.cleanup_ctx.append(redis)
+    app.on_cleanup.append(close_store)
     return Runner(
         app,
         registered.handlers,

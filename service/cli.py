@@ -14,7 +14,7 @@ from service import __version__
 from service.api_keys import Scope, demo_keys_in, hash_key, new_raw_key
 from service.config import LoadedConfig, leaves, load
 from service.errors import ConfigError, ServerError
-from service.settings import Settings
+from service.settings import Settings, key_name
 
 FAILED = 1
 MISCONFIGURED = 2
@@ -58,10 +58,16 @@ def _parser() -> argparse.ArgumentParser:
 
     keys = add(commands, "keys", "make API keys").add_subparsers(required=True, metavar="COMMAND")
     new = add(keys, "new", "print a new API key, once, and the entry for config.yaml")
-    new.add_argument("name", help="a name for logs; give a second key the same name to rotate")
+    new.add_argument("name", type=_key_name, help="a name for logs; give a second key the same name to rotate")
     new.add_argument("--scope", action="append", choices=[*Scope], help="what it may do; repeatable; default: track")
     new.set_defaults(command=_keys_new)
     return parser
+
+
+def _key_name(text: str) -> str:
+    if mistake := key_name(text):
+        raise argparse.ArgumentTypeError(mistake)
+    return text
 
 
 def _load(options: argparse.Namespace) -> LoadedConfig:

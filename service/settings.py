@@ -62,6 +62,7 @@ def _redis_url(value: str) -> str | None:
     )
 
 
+key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
 source_name = matching(r"[A-Za-z0-9._:/-]{1,64}", "1 to 64 letters, digits or . _ : / -")
 
 

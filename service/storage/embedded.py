@@ -64,13 +64,20 @@ class EmbeddedServer:
         if len(os.fsencode(self._socket)) > _MAX_SOCKET_PATH:
             self._socket_dir = tempfile.TemporaryDirectory(prefix="jay-")
             self._socket = Path(self._socket_dir.name) / "valkey.sock"
-        self._launch()
+        try:
+            self._launch()
+        except EmbeddedServerError:
+            self.stop()
+            raise
 
     def ensure_running(self) -> None:
-        """Start the server again when it died; the data is where it was."""
+        """Start the server again when it died; the data is where it was. To be called again and again."""
         if self._process is not None and self._process.poll() is not None:
             _logger.error("the embedded Valkey died; starting it again")
-            self._launch()
+            try:
+                self._launch()
+            except EmbeddedServerError as error:
+                _logger.error("%s", error)  # noqa: TRY400 - it says all; the next call tries again
 
     def stop(self) -> None:
         """Stop the server, all data written."""
@@ -124,7 +131,6 @@ class EmbeddedServer:
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._process.kill()
                 raise EmbeddedServerError(
                     f"the embedded Valkey does not start; its reason stands at the end of {self._log_file}"
                 )

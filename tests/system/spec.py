@@ -1,0 +1,86 @@
+"""The spec's code blocks, taken out of its text, which runs blocks and prose together.
+
+Where the text is not at hand, requests of the same shape stand in for it.
+"""
+
+import re
+from pathlib import Path
+
+SPEC_HOST = "https://your-api-domain"
+
+
+def spec_text(project: Path) -> str | None:
+    """Return the original text, None where it does not lie beside the project."""
+    found = sorted((project.parent / "shared" / "spec").glob("*.txt"))
+    return found[0].read_text("utf-8") if found else None
+
+
+def curl_commands(text: str) -> list[str]:
+    """Return the curl commands as they stand; each ends with its `-i`."""
+    return re.findall(r"curl -X .*?-i(?=curl|[A-Z]|\s|$)", text, re.DOTALL)
+
+
+def javascript_functions(text: str) -> dict[str, str]:
+    """Return the JavaScript functions by name, each with its braces balanced."""
+    functions = {}
+    for match in re.finditer(r"async function (\w+)\(", text):
+        depth, end = 0, text.index("{", text.index(")", match.end()))
+        for end in range(end, len(text)):  # noqa: B020 - begins at the body
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if depth == 0:
+                break
+        functions[match[1]] = text[match.start() : end + 1]
+    return functions
+
+
+SAME_SHAPE_CURL = r"""curl -X POST "https://your-api-domain/v1/playouts/tracking/session" \
+-H "X-API-Key: your_api_key_here" \-i
+curl -X POST "https://your-api-domain/v1/playouts/tracking/session" \
+-H "X-API-Key: your_api_key_here" \
+-H "Content-Type: application/json" \
+-d '{"user_id": "user-123-xyz"}' \
+-i
+curl -X GET "https://your-api-domain/v1/playouts/tracking/session" \
+-H "X-API-Key: your_api_key_here" \
+-H "Cookie: __Secure-jay_tracking=your_session_id" \
+-i
+curl -X DELETE "https://your-api-domain/v1/playouts/tracking/session" \
+-H "X-API-Key: your_api_key_here" \
+-H "Cookie: __Secure-jay_tracking=your_session_id" \
+-i
+"""
+
+SAME_SHAPE_JAVASCRIPT = """
+async function call(method, more = {}, body) {
+  const headers = {'x-jay-api-version': '2025-05-19', 'X-API-Key': 'your_api_key_here', ...more};
+  return fetch('https://your-api-domain/v1/playouts/tracking/session',
+    {method, credentials: 'include', headers, body});
+}
+async function createTrackingSession(userId = null) {
+  const r = await call('POST', {'Content-Type': 'application/json'}, userId ? JSON.stringify({userId}) : undefined);
+  return r.ok ? await r.json() : null;
+}
+async function createTracking(userId = null) { return await createTrackingSession(userId); }
+async function checkTrackingSession() { const r = await call('GET'); return r.ok ? await r.json() : null; }
+async function endTrackingSession() { return (await call('DELETE')).ok; }
+async function setupTracking(userId = null) {
+  const data = await createTrackingSession(userId); saveSessionId(data.session_id); return data.session_id;
+}
+async function fetchWithTracking(url) {
+  const headers = {'__Secure-jay_tracking': getStoredSessionId(), 'X-API-Key': 'your_api_key_here'};
+  return (await fetch(url, {headers})).json();
+}
+async function deleteTrackingSession() {
+  const r = await call('DELETE', {'__Secure-jay_tracking': getStoredSessionId()});
+  if (r.ok) { clearSessionId(); return true; }
+  return false;
+}
+"""
+
+
+def javascript(project: Path, url: str) -> str:
+    """Return the spec's functions, calling `url`."""
+    functions = javascript_functions(spec_text(project) or SAME_SHAPE_JAVASCRIPT)
+    functions.pop("call", None)
+    text = "\n".join(functions.values()) if spec_text(project) else SAME_SHAPE_JAVASCRIPT
+    return text.replace(SPEC_HOST, url)

@@ -1,0 +1,104 @@
+"""The commands beside `serve`: what they print, and how they exit."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service import __version__
+from service.api_keys import hash_key
+from service.config import leaves, load
+from tests.system.conftest import Launch, command
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    """Run the program; keywords are environment variables."""
+
+    def run_it(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments),
+            env={**environment, **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run_it
+
+
+def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
+    """One line a setting; secrets are masked."""
+    done = run(
+        "check-config",
+        JAY_REDIS__URL="redis://jay:hunter2@redis.example:6379/1?ssl_password=hunter3",
+        JAY_SESSION__USER_SECRET="hunter4-secret",
+        JAY_COOKIE__PARTITIONED="true",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
+    assert list(rows) == [leaf.name for leaf in leaves()]
+    assert "hunter" not in done.stdout
+    assert rows["redis.url"].split() == ["redis://jay:***@redis.example:6379/1?***", "JAY_REDIS__URL"]
+    assert rows["session.user_secret"].split() == ["(secret)", "JAY_SESSION__USER_SECRET"]
+    assert rows["cookie.partitioned"].split() == ["true", "JAY_COOKIE__PARTITIONED"]
+    assert rows["cookie.domain"].split()[0] == "-"
+    assert "demo (track)" in rows["api_keys"]
+
+
+@pytest.mark.parametrize("name", ["serve", "check-config", "healthcheck"])
+def test_mistakes_are_told_all_at_once(run: Run, name: str) -> None:
+    """Exit status 2, a line for each, nothing on standard output."""
+    done = run(name, JAY_SERVER__PORT="http", JAY_SERVER__WROKERS="2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sorted(done.stderr.splitlines()) == [
+        "configuration: JAY_SERVER__PORT must be a whole number, not 'http'",
+        "configuration: JAY_SERVER__WROKERS: is not a setting; did you mean JAY_SERVER__WORKERS?",
+    ]
+
+
+def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
+    """The printed entry is YAML that the configuration takes, and its hash is the key's."""
+    done = run("keys", "new", "tv", "--scope", "track", "--scope", "validate")
+    raw = re.search(r"jay_\S+", done.stdout)
+    entry = done.stdout[done.stdout.index("  - name") :].partition("\n\n")[0]
+    (parsed,) = yaml.safe_load(entry)
+    assert raw is not None
+    assert parsed == {"name": "tv", "sha256": hash_key(raw[0]), "scopes": ["track", "validate"]}
+    (tmp_path / "own.yaml").write_text(f"api_keys:\n{entry}\n")
+    assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == "tv"
+
+
+def test_a_name_that_the_configuration_would_refuse_is_refused_at_once(run: Run) -> None:
+    """Before a key is made that cannot be pasted."""
+    done = run("keys", "new", "my tv")
+    assert done.returncode == 2
+    assert "letters, digits" in done.stderr
+
+
+def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
+    """0 while ready, 1 with a reason when nobody answers."""
+    process = launch()
+    assert run("healthcheck", "--url", process.url).returncode == 0
+    assert run("healthcheck", "--url", process.url, "--live").returncode == 0
+    process.stop()
+    done = run("healthcheck", "--url", process.url)
+    assert done.returncode == 1
+    assert "is the service running?" in done.stderr
+
+
+def test_help_and_version(run: Run) -> None:
+    """Every command explains itself."""
+    assert run("--version").stdout == f"jay-tracking {__version__}\n"
+    shown = run("--help").stdout
+    for name in ("serve", "check-config", "healthcheck", "keys"):
+        assert name in shown
+        assert run(name, "--help").returncode == 0
+    assert run().returncode == 2

