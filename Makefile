@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 BIN := .venv/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test check bench bench-memory browser-test format lock clean
+.PHONY: run test check bench bench-memory bench-process browser-test coverage format lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.runtime
@@ -31,6 +31,12 @@ bench: .venv/.dev
 
 bench-memory: .venv/.dev
 	$(BIN)/python -m bench.memory
+
+bench-process: .venv/.dev
+	$(BIN)/python -m bench.process
+
+coverage: .venv/.dev
+	$(BIN)/pytest -m "not browser" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,56 @@
+"""What a guest session costs Redis, counts included: `make bench-memory`.
+
+100,000 sessions through the real write path; `used_memory` after less before, per session. Runs on every server
+that this machine has: the wheel's Valkey, and redis-server where installed.
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import redis.asyncio
+
+from service.sessions import SessionFactory, UserDigest
+from service.settings import AnalyticsSettings, RedisSettings
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
+from tests.servers import RedisServer, binaries
+
+SESSIONS = 100_000
+BATCH = 100
+SOURCE = "jay.api.playout.1.0.0"
+
+
+async def bytes_per_session(server: RedisServer, user: str | None) -> float:
+    """Fill the server; return the growth of `used_memory` per session."""
+    digest = UserDigest("bench-secret")
+    connection = RedisConnection(server.url, RedisSettings(timeout_seconds=5))
+    store = SessionStore(connection, Keyspace("jay"), digest, ttl_seconds=86400, analytics=AnalyticsSettings())
+    new = SessionFactory(digest).new
+    async with redis.asyncio.Redis.from_url(server.url) as raw:
+        await raw.flushall()
+        await store.create_many([new("warm-up")])
+        await raw.flushall()
+        before = (await raw.info("memory"))["used_memory"]
+        for start in range(0, SESSIONS, BATCH):
+            ids = range(start, start + BATCH)
+            await store.create_many([new(SOURCE, user and f"{user}-{number}") for number in ids])
+        after = (await raw.info("memory"))["used_memory"]
+        version = (await raw.info("server")).get("valkey_version") or (await raw.info("server"))["redis_version"]
+    await connection.close()
+    kind = "user" if user else "guest"
+    print(f"{version:8} {kind:5} {(after - before) / SESSIONS:6.1f} B a session, counts included")
+    return float(after - before) / SESSIONS
+
+
+def main() -> None:
+    """Measure and print."""
+    for name, binary in binaries().items():
+        for user in (None, "user"):
+            with tempfile.TemporaryDirectory(prefix=name) as folder, RedisServer(binary, Path(folder)) as server:
+                asyncio.run(bytes_per_session(server, user))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The cookie's life in a real Chromium, driven by the spec's own JavaScript on a page of another origin."""
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import PATH, TOKEN, Launch, Process, environment, launch
+from tests.system.spec import javascript
+
+pytestmark = pytest.mark.browser
+
+__all__ = ["environment", "launch"]
+
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[str]:
+    """Serve an empty page on an origin of its own; pages are `localhost`, where Chromium takes Secure cookies."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html><link rel=icon href=data:,><title>page</title>")
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def process(launch: Launch, origin: str) -> Process:
+    """Run a service that allows the page's origin."""
+    return launch(JAY_CORS__ORIGINS=json.dumps([origin]))
+
+
+@pytest.fixture
+def page(origin: str) -> Iterator[Any]:
+    """Open the page in a fresh profile."""
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium")
+    assert executable, "chromium is needed: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=OPTIONS)
+        context = browser.new_context()
+        opened = context.new_page()
+        opened.goto(origin)
+        yield opened
+        browser.close()
+
+
+def test_the_cookie_lives_and_dies(page: Any, process: Process, project: Path) -> None:
+    """Created by POST, sent along by itself, hidden from scripts, deleted by DELETE: the jar is empty then."""
+    url = process.url.replace("127.0.0.1", "localhost")
+    page.add_script_tag(content=javascript(project, url))
+    assert page.evaluate("checkTrackingSession()") is None
+    created = page.evaluate("createTracking()")
+    (cookie,) = page.context.cookies()
+    assert (cookie["name"], cookie["value"]) == (TOKEN, created["session_id"])
+    assert cookie["secure"]
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Lax"
+    assert cookie["path"] == "/"
+    assert page.evaluate("document.cookie") == ""
+    assert page.evaluate("checkTrackingSession()") == created
+    assert page.evaluate("endTrackingSession()") is True
+    assert page.context.cookies() == []
+    assert page.evaluate("checkTrackingSession()") is None
+    assert process.status_of(created["session_id"]) == 404
+    assert page.evaluate("createTracking('user-123-xyz')")["user_id"] == "user-123-xyz"
+
+
+def test_a_tv_app_uses_the_header(page: Any, process: Process, project: Path) -> None:
+    """The header crosses origins too: the preflight allows its name, and the answer's header can be read."""
+    url = process.url.replace("127.0.0.1", "localhost")
+    page.add_script_tag(
+        content="let stored = null; const saveSessionId = id => { stored = id; };"
+        "const getStoredSessionId = () => stored; const clearSessionId = () => { stored = null; };"
+        + javascript(project, url)
+    )
+    session_id = page.evaluate("setupTracking()")
+    assert page.context.cookies() == []
+    assert page.evaluate(f"fetchWithTracking('{url}{PATH}')")["session_id"] == session_id
+    assert page.evaluate("deleteTrackingSession()") is True
+    assert process.status_of(session_id) == 404
+
+
+def test_errors_can_be_read_by_the_page(page: Any, process: Process) -> None:
+    """A page sees status, problem and request id where a network error would tell it nothing."""
+    url = process.url.replace("127.0.0.1", "localhost")
+
+    def fetch(path: str, options: dict[str, object]) -> list[object]:
+        script = """async ([url, options]) => {
+            const response = await fetch(url, options);
+            const body = await response.json();
+            return [response.status, body.type, response.headers.get('x-request-id') === body.request_id];
+        }"""
+        seen: list[object] = page.evaluate(script, [url + path, options])
+        return seen
+
+    key = {"X-API-Key": "your_api_key_here"}
+    for path, options, status, slug in (
+        (PATH, {"headers": {"X-API-Key": "wrong"}}, 401, "unauthorized"),
+        (PATH, {"headers": key}, 404, "session-not-found"),
+        ("/nowhere", {}, 404, "not-found"),
+        (PATH, {"method": "POST", "headers": key, "body": "x" * 5000}, 413, "body-too-large"),
+        (PATH, {"method": "POST", "headers": key, "body": "x"}, 415, "unsupported-media-type"),
+    ):
+        assert fetch(path, options) == [status, f"urn:jay:problem:{slug}", True]
+
+
+def test_a_foreign_page_sees_nothing(page: Any, launch: Launch) -> None:
+    """Without its origin in the configuration a page gets a network error, and sets no cookie."""
+    closed = launch(JAY_REDIS__DATA_DIR="closed")
+    url = closed.url.replace("127.0.0.1", "localhost")
+    script = "url => fetch(url, {method: 'POST', credentials: 'include'}).then(r => r.status, e => e.name)"
+    assert page.evaluate(script, url + PATH) == "TypeError"
+    assert page.context.cookies() == []
