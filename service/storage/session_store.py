@@ -7,7 +7,6 @@ the same and counts once.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 
 import orjson
@@ -116,11 +115,15 @@ def _first(found: Mapping[str, Session], candidates: Candidates) -> Session | No
 
 def _decode(session_id: str, value: bytes | str) -> Session | None:
     """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
-    with suppress(ValueError):
-        match orjson.loads(value):
-            case [int(started_at), str(source)]:
+    try:
+        started_at, source, *user = orjson.loads(value)
+        if type(started_at) is int and type(source) is str:
+            if not user:
                 return Session(session_id, started_at, source)
-            case [int(started_at), str(source), str(user_id), str(_)]:
+            user_id, digest = user
+            if type(user_id) is type(digest) is str:
                 return Session(session_id, started_at, source, user_id)
+    except (ValueError, TypeError):  # not JSON, or not a list of two or four
+        pass
     _logger.error("foreign data under a session key: another program writes to this Redis with our key prefix")
     return None
