@@ -110,7 +110,7 @@ def test_errors_can_be_read_by_the_page(page: Any, process: Process) -> None:
     """A page sees status, problem and request id where a network error would tell it nothing."""
     url = process.url.replace("127.0.0.1", "localhost")
 
-    def fetch(path: str, options: dict[str, object]) -> list[object]:
+    def fetch(path: str, options: Any) -> list[object]:
         script = """async ([url, options]) => {
             const response = await fetch(url, options);
             const body = await response.json();

