@@ -6,6 +6,7 @@ service's own: keys reloaded on SIGHUP, draining in two steps, the embedded Valk
 
 import dataclasses
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -31,6 +32,9 @@ _logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _HUNG_SECONDS = 30  # a worker whose event loop stands still for so long is replaced
+# For glibc's resolver, of which libuv runs two look-ups at a time: by default a name server that does not answer holds
+# each for 10 s, and Redis back under its name would be found that much later.
+_RESOLVER_OPTIONS = "timeout:1 attempts:2"
 _EXIT_SECONDS = 2.0  # what the workers' own clean-up may take on top of draining and requests in flight
 
 Load = Callable[[], Settings]
@@ -43,6 +47,7 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     ServerError when the service cannot start; the message says what to do.
     """
     request_log = logs.configure(settings.log)
+    os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
     check_tls(settings.server)
     listener = _listen(settings.server)
     embedded = EmbeddedServer(settings.redis.data_dir) if settings.redis.url == "embedded" else None
