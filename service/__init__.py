@@ -3,7 +3,7 @@
 How a request travels, and where to look:
 
     cli.py, server.py    start, supervise, drain
-    app.py               puts the parts together: the only module that knows both sides below
+    app.py               puts the parts together: where HTTP meets Redis
     api/                 HTTP: routes.py first, then middleware.py and sessions.py
     storage/             Redis: keyspace.py first, then session_store.py and scripts/*.lua
     settings.py          every setting with its meaning; config.py reads them from file and environment

@@ -1,4 +1,4 @@
-"""Puts the parts together: the only place that knows both HTTP and Redis."""
+"""Puts the parts together: where HTTP meets Redis. Everything else knows one of the two at most."""
 
 from aiohttp import web
 

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 it failed, 2 the command line or the configuration is wro
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
 
     keys = add(commands, "keys", "make API keys").add_subparsers(required=True, metavar="COMMAND")
     new = add(keys, "new", "print a new API key, once, and the entry for config.yaml")
-    new.add_argument("name", type=_key_name, help="a name for logs; give a second key the same name to rotate")
+    name_help = "a name for logs; give a second key the same name to rotate; default: client"
+    new.add_argument("name", nargs="?", default="client", type=_key_name, help=name_help)
     new.add_argument("--scope", action="append", choices=[*Scope], help="what it may do; repeatable; default: track")
     new.set_defaults(command=_keys_new)
     return parser
@@ -147,6 +149,9 @@ def _healthcheck(options: argparse.Namespace) -> int:
         server = _load(options).settings.server
         url = server.url(server.port)
     parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not re.fullmatch(r".+?(:\d+)?", parts.netloc):
+        print("jay-tracking: --url must be like http://127.0.0.1:8080", file=sys.stderr)
+        return MISCONFIGURED
     # It asks itself, over the loopback; the certificate is made out to the public name.
     context = ssl._create_unverified_context() if parts.scheme == "https" else None  # noqa: S323, SLF001
     connection = (

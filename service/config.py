@@ -80,10 +80,10 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
     known = {leaf.name: leaf for leaf in leaves()}
     _read_file(named or DEFAULT_FILE, known, reading, required=named is not None)
     _read_environment(environ, known, reading)
-    settings = _build(Settings, reading)
-    if settings is not None:
+    if not reading.mistakes:  # else it would be judged by defaults that nobody asked for
+        settings: Settings = _build(Settings, reading)
         reading.mistakes += _contradictions(settings)
-    if reading.mistakes or settings is None:
+    if reading.mistakes:
         raise ConfigError(reading.mistakes)
     origins = {name: reading.origins.get(name, "default") for name in known}
     return LoadedConfig(settings, origins)
@@ -212,7 +212,7 @@ def _convert(value: object, kind: Any) -> object:
 
 
 def _build(section: type, reading: _Reading, prefix: str = "") -> Any:
-    """Return the section's dataclass, None when a value in it is missing because it was wrong."""
+    """Return the section's dataclass, with defaults for what was not read."""
     kinds = typing.get_type_hints(section)
     values: dict[str, Any] = {}
     for declared in dataclasses.fields(section):

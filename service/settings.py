@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from service.api_keys import ApiKey
 
@@ -44,6 +44,10 @@ def _web_origins(values: tuple[str, ...]) -> str | None:
     return next((mistake for value in values if (mistake := web_origin(value))), None)
 
 
+# Of what redis-py takes there, what a deployment needs; the rest would override the time-outs that the service sets.
+_REDIS_PARAMETERS = {"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+
+
 def _redis_url(value: str) -> str | None:
     if value == "embedded":
         return None
@@ -52,6 +56,8 @@ def _redis_url(value: str) -> str | None:
         _ = parts.port
     except ValueError:
         return "is not a valid URL; check the host and the port"
+    if unknown := {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - _REDIS_PARAMETERS:
+        return f"has a parameter that is not known here ({min(unknown)}); known are {', '.join(sorted(_REDIS_PARAMETERS))}"
     if parts.scheme == "unix" and parts.path.startswith("/"):
         return None
     if parts.scheme in {"redis", "rediss"} and parts.hostname and re.fullmatch(r"/?|/[0-9]+", parts.path):
@@ -110,7 +116,9 @@ class RedisSettings:
     )
     data_dir: Path = setting(Path("data"), "where the embedded server keeps its data")
     key_prefix: str = setting(
-        "jay", "first part of every key; short, as each key carries it", check=matching("[a-z0-9-]{1,16}", "short")
+        "jay",
+        "first part of every key; short, as each key carries it",
+        check=matching("[a-z0-9-]{1,16}", "1 to 16 of a-z, 0-9 and -"),
     )
     timeout_seconds: float = setting(
         0.25, "longest wait for a connection and for a reply, each", check=between(0.01, 10)

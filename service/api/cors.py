@@ -20,6 +20,11 @@ REQUEST_HEADERS = tuple(
 )
 EXPOSED_HEADERS = (wire.SESSION_TOKEN, wire.API_VERSION, wire.RETRY_AFTER, wire.REQUEST_ID)
 
+_PREFLIGHT = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(METHODS),
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(REQUEST_HEADERS),
+}
+
 
 class Cors:
     """Marks responses for pages of the configured origins, which so may call with cookies and read every answer."""
@@ -39,6 +44,19 @@ class Cors:
         # called here for those alone.
         self._mark = app.on_response_prepare.pop()
         self._origins = frozenset(settings.origins)
+        self._max_age_seconds = settings.max_age_seconds
+
+    def preflight(self, request: web.Request, error: web.HTTPException) -> web.Response | None:
+        """Return the answer to a preflight for a path that does not exist, None for anything else.
+
+        The request that follows is answered 404, which the page can only read when the preflight before it passed.
+        """
+        headers = request.headers
+        if not isinstance(error, web.HTTPNotFound) or request.method != hdrs.METH_OPTIONS:
+            return None
+        if headers.get(hdrs.ORIGIN) not in self._origins or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
+            return None
+        return web.Response(headers={hdrs.ACCESS_CONTROL_MAX_AGE: str(self._max_age_seconds), **_PREFLIGHT})
 
     async def complete(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the CORS headers to a response; none for an origin that is not configured."""
@@ -48,8 +66,7 @@ class Cors:
         await self._mark(request, response)
         headers = response.headers
         if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:
-            headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(METHODS)
-            headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join(REQUEST_HEADERS)
+            headers.update(_PREFLIGHT)
         headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
         headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)

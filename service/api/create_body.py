@@ -42,7 +42,7 @@ async def _read(request: web.Request) -> bytes:
         raise errors.RequestTimeout(f"Send the whole body within {DEADLINE_SECONDS:.0f} seconds.") from None
     except web.HTTPRequestEntityTooLarge:
         raise errors.BodyTooLarge(f"Send at most {MAX_BYTES} bytes; only user_id is read.") from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):  # the second: the client went away, and nobody reads this
         raise errors.MalformedRequest("The body breaks off or its chunks are malformed; send it anew.") from None
 
 

@@ -67,7 +67,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - bytes of the request
     ) -> web.StreamResponse:
-        """Answer what could not be parsed. The boundary catches all else, so nothing else comes here."""
+        """Answer what could not be parsed; the boundary has caught all that can go wrong after that."""
         return self._boundary.refuse(_refusal(exc))
 
 
@@ -129,15 +129,16 @@ class Runner(web.AppRunner):
         self._request_log.flush()
 
 
-def _refusal(error: BaseException | None) -> errors.RequestError:
+def _refusal(error: BaseException | None) -> Exception:
+    if not isinstance(error, HttpProcessingError):
+        return error if isinstance(error, Exception) else RuntimeError("aiohttp gave no reason")
     if isinstance(error, LineTooLong):
         # aiohttp raises one error for both; the limits differ, so that the limit tells which it was.
         if error.args[1] == MAX_LINE_BYTES:
             return errors.UriTooLong(f"Send a request target of at most {MAX_LINE_BYTES} bytes.")
         return errors.HeadersTooLarge(f"Send header fields of at most {MAX_FIELD_BYTES} bytes each.")
-    message = error.message if isinstance(error, HttpProcessingError) else ""
-    if message == "Too many headers received":
+    if error.message == "Too many headers received":
         return errors.HeadersTooLarge(f"Send at most {MAX_HEADERS} header fields.")
-    if isinstance(error, BadHttpMethod) and _METHOD_TOKEN.search(message):
+    if isinstance(error, BadHttpMethod) and _METHOD_TOKEN.search(error.message):
         return errors.MethodNotAllowed("Use one of the methods that Allow lists.", wire.METHODS)
     return errors.MalformedRequest("The bytes received are not an HTTP/1.1 request; mend the client or the proxy.")

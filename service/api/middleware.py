@@ -3,7 +3,6 @@
 It wraps the application from outside, so that nothing escapes it: not the router's 404, not a failed `Expect`.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -57,10 +56,14 @@ class Boundary:
         shortcut = self._shortcuts.get((method, route)) if is_plain else None
         try:
             response = await (shortcut or self._application)(request)
-        except asyncio.CancelledError:
-            raise
-        except (errors.JayError, web.HTTPException) as error:
-            response = problem_response(_translated(error, method), request_id)
+        except errors.JayError as error:
+            response = problem_response(error, request_id)
+        except web.HTTPException as error:
+            response = self._cors.preflight(request, error) or problem_response(
+                _translated(error, method), request_id
+            )
+        except UnicodeEncodeError:  # bytes of a header that are not UTF-8, on their way into a text of aiohttp's
+            response = problem_response(errors.MalformedRequest("Send header fields in ASCII."), request_id)
         except Exception as error:
             _logger.exception("internal error, request_id %s", request_id)
             response = problem_response(error, request_id)
@@ -83,9 +86,11 @@ class Boundary:
         )
         return response
 
-    def refuse(self, error: errors.RequestError) -> web.Response:
+    def refuse(self, error: Exception) -> web.Response:
         """Answer what the HTTP parser refused; of such a request nothing is known, and nothing is repeated."""
         request_id = new_request_id()
+        if not isinstance(error, errors.RequestError):
+            _logger.error("internal error, request_id %s", request_id, exc_info=error)
         response = problem_response(error, request_id)
         response.headers[wire.REQUEST_ID] = request_id
         response.headers[hdrs.CONNECTION] = "close"  # aiohttp takes the request for HTTP/1.0, where that is implied
@@ -105,7 +110,7 @@ def new_request_id() -> str:
     return f"{getrandbits(64):016x}"
 
 
-def _translated(error: errors.JayError | web.HTTPException, method: str) -> Exception:
+def _translated(error: web.HTTPException, method: str) -> Exception:
     """Return aiohttp's own refusals as errors of ours."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         return errors.MethodNotAllowed("Use one of the methods that Allow lists.", sorted(error.allowed_methods))
@@ -120,4 +125,5 @@ def _translated(error: errors.JayError | web.HTTPException, method: str) -> Exce
             "The preflight is refused: the origin must be in cors.origins, the method one of GET, POST and DELETE, "
             "and each header one that the API reads."
         )
+    _logger.error("aiohttp raised %s, which has no translation", type(error).__name__)
     return error

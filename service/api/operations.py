@@ -1,5 +1,6 @@
 """The handlers for those who run the service: is it alive, does it serve."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -13,6 +14,7 @@ class Health:
 
     def __init__(self, check_store: Callable[[], Awaitable[None]]) -> None:
         self._check_store = check_store
+        self._check: asyncio.Future[None] | None = None
         self.is_draining = False
 
     async def livez(self, _: web.Request) -> web.Response:
@@ -23,8 +25,11 @@ class Health:
         """Answer 200 while Redis takes writes, else 503; 503 as well while draining."""
         if self.is_draining:
             return open_json_response(b'{"status":"draining"}', 503)
+        # One check for all who ask meanwhile: the route is open, and must not become a way to keep Redis busy.
+        if self._check is None or self._check.done():
+            self._check = asyncio.ensure_future(self._check_store())
         try:
-            await self._check_store()
+            await asyncio.shield(self._check)
         except StoreUnavailable:
             return open_json_response(b'{"status":"store-unavailable"}', 503)
         return open_json_response(b'{"status":"ready"}')

@@ -11,7 +11,7 @@ from service.api.responses import problem_document
 
 RETRY_AFTER_SECONDS = "1"
 
-_STORE_DETAIL = "The session store cannot be reached now. Nothing was changed; repeat the request after Retry-After."
+_STORE_DETAIL = "The session store cannot be reached now. Repeat the request after Retry-After."
 _BUG_DETAIL = "The service failed in a way that it should not. Report the request_id to those who run it."
 
 # Walked along the error's class hierarchy, so a new kind of error is answered as its nearest relative.

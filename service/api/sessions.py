@@ -15,7 +15,7 @@ from service.sessions import Session, SessionFactory
 
 
 class Sessions(Protocol):
-    """What the handlers ask of the store; this side of the house does not know Redis."""
+    """What the handlers ask of the store, as this side of the house may not import the other."""
 
     async def create(self, session: Session) -> None:
         """Store a new session."""

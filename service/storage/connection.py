@@ -22,15 +22,29 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 # A batch holds one connection; a handful of batches and the readiness probe are under way at a time.
-_MAX_CONNECTIONS = 8
+_MAX_CONNECTIONS = 16
 READY_TTL_SECONDS = 10
 _POOL_WAIT_SECONDS = 0.1
 
-# Redis answered that it cannot serve now. Everything else that it answers with an error is a bug of ours.
-_UNAVAILABLE_CODES = frozenset(
-    ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+# No answer, or none that can be understood.
+_OUTAGES = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.InvalidResponse,
+    OSError,
+    TimeoutError,
 )
-_OUTAGES = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
+# Redis answered that it cannot serve now: as classes where redis-py has one, else as the first word of the answer.
+# Everything else that it answers with an error is a bug of ours.
+_UNAVAILABLE = (
+    exceptions.AskError,  # and MovedError: a cluster node, reached as if it were a single server
+    exceptions.ClusterDownError,  # and MasterDownError
+    exceptions.NoPermissionError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+)
+_UNAVAILABLE_CODES = frozenset(("BUSY", "MISCONF", "NOREPLICAS"))
 
 
 class RedisConnection:
@@ -63,7 +77,9 @@ class RedisConnection:
             raise self._unavailable(type(error).__name__) from None
         except exceptions.ResponseError as error:
             self._breaker.succeeded()
-            code = "OOM" if isinstance(error, exceptions.OutOfMemoryError) else _code_of(error)
+            if isinstance(error, _UNAVAILABLE):
+                raise self._unavailable(type(error).__name__) from None
+            code = str(error).partition(" ")[0]
             if code in _UNAVAILABLE_CODES:
                 raise self._unavailable(code) from None
             raise
@@ -95,15 +111,6 @@ class RedisConnection:
             self._last_problem = problem
             _logger.error("Redis cannot serve (%s); requests are answered 503 until it does", problem)
         return StoreUnavailable(problem)
-
-
-def _code_of(error: exceptions.ResponseError) -> str:
-    """Return the error's code, the first word of Redis's reply."""
-    if isinstance(error, exceptions.ReadOnlyError):  # redis-py strips the code of those it knows
-        return "READONLY"
-    if isinstance(error, exceptions.NoPermissionError):
-        return "NOPERM"
-    return str(error).partition(" ")[0]
 
 
 def _client(url: str, timeout_seconds: float) -> "Redis":

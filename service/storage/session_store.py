@@ -21,6 +21,8 @@ _logger = logging.getLogger(__name__)
 
 Candidates = Sequence[str]
 
+_MAX_MICROSECONDS = 2**53  # what Lua's numbers hold, in the year 2255
+
 
 class SessionStore:
     """Creates, finds and ends sessions in batches."""
@@ -117,7 +119,7 @@ def _decode(session_id: str, value: bytes | str) -> Session | None:
     """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
     try:
         started_at, source, *user = orjson.loads(value)
-        if type(started_at) is int and type(source) is str:
+        if type(started_at) is int and 0 <= started_at < _MAX_MICROSECONDS and type(source) is str:
             if not user:
                 return Session(session_id, started_at, source)
             user_id, digest = user

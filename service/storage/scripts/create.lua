@@ -28,22 +28,21 @@ local function index(base, key, session)
   local now = tonumber(redis.call('TIME')[1])
   redis.call('ZREMRANGEBYSCORE', index_key, '-inf', now)
   redis.call('ZADD', index_key, now + ttl, id_of(key))
-  redis.call('EXPIRE', index_key, ttl)
+  -- As long as the last session, also after the lifetime of sessions was configured shorter.
+  expire_once(index_key, ttl)
+  redis.call('EXPIRE', index_key, ttl, 'GT')
 end
 
 local function count(key, session)
   local base, at, source = base_of(key), session.started, session.source
-  add(minutes_key(base, at), minute_field(at, source), 1)
-  expire_once(minutes_key(base, at), ttl + 2 * HOUR)
-  add(day_key(base, at), day_field(at, 'c', source), 1)
+  add(minutes_key(base, at), minute_field(at, source), 1, ttl + 2 * HOUR)
+  add(day_key(base, at), day_field(at, 'c', source), 1, count_ttl)
   add(day_key(base, at), day_field(at, 'l', source), 1)
-  expire_once(day_key(base, at), count_ttl)
   if session.user then
     pcall(index, base, key, session)
     pcall(rank, base, session)
     local unique = base .. 'unique:' .. math.floor(at / DAY) .. ':' .. source
-    redis.pcall('PFADD', unique, session.user)
-    expire_once(unique, count_ttl)
+    if is_done(redis.pcall('PFADD', unique, session.user)) then expire_once(unique, count_ttl) end
   end
 end
 

@@ -24,8 +24,7 @@ for i, key in ipairs(KEYS) do
     subtract(minutes_key(base, at), minute_field(at, source))
     subtract(day_key(base, at), day_field(at, 'l', source))
     if session.digest then redis.pcall('ZREM', base .. 'user:' .. session.digest, id_of(key)) end
-    add(day_key(base, now), day_field(now, 'e', source), 1)
-    expire_once(day_key(base, now), count_ttl)
+    add(day_key(base, now), day_field(now, 'e', source), 1, count_ttl)
     ended[i] = source
   end
 end

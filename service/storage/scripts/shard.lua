@@ -2,6 +2,7 @@
 -- Prepended to each of them, since a script cannot load another. Key names: see keyspace.py.
 
 local DAY, HOUR, MINUTE = 86400, 3600, 60
+local MAX_MICROSECONDS = 9007199254740992 -- 2^53, in the year 2255
 local TOP_SCORE_UNIT = 67108864 -- 2^26: a score is count * 2^26 + error bound
 local SESSION_ID_LENGTH = 36
 
@@ -14,13 +15,14 @@ local function id_of(session_key)
   return string.sub(session_key, -SESSION_ID_LENGTH)
 end
 
--- A session's value as a table, or nil for anything that is not ours.
+-- A session's value as a table, or nil for anything that is not ours: what session_store.py would not read either.
 local function decode(value)
-  if type(value) ~= 'string' then return nil end
+  -- cjson takes numbers that JSON does not have, and makes a float of every one.
+  if type(value) ~= 'string' or not string.match(value, '^%[%d+,"') then return nil end
   local ok, fields = pcall(cjson.decode, value)
-  if not ok or type(fields) ~= 'table' or (#fields ~= 2 and #fields ~= 4) then return nil end
+  if not ok or (#fields ~= 2 and #fields ~= 4) then return nil end
   local started, source, user, digest = unpack(fields)
-  if type(started) ~= 'number' or type(source) ~= 'string' then return nil end
+  if started >= MAX_MICROSECONDS or type(source) ~= 'string' then return nil end
   if #fields == 4 and not (type(user) == 'string' and type(digest) == 'string') then return nil end
   return { started = math.floor(started / 1000000), source = source, user = user, digest = digest }
 end
@@ -31,6 +33,12 @@ local function day_key(base, moment) return base .. 'day:' .. math.floor(moment 
 local function minute_field(moment, source) return math.floor(moment % HOUR / MINUTE) .. ' ' .. source end
 local function day_field(moment, kind, source) return math.floor(moment % DAY / HOUR) .. kind .. source end
 
--- pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended.
-local function add(key, field, amount) redis.pcall('HINCRBY', key, field, amount) end
+-- pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended. It is
+-- left alone, without a lifetime of ours.
+local function is_done(reply) return type(reply) ~= 'table' or not reply.err end
 local function expire_once(key, seconds) redis.pcall('EXPIRE', key, seconds, 'NX') end
+
+-- Adds to a count; the hash gets a lifetime where one is given, unless it has one.
+local function add(key, field, amount, lifetime)
+  if is_done(redis.pcall('HINCRBY', key, field, amount)) and lifetime then expire_once(key, lifetime) end
+end
