@@ -43,7 +43,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 # The locks name no download host and hold for every platform and Python that is supported.
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+COMPILE := $(BIN)/uv pip compile --system-certs --quiet --universal --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 lock: .venv/.dev
 	$(COMPILE) pyproject.toml --group build -o requirements.txt
@@ -55,7 +55,7 @@ clean:
 
 # Stamps: what is installed in .venv, renewed when its lock changes.
 .venv/.python:
-	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_SUPPORTED) || { \
+	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_SUPPORTED) 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed: install it, or name one with 'make PYTHON=/path/to/python3 $(MAKECMDGOALS)'"; exit 1; }
 	@rm -rf .venv
 	@"$(PYTHON)" -m venv .venv || { echo "Python's venv module is missing: on Debian and Ubuntu install python3-venv"; exit 1; }

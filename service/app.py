@@ -1,5 +1,7 @@
 """Puts the parts together: where HTTP meets Redis. Everything else knows one of the two at most."""
 
+from contextlib import suppress
+
 from aiohttp import web
 
 from service.api import routes
@@ -11,6 +13,7 @@ from service.api.operations import Health
 from service.api.session_token import SessionCookie
 from service.api.sessions import SessionHandlers
 from service.api_keys import Keyring
+from service.errors import StoreUnavailable
 from service.logs import RequestLog
 from service.sessions import SessionFactory, UserDigest
 from service.settings import Settings
@@ -40,10 +43,15 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     registered = routes.register(routes.table(handlers, health), app.router, authorizer)
     cors = Cors(app, registered.api_resources, settings.cors)
 
+    async def say_whether_redis_serves(_: web.Application) -> None:
+        with suppress(StoreUnavailable):  # logged where it is noticed; the service starts all the same
+            await connection.check_takes_writes(keyspace.ready)
+
     async def close_store(_: web.Application) -> None:
         await sessions.close()
         await connection.close()
 
+    app.on_startup.append(say_whether_redis_serves)
     app.on_cleanup.append(close_store)
     return Runner(
         app,

@@ -4,6 +4,7 @@ Exit status: 0 done, 1 it failed, 2 the command line or the configuration is wro
 """
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -61,7 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     new = add(keys, "new", "print a new API key, once, and the entry for config.yaml")
     name_help = "a name for logs; give a second key the same name to rotate; default: client"
     new.add_argument("name", nargs="?", default="client", type=_key_name, help=name_help)
-    new.add_argument("--scope", action="append", choices=[*Scope], help="what it may do; repeatable; default: track")
+    new.add_argument(
+        "--scope",
+        action="append",
+        choices=[scope.value for scope in Scope],
+        help="what it may do; repeatable; default: track",
+    )
     new.set_defaults(command=_keys_new)
     return parser
 
@@ -89,12 +95,17 @@ def _announce(url: str, settings: Settings) -> None:
     demo_keys = demo_keys_in(settings.api_keys)
     if settings.environment != "development" or not demo_keys:
         return
-    store = f"embedded Valkey in {settings.redis.data_dir}/" if settings.redis.url == "embedded" else "Redis"
-    lines = [f"Tracking sessions on {url}, kept in {store}", ""]
-    lines += [f"  API key {raw!r} may {', '.join(sorted(key.scopes))}" for raw, key in demo_keys.items()]
+    redis = urlsplit(settings.redis.url)
+    store = f"Redis at {redis.netloc.rpartition('@')[2] or redis.path}"
+    if settings.redis.url == "embedded":
+        store = f"the embedded Valkey, in {settings.redis.data_dir}/"
+    lines = [f"Tracking sessions on {url}, kept in {store}", "", "API keys for development:"]
+    lines += [f"  {raw:20} {', '.join(sorted(key.scopes))}" for raw, key in demo_keys.items()]
     track = next((raw for raw, key in demo_keys.items() if Scope.TRACK in key.scopes), None)
     if track:
-        lines += ["", "Try:", f'  curl -i -X POST {url}/v1/playouts/tracking/session -H "X-API-Key: {track}"']
+        trust = f"--cacert {settings.server.tls.certificate} " if settings.server.tls.certificate else ""
+        curl = f'curl -i {trust}-X POST {url}/v1/playouts/tracking/session -H "X-API-Key: {track}"'
+        lines += ["", "Try:", f"  {curl}"]
     print("\n".join(lines), end="\n\n", flush=True)
 
 
@@ -174,9 +185,10 @@ def _healthcheck(options: argparse.Namespace) -> int:
 
 def _keys_new(options: argparse.Namespace) -> int:
     raw_key = new_raw_key()
+    scopes = sorted(set(options.scope or [Scope.TRACK.value]))
+    entry = {"name": options.name, "sha256": hash_key(raw_key), "scopes": scopes}
     print(f"The key, shown this once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
-    print(f"  - name: {options.name}")
-    print(f"    sha256: {hash_key(raw_key)}")
-    print(f"    scopes: [{', '.join(options.scope or [Scope.TRACK])}]")
-    print("\nThen send SIGHUP to the service, or restart it.")
+    print(f"  - name: {entry['name']}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(scopes)}]")
+    print(f"\nor as the environment variable:\n\n  JAY_API_KEYS='{json.dumps([entry])}'\n")
+    print("The service reads config.yaml anew on SIGHUP; for the variable it has to be restarted.")
     return 0

@@ -7,6 +7,7 @@ with `_FILE` names a file that holds the value. An empty variable counts as unse
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,17 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
-
 from service.api_key_entries import parse_api_keys
-from service.api_keys import demo_keys_in
+from service.config_checks import contradictions
+from service.config_file import read_yaml
 from service.errors import ConfigError
-from service.settings import DEVELOPMENT_USER_SECRET, Settings
+from service.settings import Settings
 
 DEFAULT_FILE = Path("config.yaml")
 ENV_PREFIX = "JAY_"
 CONFIG_VARIABLE = "JAY_CONFIG"
 _FILE_SUFFIX = "_FILE"
+# It sets such variables for every service that it knows; one may be called `jay-tracking`.
+_OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
     _read_environment(environ, known, reading)
     if not reading.mistakes:  # else it would be judged by defaults that nobody asked for
         settings: Settings = _build(Settings, reading)
-        reading.mistakes += _contradictions(settings)
+        reading.mistakes += contradictions(settings)
     if reading.mistakes:
         raise ConfigError(reading.mistakes)
     origins = {name: reading.origins.get(name, "default") for name in known}
@@ -91,20 +93,14 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
 
 def _read_file(path: Path, known: Mapping[str, Leaf], reading: _Reading, *, required: bool) -> None:
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         if required:
             reading.mistakes.append(f"{path}: there is no such file; name one with --config or {CONFIG_VARIABLE}")
-        return
-    except (OSError, ValueError) as error:
-        reading.mistakes.append(f"{path}: cannot be read ({type(error).__name__}); check its permissions")
-        return
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        reading.mistakes.append(f"{path}: is not YAML{where}; check indentation, quotes and colons there")
-        return
-    _read_mapping(content or {}, "", known, reading, str(path))
+    except ConfigError as error:
+        reading.mistakes += error.mistakes
+    else:
+        _read_mapping(content or {}, "", known, reading, str(path))
 
 
 def _read_mapping(content: object, prefix: str, known: Mapping[str, Leaf], reading: _Reading, origin: str) -> None:
@@ -139,13 +135,12 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], rea
                 _accept_text(leaf, Path(text).read_text("utf-8").strip(), reading, variable)
             except (OSError, ValueError) as error:
                 reading.mistakes.append(f"{variable}: the file it names cannot be read ({type(error).__name__})")
-        elif "__" in variable or difflib.get_close_matches(variable, variables, cutoff=0.9):
-            # Others may be somebody else's: Kubernetes sets JAY_TRACKING_PORT for a service `jay-tracking`.
+        elif not _OF_KUBERNETES.search(f"{variable}={text}"):
             reading.mistakes.append(f"{variable}: is not a setting{_nearest(variable, variables)}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else "; `jay-tracking check-config` lists all that there are"
 
 
@@ -163,7 +158,10 @@ def _accept_text(leaf: Leaf, text: str, reading: _Reading, origin: str) -> None:
         try:
             value = json.loads(text)
         except ValueError:
-            reading.mistakes.append(f'{origin}: must be a JSON list, such as ["https://www.example.com"]')
+            item = (
+                '{"name": …, "sha256": …, "scopes": […]}' if leaf.name == "api_keys" else '"https://www.example.com"'
+            )
+            reading.mistakes.append(f"{origin}: must be a JSON list, such as [{item}]")
             return
     _accept(leaf, value, reading, origin)
 
@@ -178,12 +176,13 @@ def _accept(leaf: Leaf, value: object, reading: _Reading, origin: str) -> None:
         try:
             converted = _convert(value, leaf.kind)
         except ValueError as expected:
-            shown = "" if leaf.field.metadata["secret"] else f", not {value!r}"
+            shown = "" if leaf.field.metadata["secret"] or value in (None, "") else f", not {value!r}"
             reading.mistakes.append(f"{where} must be {expected}{shown}")
             return
         check = leaf.field.metadata["check"]
         if check and (mistake := check(converted)):
-            reading.mistakes.append(f"{where} {mistake}")
+            shown = f", not {converted}" if isinstance(converted, int | float) else ""
+            reading.mistakes.append(f"{where} {mistake}{shown}")
             return
     reading.values[leaf.name] = converted
     reading.origins[leaf.name] = origin
@@ -197,7 +196,7 @@ def _convert(value: object, kind: Any) -> object:
         # YAML reads an unquoted `None` as text, but `null` and an empty value as nothing.
         if value in get_args(kind):
             return value
-        raise ValueError("one of " + ", ".join(get_args(kind)))
+        raise ValueError("one of " + ", ".join(get_args(kind)) + (" and not empty" if value is None else ""))
     if get_origin(kind) is tuple:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
@@ -206,9 +205,12 @@ def _convert(value: object, kind: Any) -> object:
         return Path(value)
     if kind is float and type(value) in (int, float):
         return float(typing.cast("float", value))
-    if type(value) is kind:
+    if type(value) is kind and value != "":
         return value
-    raise ValueError({int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text"))
+    if kind is str and isinstance(value, int | float):
+        raise ValueError("a text; put it in quotes")
+    expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
+    raise ValueError(f"{expected} and not empty" if value in (None, "") else expected)
 
 
 def _build(section: type, reading: _Reading, prefix: str = "") -> Any:
@@ -222,20 +224,3 @@ def _build(section: type, reading: _Reading, prefix: str = "") -> Any:
         elif name in reading.values:
             values[declared.name] = reading.values[name]
     return section(**values)
-
-
-def _contradictions(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with settings that are right one by one."""
-    tls = settings.server.tls
-    if (tls.certificate is None) != (tls.key is None):
-        yield "server.tls: certificate and key go together; set both or neither"
-    for file in filter(None, (tls.certificate, tls.key)):
-        if not file.is_file():
-            yield f"server.tls: there is no file {file}"
-    if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
-        yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
-    if settings.environment == "production":
-        for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):
-            yield f"api_keys: `{name}` is a published demo key; make one with `jay-tracking keys new`"
-        if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
-            yield "session.user_secret: set one of your own, such as the output of `openssl rand -hex 32`"

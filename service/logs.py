@@ -7,7 +7,8 @@ import asyncio
 import logging
 import sys
 import time
-from typing import TextIO
+import traceback
+from typing import Any, TextIO
 
 import orjson
 
@@ -29,7 +30,18 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> "RequestLog
     return RequestLog(stream, as_text=as_text, is_enabled=root.level <= logging.INFO)
 
 
-class JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return types and places, not the texts: they may quote what a client sent."""
+        error: BaseException | None = ei[1]
+        parts = []
+        while error is not None:
+            parts.append(f"{type(error).__qualname__} at\n{''.join(traceback.format_tb(error.__traceback__))}")
+            error = error.__cause__ or error.__context__
+        return "".join(reversed(parts))
+
+
+class JsonFormatter(_Formatter):
     """One JSON object a line: time, level, logger, message, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,18 +50,24 @@ class JsonFormatter(logging.Formatter):
             "time": _timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage().encode(errors="backslashreplace").decode(),
         }
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(content).decode()
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_Formatter):
     """Time of day, level and message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+
+def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio has nobody to tell: its own handler would write the error's text."""
+    error = context.get("exception")
+    logging.getLogger(__name__).error("event loop: %s", context["message"], exc_info=error)
 
 
 class RequestLog:

@@ -5,11 +5,11 @@ service's own: keys reloaded on SIGHUP, draining in two steps, the embedded Valk
 """
 
 import dataclasses
+import errno
 import logging
 import os
 import signal
 import socket
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from service import logs
-from service.api.http_server import KEEPALIVE_SECONDS, Runner
+from service.api.http_server import BACKLOG, KEEPALIVE_SECONDS, Runner
 from service.api_keys import Keyring
 from service.app import AUTHORIZER, build
 from service.errors import ConfigError, ServerError
@@ -30,10 +30,9 @@ from service.storage.embedded import EmbeddedServer
 
 _logger = logging.getLogger(__name__)
 
-_BACKLOG = 2048
 _HUNG_SECONDS = 30  # a worker whose event loop stands still for so long is replaced
-# For glibc's resolver, of which libuv runs two look-ups at a time: by default a name server that does not answer holds
-# each for 10 s, and Redis back under its name would be found that much later.
+# For glibc's resolver, of which libuv runs two look-ups at a time: by default a silent name server holds each for
+# 10 s, and Redis back under its name would be found that much later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
 _EXIT_SECONDS = 2.0  # what the workers' own clean-up may take on top of draining and requests in flight
 
@@ -48,39 +47,33 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     """
     request_log = logs.configure(settings.log)
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
-    check_tls(settings.server)
-    listener = _listen(settings.server)
+    listener = _bind(settings.server)  # before the store is touched; it listens once the store is there
     embedded = EmbeddedServer(settings.redis.data_dir) if settings.redis.url == "embedded" else None
     if embedded is not None:
         embedded.start()
     url = settings.server.url(listener.getsockname()[1])
     service = Service(settings, load, listener, embedded, request_log)
     _logger.info("serving on %s", url)
+    if not settings.api_keys:
+        _logger.warning("there are no API keys: every request is answered 401; see api_keys in config.yaml")
     announce(url)
     Supervisor(service).run()
 
 
-def check_tls(server: ServerSettings) -> None:
-    """Raise ServerError when certificate and key do not fit each other."""
-    if server.tls.certificate is None or server.tls.key is None:
-        return
+def _bind(server: ServerSettings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.tls.certificate, server.tls.key)
-    except (ssl.SSLError, OSError) as error:
-        raise ServerError(
-            f"server.tls: certificate and key cannot be used ({error}); give two PEM files that belong together"
-        ) from None
-
-
-def _listen(server: ServerSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    try:
-        return socket.create_server((server.host, server.port), family=family, backlog=_BACKLOG)
+        listener.bind((server.host, server.port))
     except OSError as error:
-        raise ServerError(
-            f"cannot listen on {server.host}:{server.port} ({error.strerror}): stop what uses the port, or set "
-            "JAY_SERVER__PORT or JAY_SERVER__HOST"
-        ) from None
+        listener.close()
+        way_out = (
+            "stop what uses the port, or set JAY_SERVER__PORT to another"
+            if error.errno == errno.EADDRINUSE
+            else "set JAY_SERVER__HOST to an address of this machine and JAY_SERVER__PORT to a port that you may use"
+        )
+        raise ServerError(f"cannot listen on {server.host}:{server.port} ({error.strerror}): {way_out}") from None
+    return listener
 
 
 class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -110,6 +103,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "workers": server.workers,
             "worker_class": Worker,
             "logger_class": SupervisorLogger,
+            "backlog": BACKLOG,
             "timeout": _HUNG_SECONDS,
             "graceful_timeout": int(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
             "keepalive": int(KEEPALIVE_SECONDS),
@@ -117,11 +111,16 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeats: no disk
             "certfile": str(server.tls.certificate) if server.tls.certificate else None,
             "keyfile": str(server.tls.key) if server.tls.key else None,
-            "on_exit": lambda _: self.embedded.stop() if self.embedded else None,
+            "on_exit": lambda _: self._exit(),
         }
         for name, value in options.items():
             if value is not None:
                 self.cfg.set(name, value)
+
+    def _exit(self) -> None:
+        if self.embedded is not None:
+            self.embedded.stop()
+        _logger.info("stopped")
 
     def load(self) -> Callable[[], Any]:
         """Return what a worker calls in its own event loop."""
@@ -146,6 +145,10 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """The parent process."""
 
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._terminal = next((stream for stream in (0, 1, 2) if os.isatty(stream)), None)
+
     def manage_workers(self) -> None:
         """Once a second: replace what died, the embedded server included."""
         if self.app.embedded is not None:
@@ -153,10 +156,21 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().manage_workers()
 
     def handle_hup(self) -> None:
-        """Read the API keys anew and have the workers do so; no worker is restarted."""
+        """Read the API keys anew and have the workers do so; no worker is restarted.
+
+        When it is the terminal that was closed, which sends the same signal, stop.
+        """
+        if self._terminal is not None and not os.isatty(self._terminal):
+            raise StopIteration
         if self.app.reload_keys():
-            _logger.info("the API keys were read anew: %d", len(self.app.settings.api_keys))
+            names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every request is answered 401"
+            _logger.info("API keys reloaded (%s); other settings need a restart", names)
             self.kill_workers(signal.SIGHUP)
+
+    def handle_int(self) -> None:
+        """Stop without waiting for the drain delay. gunicorn would send SIGQUIT, which leaves core dumps."""
+        self.kill_workers(signal.SIGINT)
+        raise StopIteration
 
 
 class Worker(GunicornUVLoopWebWorker):
@@ -175,6 +189,7 @@ class Worker(GunicornUVLoopWebWorker):
     def init_signals(self) -> None:
         """Add SIGHUP to the signals that aiohttp's worker handles."""
         super().init_signals()
+        self.loop.set_exception_handler(logs.log_loop_error)
         self.loop.add_signal_handler(signal.SIGHUP, self._reload_keys)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - gunicorn's signature

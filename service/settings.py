@@ -55,9 +55,12 @@ def _redis_url(value: str) -> str | None:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
-        return "is not a valid URL; check the host and the port"
+        parts = None
+    if parts is None or parts.fragment or parts.netloc.count("@") > 1:
+        return "is not a valid URL; in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
     if unknown := {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - _REDIS_PARAMETERS:
-        return f"has a parameter that is not known here ({min(unknown)}); known are {', '.join(sorted(_REDIS_PARAMETERS))}"
+        known = ", ".join(sorted(_REDIS_PARAMETERS))
+        return f"has a parameter that is not known here ({min(unknown)}); known are {known}"
     if parts.scheme == "unix" and parts.path.startswith("/"):
         return None
     if parts.scheme in {"redis", "rediss"} and parts.hostname and re.fullmatch(r"/?|/[0-9]+", parts.path):
@@ -84,7 +87,9 @@ class TlsSettings:
 class ServerSettings:
     """The HTTP server and its processes."""
 
-    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for all")
+    host: str = setting(
+        "127.0.0.1", "address to listen on; 0.0.0.0 for all", check=matching(r"[A-Za-z0-9.:-]+", "an address")
+    )
     port: int = setting(8080, "TCP port; 0 takes a free one", check=between(0, 65535))
     workers: int = setting(1, "worker processes; one per core at most", check=between(1, 64))
     drain_seconds: float = setting(

@@ -5,6 +5,7 @@ and 405 of the router and names only the one method that a preflight asks for. A
 errors, and a browser would ask again for each method; `Cors` adds what is missing.
 """
 
+import re
 from collections.abc import Iterable
 
 import aiohttp_cors
@@ -20,6 +21,7 @@ REQUEST_HEADERS = tuple(
 )
 EXPOSED_HEADERS = (wire.SESSION_TOKEN, wire.API_VERSION, wire.RETRY_AFTER, wire.REQUEST_ID)
 
+_ORIGIN_LINE = re.compile(rb"\r\n[Oo]rigin:[ \t]*([^\r\n \t]+)[ \t]*\r\n")
 _PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(METHODS),
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(REQUEST_HEADERS),
@@ -58,15 +60,25 @@ class Cors:
             return None
         return web.Response(headers={hdrs.ACCESS_CONTROL_MAX_AGE: str(self._max_age_seconds), **_PREFLIGHT})
 
+    def mark_refusal(self, response: web.Response, received: bytes) -> None:
+        """Add the CORS headers to the answer to unparsable bytes, if an allowed origin stands in them."""
+        found = _ORIGIN_LINE.search(received)
+        if found and (origin := found[1].decode("latin-1")) in self._origins:
+            _allow(response, origin)
+
     async def complete(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the CORS headers to a response; none for an origin that is not configured."""
         origin = request.headers[hdrs.ORIGIN]
         if origin not in self._origins:
             return
         await self._mark(request, response)
-        headers = response.headers
-        if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:
-            headers.update(_PREFLIGHT)
-        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-        headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-        headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)
+        if hdrs.ACCESS_CONTROL_ALLOW_METHODS in response.headers:
+            response.headers.update(_PREFLIGHT)
+        _allow(response, origin)
+
+
+def _allow(response: web.StreamResponse, origin: str) -> None:
+    headers = response.headers
+    headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+    headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
+    headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)

@@ -6,10 +6,11 @@ may be a key or an id, so here they are answered with a fixed problem document a
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -25,6 +26,7 @@ MAX_LINE_BYTES = 4096
 MAX_FIELD_BYTES = 8190
 MAX_HEADERS = 64
 KEEPALIVE_SECONDS = 15.0  # aiohttp's only limit for slow headers too
+BACKLOG = 2048
 LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 
 # The parser's message ends with the line that it refused, as a bytes literal.
@@ -38,11 +40,12 @@ _silent.propagate = False
 class Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_boundary",)
+    __slots__ = ("_boundary", "_refused_bytes")
 
     def __init__(self, boundary: Boundary, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._boundary = boundary
+        self._refused_bytes = b""
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket; mends two things for a request whose body is still on its way."""
@@ -50,15 +53,22 @@ class Connection(RequestHandler):
         body = request.content if request is not None and not request.content.is_eof() else None
         if body is None:
             super().data_received(data)
-            return
-        # Once it is to close, aiohttp drops what arrives, so that at shutdown the request would never be whole.
-        closing = self._close, self._force_close
-        self._close = self._force_close = False
-        super().data_received(data)
-        self._close, self._force_close = closing
-        # aiohttp queues a parse error behind the request, which would wait for the rest of its body in vain.
+        else:
+            # Once it is to close, aiohttp drops what arrives, so that at shutdown the request would never be whole.
+            closing = self._close, self._force_close
+            self._close = self._force_close = False
+            super().data_received(data)
+            self._close, self._force_close = closing
         if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
+            self._refused_bytes = data
+            # aiohttp queues the error behind the request, which would wait for the rest of its body in vain.
+            if body is not None:
+                body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio.Protocol allows it
+        """Stay open for the answers when a client closes its side after its requests; TLS cannot do that."""
+        is_busy = bool(self._messages) or self._current_request is not None
+        return True if is_busy and self.ssl_context is None else None
 
     def handle_error(
         self,
@@ -68,15 +78,22 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - bytes of the request
     ) -> web.StreamResponse:
         """Answer what could not be parsed; the boundary has caught all that can go wrong after that."""
-        return self._boundary.refuse(_refusal(exc))
+        return self._boundary.refuse(_refusal(exc), self._refused_bytes)
 
 
 class Server(web.Server):
-    """Makes connections of the kind above."""
+    """Makes connections of the kind above, and requests whose target is a path."""
 
-    def __init__(self, boundary: Boundary, **kwargs: Any) -> None:
-        super().__init__(boundary.answer, **kwargs)  # type: ignore[arg-type]  # the application makes web.Request
+    def __init__(self, boundary: Boundary, make_request: Callable[..., web.BaseRequest], **kwargs: Any) -> None:
+        super().__init__(boundary.answer, request_factory=self._request_of, **kwargs)  # type: ignore[arg-type]  # web.Request
         self._boundary = boundary
+        self._make = make_request
+
+    def _request_of(self, message: RawRequestMessage, *more: Any) -> web.BaseRequest:
+        # `GET http://host/path`: aiohttp would look at the host, and a bad one would leave the client unanswered.
+        if message.url.absolute:
+            message = message._replace(url=message.url.relative())
+        return self._make(message, *more)
 
     def __call__(self) -> RequestHandler:
         """Return the protocol for a new connection."""
@@ -122,7 +139,11 @@ class Runner(web.AppRunner):
             health=self.health,
             request_log=self._request_log,
         )
-        return Server(boundary, request_factory=server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
+        return Server(boundary, server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
+
+    def _reg_site(self, site: web.BaseSite) -> None:
+        site._backlog = BACKLOG  # noqa: SLF001 - gunicorn's worker leaves aiohttp's 128, for which clients queue
+        super()._reg_site(site)
 
     async def _cleanup_server(self) -> None:
         await super()._cleanup_server()

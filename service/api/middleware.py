@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from random import getrandbits
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from service import errors
 from service.api import wire
@@ -55,6 +55,8 @@ class Boundary:
         is_plain = hdrs.ORIGIN not in headers and hdrs.EXPECT not in headers
         shortcut = self._shortcuts.get((method, route)) if is_plain else None
         try:
+            if hdrs.TRANSFER_ENCODING in headers or request.version != HttpVersion11:
+                _check_framing(request)
             response = await (shortcut or self._application)(request)
         except errors.JayError as error:
             response = problem_response(error, request_id)
@@ -73,7 +75,7 @@ class Boundary:
             add_api_headers(response)  # aiohttp-cors makes its own for a preflight
             if hdrs.ORIGIN in headers:
                 await self._cors.complete(request, response)
-        if self._health.is_draining:
+        if self._health.is_draining or method == hdrs.METH_CONNECT:  # what follows a CONNECT is no HTTP
             response.force_close()
         key = request.get(API_KEY)
         self._request_log.write(
@@ -86,7 +88,7 @@ class Boundary:
         )
         return response
 
-    def refuse(self, error: Exception) -> web.Response:
+    def refuse(self, error: Exception, received: bytes) -> web.Response:
         """Answer what the HTTP parser refused; of such a request nothing is known, and nothing is repeated."""
         request_id = new_request_id()
         if not isinstance(error, errors.RequestError):
@@ -95,8 +97,21 @@ class Boundary:
         response.headers[wire.REQUEST_ID] = request_id
         response.headers[hdrs.CONNECTION] = "close"  # aiohttp takes the request for HTTP/1.0, where that is implied
         response.force_close()
+        self._cors.mark_refusal(response, received)
         self._request_log.write("-", "-", response.status, 0.0, request_id, "-")
         return response
+
+
+def _check_framing(request: web.Request) -> None:
+    """Refuse what the parser takes although it leaves open where the body ends, or what is no HTTP/1."""
+    if request.version not in {HttpVersion10, HttpVersion11}:
+        request._version = HttpVersion11  # noqa: SLF001 - the status line would repeat what was sent
+        raise errors.MalformedRequest("Speak HTTP/1.1.")
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
+    if coding.lower() != "chunked" or (
+        request.version == HttpVersion10 and hdrs.TRANSFER_ENCODING in request.headers
+    ):
+        raise errors.MalformedRequest("Send the body with Content-Length, or with Transfer-Encoding: chunked alone.")
 
 
 def _route_of(request: web.Request) -> str:
@@ -121,8 +136,8 @@ def _translated(error: web.HTTPException, method: str) -> Exception:
     if isinstance(error, web.HTTPExpectationFailed):
         return errors.ExpectationFailed("Leave out the Expect header, or send 100-continue.")
     if isinstance(error, web.HTTPForbidden):  # aiohttp-cors: a preflight that must not pass
-        return errors.Forbidden(
-            "The preflight is refused: the origin must be in cors.origins, the method one of GET, POST and DELETE, "
+        return errors.PreflightRefused(
+            "The origin must be in cors.origins, the method one of GET, POST and DELETE, "
             "and each header one that the API reads."
         )
     _logger.error("aiohttp raised %s, which has no translation", type(error).__name__)

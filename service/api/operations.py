@@ -5,8 +5,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from service.api import wire
+from service.api.problems import RETRY_AFTER_SECONDS
 from service.api.responses import open_json_response
 from service.errors import StoreUnavailable
+
+_LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
 
 class Health:
@@ -24,12 +28,12 @@ class Health:
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while Redis takes writes, else 503; 503 as well while draining."""
         if self.is_draining:
-            return open_json_response(b'{"status":"draining"}', 503)
+            return open_json_response(b'{"status":"draining"}', 503, _LATER)
         # One check for all who ask meanwhile: the route is open, and must not become a way to keep Redis busy.
         if self._check is None or self._check.done():
             self._check = asyncio.ensure_future(self._check_store())
         try:
             await asyncio.shield(self._check)
         except StoreUnavailable:
-            return open_json_response(b'{"status":"store-unavailable"}', 503)
+            return open_json_response(b'{"status":"store-unavailable"}', 503, _LATER)
         return open_json_response(b'{"status":"ready"}')

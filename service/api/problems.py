@@ -20,6 +20,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     errors.UnsupportedVersion: (400, "unsupported-version", "The API version is not supported"),
     errors.Unauthorized: (401, "unauthorized", "The API key is missing or unknown"),
     errors.Forbidden: (403, "forbidden", "The API key may not do this"),
+    errors.PreflightRefused: (403, "forbidden", "The preflight is refused"),
     errors.NotFound: (404, "not-found", "There is nothing at this path"),
     errors.SessionNotFound: (404, "session-not-found", "There is no live session"),
     errors.MethodNotAllowed: (405, "method-not-allowed", "The method is not allowed here"),

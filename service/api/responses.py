@@ -42,9 +42,9 @@ def empty_response(more: Headers) -> web.Response:
     return _response(_API_EMPTY, 204, None, more)
 
 
-def open_json_response(body: bytes, status: int = 200) -> web.Response:
+def open_json_response(body: bytes, status: int = 200, more: Headers | None = None) -> web.Response:
     """Return a JSON response of a route that is not part of the API, such as /livez."""
-    return _response(_OPEN_JSON, status, body, None)
+    return _response(_OPEN_JSON, status, body, more)
 
 
 def add_api_headers(response: web.StreamResponse) -> None:

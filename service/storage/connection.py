@@ -44,7 +44,7 @@ _UNAVAILABLE = (
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
 )
-_UNAVAILABLE_CODES = frozenset(("BUSY", "MISCONF", "NOREPLICAS"))
+_UNAVAILABLE_CODES = frozenset(("BUSY", "MISCONF", "NOREPLICAS", "DB"))  # DB index is out of range
 
 
 class RedisConnection:
@@ -74,14 +74,16 @@ class RedisConnection:
                 result = await operation(self._client)
         except _OUTAGES as error:
             self._breaker.failed()
-            raise self._unavailable(type(error).__name__) from None
+            # The text of what cannot be understood may be anything, a session's value too.
+            said = "" if isinstance(error, exceptions.InvalidResponse) else str(error)
+            raise self._unavailable(type(error).__name__, said) from None
         except exceptions.ResponseError as error:
             self._breaker.succeeded()
             if isinstance(error, _UNAVAILABLE):
-                raise self._unavailable(type(error).__name__) from None
+                raise self._unavailable(type(error).__name__, str(error)) from None
             code = str(error).partition(" ")[0]
             if code in _UNAVAILABLE_CODES:
-                raise self._unavailable(code) from None
+                raise self._unavailable(code, str(error)) from None
             raise
         except BaseException:
             self._breaker.failed()
@@ -106,10 +108,11 @@ class RedisConnection:
         """Close all connections."""
         await self._client.aclose()
 
-    def _unavailable(self, problem: str) -> StoreUnavailable:
+    def _unavailable(self, problem: str, said: str) -> StoreUnavailable:
         if problem != self._last_problem:  # said once, not once a request
             self._last_problem = problem
-            _logger.error("Redis cannot serve (%s); requests are answered 503 until it does", problem)
+            reason = f"{problem}: {said}" if said else problem
+            _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
         return StoreUnavailable(problem)
 
 

@@ -51,10 +51,9 @@ curl -X DELETE "https://your-api-domain/v1/playouts/tracking/session" \
 """
 
 SAME_SHAPE_JAVASCRIPT = """
-async function call(method, more = {}, body) {
+async function call(method, more = {}, body, credentials = 'include') {
   const headers = {'x-jay-api-version': '2025-05-19', 'X-API-Key': 'your_api_key_here', ...more};
-  return fetch('https://your-api-domain/v1/playouts/tracking/session',
-    {method, credentials: 'include', headers, body});
+  return fetch('https://your-api-domain/v1/playouts/tracking/session', {method, credentials, headers, body});
 }
 async function createTrackingSession(userId = null) {
   const r = await call('POST', {'Content-Type': 'application/json'}, userId ? JSON.stringify({userId}) : undefined);
@@ -64,14 +63,16 @@ async function createTracking(userId = null) { return await createTrackingSessio
 async function checkTrackingSession() { const r = await call('GET'); return r.ok ? await r.json() : null; }
 async function endTrackingSession() { return (await call('DELETE')).ok; }
 async function setupTracking(userId = null) {
-  const data = await createTrackingSession(userId); saveSessionId(data.session_id); return data.session_id;
+  const body = userId ? JSON.stringify({userId}) : undefined;
+  const r = await call('POST', {'Content-Type': 'application/json'}, body, 'omit');
+  const data = await r.json(); saveSessionId(data.session_id); return data.session_id;
 }
 async function fetchWithTracking(url) {
   const headers = {'__Secure-jay_tracking': getStoredSessionId(), 'X-API-Key': 'your_api_key_here'};
   return (await fetch(url, {headers})).json();
 }
 async function deleteTrackingSession() {
-  const r = await call('DELETE', {'__Secure-jay_tracking': getStoredSessionId()});
+  const r = await call('DELETE', {'__Secure-jay_tracking': getStoredSessionId()}, undefined, 'omit');
   if (r.ok) { clearSessionId(); return true; }
   return false;
 }

@@ -38,7 +38,7 @@ def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
     """One line a setting; secrets are masked."""
     done = run(
         "check-config",
-        JAY_REDIS__URL="redis://jay:hunter2@redis.example:6379/1?ssl_password=hunter3",
+        JAY_REDIS__URL="rediss://jay:hunter2@redis.example:6379/1?ssl_keyfile=hunter3",
         JAY_SESSION__USER_SECRET="hunter4-secret",
         JAY_COOKIE__PARTITIONED="true",
     )
@@ -46,7 +46,7 @@ def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
     assert list(rows) == [leaf.name for leaf in leaves()]
     assert "hunter" not in done.stdout
-    assert rows["redis.url"].split() == ["redis://jay:***@redis.example:6379/1?***", "JAY_REDIS__URL"]
+    assert rows["redis.url"].split() == ["rediss://jay:***@redis.example:6379/1?***", "JAY_REDIS__URL"]
     assert rows["session.user_secret"].split() == ["(secret)", "JAY_SESSION__USER_SECRET"]
     assert rows["cookie.partitioned"].split() == ["true", "JAY_COOKIE__PARTITIONED"]
     assert rows["cookie.domain"].split()[0] == "-"

@@ -109,29 +109,78 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
         "JAY_REDIS_URL: is not a setting; did you mean JAY_REDIS__URL?",
         "JAY_SERVER__PORT must be a whole number, not 'http'",
         "JAY_SERVER__PROT: is not a setting; did you mean JAY_SERVER__PORT?",
-        "JAY_SESSION__TTL_SECONDS must be from 1 to 34560000",
+        "JAY_SESSION__TTL_SECONDS must be from 1 to 34560000, not 0",
         "config.yaml: cookie must be a mapping of names to values",
         "config.yaml: cors.origins must be an exact origin like https://www.example.com, in lower case, "
         "without path and without *",
         "config.yaml: log.level must be one of debug, info, warning, error, not 'loud'",
         "config.yaml: redis.url must be `embedded` or a URL like redis://user:password@host:6379/0, "
         "rediss://host:6380/0 or unix:///run/redis.sock",
-        "config.yaml: server.drain_seconds must be from 0 to 60",
+        "config.yaml: server.drain_seconds must be from 0 to 60, not -1.0",
         "config.yaml: server.workers must be a whole number, not 'two'",
         "config.yaml: server.wrokers is not a setting; did you mean server.workers?",
         "config.yaml: sever is not a setting; did you mean server?",
     ]
 
 
-def test_other_programs_variables_are_left_alone() -> None:
-    """Kubernetes sets such variables for every service that it knows."""
-    load({"JAY_TRACKING_PORT": "tcp://10.0.0.1:8080", "JAY_TRACKING_SERVICE_HOST": "10.0.0.1"})
+def test_kubernetes_variables_are_left_alone() -> None:
+    """It sets such variables for every service that it knows; anything else with our prefix is a mistake."""
+    load(
+        {
+            "JAY_TRACKING_PORT": "tcp://10.0.0.1:8080",
+            "JAY_TRACKING_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+            "JAY_TRACKING_PORT_8080_TCP_ADDR": "10.0.0.1",
+            "JAY_TRACKING_SERVICE_HOST": "10.0.0.1",
+            "JAY_TRACKING_SERVICE_PORT_HTTP": "8080",
+        }
+    )
+    assert "did you mean JAY_ENVIRONMENT" in mistakes({"JAY_ENV": "production"})[0]
+    assert "is not a setting" in mistakes({"JAY_PORT": "9000"})[0]
+
+
+def test_a_name_that_stands_twice_is_a_mistake() -> None:
+    """A second pasted block would silently replace the first."""
+    content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"
+    assert mistakes({}, content) == ("config.yaml: the same name stands twice near line 3; remove one",)
+
+
+def test_empty_and_unquoted_values_are_told_as_such() -> None:
+    """The message does not say `not None` of a line that was left empty."""
+    found = mistakes({}, "server: {port: , host: ''}\ncookie: {same_site: }\nsession: {user_secret: 12345678}")
+    assert found == (
+        "config.yaml: server.port must be a whole number and not empty",
+        "config.yaml: server.host must be a text and not empty",
+        "config.yaml: cookie.same_site must be one of Lax, Strict, None and not empty",
+        "config.yaml: session.user_secret must be a text; put it in quotes",
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://jay:p@ss@localhost/0",
+        "redis://jay:pass#1@localhost/0",
+        "redis://localhost:x/0",
+        "redis://localhost/0?socket_timeout=60",
+        "redis://localhost/0?foo=bar",
+        "redis://localhost/zero",
+        "redis:///0",
+        "unix:relative",
+        "redis+sentinel://a/b/0",
+        "localhost:6379",
+    ],
+)
+def test_a_redis_url_that_would_surprise_is_refused(url: str) -> None:
+    """Unescaped passwords, parameters that override the time-outs, and what is not supported."""
+    (found,) = mistakes({"JAY_REDIS__URL": url})
+    assert found.startswith("JAY_REDIS__URL ")
+    assert "ss#1" not in found
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("a: [", "is not YAML in line 1"),
+        ("a: [", "is not YAML near line 1"),
         ("- a\n- b", "the file must be a mapping"),
         ("server:\n  tls: yes", "server.tls must be a mapping"),
         ("? [1, 2]\n: x", "is not"),
@@ -146,7 +195,8 @@ def test_a_named_file_must_exist_and_be_readable() -> None:
     """Only the default file may be missing."""
     assert "no such file" in mistakes({"JAY_CONFIG": "nowhere.yaml"})[0]
     Path("bytes.yaml").write_bytes(b"\xff\xfe\xff")
-    assert "cannot be read" in mistakes({"JAY_CONFIG": "bytes.yaml"})[0]
+    assert "UTF-8" in mistakes({"JAY_CONFIG": "bytes.yaml"})[0]
+    assert "cannot be read" in mistakes({"JAY_CONFIG": "."})[0]
 
 
 def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
@@ -194,6 +244,7 @@ def test_production_refuses_what_is_published(project: Path) -> None:
     load(PRODUCTION)
     found = mistakes({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
     assert [line.partition(":")[0] for line in found] == ["api_keys", "api_keys", "session.user_secret"]
+    assert "nobody could call" in mistakes({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
 
 
 def test_settings_that_contradict_each_other_are_mistakes() -> None:
@@ -205,10 +256,11 @@ def test_settings_that_contradict_each_other_are_mistakes() -> None:
             "JAY_ANALYTICS__RETENTION_DAYS": "1",
         }
     )
-    assert len(found) == 3
+    assert len(found) == 2
     assert "go together" in found[0]
-    assert "no file cert.pem" in found[1]
-    assert "analytics.retention_days" in found[2]
+    assert "analytics.retention_days" in found[1]
+    files = {"JAY_SERVER__TLS__CERTIFICATE": "cert.pem", "JAY_SERVER__TLS__KEY": "key.pem"}
+    assert "cannot be used (No such file" in mistakes(files)[0]
 
 
 VARIABLES = st.sampled_from([leaf.variable for leaf in leaves()] + [leaf.variable + "_FILE" for leaf in leaves()])

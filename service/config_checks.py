@@ -1,0 +1,44 @@
+"""What is wrong with settings that are right one by one."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.api_keys import demo_keys_in
+from service.settings import DEVELOPMENT_USER_SECRET, Settings
+
+
+def contradictions(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each contradiction, and for each thing that production refuses."""
+    tls = settings.server.tls
+    if (tls.certificate is None) != (tls.key is None):
+        yield "server.tls: certificate and key go together; set both or neither"
+    elif tls.certificate is not None and tls.key is not None:
+        yield from _tls_mistakes(tls.certificate, tls.key)
+    if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
+        yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
+    if settings.environment == "production":
+        if not settings.api_keys:
+            yield "api_keys: nobody could call; make a key with `jay-tracking keys new`"
+        for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):
+            yield (
+                f"api_keys: `{name}` is a published demo key; remove its entry, and make a key of your own with "
+                "`jay-tracking keys new`"
+            )
+        if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
+            yield (
+                "session.user_secret: is the published one; set JAY_SESSION__USER_SECRET to one of your own, such as "
+                "the output of `openssl rand -hex 32`"
+            )
+
+
+def _tls_mistakes(certificate: Path, key: Path) -> Iterator[str]:
+    try:
+        # A password is never asked for: the service has nobody to ask.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except (ssl.SSLError, OSError) as error:
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        yield (
+            f"server.tls: {certificate} and {key} cannot be used ({reason}); they must be PEM files that belong "
+            "together, the key without a passphrase"
+        )
