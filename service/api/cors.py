@@ -44,11 +44,11 @@ class Cors:
             cors.add(resource)
         # Its hook would run for every response; most requests are not from a page of another origin, so it is
         # called here for those alone.
-        self._mark = app.on_response_prepare.pop()
+        self._aiohttp_cors = app.on_response_prepare.pop()
         self._origins = frozenset(settings.origins)
         self._max_age_seconds = settings.max_age_seconds
 
-    def preflight(self, request: web.Request, error: web.HTTPException) -> web.Response | None:
+    def preflight(self, request: web.Request, error: Exception) -> web.Response | None:
         """Return the answer to a preflight for a path that does not exist, None for anything else.
 
         The request that follows is answered 404, which the page can only read when the preflight before it passed.
@@ -60,25 +60,26 @@ class Cors:
             return None
         return web.Response(headers={hdrs.ACCESS_CONTROL_MAX_AGE: str(self._max_age_seconds), **_PREFLIGHT})
 
-    def mark_refusal(self, response: web.Response, received: bytes) -> None:
-        """Add the CORS headers to the answer to unparsable bytes, if an allowed origin stands in them."""
-        found = _ORIGIN_LINE.search(received)
-        if found and (origin := found[1].decode("latin-1")) in self._origins:
-            _allow(response, origin)
+    def mark(self, response: web.StreamResponse, origin: str | None) -> None:
+        """Let a page of this origin read the response, if the origin is configured."""
+        if origin in self._origins:
+            headers = response.headers
+            headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
+            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)
 
     async def complete(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the CORS headers to a response; none for an origin that is not configured."""
         origin = request.headers[hdrs.ORIGIN]
         if origin not in self._origins:
             return
-        await self._mark(request, response)
+        await self._aiohttp_cors(request, response)
         if hdrs.ACCESS_CONTROL_ALLOW_METHODS in response.headers:
             response.headers.update(_PREFLIGHT)
-        _allow(response, origin)
+        self.mark(response, origin)
 
 
-def _allow(response: web.StreamResponse, origin: str) -> None:
-    headers = response.headers
-    headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-    headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-    headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)
+def origin_in(received: bytes) -> str | None:
+    """Return the `Origin` that stands in bytes which could not be parsed; to be compared, never to be written."""
+    found = _ORIGIN_LINE.search(received)
+    return found[1].decode("latin-1") if found else None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -17,8 +17,8 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from service import errors
 from service.api import wire
 from service.api.authorization import Handler
-from service.api.cors import Cors
-from service.api.middleware import Boundary
+from service.api.cors import Cors, origin_in
+from service.api.middleware import Boundary, MisframedRequest
 from service.api.operations import Health
 from service.logs import RequestLog
 
@@ -78,7 +78,7 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - bytes of the request
     ) -> web.StreamResponse:
         """Answer what could not be parsed; the boundary has caught all that can go wrong after that."""
-        return self._boundary.refuse(_refusal(exc), self._refused_bytes)
+        return self._boundary.refuse(_refusal(exc), origin_in(self._refused_bytes))
 
 
 class Server(web.Server):
@@ -90,10 +90,18 @@ class Server(web.Server):
         self._make = make_request
 
     def _request_of(self, message: RawRequestMessage, *more: Any) -> web.BaseRequest:
-        # `GET http://host/path`: aiohttp would look at the host, and a bad one would leave the client unanswered.
         if message.url.absolute:
+            # `GET http://host/path`: aiohttp would look at the host, and a bad one would leave the client unanswered.
             message = message._replace(url=message.url.relative())
-        return self._make(message, *more)
+        if message.version == HttpVersion11 and hdrs.TRANSFER_ENCODING not in message.headers:
+            return self._make(message, *more)
+        coding = message.headers.get(hdrs.TRANSFER_ENCODING)
+        is_spoken = message.version == HttpVersion11 or (message.version == HttpVersion10 and coding is None)
+        if is_spoken and (coding is None or coding.lower() == "chunked"):
+            return self._make(message, *more)
+        if message.version not in {HttpVersion10, HttpVersion11}:
+            message = message._replace(version=HttpVersion11)  # else the status line would repeat what was sent
+        return self._make(message, *more, _cls=MisframedRequest)
 
     def __call__(self) -> RequestHandler:
         """Return the protocol for a new connection."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from random import getrandbits
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import hdrs, web
 
 from service import errors
 from service.api import wire
@@ -22,6 +22,12 @@ from service.logs import RequestLog
 _logger = logging.getLogger(__name__)
 
 _METHODS = frozenset(hdrs.METH_ALL)
+
+
+class MisframedRequest(web.Request):
+    """A request that the parser takes although it leaves open where its body ends, or is no HTTP/1."""
+
+    DETAIL = "Speak HTTP/1.1, and send a body with Content-Length or with Transfer-Encoding: chunked alone."
 
 
 class Boundary:
@@ -48,6 +54,8 @@ class Boundary:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, whatever happens while it is answered."""
+        if isinstance(request, MisframedRequest):
+            return self.refuse(errors.MalformedRequest(MisframedRequest.DETAIL), request.headers.get(hdrs.ORIGIN))
         started = time.perf_counter()
         request_id = new_request_id()
         method, headers = request.method, request.headers
@@ -55,20 +63,9 @@ class Boundary:
         is_plain = hdrs.ORIGIN not in headers and hdrs.EXPECT not in headers
         shortcut = self._shortcuts.get((method, route)) if is_plain else None
         try:
-            if hdrs.TRANSFER_ENCODING in headers or request.version != HttpVersion11:
-                _check_framing(request)
             response = await (shortcut or self._application)(request)
-        except errors.JayError as error:
-            response = problem_response(error, request_id)
-        except web.HTTPException as error:
-            response = self._cors.preflight(request, error) or problem_response(
-                _translated(error, method), request_id
-            )
-        except UnicodeEncodeError:  # bytes of a header that are not UTF-8, on their way into a text of aiohttp's
-            response = problem_response(errors.MalformedRequest("Send header fields in ASCII."), request_id)
-        except Exception as error:
-            _logger.exception("internal error, request_id %s", request_id)
-            response = problem_response(error, request_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer, and _problem logs it
+            response = self._cors.preflight(request, error) or _problem(error, method, request_id)
         response.headers[wire.REQUEST_ID] = request_id
         if shortcut is None:
             route = _route_of(request)
@@ -78,40 +75,32 @@ class Boundary:
         if self._health.is_draining or method == hdrs.METH_CONNECT:  # what follows a CONNECT is no HTTP
             response.force_close()
         key = request.get(API_KEY)
-        self._request_log.write(
-            method if method in _METHODS else "OTHER",
-            route,
-            response.status,
-            time.perf_counter() - started,
-            request_id,
-            key.name if key else "-",
-        )
+        seconds = time.perf_counter() - started
+        method = method if method in _METHODS else "OTHER"
+        self._request_log.write(method, route, response.status, seconds, request_id, key.name if key else "-")
         return response
 
-    def refuse(self, error: Exception, received: bytes) -> web.Response:
-        """Answer what the HTTP parser refused; of such a request nothing is known, and nothing is repeated."""
+    def refuse(self, error: Exception, origin: str | None) -> web.Response:
+        """Answer what is not a request; of it nothing is known but maybe its origin, and nothing is repeated."""
         request_id = new_request_id()
-        if not isinstance(error, errors.RequestError):
-            _logger.error("internal error, request_id %s", request_id, exc_info=error)
-        response = problem_response(error, request_id)
+        response = _problem(error, "", request_id)
         response.headers[wire.REQUEST_ID] = request_id
-        response.headers[hdrs.CONNECTION] = "close"  # aiohttp takes the request for HTTP/1.0, where that is implied
+        response.headers[hdrs.CONNECTION] = "close"  # aiohttp may take it for HTTP/1.0, where that is implied
         response.force_close()
-        self._cors.mark_refusal(response, received)
+        self._cors.mark(response, origin)
         self._request_log.write("-", "-", response.status, 0.0, request_id, "-")
         return response
 
 
-def _check_framing(request: web.Request) -> None:
-    """Refuse what the parser takes although it leaves open where the body ends, or what is no HTTP/1."""
-    if request.version not in {HttpVersion10, HttpVersion11}:
-        request._version = HttpVersion11  # noqa: SLF001 - the status line would repeat what was sent
-        raise errors.MalformedRequest("Speak HTTP/1.1.")
-    coding = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
-    if coding.lower() != "chunked" or (
-        request.version == HttpVersion10 and hdrs.TRANSFER_ENCODING in request.headers
-    ):
-        raise errors.MalformedRequest("Send the body with Content-Length, or with Transfer-Encoding: chunked alone.")
+def _problem(error: Exception, method: str, request_id: str) -> web.Response:
+    """Return the problem document for whatever was raised; our own bugs go to the log."""
+    if isinstance(error, web.HTTPException):
+        error = _translated(error, method)
+    elif isinstance(error, UnicodeEncodeError):  # bytes beyond UTF-8, on their way into a text of aiohttp's
+        error = errors.MalformedRequest("Send header fields in ASCII.")
+    if not isinstance(error, errors.JayError):
+        _logger.error("internal error, request_id %s", request_id, exc_info=error)
+    return problem_response(error, request_id)
 
 
 def _route_of(request: web.Request) -> str:
@@ -140,5 +129,4 @@ def _translated(error: web.HTTPException, method: str) -> Exception:
             "The origin must be in cors.origins, the method one of GET, POST and DELETE, "
             "and each header one that the API reads."
         )
-    _logger.error("aiohttp raised %s, which has no translation", type(error).__name__)
     return error

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 from aiohttp import ClientResponse
 
 from service.api_keys import Keyring
@@ -118,6 +119,17 @@ async def test_a_preflight_needs_no_key_and_names_all(service: Service) -> None:
     assert headers["Vary"] == "Origin"
 
 
+async def test_a_preflight_for_an_unknown_path_passes(service: Service) -> None:
+    """Else the page could not read the 404 that follows."""
+    preflight = {"X-API-Key": None, "Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+    response = await service.request("OPTIONS", "/nowhere", headers=preflight)
+    assert response.status == 200
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert response.headers["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert response.headers["Access-Control-Max-Age"] == "600"
+    await problem(await service.request("OPTIONS", "/nowhere", headers={"Origin": ORIGIN}), 404, "not-found")
+
+
 async def test_a_preflight_for_what_is_not_allowed_is_refused_without_echo(service: Service) -> None:
     """Another method, another header, or no preflight at all: 403 with a fixed text."""
     for more in (
@@ -192,6 +204,18 @@ async def test_health_is_open_and_not_part_of_the_api(service: Service) -> None:
     assert (response.status, await response.json()) == (503, {"status": "draining"})
     assert response.headers["Connection"] == "close"
     assert (await service.request("POST")).status == 201
+
+
+async def test_readiness_cannot_be_used_to_keep_redis_busy(start: Start, tmp_path: Path) -> None:
+    """However many ask at once, one write answers them all, and sessions are served meanwhile."""
+    with RedisServer(binaries()["valkey"], tmp_path) as own:
+        service = await start(url=own.url)
+        asked = [service.request("GET", "/readyz") for _ in range(300)]
+        answers = await asyncio.gather(*asked, *(service.request("POST") for _ in range(20)))
+        assert {response.status for response in answers} == {200, 201}
+        async with redis.asyncio.Redis.from_url(own.url) as raw:
+            stats = await raw.info("commandstats")
+        assert stats["cmdstat_set"]["calls"] < 20 + 100
 
 
 async def test_an_outage_is_503_and_touches_no_cookie(start: Start, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Below HTTP's surface: what the parser refuses, slow and endless requests, pipelines. Raw sockets throughout."""
 
+import asyncio
 import json
 import time
 
 import pytest
 
-from service.api import create_body
-from tests.api.conftest import KEY, PATH, TOKEN, Service
+from service.api import create_body, http_server
+from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode()
 CANARY = b"canary-5e55"
@@ -197,3 +198,148 @@ async def test_header_bytes_beyond_ascii_are_just_absent(service: Service) -> No
     ):
         found, _, _ = parsed(await service.raw(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n".encode() + line + b"\r\n\r\n"))
         assert found == status, line
+
+
+CODINGS = ("gzip, chunked", "foo, chunked", "identity, chunked", ",chunked", "chunked;q=1", "", "chunked, chunked")
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_only_plain_chunked_is_read(service: Service, coding: str) -> None:
+    """Another transfer coding leaves open where the body ends: refused, closed, nothing executed."""
+    body = b'10\r\n{"user_id": "u"}\r\n0\r\n\r\n'
+    answer = await service.raw(
+        HEAD + f"Content-Type: application/json\r\nTransfer-Encoding: {coding}\r\n\r\n".encode() + body,
+        until_closed=True,
+    )
+    status, headers, document = parsed(answer)
+    assert (status, document["type"]) == (400, "urn:jay:problem:malformed-request")
+    assert headers["connection"] == "close"
+
+
+async def test_chunks_in_http_1_0_are_refused(service: Service) -> None:
+    """RFC 9112 section 6.1: such framing is faulty."""
+    head = f"POST {PATH} HTTP/1.0\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert parsed(await service.raw(head.encode(), until_closed=True))[0] == 400
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/0.9"])
+async def test_versions_that_are_not_spoken_are_refused_in_one_that_is(service: Service, version: str) -> None:
+    """The status line does not repeat what was sent."""
+    answer = await service.raw(f"GET {PATH} {version}\r\nHost: x\r\n\r\n".encode(), until_closed=True)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
+async def test_a_connect_ends_the_connection(service: Service) -> None:
+    """What follows is not HTTP and is not executed."""
+    inner = HEAD + b"\r\n"
+    head = b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    answer = await service.raw(head + inner, until_closed=True)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.count(b"\r\nServer: ") == 1
+    assert len(service.log_lines()) == 1
+
+
+@pytest.mark.parametrize("host", ["xn--a", "xn--" + "a" * 60, "xn--99zzzz", "[::1", "a b", "\u00e4"])
+async def test_an_absolute_target_with_any_host_is_answered(service: Service, host: str) -> None:
+    """The host is not looked at, so that a bad one leaves nobody waiting."""
+    answer = await service.raw(f"GET http://{host}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert parsed(answer)[0] in {400, 404}
+
+
+CONTENT_TYPES = (
+    "application/json; charset*=utf-16''utf-8",
+    "application/json;charset*=unicode_escape''%5cx",
+    "application/json; charset*" + "9" * 5000 + "=a",
+    "application/json;" + "(" * 4000,
+    "(" * 4000,
+    'application/json; charset="' + '("' * 2000,
+    ";CANARY*0*",
+    "application/json;X*0*\xff",
+    "application/json; z" + ";" * 8000,
+    "application/json, application/json",
+    "json",
+    "/",
+)
+
+
+@pytest.mark.parametrize("value", CONTENT_TYPES, ids=range(len(CONTENT_TYPES)))
+async def test_no_content_type_breaks_or_delays_it(service: Service, value: str) -> None:
+    """Odd parameters are 415 or ignored, at once, and never repeated."""
+    body = b'{"user_id": "u"}'
+    head = HEAD + b"Content-Type: " + value.encode("latin-1") + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer = await service.raw(head + body)
+    assert parsed(answer)[0] in {201, 415}
+    assert b"CANARY" not in answer
+    (line,) = service.log_lines()
+    assert isinstance(line["ms"], float)
+    assert line["ms"] < 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: \xff\r\n\r\n",
+        f"OPTIONS {PATH} HTTP/1.1\r\nHost: x\r\nOrigin: {ORIGIN}\r\nAccess-Control-Request-Method: GET\r\n".encode()
+        + b"Access-Control-Request-Headers: \xff\r\n\r\n",
+    ],
+)
+async def test_bytes_that_a_library_would_quote_are_refused(service: Service, data: bytes) -> None:
+    """Header bytes beyond UTF-8 cannot be written into a text; that is the client's mistake, not ours."""
+    assert parsed(await service.raw(data))[0] == 400
+
+
+async def test_a_client_that_leaves_in_the_middle_is_no_error(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No traceback, no 500 in the log, and the service goes on."""
+    for rest in (b"Content-Length: 30\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b"X-Y: "):
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(HEAD + rest)
+        await writer.drain()
+        await service.request("GET", "/livez")
+        writer.close()
+        await writer.wait_closed()
+    assert await service.create()
+    assert {line["status"] for line in service.log_lines()} <= {200, 201, 400}
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_half_closed_connection_gets_its_answers(service: Service) -> None:
+    """A client may close its side after its requests; it still wants to know."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write((HEAD + b"\r\n") * 3)
+    writer.write_eof()
+    answers = b""
+    async with asyncio.timeout(10):
+        while answers.count(b"HTTP/1.1 201 ") < 3:
+            data = await reader.read(65536)
+            assert data, answers
+            answers += data
+    writer.close()
+
+
+async def test_refusals_of_the_parser_can_be_read_by_an_allowed_page(service: Service) -> None:
+    """A page with too many cookies learns why; a foreign one learns nothing."""
+    for origin, allowed in ((ORIGIN, True), ("https://evil.example", False)):
+        head = HEAD + f"Origin: {origin}\r\n".encode()
+        for data in (head + b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", head.replace(b"POST", b"FROB") + b"\r\n"):
+            status, headers, _ = parsed(await service.raw(data))
+            assert status in {405, 431}
+            assert (headers.get("access-control-allow-origin") == origin) is allowed
+
+
+async def test_slow_headers_are_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a whole request ends after 15 s at most."""
+    assert http_server.KEEPALIVE_SECONDS <= 15
+    monkeypatch.setattr(http_server, "KEEPALIVE_SECONDS", 0.05)
+    service = await start()
+    for data in (b"", HEAD):
+        assert await service.raw(data, until_closed=True) == b""
+
+
+async def test_many_connections_find_room_to_wait(service: Service) -> None:
+    """The listen queue is not aiohttp's 128, in which clients are stalled for a second."""
+    connections = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", service.port) for _ in range(400)))
+    assert http_server.BACKLOG == 2048
+    for _, writer in connections:
+        writer.close()

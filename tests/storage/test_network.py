@@ -2,12 +2,12 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis.asyncio
+import trustme
 
 from service.sessions import SessionFactory
 from service.storage.session_store import SessionStore
@@ -59,12 +59,14 @@ def tls_server(tmp_path: Path) -> Iterator[RedisServer]:
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed")
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost"
-    subprocess.run(
-        [*make.split(), "-addext", "subjectAltName=DNS:localhost"], cwd=tmp_path, check=True, capture_output=True
-    )
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     options = {
         "tls-port": str(free_port()),
+        "tls-ca-cert-file": str(tmp_path / "ca.pem"),
         "tls-cert-file": str(tmp_path / "cert.pem"),
         "tls-key-file": str(tmp_path / "key.pem"),
         "tls-auth-clients": "no",
@@ -77,5 +79,5 @@ def tls_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def test_tls(tls_server: RedisServer, make_store: MakeStore, factory: SessionFactory, tmp_path: Path) -> None:
     """`rediss://` checks the certificate against the given authority."""
-    url = f"rediss://localhost:{tls_server.port}/0?ssl_ca_certs={tmp_path / 'cert.pem'}"
+    url = f"rediss://localhost:{tls_server.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
     await works(await make_store(url), factory)

@@ -171,3 +171,40 @@ async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, 
             await store.create_many([factory.new("s")])
         await raw.config_set("maxclients", "100")
         assert await recovered_after(lambda: store.create_many([factory.new("s")])) < 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "-MASTERDOWN Link with MASTER is down",
+        "-CLUSTERDOWN The cluster is down",
+        "-TRYAGAIN Multiple keys request during rehashing",
+        "-MOVED 3999 127.0.0.1:6381",
+        "-LOADING Redis is loading the dataset in memory",
+        "-MISCONF Errors writing to the AOF file: No space left on device",
+        "-NOREPLICAS Not enough good replicas to write.",
+        "-READONLY You can't write against a read only replica.",
+        "-OOM command not allowed when used memory > 'maxmemory'.",
+        "-BUSY Redis is busy running a script.",
+        "-NOAUTH Authentication required.",
+        "-NOPERM this user has no permissions",
+        "-ERR DB index is out of range",
+        "-ERR max number of clients reached",
+        "HTTP/1.1 400 Bad Request",
+        "",
+    ],
+)
+async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
+    """Whatever Redis says when it cannot serve, or whoever answers in its place, is 503 and not a bug of ours."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(f"{reply}\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as impostor:
+        port = impostor.sockets[0].getsockname()[1]
+        connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings())
+        with pytest.raises(StoreUnavailable):
+            await connection.run(lambda client: client.get("x"))
+        await connection.close()

@@ -129,6 +129,49 @@ async def test_a_user_index_holds_the_live_sessions(
     assert await raw.zscore(index, stale) is None
 
 
+async def test_an_index_lasts_as_long_as_its_last_session(
+    make_store: MakeStore,
+    server: RedisServer,
+    factory: SessionFactory,
+    raw: Raw,
+    keyspace: Keyspace,
+    digest: UserDigest,
+) -> None:
+    """A shorter lifetime, configured later, does not cut off the sessions before."""
+    await (await make_store(server.url)).create_many([factory.new("s", "u")])
+    await (await make_store(server.url, ttl_seconds=60)).create_many([factory.new("s", "u")])
+    assert 86000 < await raw.ttl(keyspace.user(digest("u"))) <= 86400
+
+
+async def test_unique_users_are_sketched_by_day_and_source(
+    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """The sketches of the shards add up to the users, however many sessions each has; guests are not in them."""
+    await store.create_many([factory.new("s", f"user-{n % 50}") for n in range(200)])
+    await store.create_many([factory.new("s") for _ in range(50)] + [factory.new("other", "user-1")])
+    found: Counter[str] = Counter()
+    for shard in range(16):
+        for key in await all_keys(raw, keyspace.base(shard) + "unique:"):
+            found[key.rpartition(":")[2]] += await raw.pfcount(key)
+    assert abs(found["s"] - 50) <= 1
+    assert found["other"] == 1
+
+
+async def test_counts_are_never_negative(
+    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, prefix: str
+) -> None:
+    """Where the count of a session is gone, ending the session does not make a new one below zero."""
+    session = factory.new("s")
+    await store.create_many([session])
+    base = keyspace.session(session.id)[:-36]
+    await raw.delete(*await all_keys(raw, base + "minutes:"), *await all_keys(raw, base + "day:"))
+    assert await store.end_many([[session.id]]) == [["s"]]
+    counts = await read_counts(raw, keyspace)
+    assert counts.live_by_minute == counts.live_by_hour == {}
+    assert counts.ended == {"s": 1}
+    assert all([await raw.ttl(key) > 0 for key in await all_keys(raw, prefix)])
+
+
 async def test_the_top_list_is_bounded_and_its_error_is_known(
     make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
@@ -146,18 +189,38 @@ async def test_the_top_list_is_bounded_and_its_error_is_known(
         assert count - error <= true[user] <= count, user
 
 
+FOREIGN = (
+    "x",
+    "{}",
+    "[]",
+    "[1]",
+    '["a","b"]',
+    '[1,"s",{}]',
+    '[1,"s","u"]',
+    '[1,"s","u",7]',
+    '[1,"s","u","d","x"]',
+    "[[],[]]",
+    '[1.5,"s"]',
+    '[1e3,"s"]',
+    '[0x10,"s"]',
+    '[-1,"s"]',
+    '[9223372036854775807,"s"]',
+    '[true,"s"]',
+    '{"1":1,"2":"s"}',
+)
+
+
 async def test_foreign_data_counts_as_absent_and_is_left_alone(
     store: SessionStore, raw: Raw, keyspace: Keyspace
 ) -> None:
     """Another program's values under our names break nothing and survive."""
-    ids = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(9)]
-    values = ["x", "{}", "[]", "[1]", '["a","b"]', '[1,"s",{}]', '[1,"s","u"]', "[[],[]]"]
-    for one, value in zip(ids, values, strict=False):
+    ids = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(len(FOREIGN) + 1)]
+    for one, value in zip(ids, FOREIGN, strict=False):
         await raw.set(keyspace.session(one), value)
-    await raw.rpush(keyspace.session(ids[8]), "a list")
-    assert await store.find_many([ids, *([one] for one in ids)]) == [None] * 10
+    await raw.rpush(keyspace.session(ids[-1]), "a list")
+    assert await store.find_many([ids, *([one] for one in ids)]) == [None] * (len(ids) + 1)
     assert await store.end_many([ids]) == [[]]
-    assert await raw.exists(*map(keyspace.session, ids)) == 9
+    assert await raw.exists(*map(keyspace.session, ids)) == len(ids)
     await raw.delete(*map(keyspace.session, ids))
 
 
@@ -174,12 +237,16 @@ async def test_foreign_data_under_the_counts_does_not_stop_sessions(
     session = factory.new("s", "u")
     hour, day = int(time.time() // 3600), int(time.time() // 86400)
     base = keyspace.session(session.id)[:-36]
-    for key in (f"minutes:{hour}", f"day:{day}", f"top:{day}", f"unique:{day}:s", f"user:{digest('u')}"):
+    counts = (f"minutes:{hour}", f"day:{day}", f"top:{day}", f"unique:{day}:s", f"user:{digest('u')}")
+    for key in counts:
         await raw.rpush(base + key, "a list")
-        await raw.expire(base + key, 60)
     assert await store.create_many([session]) == [True]
     assert await store.find_many([[session.id]]) == [session]
     assert await store.end_many([[session.id]]) == [["s"]]
+    for key in counts:
+        assert await raw.lrange(base + key, 0, -1) == ["a list"]
+        assert await raw.ttl(base + key) == -1
+        await raw.delete(base + key)
 
 
 async def test_scripts_are_loaded_again_when_redis_forgot_them(

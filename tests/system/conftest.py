@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 KEY = "your_api_key_here"
@@ -99,17 +100,10 @@ class Process:
 
     def children(self) -> dict[int, str]:
         """Return the pids and names of the process's children."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    stat = (entry / "stat").read_text()
-                except OSError:
-                    continue
-                name, _, rest = stat[stat.index("(") + 1 :].rpartition(")")
-                if int(rest.split()[1]) == self.popen.pid:
-                    found[int(entry.name)] = name
-        return found
+        try:
+            return {child.pid: child.name() for child in psutil.Process(self.popen.pid).children()}
+        except psutil.NoSuchProcess:
+            return {}
 
     @property
     def valkey_pid(self) -> int:
@@ -131,8 +125,8 @@ class Process:
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; a zombie does not."""
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 

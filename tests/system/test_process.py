@@ -3,14 +3,21 @@
 import http.client
 import json
 import os
+import pty
+import re
+import shutil
 import signal
 import ssl
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
+import redis
+import trustme
 
 from service.api_keys import hash_key
 from tests.system.conftest import (
@@ -19,6 +26,7 @@ from tests.system.conftest import (
     PATH,
     TOKEN,
     Launch,
+    Process,
     command,
     eventually,
     is_alive,
@@ -40,6 +48,7 @@ def test_out_of_the_box(launch: Launch) -> None:
     assert launch().status_of(session_id) == 200
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_printed_curl_line_works_as_pasted(launch: Launch) -> None:
     """What the service prints to try, works."""
     process = launch()
@@ -54,6 +63,7 @@ def test_ctrl_c_ends_it(launch: Launch) -> None:
     assert process.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
 def test_killing_the_supervisor_leaves_no_orphan(launch: Launch) -> None:
     """SIGKILL ends workers and the embedded server too; acknowledged sessions are there afterwards."""
     process = launch()
@@ -226,10 +236,12 @@ def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
 
 def test_tls(launch: Launch, tmp_path: Path, environment: dict[str, str]) -> None:
     """With a certificate the service speaks HTTPS, and its own health check knows."""
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost"
-    subject = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*make.split(), *subject], cwd=tmp_path, check=True, capture_output=True)
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
     files = {"JAY_SERVER__TLS__CERTIFICATE": "cert.pem", "JAY_SERVER__TLS__KEY": "key.pem"}
     process = launch(trusting, **files)
     assert process.url.startswith("https://127.0.0.1:")
@@ -253,7 +265,33 @@ def test_only_the_user_can_open_the_socket(launch: Launch, tmp_path: Path) -> No
     process = launch()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
     assert (tmp_path / "data" / "valkey.sock").stat().st_mode & 0o077 == 0
-    sockets = subprocess.run(
-        ["ls", "-l", f"/proc/{process.valkey_pid}/fd"], capture_output=True, text=True, check=True
-    )
-    assert "socket" in sockets.stdout
+    assert psutil.Process(process.valkey_pid).net_connections("inet") == []
+
+
+def test_the_embedded_server_keeps_every_write_and_no_slow_log(launch: Launch, tmp_path: Path) -> None:
+    """Append-only, never evicting, and without a log of commands, which would hold user ids."""
+    launch()
+    with redis.Redis(unix_socket_path=str(tmp_path / "data" / "valkey.sock"), decode_responses=True) as client:
+        options = client.config_get("*")
+    assert options["appendonly"] == "yes"
+    assert options["appendfsync"] == "everysec"
+    assert options["maxmemory-policy"] == "noeviction"
+    assert options["slowlog-log-slower-than"] == "-1"
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="setsid, of util-linux, is not installed")
+def test_closing_the_terminal_ends_it(environment: dict[str, str], tmp_path: Path) -> None:
+    """The signal that reloads keys is also the terminal's farewell; nothing runs on behind a closed window."""
+    terminal, inside = pty.openpty()
+    serve = ["setsid", "--ctty", *command("serve")]
+    popen = subprocess.Popen(serve, cwd=tmp_path, env=environment, stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    shown = b""
+    while not (url := re.search(rb"serving on (http://[0-9.:]+)\r", shown)):
+        shown += os.read(terminal, 4096)
+    process = Process(popen, tmp_path, url=url[1].decode())
+    eventually(process.is_ready, "ready")
+    children = [*process.children()]
+    os.close(terminal)
+    assert popen.wait(DEADLINE_SECONDS) == 0
+    until_gone(children)
