@@ -4,7 +4,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import uuid4
 
@@ -34,17 +34,14 @@ class Session:
 
         Source: spec, "start_time": "2023-01-15T14:30:24.123456".
         """
-        seconds, microseconds = divmod(self.started_at, 1_000_000)
-        minutes, second = divmod(seconds, 60)
-        hours, minute = divmod(minutes, 60)
-        day, hour = divmod(hours, 24)
-        return f"{_date_text(day)}T{hour:02}:{minute:02}:{second:02}.{microseconds:06}"
+        minute, microseconds = divmod(self.started_at, 60_000_000)
+        return f"{_minute_text(minute)}:{microseconds // 1_000_000:02}.{microseconds % 1_000_000:06}"
 
 
-@lru_cache(maxsize=64)
-def _date_text(day: int) -> str:
-    """Return the date of a day since the epoch. Few are alive at a time, and datetime takes 1 µs of a 30 µs GET."""
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+@lru_cache(maxsize=2048)
+def _minute_text(minute: int) -> str:
+    """Return a minute since the epoch as text. 1,440 are alive at a time; datetime would take 1 of a GET's 30 µs."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M")
 
 
 def parse_session_id(text: str) -> str | None:

@@ -54,7 +54,7 @@ class Boundary:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, whatever happens while it is answered."""
-        if isinstance(request, MisframedRequest):
+        if type(request) is MisframedRequest:  # isinstance would walk through an abstract base class: 0.3 µs
             return self.refuse(errors.MalformedRequest(MisframedRequest.DETAIL), request.headers.get(hdrs.ORIGIN))
         started = time.perf_counter()
         request_id = new_request_id()

@@ -1,5 +1,6 @@
 """The handlers of tracking sessions: create, read, end."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 import orjson
@@ -17,14 +18,14 @@ from service.sessions import Session, SessionFactory
 class Sessions(Protocol):
     """What the handlers ask of the store, as this side of the house may not import the other."""
 
-    async def create(self, session: Session) -> None:
+    def create(self, session: Session) -> Awaitable[None]:
         """Store a new session."""
 
-    async def find(self, candidates: tuple[str, ...]) -> Session | None:
-        """Return the first live one."""
+    def find(self, candidates: tuple[str, ...]) -> Awaitable[Session | None]:
+        """Return the first of at least one candidate that is live."""
 
-    async def end(self, candidates: tuple[str, ...]) -> object:
-        """End all that are live."""
+    def end(self, candidates: tuple[str, ...]) -> Awaitable[object]:
+        """End all of at least one candidate that are live."""
 
 
 class SessionHandlers:
@@ -46,14 +47,16 @@ class SessionHandlers:
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents; its lifetime stays as it is."""
-        session = await self._sessions.find(candidates(request.headers))
+        presented = candidates(request.headers)
+        session = await self._sessions.find(presented) if presented else None
         if session is None:
             raise errors.SessionNotFound("The request presents no live session; create one with POST.")
         return json_response(_render(session))
 
     async def end_session(self, request: web.Request) -> web.Response:
         """Answer 204 and clear the cookie, once every live session that the request presents has ended."""
-        await self._sessions.end(candidates(request.headers))
+        if presented := candidates(request.headers):
+            await self._sessions.end(presented)
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
 

@@ -6,7 +6,7 @@ the same and counts once.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 
 import orjson
@@ -94,13 +94,13 @@ class CoalescedSessionStore:
         if not await self._creations.submit(session):
             raise RuntimeError("a freshly minted session id is taken: the random source is broken")
 
-    async def find(self, candidates: Candidates) -> Session | None:
-        """Return the first live candidate. Raises StoreUnavailable."""
-        return await self._searches.submit(candidates) if candidates else None
+    def find(self, candidates: Candidates) -> Awaitable[Session | None]:
+        """Return the first of at least one candidate that is live, or None. Raises StoreUnavailable."""
+        return self._searches.submit(candidates)
 
-    async def end(self, candidates: Candidates) -> Sequence[str]:
-        """End all candidates; return the sources of those that were live. Raises StoreUnavailable."""
-        return await self._endings.submit(candidates) if candidates else ()
+    def end(self, candidates: Candidates) -> Awaitable[Sequence[str]]:
+        """End all of at least one candidate; return the sources of those that were live. Raises StoreUnavailable."""
+        return self._endings.submit(candidates)
 
     async def close(self) -> None:
         """Wait for what is under way."""
