@@ -147,7 +147,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._terminal = next((stream for stream in (0, 1, 2) if os.isatty(stream)), None)
+        self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
 
     def manage_workers(self) -> None:
         """Once a second: replace what died, the embedded server included."""
@@ -160,7 +160,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
         When it is the terminal that was closed, which sends the same signal, stop.
         """
-        if self._terminal is not None and not os.isatty(self._terminal):
+        if self._terminals and not os.isatty(self._terminals[0]):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in self._terminals:  # or the last lines, written there, would make the exit status an error
+                os.dup2(nowhere, stream)
             raise StopIteration
         if self.app.reload_keys():
             names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every request is answered 401"
