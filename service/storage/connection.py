@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import TypeVar
@@ -25,6 +26,7 @@ _logger = logging.getLogger(__name__)
 _MAX_CONNECTIONS = 16
 READY_TTL_SECONDS = 10
 _POOL_WAIT_SECONDS = 0.1
+_QUIET_SECONDS = 60.0
 
 # No answer, or none that can be understood.
 _OUTAGES = (
@@ -59,7 +61,8 @@ class RedisConnection:
         self._breaker = Breaker()
         # Waiting for a connection, connecting and two replies could add up; nobody waits longer than two time-outs.
         self._deadline_seconds = 2 * settings.timeout_seconds
-        self._last_problem: str | None = None
+        self._is_out = False
+        self._quiet_until: dict[str, float] = {}
 
     async def run(self, operation: Callable[["Redis"], Awaitable[T]]) -> T:
         """Run one repeatable operation on the client.
@@ -74,6 +77,7 @@ class RedisConnection:
                 result = await operation(self._client)
         except _OUTAGES as error:
             self._breaker.failed()
+            self._is_out = True
             # The text of what cannot be understood may be anything, a session's value too.
             said = "" if isinstance(error, exceptions.InvalidResponse) else str(error)
             raise self._unavailable(type(error).__name__, said) from None
@@ -89,8 +93,9 @@ class RedisConnection:
             self._breaker.failed()
             raise
         self._breaker.succeeded()
-        if self._last_problem is not None:
-            self._last_problem = None
+        if self._is_out:
+            self._is_out = False
+            self._quiet_until.clear()
             _logger.warning("Redis serves again")
         return result
 
@@ -109,8 +114,9 @@ class RedisConnection:
         await self._client.aclose()
 
     def _unavailable(self, problem: str, said: str) -> StoreUnavailable:
-        if problem != self._last_problem:  # said once, not once a request
-            self._last_problem = problem
+        now = time.monotonic()
+        if now >= self._quiet_until.get(problem, now):  # said once a minute, not once a request
+            self._quiet_until[problem] = now + _QUIET_SECONDS
             reason = f"{problem}: {said}" if said else problem
             _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
         return StoreUnavailable(problem)

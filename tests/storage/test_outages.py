@@ -91,6 +91,22 @@ async def test_full(sessions: CoalescedSessionStore, factory: SessionFactory, ow
     await sessions.create(factory.new("s"))
 
 
+async def test_a_problem_is_not_logged_once_a_request(
+    sessions: CoalescedSessionStore,
+    factory: SessionFactory,
+    own_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While creations fail and reads go on, an operator reads of it once."""
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.config_set("maxmemory", "1")
+        for _ in range(10):
+            await refused_after(lambda: sessions.create(factory.new("s")))
+            await sessions.find([factory.new("s").id])
+    (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
+    assert line.startswith("Redis cannot serve (OutOfMemoryError: ")
+
+
 async def test_read_only(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
     """A replica takes no writes; it answers reads."""
     session = factory.new("s")
