@@ -1,4 +1,4 @@
-"""What a guest session costs Redis, counts included: `make bench-memory`.
+"""What a session costs Redis, counts included: `make bench-memory`.
 
 100,000 sessions through the real write path; `used_memory` after less before, per session. Runs on every server
 that this machine has: the wheel's Valkey, and redis-server where installed.

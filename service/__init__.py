@@ -1,14 +1,14 @@
-"""Tracking sessions: correlate a visitor's actions over many requests without storing personal data.
+"""Tracking sessions: correlate a visitor's actions over many requests, anonymously unless the visitor agreed.
 
 How a request travels, and where to look:
 
     cli.py, server.py    start, supervise, drain
     app.py               puts the parts together: where HTTP meets Redis
-    api/                 HTTP: routes.py first, then middleware.py and sessions.py
+    api/                 HTTP: routes.py first, then boundary.py, authorization.py and sessions.py
     storage/             Redis: keyspace.py first, then session_store.py and scripts/*.lua
     settings.py          every setting with its meaning; config.py reads them from file and environment
     sessions.py, api_keys.py, versions.py    the subject itself, without any I/O
-    errors.py            everything that can go wrong, drawn as a tree
+    errors.py, logs.py   everything that can go wrong, drawn as a tree; how it is told
 """
 
 __version__ = "0.1.0"

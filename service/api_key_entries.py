@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
-from service.settings import key_name, source_name, web_origin
+from service.settings import check_key_name, check_origin, check_source
 
 _MEMBERS = ("name", "sha256", "scopes", "source", "origins")
 
@@ -38,7 +38,7 @@ def _mistakes_in(entry: object) -> list[str]:
         if member not in _MEMBERS:
             close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
             mistakes.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
-    if not isinstance(entry.get("name"), str) or key_name(entry["name"]):
+    if not isinstance(entry.get("name"), str) or check_key_name(entry["name"]):
         mistakes.append(".name must be 1 to 64 letters, digits or . _ -")
     if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
         mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
@@ -46,13 +46,13 @@ def _mistakes_in(entry: object) -> list[str]:
     if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(Scope):
         mistakes.append(f".scopes must be a list of {', '.join(Scope)}")
     source = entry.get("source")
-    if source is not None and (not isinstance(source, str) or source_name(source)):
+    if source is not None and (not isinstance(source, str) or check_source(source)):
         mistakes.append(".source must be 1 to 64 letters, digits or . _ : / -")
     origins = entry.get("origins")
     if origins is not None and (
         not isinstance(origins, list)
         or not origins
-        or any(not isinstance(origin, str) or web_origin(origin) for origin in origins)
+        or any(not isinstance(origin, str) or check_origin(origin) for origin in origins)
     ):
         mistakes.append(".origins must be a list of exact origins like https://www.example.com")
     return mistakes

@@ -56,8 +56,8 @@ class Keyring:
     def find(self, raw_key: str) -> ApiKey | None:
         """Return the key, or None when it is unknown.
 
-        Unknown and known keys take the same way: hash, look up by the hash, compare in constant time. Whom
-        the look-up's time tells something, it tells it about a SHA-256, which cannot be steered.
+        Unknown and known keys take the same way: hash, look up by the hash, compare in constant time. The time
+        of the look-up can reveal something only about a SHA-256, which a client cannot choose.
         """
         digest = hash_key(raw_key)
         key = self._by_sha256.get(digest, _NOBODY)

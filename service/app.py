@@ -1,4 +1,4 @@
-"""Puts the parts together: where HTTP meets Redis. Everything else knows one of the two at most."""
+"""Puts the parts together: where HTTP meets Redis. Only server.py, which starts the processes, sees both besides."""
 
 from contextlib import suppress
 
@@ -47,12 +47,13 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         with suppress(StoreUnavailable):  # logged where it is noticed; the service starts all the same
             await connection.check_takes_writes(keyspace.ready)
 
-    async def close_store(_: web.Application) -> None:
+    async def close(_: web.Application) -> None:
         await sessions.close()
         await connection.close()
+        request_log.flush()
 
     app.on_startup.append(say_whether_redis_serves)
-    app.on_cleanup.append(close_store)
+    app.on_cleanup.append(close)
     return Runner(
         app,
         registered.handlers,

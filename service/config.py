@@ -25,7 +25,7 @@ DEFAULT_FILE = Path("config.yaml")
 ENV_PREFIX = "JAY_"
 CONFIG_VARIABLE = "JAY_CONFIG"
 _FILE_SUFFIX = "_FILE"
-# It sets such variables for every service that it knows; one may be called `jay-tracking`.
+# Kubernetes sets such variables for each service; one may be called `jay-tracking`.
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
 
 
@@ -82,7 +82,7 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
     known = {leaf.name: leaf for leaf in leaves()}
     _read_file(named or DEFAULT_FILE, known, reading, required=named is not None)
     _read_environment(environ, known, reading)
-    if not reading.mistakes:  # else it would be judged by defaults that nobody asked for
+    if not reading.mistakes:  # with mistakes, the rest would be checked against defaults
         settings: Settings = _build(Settings, reading)
         reading.mistakes += contradictions(settings)
     if reading.mistakes:

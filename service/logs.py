@@ -50,7 +50,7 @@ class JsonFormatter(_Formatter):
             "time": _timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage().encode(errors="backslashreplace").decode(),
+            "message": record.getMessage().encode(errors="backslashreplace").decode(),  # orjson refuses surrogates
         }
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
@@ -65,7 +65,7 @@ class TextFormatter(_Formatter):
 
 
 def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what asyncio has nobody to tell: its own handler would write the error's text."""
+    """Log errors that no task awaits; asyncio's own handler would write the error's text."""
     error = context.get("exception")
     logging.getLogger(__name__).error("event loop: %s", context["message"], exc_info=error)
 

@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from aiohttp.worker import GunicornUVLoopWebWorker
 from gunicorn.app.base import BaseApplication
@@ -122,10 +121,6 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self.embedded.stop()
         _logger.info("stopped")
 
-    def load(self) -> Callable[[], Any]:
-        """Return what a worker calls in its own event loop."""
-        return self.build
-
     async def build(self) -> Runner:
         """Return a worker's runner."""
         url = self.embedded.url if self.embedded else self.settings.redis.url
@@ -210,6 +205,7 @@ class Worker(GunicornUVLoopWebWorker):
     def _reload_keys(self) -> None:
         if self._runner is not None and self.app.reload_keys():
             self._runner.app[AUTHORIZER].keyring = Keyring(self.app.settings.api_keys)
+            _logger.info("worker %d uses the reloaded API keys", self.pid)
 
 
 class SupervisorLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

@@ -33,7 +33,7 @@ def matching(pattern: str, meaning: str) -> Check:
     return lambda value: None if value is None or compiled.fullmatch(value) else f"must be {meaning}"
 
 
-def web_origin(value: str) -> str | None:
+def check_origin(value: str) -> str | None:
     """Check one CORS origin as a browser spells it (RFC 6454): scheme, host and port, all in lower case."""
     if re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", value):
         return None
@@ -41,7 +41,7 @@ def web_origin(value: str) -> str | None:
 
 
 def _web_origins(values: tuple[str, ...]) -> str | None:
-    return next((mistake for value in values if (mistake := web_origin(value))), None)
+    return next((mistake for value in values if (mistake := check_origin(value))), None)
 
 
 # Of what redis-py takes there, what a deployment needs; the rest would override the time-outs that the service sets.
@@ -71,8 +71,8 @@ def _redis_url(value: str) -> str | None:
     )
 
 
-key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
-source_name = matching(r"[A-Za-z0-9._:/-]{1,64}", "1 to 64 letters, digits or . _ : / -")
+check_key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
+check_source = matching(r"[A-Za-z0-9._:/-]{1,64}", "1 to 64 letters, digits or . _ : / -")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class SessionSettings:
 
     ttl_seconds: int = setting(86400, "lifetime of a session and of its cookie", check=between(1, 400 * 86400))
     source: str = setting(
-        "jay.api.playout.1.0.0", "`source` of sessions whose API key has none of its own", check=source_name
+        "jay.api.playout.1.0.0", "`source` of sessions whose API key has none of its own", check=check_source
     )
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,

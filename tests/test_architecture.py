@@ -1,4 +1,4 @@
-"""The house rules, checked: rings, sizes, docstrings, documentation that cannot rot."""
+"""The project's rules, checked: rings, sizes, docstrings, documentation that cannot rot."""
 
 import ast
 import re

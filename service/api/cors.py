@@ -1,8 +1,8 @@
-"""CORS: aiohttp-cors, completed where it falls short.
+"""CORS: aiohttp-cors for preflights, and the rest of it here.
 
-aiohttp-cors answers preflights and marks the responses of the routes that it was given. It adds nothing to 404
-and 405 of the router and names only the one method that a preflight asks for. A page could then not read those
-errors, and a browser would ask again for each method; `Cors` adds what is missing.
+aiohttp-cors checks preflights. It marks the responses of routes, but not the router's 404 and 405, and names only
+the one method that a preflight asks for: a page could not read those errors, and a browser would ask again for each
+method. So every response is marked here, and preflights are completed.
 """
 
 import re
@@ -29,7 +29,7 @@ _PREFLIGHT = {
 
 
 class Cors:
-    """Marks responses for pages of the configured origins, which so may call with cookies and read every answer."""
+    """Marks responses so that pages of the configured origins may call with cookies and read every answer."""
 
     def __init__(self, app: web.Application, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
         options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library has no types
@@ -42,9 +42,8 @@ class Cors:
         cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(settings.origins, options))
         for resource in resources:
             cors.add(resource)
-        # Its hook would run for every response; most requests are not from a page of another origin, so it is
-        # called here for those alone.
-        self._aiohttp_cors = app.on_response_prepare.pop()
+        # Its hook for responses would run for each, and do less than `mark`, which is for pages' requests alone.
+        app.on_response_prepare.clear()
         self._origins = frozenset(settings.origins)
         self._max_age_seconds = settings.max_age_seconds
 
@@ -64,19 +63,11 @@ class Cors:
         """Let a page of this origin read the response, if the origin is configured."""
         if origin in self._origins:
             headers = response.headers
+            if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # of a preflight
+                headers.update(_PREFLIGHT)
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
             headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)
-
-    async def complete(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add the CORS headers to a response; none for an origin that is not configured."""
-        origin = request.headers[hdrs.ORIGIN]
-        if origin not in self._origins:
-            return
-        await self._aiohttp_cors(request, response)
-        if hdrs.ACCESS_CONTROL_ALLOW_METHODS in response.headers:
-            response.headers.update(_PREFLIGHT)
-        self.mark(response, origin)
 
 
 def origin_in(received: bytes) -> str | None:

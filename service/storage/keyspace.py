@@ -33,7 +33,6 @@ SHARD_TAGS = (
     "u0", "qp", "dj", "wz", "d2", "pv", "uh", "iy", "ly", "h9", "uv", "q6", "9s", "qn", "dt", "ha",
 )  # fmt: skip
 
-SESSION_ID_LENGTH = 36
 TOP_SCORE_UNIT = 2**26
 
 

@@ -137,7 +137,7 @@ async def service(start: Start) -> Service:
 
 
 async def problem(response: ClientResponse, status: int, slug: str) -> dict[str, object]:
-    """Check that a response is the problem document of the contract; return it."""
+    """Check that a response is the problem document of its kind; return it."""
     document: dict[str, object] = json.loads(await response.read())
     assert response.status == status, document
     assert response.content_type == "application/problem+json"

@@ -1,4 +1,4 @@
-"""What holds for every response: contract §2, and the keys of §3."""
+"""What holds for every response, and what API keys may do."""
 
 import asyncio
 import signal

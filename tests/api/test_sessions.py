@@ -1,4 +1,4 @@
-"""POST, GET, HEAD and DELETE of a session: contract §1, row by row."""
+"""POST, GET, HEAD and DELETE of a session, row by row of the README's table and beyond."""
 
 import json
 import re

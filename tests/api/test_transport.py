@@ -158,7 +158,7 @@ async def test_expect_continue_is_served(service: Service) -> None:
 
 
 async def test_a_stalled_body_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the deadline, and the connection ends; the deadline of the contract is 5 s."""
+    """Within the deadline, and the connection ends; the deadline is 5 s."""
     assert create_body.DEADLINE_SECONDS == 5.0
     monkeypatch.setattr(create_body, "DEADLINE_SECONDS", 0.05)
     started = time.monotonic()

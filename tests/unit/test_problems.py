@@ -26,7 +26,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_each_error_is_a_problem_document(kind: type[errors.RequestError]) -> None:
-    """Status and type are the contract's; title, detail and request id are there."""
+    """Status and type are as documented; title, detail and request id are there."""
     response = problem_response(kind("Do this.", member="user_id"), "0123456789abcdef")
     status, slug = GOLDEN[kind]
     assert isinstance(response.body, bytes)

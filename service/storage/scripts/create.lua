@@ -28,7 +28,7 @@ local function index(base, key, session)
   local now = tonumber(redis.call('TIME')[1])
   redis.call('ZREMRANGEBYSCORE', index_key, '-inf', now)
   redis.call('ZADD', index_key, now + ttl, id_of(key))
-  -- As long as the last session, also after the lifetime of sessions was configured shorter.
+  -- NX for a new index, GT for an old one: it outlives its last session even after the ttl was lowered.
   expire_once(index_key, ttl)
   redis.call('EXPIRE', index_key, ttl, 'GT')
 end

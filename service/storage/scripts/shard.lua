@@ -15,10 +15,10 @@ local function id_of(session_key)
   return string.sub(session_key, -SESSION_ID_LENGTH)
 end
 
--- A session's value as a table, or nil for anything that is not ours: what session_store.py would not read either.
+-- A session's value as a table, or nil for anything that is not ours, by the same rules as in session_store.py.
 local function decode(value)
-  -- cjson takes numbers that JSON does not have, and makes a float of every one.
-  if type(value) ~= 'string' or not string.match(value, '^%[%d+,"') then return nil end
+  -- cjson accepts numbers that are not JSON, such as 0x10, and turns every number into a float.
+  if type(value) ~= 'string' or not string.match(value, '^%s*%[%s*%d+%s*,%s*"') then return nil end
   local ok, fields = pcall(cjson.decode, value)
   if not ok or (#fields ~= 2 and #fields ~= 4) then return nil end
   local started, source, user, digest = unpack(fields)
