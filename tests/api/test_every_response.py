@@ -90,6 +90,7 @@ async def test_a_foreign_origin_gets_no_cors_header(service: Service, origin: st
         await service.request("POST", headers={"Origin": origin}),
         await service.request("GET", "/nowhere", headers={"Origin": origin}),
         await service.request("OPTIONS", headers=preflight),
+        await service.request("OPTIONS", "/nowhere", headers=preflight),
     ):
         assert not [name for name in response.headers if name.lower().startswith("access-control")]
         assert response.headers["Vary"] == "Origin"
@@ -148,6 +149,7 @@ async def test_versions(service: Service) -> None:
         response = await service.request("POST", headers={"x-jay-api-version": version})
         assert response.status == 201
     response = await service.request("POST", headers={"x-jay-api-version": "2026-01-01"})
+    assert "Connection" not in response.headers
     assert (await problem(response, 400, "unsupported-version"))["supported"] == ["2025-05-19"]
     assert response.headers["x-jay-api-version"] == "2025-05-19"
 
@@ -233,7 +235,12 @@ async def test_an_outage_is_503_and_touches_no_cookie(start: Start, tmp_path: Pa
             assert TOKEN not in response.headers
             if method != "HEAD":
                 await problem(response, 503, "store-unavailable")
-        assert (await service.request("GET", "/readyz")).status == 503
+        nothing = await service.request("DELETE", headers={TOKEN: "null"})
+        assert nothing.status == 204
+        assert "Max-Age=0" in nothing.headers["Set-Cookie"]
+        await problem(await service.request("GET"), 404, "session-not-found")
+        not_ready = await service.request("GET", "/readyz")
+        assert (not_ready.status, not_ready.headers["Retry-After"]) == (503, "1")
         assert (await service.request("GET", "/livez")).status == 200
         own.signal(signal.SIGCONT)
         async with asyncio.timeout(5):

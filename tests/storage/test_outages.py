@@ -224,3 +224,32 @@ async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
         with pytest.raises(StoreUnavailable):
             await connection.run(lambda client: client.get("x"))
         await connection.close()
+
+
+async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
+    store: SessionStore, factory: SessionFactory, own_server: RedisServer
+) -> None:
+    """Whatever becomes of the call that tries whether Redis is back, the next one may try again."""
+    own_server.signal(signal.SIGSTOP)
+    await refused_after(lambda: store.create_many([factory.new("s")]))
+    store._connection._breaker._refuse_until = 0  # the time to probe has come
+    probe = asyncio.ensure_future(store.create_many([factory.new("s")]))
+    await asyncio.sleep(0)
+    probe.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await probe
+    own_server.signal(signal.SIGCONT)
+    assert await recovered_after(lambda: store.create_many([factory.new("s")])) < 2
+
+
+async def test_a_second_outage_is_told_again(
+    store: SessionStore, factory: SessionFactory, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each outage has its line at the beginning and its line at the end."""
+    for _ in range(2):
+        own_server.kill()
+        await refused_after(lambda: store.create_many([factory.new("s")]))
+        own_server.start()
+        await recovered_after(lambda: store.create_many([factory.new("s")]))
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
+    assert [line[:19] for line in lines] == ["Redis cannot serve ", "Redis serves again"] * 2

@@ -60,6 +60,26 @@ async def test_counts_follow_the_sessions(
     assert counts.live_by_hour == counts.live_by_minute == by_source - ended
 
 
+async def test_each_count_stands_where_it_belongs(
+    make_store: MakeStore, server: RedisServer, raw: Raw, keyspace: Keyspace, digest: UserDigest
+) -> None:
+    """Created and live by the hour and minute of the start, ended by the hour of the end, a day later here."""
+    start = 20000 * 86400 + 5 * 3600 + 7 * 60 + 3
+    store = await make_store(server.url, clock=lambda: start + 25 * 3600)
+    session = Session(f"{digest('u')[0]}0000000-0000-4000-8000-000000000000", start * 1_000_000, "s", "u")
+    base = keyspace.session(session.id)[:-36]
+    await store.create_many([session])
+    assert await raw.hgetall(base + "minutes:480005") == {"7 s": "1"}
+    assert await raw.hgetall(base + "day:20000") == {"5cs": "1", "5ls": "1"}
+    assert await raw.pfcount(base + "unique:20000:s") == 1
+    assert await raw.zrange(base + "top:20000", 0, -1) == ["u"]
+    await store.end_many([[session.id]])
+    assert await raw.hgetall(base + "minutes:480005") == {"7 s": "0"}
+    assert await raw.hgetall(base + "day:20000") == {"5cs": "1", "5ls": "0"}
+    assert await raw.hgetall(base + "day:20001") == {"6es": "1"}
+    assert await all_keys(raw, base + "minutes:") == [base + "minutes:480005"]
+
+
 async def test_creating_again_is_a_retry(
     store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
@@ -137,10 +157,14 @@ async def test_an_index_lasts_as_long_as_its_last_session(
     keyspace: Keyspace,
     digest: UserDigest,
 ) -> None:
-    """A shorter lifetime, configured later, does not cut off the sessions before."""
+    """A shorter lifetime, configured later, does not cut off the sessions before; a later session prolongs it."""
+    index = keyspace.user(digest("u"))
     await (await make_store(server.url)).create_many([factory.new("s", "u")])
     await (await make_store(server.url, ttl_seconds=60)).create_many([factory.new("s", "u")])
-    assert 86000 < await raw.ttl(keyspace.user(digest("u"))) <= 86400
+    assert 86000 < await raw.ttl(index) <= 86400
+    await raw.expire(index, 60)
+    await (await make_store(server.url)).create_many([factory.new("s", "u")])
+    assert 86000 < await raw.ttl(index) <= 86400
 
 
 async def test_unique_users_are_sketched_by_day_and_source(
@@ -208,6 +232,39 @@ FOREIGN = (
     '[true,"s"]',
     '{"1":1,"2":"s"}',
 )
+OURS_SPACED = ' [ 1 , "s" ] '
+
+
+async def test_white_space_does_not_make_a_value_foreign(store: SessionStore, raw: Raw, keyspace: Keyspace) -> None:
+    """Reading and ending follow the same rules for what is ours."""
+    one = "abcdef00-0000-4000-8000-000000000000"
+    await raw.set(keyspace.session(one), OURS_SPACED, ex=60)
+    assert await store.find_many([[one]]) == [Session(one, 1, "s")]
+    assert await store.end_many([[one]]) == [["s"]]
+
+
+async def test_a_newcomer_to_a_full_top_list_inherits_the_least_count(
+    make_store: MakeStore,
+    server: RedisServer,
+    raw: Raw,
+    keyspace: Keyspace,
+    digest: UserDigest,
+    factory: SessionFactory,
+) -> None:
+    """Users who come and go are counted too high by their error at most, never too low."""
+    users = [user for n in range(2000) if digest(user := f"user-{n}")[0] == "0"][:14]
+    store = await make_store(server.url, top_users=10)
+    true: Counter[str] = Counter()
+    for turn in range(40):
+        user = users[turn * turn % len(users)] if turn % 3 else users[turn % len(users)]
+        true[user] += 1
+        await store.create_many([factory.new("s", user)])
+    found = await top_users(raw, keyspace)
+    assert len(found) == 10
+    assert any(error for _, error in found.values())
+    for user, (count, error) in found.items():
+        assert count - error <= true[user] <= count, user
+    assert sum(count for count, _ in found.values()) == 40
 
 
 async def test_foreign_data_counts_as_absent_and_is_left_alone(
@@ -235,7 +292,7 @@ async def test_foreign_data_under_the_counts_does_not_stop_sessions(
     """A session matters more than its count."""
     store = await make_store(server.url)
     session = factory.new("s", "u")
-    hour, day = int(time.time() // 3600), int(time.time() // 86400)
+    hour, day = session.started_at // 3_600_000_000, session.started_at // 86_400_000_000
     base = keyspace.session(session.id)[:-36]
     counts = (f"minutes:{hour}", f"day:{day}", f"top:{day}", f"unique:{day}:s", f"user:{digest('u')}")
     for key in counts:

@@ -1,6 +1,8 @@
 """The commands beside `serve`: what they print, and how they exit."""
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -86,12 +88,17 @@ def test_a_name_that_the_configuration_would_refuse_is_refused_at_once(run: Run)
 def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     """0 while ready, 1 with a reason when nobody answers."""
     process = launch()
-    assert run("healthcheck", "--url", process.url).returncode == 0
+    own = {"JAY_SERVER__PORT": process.url.rpartition(":")[2]}
+    assert run("healthcheck", **own).returncode == 0
+    os.kill(process.valkey_pid, signal.SIGSTOP)
+    assert run("healthcheck", "--url", process.url).returncode == 1
     assert run("healthcheck", "--url", process.url, "--live").returncode == 0
+    os.kill(process.valkey_pid, signal.SIGCONT)
     process.stop()
     done = run("healthcheck", "--url", process.url)
     assert done.returncode == 1
     assert "is the service running?" in done.stderr
+    assert "must be like" in run("healthcheck", "--url", "localhost").stderr
 
 
 def test_help_and_version(run: Run) -> None:

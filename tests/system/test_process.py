@@ -206,17 +206,27 @@ def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_pa
     def status(raw: str) -> set[int]:
         return {process.request("POST", X_API_Key=raw).status for _ in range(6)}
 
-    config.write_text(f"api_keys: [{entry(KEY)}, {entry('second')}]")
-    process.popen.send_signal(signal.SIGHUP)
-    eventually(lambda: status("second") == {201}, "the new key works")
+    def reload(content: str) -> None:
+        before = len([line for line in process.log if "uses the reloaded" in line])
+        config.write_text(content)
+        process.popen.send_signal(signal.SIGHUP)
+        eventually(
+            lambda: len([line for line in process.log if "uses the reloaded" in line]) == before + 2, "both reloaded"
+        )
+
+    reload(f"api_keys: [{entry(KEY)}, {entry('second')}]")
+    assert status("second") == status(KEY) == {201}
     config.write_text("api_keys: [{name: web, sha256: oops}]")
     process.popen.send_signal(signal.SIGHUP)
     eventually(lambda: [line for line in process.log if "stay as they are" in line], "the mistake is told")
     assert status("second") == status(KEY) == {201}
-    config.write_text(f"api_keys: [{entry('second')}]")
-    process.popen.send_signal(signal.SIGHUP)
-    eventually(lambda: status(KEY) == {401}, "the old key is gone")
+    reload(f"api_keys: [{entry('second')}]")
+    assert status(KEY) == {401}
     assert process.worker_pids == workers
+    for victim in workers:  # a worker that replaces another must not bring a revoked key back
+        kill(victim)
+    eventually(lambda: len(process.worker_pids - workers) == 2 and process.is_ready(), "two new workers")
+    assert (status(KEY), status("second")) == ({401}, {201})
 
 
 def test_log_lines_are_json_without_secrets(launch: Launch) -> None:

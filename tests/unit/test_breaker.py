@@ -11,6 +11,7 @@ class Clock:
 
 def test_it_refuses_after_an_outage_and_probes_once() -> None:
     """After a failure nobody waits; after half a second one call tries, and its fate decides."""
+    assert OPEN_SECONDS == 0.5
     clock = Clock()
     breaker = Breaker(clock)
     assert breaker.admits()

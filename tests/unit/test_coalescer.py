@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from service.errors import StoreUnavailable
+from service.storage import coalescer as bounds
 from service.storage.coalescer import Coalescer
 
 
@@ -124,15 +125,33 @@ async def test_the_queue_is_bounded_in_time() -> None:
     """Who has waited too long for a turn is refused rather than sent late."""
     run = Batches()
     run.gate.clear()
-    coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=-1)
-    coalescer._max_wait_seconds = 1
+    coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=0.01)
     first = coalescer.submit(0)
     await turns()
     late = coalescer.submit(1)
-    coalescer._max_wait_seconds = -1
+    await asyncio.sleep(0.05)  # the wait itself is what is tested
     run.gate.set()
     assert await first == 0
     with pytest.raises(StoreUnavailable):
         await late
     assert run.seen == [[0]]
     await coalescer.close()
+
+
+async def test_closing_waits_for_what_is_under_way() -> None:
+    """Requests in flight at shutdown get their answers."""
+    run = Batches()
+    run.gate.clear()
+    coalescer = Coalescer(run)
+    answer = coalescer.submit(1)
+    closing = asyncio.ensure_future(coalescer.close())
+    await turns()
+    assert not closing.done()
+    run.gate.set()
+    await closing
+    assert answer.result() == 10
+
+
+def test_the_bounds_keep_an_outage_short() -> None:
+    """A request waits a quarter of a second for its turn at most, and at most four thousand do."""
+    assert (bounds.MAX_WAIT_SECONDS, bounds.MAX_WAITING, bounds.MAX_IN_FLIGHT) == (0.25, 4096, 1)

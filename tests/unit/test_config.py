@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service.api_keys import Scope, hash_key
 from service.config import leaves, load
 from service.errors import ConfigError
-from service.settings import Settings
+from service.settings import ServerSettings, Settings
 
 ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
 PRODUCTION = {
@@ -275,3 +275,15 @@ def test_no_input_breaks_the_reader(environ: dict[str, str], content: bytes) -> 
         assert load(environ).settings
     except ConfigError as error:
         assert error.mistakes
+
+
+def test_the_url_reaches_this_machine() -> None:
+    """An address for all interfaces is none to call; IPv6 stands in brackets."""
+    urls = {host: ServerSettings(host=host).url(80) for host in ("127.0.0.1", "0.0.0.0", "::", "::1", "example.com")}
+    assert urls == {
+        "127.0.0.1": "http://127.0.0.1:80",
+        "0.0.0.0": "http://127.0.0.1:80",
+        "::": "http://[::1]:80",
+        "::1": "http://[::1]:80",
+        "example.com": "http://example.com:80",
+    }

@@ -1,6 +1,8 @@
+import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -86,3 +88,22 @@ async def test_a_broken_pipe_does_not_stop_the_service() -> None:
     log = logs.RequestLog(Broken(), as_text=False, is_enabled=True)
     log.write("GET", "/x", 200, 0.1, "id", "-")
     log.flush()
+
+
+async def test_what_no_task_awaits_is_logged_without_its_text() -> None:
+    """Types of the whole chain, but nothing that a client may have sent."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(), stream)
+    try:
+        try:
+            raise KeyError("canary")
+        except KeyError as error:
+            raise ValueError("canary") from error
+    except ValueError as error:
+        context = {"message": "Task exception was never retrieved", "exception": error, "future": "canary"}
+        logs.log_loop_error(asyncio.get_running_loop(), context)
+    line = json.loads(stream.getvalue())
+    assert line["message"] == "event loop: Task exception was never retrieved"
+    assert "KeyError" in line["traceback"]
+    assert "ValueError" in line["traceback"]
+    assert '"canary"' not in re.sub(r"raise .*", "", line["traceback"])
