@@ -60,7 +60,12 @@ class Boundary:
         request_id = _new_request_id()
         method, headers = request.method, request.headers
         route = request.raw_path  # only ever logged when it is one of the shortcuts
-        is_plain = hdrs.ORIGIN not in headers and hdrs.EXPECT not in headers
+        is_plain = not (
+            hdrs.ORIGIN in headers
+            or hdrs.EXPECT in headers
+            or hdrs.TRANSFER_ENCODING in headers
+            or hdrs.UPGRADE in headers
+        )
         shortcut = self._shortcuts.get((method, route)) if is_plain else None
         try:
             response = await (shortcut or self._application)(request)
@@ -71,7 +76,11 @@ class Boundary:
             route = _route_of(request)
             add_api_headers(response)  # aiohttp-cors makes its own for a preflight
             self._cors.mark(response, headers.get(hdrs.ORIGIN))
-        if self._health.is_draining or method == hdrs.METH_CONNECT:  # what follows a CONNECT is no HTTP
+            if method == hdrs.METH_CONNECT or hdrs.TRANSFER_ENCODING in headers or hdrs.UPGRADE in headers:
+                # What follows is not to be trusted: no HTTP after a CONNECT, lost bytes after an Upgrade, and after
+                # chunks aiohttp 3.14 takes the last trailer for a header of the next request.
+                response.force_close()
+        if self._health.is_draining:
             response.force_close()
         key = request.get(API_KEY)
         seconds = time.perf_counter() - started

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -40,37 +40,68 @@ _silent.propagate = False
 class Connection(RequestHandler):
     """One client connection."""
 
-    __slots__ = ("_boundary", "_refused_bytes")
+    __slots__ = ("_arriving", "_boundary", "_has_ended", "_refused", "_unparsed")
 
     def __init__(self, boundary: Boundary, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._boundary = boundary
-        self._refused_bytes = b""
+        self._arriving: StreamReader | None = None  # the body of the last request, complete or not
+        self._unparsed = b""  # received since the last whole head
+        self._refused = b""  # what could not be parsed
+        self._has_ended = False  # the client has closed its side
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket; mends two things for a request whose body is still on its way."""
-        request = self._current_request
-        body = request.content if request is not None and not request.content.is_eof() else None
+        body = self._arriving if self._arriving is not None and not self._arriving.is_eof() else None
+        count = self._request_count
         if body is None:
             super().data_received(data)
         else:
             # Once it is to close, aiohttp drops what arrives, so that at shutdown the request would never be whole.
             closing = self._close, self._force_close
             self._close = self._force_close = False
-            super().data_received(data)
-            self._close, self._force_close = closing
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            self._refused_bytes = data
+            try:
+                super().data_received(data)
+            finally:
+                self._close, self._force_close = closing
+        if self._request_count == count:
+            if len(self._unparsed) < MAX_FIELD_BYTES:
+                self._unparsed += data
+            return
+        message, payload = self._messages[-1]
+        if isinstance(message, _ErrInfo):
+            self._refused = self._unparsed + data
             # aiohttp queues the error behind the request, which would wait for the rest of its body in vain.
-            if body is not None:
-                body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
+            self._break_off(body)
+        else:
+            self._arriving = payload
+        self._unparsed = b""
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio.Protocol allows it
         """Stay open for the answers when a client closes its side after its requests; TLS cannot do that."""
-        request = self._current_request
-        is_whole = request is None or request.content.is_eof()  # else the rest will never come
-        is_busy = bool(self._messages) or request is not None
-        return True if is_busy and is_whole and self.ssl_context is None else None
+        is_waiting = self._waiter is not None and not self._waiter.done()
+        is_idle = not self._messages and (is_waiting or self._request_count == 0)
+        if is_idle or self.ssl_context is not None:
+            return None
+        self._has_ended = True
+        self._break_off(self._arriving)
+        self.begin_request()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wake whoever still reads a body; aiohttp forgets those that only read the rest of a refused one."""
+        self._break_off(self._arriving)
+        super().connection_lost(exc)
+
+    def begin_request(self) -> None:
+        """Note that a request is taken up: the last one of a client that has closed its side ends the connection."""
+        if self._has_ended and not self._messages:
+            self._close = True
+
+    @staticmethod
+    def _break_off(body: StreamReader | None) -> None:
+        if body is not None and not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the rest of the body will not come"))
 
     def handle_error(
         self,
@@ -80,7 +111,7 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - bytes of the request
     ) -> web.StreamResponse:
         """Answer what could not be parsed; the boundary has caught all that can go wrong after that."""
-        return self._boundary.refuse(_refusal(exc), origin_in(self._refused_bytes))
+        return self._boundary.refuse(_refusal(exc), origin_in(self._refused))
 
 
 class Server(web.Server):
@@ -91,7 +122,10 @@ class Server(web.Server):
         self._boundary = boundary
         self._make = make_request
 
-    def _request_of(self, message: RawRequestMessage, *more: Any) -> web.BaseRequest:
+    def _request_of(
+        self, message: RawRequestMessage, payload: StreamReader, connection: Connection, *more: Any
+    ) -> web.BaseRequest:
+        connection.begin_request()
         if message.url.absolute:
             # `GET http://host/path`: aiohttp would look at the host, and a bad one would leave the client unanswered.
             message = message._replace(url=message.url.relative())
@@ -101,10 +135,10 @@ class Server(web.Server):
         else:
             is_clear = message.version == HttpVersion10 and coding is None
         if is_clear:
-            return self._make(message, *more)
+            return self._make(message, payload, connection, *more)
         if message.version not in {HttpVersion10, HttpVersion11}:
             message = message._replace(version=HttpVersion11)  # else the status line would repeat what was sent
-        return self._make(message, *more, _cls=MisframedRequest)
+        return self._make(message, payload, connection, *more, _cls=MisframedRequest)
 
     def __call__(self) -> RequestHandler:
         """Return the protocol for a new connection."""
