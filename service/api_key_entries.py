@@ -38,7 +38,7 @@ def _mistakes_in(entry: object) -> list[str]:
         if member not in _MEMBERS:
             close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
             mistakes.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
-    if not isinstance(entry.get("name"), str) or check_key_name(entry["name"]):
+    if not isinstance(entry.get("name"), str) or check_key_name(entry["name"]) is not None:
         mistakes.append(".name must be 1 to 64 letters, digits or . _ -")
     if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
         mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
@@ -46,13 +46,13 @@ def _mistakes_in(entry: object) -> list[str]:
     if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(Scope):
         mistakes.append(f".scopes must be a list of {', '.join(Scope)}")
     source = entry.get("source")
-    if source is not None and (not isinstance(source, str) or check_source(source)):
+    if source is not None and (not isinstance(source, str) or check_source(source) is not None):
         mistakes.append(".source must be 1 to 64 letters, digits or . _ : / -")
     origins = entry.get("origins")
     if origins is not None and (
         not isinstance(origins, list)
         or not origins
-        or any(not isinstance(origin, str) or check_origin(origin) for origin in origins)
+        or any(not isinstance(origin, str) or check_origin(origin) is not None for origin in origins)
     ):
         mistakes.append(".origins must be a list of exact origins like https://www.example.com")
     return mistakes

@@ -10,6 +10,8 @@ import redis.asyncio
 from service.storage.keyspace import Keyspace
 from tests.servers import Raw, RedisServer, binaries
 
+pytest_plugins = ("tests.processes",)
+
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:

@@ -286,12 +286,11 @@ async def test_no_content_type_breaks_or_delays_it(service: Service, value: str)
     """Odd parameters are 415 or ignored, at once, and never repeated."""
     body = b'{"user_id": "u"}'
     head = HEAD + b"Content-Type: " + value.encode("latin-1") + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+    started = time.process_time()
     answer = await service.raw(head + body)
+    assert time.process_time() - started < 0.2  # of CPU; the parser that is not used takes 0.3 s for some
     assert parsed(answer)[0] == (201 if value.startswith("application/json;X") else 415)
     assert b"CANARY" not in answer
-    (line,) = service.log_lines()
-    assert isinstance(line["ms"], float)
-    assert line["ms"] < 100
 
 
 @pytest.mark.parametrize(

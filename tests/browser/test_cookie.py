@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import PATH, TOKEN, Launch, Process, environment, launch
+from tests.processes import PATH, TOKEN, Launch, Process
 from tests.system.spec import javascript
 
 pytestmark = pytest.mark.browser
-
-__all__ = ["environment", "launch"]
 
 OPTIONS = (
     "--no-sandbox",

@@ -13,7 +13,7 @@ import yaml
 from service import __version__
 from service.api_keys import hash_key
 from service.config import leaves, load
-from tests.system.conftest import Launch, command
+from tests.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.processes import KEY, PATH, TOKEN, Launch, Process, eventually
 from tests.servers import free_port
-from tests.system.conftest import KEY, PATH, TOKEN, Launch, Process, eventually
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")

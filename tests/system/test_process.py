@@ -20,7 +20,7 @@ import redis
 import trustme
 
 from service.api_keys import hash_key
-from tests.system.conftest import (
+from tests.processes import (
     DEADLINE_SECONDS,
     KEY,
     PATH,
