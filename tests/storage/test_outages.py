@@ -253,3 +253,22 @@ async def test_a_second_outage_is_told_again(
         await recovered_after(lambda: store.create_many([factory.new("s")]))
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
     assert [line[:19] for line in lines] == ["Redis cannot serve ", "Redis serves again"] * 2
+
+
+async def test_nobody_waits_longer_than_two_time_outs() -> None:
+    """A slow answer that the script is unknown, then silence to loading it and to the retry, would add up to more."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"EVALSHA" in await reader.read(4096):
+            await asyncio.sleep(0.45)
+            writer.write(b"-NOSCRIPT No matching script.\r\n")
+        await reader.read(-1)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as slow:
+        port = slow.sockets[0].getsockname()[1]
+        connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings(timeout_seconds=0.5))
+        script = connection.script("end")
+        waited = await refused_after(lambda: connection.run(lambda client: script([], [0, 0], client)))
+        await connection.close()
+    assert waited < 1.25  # 1.0 by the deadline, 1.45 without
