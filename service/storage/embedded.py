@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,7 +42,7 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock_file: int | None = None
         self._socket = self._data_dir / "valkey.sock"
-        self._socket_dir: tempfile.TemporaryDirectory[str] | None = None
+        self._socket_dir: str | None = None
 
     @property
     def url(self) -> str:
@@ -65,8 +66,9 @@ class EmbeddedServer:
             ) from None
         self._take_lock(self._lock_file)
         if len(os.fsencode(self._socket)) > _MAX_SOCKET_PATH:
-            self._socket_dir = tempfile.TemporaryDirectory(prefix="jay-")
-            self._socket = Path(self._socket_dir.name) / "valkey.sock"
+            # Not a TemporaryDirectory: workers are forks, and each that ends would remove it under the others.
+            self._socket_dir = tempfile.mkdtemp(prefix="jay-")
+            self._socket = Path(self._socket_dir) / "valkey.sock"
         self._process = self._launch()
         try:
             self._wait_until_it_answers(self._process)
@@ -94,7 +96,7 @@ class EmbeddedServer:
                 self._process.wait()
             self._process = None
         if self._socket_dir is not None:
-            self._socket_dir.cleanup()
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
             self._socket_dir = None
         if self._lock_file is not None:
             os.close(self._lock_file)

@@ -265,9 +265,15 @@ def test_tls(launch: Launch, tmp_path: Path, environment: dict[str, str]) -> Non
 def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Path) -> None:
     """Unix socket paths end at 107 bytes, directories do not."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
-    process = launch(JAY_REDIS__DATA_DIR=str(deep))
+    process = launch(JAY_REDIS__DATA_DIR=str(deep), JAY_SERVER__WORKERS="2")
     assert process.status_of(process.create()) == 200
     assert (deep / "appendonlydir").is_dir()
+    first = eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids, "two workers")
+    for worker in first:  # one that ends by itself must not take the socket with it
+        os.kill(worker, signal.SIGTERM)
+    eventually(lambda: len(process.worker_pids - first) == 2 and not process.worker_pids & first, "two new workers")
+    eventually(process.is_ready, "ready with the new workers", seconds=5)
+    assert process.status_of(process.create()) == 200
 
 
 def test_only_the_user_can_open_the_socket(launch: Launch, tmp_path: Path) -> None:
