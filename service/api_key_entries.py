@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
-from service.settings import check_key_name, check_origin, check_source
+from service.settings import Check, check_key_name, check_origin, check_source
 
 _MEMBERS = ("name", "sha256", "scopes", "source", "origins")
 
@@ -38,24 +38,29 @@ def _mistakes_in(entry: object) -> list[str]:
         if member not in _MEMBERS:
             close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
             mistakes.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
-    if not isinstance(entry.get("name"), str) or check_key_name(entry["name"]) is not None:
-        mistakes.append(".name must be 1 to 64 letters, digits or . _ -")
+    if mistake := _mistake_in_text(entry.get("name"), check_key_name):
+        mistakes.append(f".name {mistake}")
     if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
         mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
     scopes = entry.get("scopes")
     if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(Scope):
         mistakes.append(f".scopes must be a list of {', '.join(Scope)}")
     source = entry.get("source")
-    if source is not None and (not isinstance(source, str) or check_source(source) is not None):
-        mistakes.append(".source must be 1 to 64 letters, digits or . _ : / -")
+    if source is not None and (mistake := _mistake_in_text(source, check_source)):
+        mistakes.append(f".source {mistake}")
     origins = entry.get("origins")
     if origins is not None and (
         not isinstance(origins, list)
         or not origins
-        or any(not isinstance(origin, str) or check_origin(origin) is not None for origin in origins)
+        or any(_mistake_in_text(origin, check_origin) for origin in origins)
     ):
         mistakes.append(".origins must be a list of exact origins like https://www.example.com")
     return mistakes
+
+
+def _mistake_in_text(value: object, check: Check) -> str | None:
+    """Return what `check` says; what is no text at all is as wrong as an empty one."""
+    return check(value if isinstance(value, str) else "")
 
 
 def _api_key(entry: Mapping[str, object]) -> ApiKey:

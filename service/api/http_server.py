@@ -1,7 +1,8 @@
-"""aiohttp's server with this service's limits, and its own answer to what the HTTP parser refuses.
+"""aiohttp's server with this service's limits, its own answer to what cannot be parsed, and mends to its connections.
 
 aiohttp answers a request that cannot be parsed with bytes of that request, and logs them with a traceback. They
-may be a key or an id, so here they are answered with a fixed problem document and one line.
+may be a key or an id, so here they are answered with a fixed problem document and one line. What else is mended,
+and why, stands in docs/decisions.md.
 """
 
 import logging
@@ -51,7 +52,7 @@ class Connection(RequestHandler):
         self._has_ended = False  # the client has closed its side
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket; mends two things for a request whose body is still on its way."""
+        """Take bytes from the socket, and see to it that a body on its way is read to its end or broken off."""
         body = self._arriving if self._arriving is not None and not self._arriving.is_eof() else None
         count = self._request_count
         if body is None:
@@ -65,7 +66,7 @@ class Connection(RequestHandler):
             finally:
                 self._close, self._force_close = closing
         if self._request_count == count:
-            if len(self._unparsed) < MAX_FIELD_BYTES:
+            if body is None and len(self._unparsed) < MAX_FIELD_BYTES:  # a part of a head; bodies are not kept
                 self._unparsed += data
             return
         message, payload = self._messages[-1]
