@@ -34,6 +34,7 @@ _HUNG_SECONDS = 30  # a worker whose event loop stands still for so long is repl
 # 10 s, and Redis back under its name would be found that much later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
 _EXIT_SECONDS = 2.0  # what the workers' own clean-up may take on top of draining and requests in flight
+_WORKER_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 Load = Callable[[], Settings]
 
@@ -150,6 +151,18 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self.app.embedded.ensure_running()
         super().manage_workers()
 
+    def spawn_worker(self) -> int:
+        """Fork with the signals to a worker held back until its loop can handle them.
+
+        The child starts with the supervisor's handlers, which would only queue them in its copy of the queue.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WORKER_SIGNALS)
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
+        return pid
+
     def handle_hup(self) -> None:
         """Read the API keys anew and have the workers do so; no worker is restarted.
 
@@ -174,7 +187,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 class Worker(GunicornUVLoopWebWorker):
     """A worker process: one event loop, one client of Redis, one application."""
 
-    _runner: Runner | None = None
+    _runner: Runner
 
     def load_wsgi(self) -> None:
         """Have aiohttp's worker run our runner."""
@@ -182,6 +195,7 @@ class Worker(GunicornUVLoopWebWorker):
 
     async def _build(self) -> Runner:
         self._runner = await self.app.build()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
         return self._runner
 
     def init_signals(self) -> None:
@@ -192,9 +206,7 @@ class Worker(GunicornUVLoopWebWorker):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - gunicorn's signature
         """SIGTERM: say so on /readyz while proxies still send requests, then stop listening and finish."""
-        if self._runner is None:
-            self._stop()
-        elif not self._runner.health.is_draining:
+        if not self._runner.health.is_draining:
             self._runner.health.is_draining = True
             self.loop.call_later(self.app.settings.server.drain_seconds, self._stop)
 
@@ -203,7 +215,7 @@ class Worker(GunicornUVLoopWebWorker):
         self._notify_waiter_done()
 
     def _reload_keys(self) -> None:
-        if self._runner is not None and self.app.reload_keys():
+        if self.app.reload_keys():
             self._runner.app[AUTHORIZER].keyring = Keyring(self.app.settings.api_keys)
             _logger.info("worker %d uses the reloaded API keys", self.pid)
 

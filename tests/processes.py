@@ -24,12 +24,14 @@ TOKEN = "__Secure-jay_tracking"
 DEADLINE_SECONDS = 30.0
 
 
-def eventually(check: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+def eventually(
+    check: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS, pause_seconds: float = 0.01
+) -> Any:
     """Return the first true result of `check`; fail when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (result := check()):
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
-        time.sleep(0.01)
+        time.sleep(pause_seconds)
     return result
 
 

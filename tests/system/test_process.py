@@ -276,6 +276,20 @@ def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Pat
     assert process.status_of(process.create()) == 200
 
 
+def test_a_worker_heeds_signals_from_its_first_moment(launch: Launch) -> None:
+    """A SIGTERM that arrives while a worker still starts ends it like any other."""
+    process = launch()
+    known = set(process.children())
+    (worker,) = process.worker_pids
+    for _ in range(5):
+        os.kill(worker, signal.SIGTERM)
+        # Without a pause: the moment between the fork and the worker's own handlers is short.
+        (worker,) = eventually(lambda: process.children().keys() - known, "a new worker", pause_seconds=0)
+        known.add(worker)
+    os.kill(worker, signal.SIGTERM)
+    until_gone([worker])
+
+
 def test_only_the_user_can_open_the_socket(launch: Launch, tmp_path: Path) -> None:
     """The embedded server listens on no port, and its socket and directory are private."""
     process = launch()
