@@ -3,23 +3,31 @@
 Shard n holds the sessions whose id begins with hex digit n, and all that changes with them: their keys share
 a hash tag, so they share a slot, a server and one atomic script. `base` is `<prefix>{<tag>}`:
 
-    key                       type     lifetime          holds
-    ------------------------  -------  ----------------  --------------------------------------------------------
-    base<session id>          string   ttl               [start µs, source] of a guest, else [start µs, source,
-                                                         user id, user digest]
-    base minutes:<hour>       hash     ttl + 2 h         "<minute> <source>" → sessions created in that minute
-                                                         and neither ended nor erased
-    base day:<day>            hash     retention + 1 d   "<hour of day><kind><source>", kind `c` → created then,
-                                                         `e` → ended then, `l` → created then and not ended
-    base unique:<day>:<src>   HLL      retention + 1 d   user ids that created a session
-    base top:<day>            zset     retention + 1 d   user id → count and error bound (see below), at most
-                                                         `analytics.top_users` members
-    base user:<digest>        zset     as last session   session id → expiry in seconds, by Redis's clock
-    <prefix>ready             string   10 s              what /readyz writes to see that Redis takes writes
+    key                         type      lifetime          holds
+    --------------------------  --------  ----------------  -------------------------------------------------------
+    base<session id>            string    ttl               [start µs, source] of a guest, else [start µs, source,
+                                                            user id, user digest]
+    base minutes:<hour>:<src>   counters  ttl + 2 h         by minute of the hour: sessions created in that minute
+                                                            and neither ended nor erased
+    base day:<day>:<src>        counters  retention + 1 d   created that day, ended that day; then by hour of the day:
+                                                            created (24), ended (24), created and not ended (24)
+    base sources:<day>          set       retention + 1 d   the sources that have a `day`
+    base unique:<day>:<src>     HLL       retention + 1 d   user ids that created a session
+    base unions:<last day>      hash      1 h               "<first day> <src or nothing>" → the number of unique users
+                                                            in that range; removed when a sketch in it changes
+    base top:<day>              zset      retention + 1 d   user id → count and error bound (see below), at most
+                                                            `analytics.top_users` of them; '' → the greatest count
+                                                            of a user who had to leave the list
+    base user:<digest>          hash      as last session   session id → nothing
+    base erased:<digest>        string    5 min             "<µs> <sessions> <token>" of the last erasure
+    <prefix>ready               string    10 s              what /readyz writes to see that Redis takes writes
 
 <hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts
 (`scripts/*.lua`) derive the shard's other keys from the session's, so this table is theirs too; a test holds
 every key they write to it. No key is without a lifetime, ever.
+
+Counters are unsigned 32-bit numbers, big-endian, one after the other in one string: `BITFIELD` adds to several at
+once and stops at zero, and a reader gets a whole day in one value.
 
 A score in `top` holds two numbers: count · 2^26 + error (Space-Saving: the count is too high by `error` at
 most). Doubles are exact to 2^53, so both may reach 2^26 and the order is by count.
@@ -34,6 +42,16 @@ SHARD_TAGS = (
 )  # fmt: skip
 
 TOP_SCORE_UNIT = 2**26
+
+# First and last byte of a day's counters: of the day, and of its hours.
+DAY_BYTES = (0, 7)
+HOURS_BYTES = (8, 199)
+RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that differ included
+
+
+def count_lifetime_seconds(retention_days: int, ttl_seconds: int) -> int:
+    """Return how long counts are kept from their first; as long as they are asked for, and as sessions live."""
+    return max(retention_days * 86400, ttl_seconds) + 86400
 
 
 class Keyspace:

@@ -4,24 +4,18 @@ Every method is one round trip and one atomic step, and repeatable: called again
 the same and counts once.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-
-import orjson
 
 from service.sessions import Session, UserDigest
 from service.settings import AnalyticsSettings
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
-
-_logger = logging.getLogger(__name__)
+from service.storage.keyspace import Keyspace, count_lifetime_seconds
+from service.storage.session_value import decode, encode
 
 Candidates = Sequence[str]
-
-_MAX_MICROSECONDS = 2**53  # what Lua's numbers hold, in the year 2255
 
 
 class SessionStore:
@@ -40,8 +34,8 @@ class SessionStore:
         self._connection = connection
         self._keyspace = keyspace
         self._user_digest = user_digest
-        self._count_ttl_seconds = (analytics.retention_days + 1) * 86400
-        self._create_arguments = (ttl_seconds, self._count_ttl_seconds, analytics.top_users)
+        self._count_lifetime = count_lifetime_seconds(analytics.retention_days, ttl_seconds)
+        self._create_arguments = (ttl_seconds, self._count_lifetime, analytics.top_users)
         self._clock = clock
         self._create = connection.script("create")
         self._end = connection.script("end")
@@ -49,7 +43,7 @@ class SessionStore:
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them; False where something else holds the key."""
         keys = [self._keyspace.session(session.id) for session in sessions]
-        values = [self._encode(session) for session in sessions]
+        values = [encode(session, self._user_digest) for session in sessions]
         stored = await self._connection.run(
             lambda client: self._create(keys, [*self._create_arguments, *values], client)
         )
@@ -63,22 +57,16 @@ class SessionStore:
         found = {
             session_id: session
             for session_id, value in zip(ids, values, strict=True)
-            if value is not None and (session := _decode(session_id, value))
+            if value is not None and (session := decode(session_id, value))
         }
         return [_first(found, candidates) for candidates in requests]
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate; return for each request the sources of the sessions that it ended."""
         keys = [self._keyspace.session(session_id) for session_id in chain.from_iterable(requests)]
-        arguments = (int(self._clock()), self._count_ttl_seconds)
+        arguments = (int(self._clock()), self._count_lifetime)
         replies = iter(await self._connection.run(lambda client: self._end(keys, arguments, client)))
         return [[source for _ in candidates if (source := next(replies).decode())] for candidates in requests]
-
-    def _encode(self, session: Session) -> bytes:
-        """Return the stored value: see keyspace.py. 42 bytes for a guest, which Redis keeps in one allocation."""
-        if session.user_id is None:
-            return orjson.dumps([session.started_at, session.source])
-        return orjson.dumps([session.started_at, session.source, session.user_id, self._user_digest(session.user_id)])
 
 
 class CoalescedSessionStore:
@@ -112,20 +100,4 @@ def _first(found: Mapping[str, Session], candidates: Candidates) -> Session | No
     for session_id in candidates:
         if session := found.get(session_id):
             return session
-    return None
-
-
-def _decode(session_id: str, value: bytes | str) -> Session | None:
-    """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
-    try:
-        started_at, source, *user = orjson.loads(value)
-        if type(started_at) is int and 0 <= started_at < _MAX_MICROSECONDS and type(source) is str:
-            if not user:
-                return Session(session_id, started_at, source)
-            user_id, digest = user
-            if type(user_id) is type(digest) is str:
-                return Session(session_id, started_at, source, user_id)
-    except (ValueError, TypeError):  # not JSON, or not a list of two or four
-        pass
-    _logger.error("foreign data under a session key: another program writes to this Redis with our key prefix")
     return None

@@ -1,5 +1,6 @@
 """Reads the counts as the keyspace's table describes them, for tests to compare with what they did."""
 
+import struct
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,18 +20,28 @@ class Counts:
 
 
 async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
-    """Sum up every hash of counts."""
+    """Sum up all counters."""
     counts = Counts()
     for shard in range(SHARD_COUNT):
         base = keyspace.base(shard)
         for key in await all_keys(raw, base + "day:"):
-            for name, count in (await raw.hgetall(key)).items():
-                kind, source = name.lstrip("0123456789")[0], name.lstrip("0123456789")[1:]
-                {"c": counts.created, "e": counts.ended, "l": counts.live_by_hour}[kind][source] += int(count)
+            source = key.removeprefix(base).split(":", 2)[2]
+            created, ended, *hours = await counters(raw, key)
+            hours += [0] * (72 - len(hours))
+            assert created == sum(hours[:24]), key
+            assert ended == sum(hours[24:48]), key
+            counts.created[source] += created
+            counts.ended[source] += ended
+            counts.live_by_hour[source] += sum(hours[48:])
         for key in await all_keys(raw, base + "minutes:"):
-            for name, count in (await raw.hgetall(key)).items():
-                counts.live_by_minute[name.split(" ", 1)[1]] += int(count)
+            counts.live_by_minute[key.removeprefix(base).split(":", 2)[2]] += sum(await counters(raw, key))
     return counts
+
+
+async def counters(raw: Raw, key: str) -> list[int]:
+    """Return the counters that stand in a string."""
+    value = await raw.execute_command("GET", key, NEVER_DECODE=True)
+    return list(struct.unpack(f">{len(value) // 4}I", value))
 
 
 async def all_keys(raw: Raw, prefix: str) -> list[str]:
@@ -45,5 +56,6 @@ async def top_users(raw: Raw, keyspace: Keyspace) -> dict[str, tuple[int, int]]:
     for shard in range(SHARD_COUNT):
         for key in await all_keys(raw, keyspace.base(shard) + "top:"):
             for user, score in await raw.zrange(key, 0, -1, withscores=True):
-                found[user] = divmod(int(score), TOP_SCORE_UNIT)
+                if user:  # else the floor
+                    found[user] = divmod(int(score), TOP_SCORE_UNIT)
     return found

@@ -1,10 +1,14 @@
 -- Shared by the scripts of sessions: reading a session's value and keeping the counts that go with it.
--- Prepended to each of them, since a script cannot load another. Key names: see keyspace.py.
+-- Prepended to each of them, since a script cannot load another. Key names and layouts: see keyspace.py.
 
 local DAY, HOUR, MINUTE = 86400, 3600, 60
 local MAX_MICROSECONDS = 9007199254740992 -- 2^53, in the year 2255
 local TOP_SCORE_UNIT = 67108864 -- 2^26: a score is count * 2^26 + error bound
 local SESSION_ID_LENGTH = 36
+
+-- Where the counters of a day stand in their string.
+local CREATED_IN_DAY, ENDED_IN_DAY = '#0', '#1'
+local CREATED_IN_HOUR, ENDED_IN_HOUR, LIVE_IN_HOUR = 2, 26, 50
 
 -- What every key of the session's shard begins with.
 local function base_of(session_key)
@@ -15,7 +19,7 @@ local function id_of(session_key)
   return string.sub(session_key, -SESSION_ID_LENGTH)
 end
 
--- A session's value as a table, or nil for anything that is not ours, by the same rules as in session_store.py.
+-- A session's value as a table, or nil for anything that is not ours, by the same rules as in session_value.py.
 local function decode(value)
   -- cjson accepts numbers that are not JSON, such as 0x10, and turns every number into a float.
   if type(value) ~= 'string' or not string.match(value, '^%s*%[%s*%d+%s*,%s*"') then return nil end
@@ -24,21 +28,53 @@ local function decode(value)
   local started, source, user, digest = unpack(fields)
   if started >= MAX_MICROSECONDS or type(source) ~= 'string' then return nil end
   if #fields == 4 and not (type(user) == 'string' and type(digest) == 'string') then return nil end
-  return { started = math.floor(started / 1000000), source = source, user = user, digest = digest }
+  return {
+    microsecond = started, started = math.floor(started / 1000000), source = source, user = user, digest = digest,
+  }
 end
 
 -- Where a moment, in seconds since the epoch, is counted.
-local function minutes_key(base, moment) return base .. 'minutes:' .. math.floor(moment / HOUR) end
-local function day_key(base, moment) return base .. 'day:' .. math.floor(moment / DAY) end
-local function minute_field(moment, source) return math.floor(moment % HOUR / MINUTE) .. ' ' .. source end
-local function day_field(moment, kind, source) return math.floor(moment % DAY / HOUR) .. kind .. source end
+local function minutes_key(base, moment, source) return base .. 'minutes:' .. math.floor(moment / HOUR) .. ':' .. source end
+local function minute_at(moment) return '#' .. math.floor(moment % HOUR / MINUTE) end
+local function day_key(base, day, source) return base .. 'day:' .. day .. ':' .. source end
+local function day_of(moment) return math.floor(moment / DAY) end
+local function hour_at(moment, first) return '#' .. first + math.floor(moment % DAY / HOUR) end
 
--- pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended. It is
--- left alone, without a lifetime of ours.
-local function is_done(reply) return type(reply) ~= 'table' or not reply.err end
+-- redis.pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended.
+-- It is left alone, without a lifetime of ours: an error reply is a table whose [1] is nil.
 local function expire_once(key, seconds) redis.pcall('EXPIRE', key, seconds, 'NX') end
 
--- Adds to a count; the hash gets a lifetime where one is given, unless it has one.
-local function add(key, field, amount, lifetime)
-  if is_done(redis.pcall('HINCRBY', key, field, amount)) and lifetime then expire_once(key, lifetime) end
+-- Adds 1 or -1 to counters; they stop at zero and at 2^32 - 1. Returns the new values.
+local function add(key, amount, ...)
+  local command = { 'BITFIELD', key, 'OVERFLOW', 'SAT' }
+  for _, counter in ipairs({ ... }) do
+    local n = #command
+    command[n + 1], command[n + 2], command[n + 3], command[n + 4] = 'INCRBY', 'u32', counter, amount
+  end
+  return redis.pcall(unpack(command))
+end
+
+-- The first time that a source is counted on a day, the day has to know it.
+local function register(base, day, source, lifetime)
+  expire_once(day_key(base, day, source), lifetime)
+  local sources = base .. 'sources:' .. day
+  redis.pcall('SADD', sources, source)
+  expire_once(sources, lifetime)
+end
+
+-- Only where the counters still stand: new ones would be without a lifetime.
+local function subtract(key, counter)
+  if redis.call('EXISTS', key) == 1 then add(key, -1, counter) end
+end
+
+-- Deletes a live session and takes it out of the counts. The deletion comes first because it may run when memory is
+-- full and, being a write, lets the rest of a script run too.
+local function retire(key, session, now, count_lifetime)
+  redis.call('DEL', key)
+  local base, at, source = base_of(key), session.started, session.source
+  subtract(minutes_key(base, at, source), minute_at(at))
+  subtract(day_key(base, day_of(at), source), hour_at(at, LIVE_IN_HOUR))
+  local today = day_of(now)
+  local ended = add(day_key(base, today, source), 1, ENDED_IN_DAY, hour_at(now, ENDED_IN_HOUR))
+  if ended[1] == 1 then register(base, today, source, count_lifetime) end
 end
