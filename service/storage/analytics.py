@@ -11,6 +11,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from redis.commands.core import AsyncScript
+
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SessionCounts, SourceCounts, TopUsers
 from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
@@ -52,10 +54,7 @@ class Analytics:
         unique_users = [0] * (len(asked.starts) if by_day else 0)
         in_all = 0
         for shard in range(SHARD_COUNT):
-            keys = [self._keyspace.base(shard)]
-            merged, by_days, *sources = await self._connection.run(
-                lambda client, keys=keys: self._report(keys, arguments, client)
-            )
+            merged, by_days, *sources = await self._call(self._report, shard, arguments)
             in_all += _known(merged)
             unique_users = _sums(unique_users, list(map(_known, by_days)))
             for name, *figures in sources:
@@ -74,10 +73,8 @@ class Analytics:
         users: list[tuple[str, Bounds]] = []
         others = 0
         for shard in range(SHARD_COUNT):
-            keys, arguments = [self._keyspace.base(shard)], (asked.first_day, asked.last_day, limit)
-            *found, rest = await self._connection.run(
-                lambda client, keys=keys, arguments=arguments: self._top(keys, arguments, client)
-            )
+            arguments = (asked.first_day, asked.last_day, limit)
+            *found, rest = await self._call(self._top, shard, arguments)
             users += [
                 (user.decode(), Bounds(low, high))
                 for user, low, high in zip(found[::3], found[1::3], found[2::3], strict=True)
@@ -86,6 +83,9 @@ class Analytics:
         users.sort(key=lambda entry: (-entry[1].at_least, -entry[1].at_most, entry[0]))
         others = max([others, *(bounds.at_most for _, bounds in users[limit:])])
         return TopUsers(users[:limit], others)
+
+    async def _call(self, script: AsyncScript, shard: int, arguments: Sequence[str | int]) -> Any:
+        return await self._connection.run(lambda client: script([self._keyspace.base(shard)], arguments, client))
 
 
 def _nothing(asked: CountRange) -> SourceCounts:

@@ -13,7 +13,7 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
                                                             created (24), ended (24), created and not ended (24)
     base sources:<day>          set       retention + 1 d   the sources that have a `day`
     base unique:<day>:<src>     HLL       retention + 1 d   user ids that created a session
-    base unions:<last day>      hash      1 h               "<first day> <src or nothing>" → the number of unique users
+    base unions:<last day>      hash      1 h               "<first day> <src or nothing>" → number of unique users
                                                             in that range; removed when a sketch in it changes
     base top:<day>              zset      retention + 1 d   user id → count and error bound (see below), at most
                                                             `analytics.top_users` of them; '' → the greatest count

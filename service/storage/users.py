@@ -79,7 +79,7 @@ class Users:
         return sessions, Bounds(at_least, at_most)
 
 
-async def _rewrite(client: "Redis") -> bool:
+async def _rewrite(client: Redis) -> bool:
     """Ask for a rewrite; refused when one is under way, or when the service's Redis user may not ask."""
     try:
         await client.bgrewriteaof()

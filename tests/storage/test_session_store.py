@@ -1,6 +1,5 @@
 import asyncio
 import re
-import time
 from collections import Counter
 from collections.abc import Sequence
 
