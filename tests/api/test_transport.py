@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.api import create_body, http_server
+from service.api import http_server, json_body
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode()
@@ -178,8 +178,8 @@ async def test_expect_continue_is_served(service: Service) -> None:
 
 async def test_a_stalled_body_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the deadline, and the connection ends; the deadline is 5 s."""
-    assert create_body.DEADLINE_SECONDS == 5.0
-    monkeypatch.setattr(create_body, "DEADLINE_SECONDS", 0.05)
+    assert json_body.DEADLINE_SECONDS == 5.0
+    monkeypatch.setattr(json_body, "DEADLINE_SECONDS", 0.05)
     started = time.monotonic()
     status, headers, document = parsed(await service.raw(HEAD + b"Content-Length: 10\r\n\r\n{"))
     assert (status, document["type"]) == (408, "urn:jay:problem:request-timeout")

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.create_body import _parse, _user_id
+from service.api.create_body import EXAMPLE, MEMBERS, user_id_in
+from service.api.json_body import parse_object
 from service.errors import InvalidRequest, MalformedRequest, RequestError
 
 
 def read(body: bytes) -> str | None:
-    return _user_id(_parse(body))
+    return user_id_in(parse_object(body, MEMBERS, EXAMPLE))
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"user_id": null}', b'{"user_id": ""}', b'{"userId":"","user_id":null}'])

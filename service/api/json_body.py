@@ -1,0 +1,100 @@
+"""Reading a JSON body: its size, its deadline, its media type, its members' names."""
+
+import asyncio
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn
+
+import orjson
+from aiohttp import hdrs, web
+from aiohttp.helpers import parse_mimetype
+
+from service import errors
+
+MAX_MEDIA_TYPE = 128
+DEADLINE_SECONDS = 5.0
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,32}")
+
+
+async def read_object(
+    request: web.Request, *, max_bytes: int, members: Collection[str], example: str
+) -> dict[str, Any] | None:
+    """Return the JSON object that the body holds, None when the body is empty or white space.
+
+    `members` are those that it may have; `example` is a body such as it should be. Raises BodyTooLarge,
+    RequestTimeout, UnsupportedMediaType, and what `parse_object` raises.
+    """
+    body = (await _read(request, max_bytes)).strip() if request.body_exists else b""
+    if not body:
+        return None
+    _check_media_type(request)
+    return parse_object(body, members, example)
+
+
+def parse_object(body: bytes, members: Collection[str], example: str) -> dict[str, Any]:
+    """Return the JSON object. Raises MalformedRequest, and InvalidRequest for an unknown member."""
+    content = _parse(body, example)
+    if not isinstance(content, dict):
+        raise errors.MalformedRequest(f"Send a JSON object, such as {example}.")
+    check_names(content, members, "The body")
+    return content
+
+
+def check_names(given: Mapping[str, object], known: Collection[str], where: str) -> None:
+    """Raise InvalidRequest when there is a name that is not known."""
+    if unknown := given.keys() - set(known):
+        # A name is the client's text and may hold anything; only what looks like a member's name is said back.
+        named = min(unknown)
+        raise errors.InvalidRequest(
+            f"{where} has a member that is not known here; known are: {', '.join(known)}.",
+            member=named if _PLAIN_NAME.fullmatch(named) else "unknown",
+        )
+
+
+async def _read(request: web.Request, max_bytes: int) -> bytes:
+    too_large = errors.BodyTooLarge(f"Send at most {max_bytes} bytes.")
+    if (request.content_length or 0) > max_bytes:
+        raise too_large
+    body = b""
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise errors.RequestTimeout(f"Send the whole body within {DEADLINE_SECONDS:.0f} seconds.") from None
+    except (web.RequestPayloadError, ConnectionError):  # the second: the client went away, and nobody reads this
+        raise errors.MalformedRequest("The body breaks off or its chunks are malformed; send it anew.") from None
+    return body
+
+
+def _check_media_type(request: web.Request) -> None:
+    # Not aiohttp's `content_type`: the e-mail parser behind it raises on odd input, and takes half a second for some.
+    text = request.headers.get(hdrs.CONTENT_TYPE, "")
+    media_type = parse_mimetype(text.lower() if len(text) <= MAX_MEDIA_TYPE else "")
+    if media_type.type != "application" or (media_type.suffix or media_type.subtype) != "json":
+        raise errors.UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    charset = media_type.parameters.get("charset", "utf-8")
+    if charset not in {"utf-8", "utf8"} or "charset*" in media_type.parameters:
+        raise errors.UnsupportedMediaType("Send the body in UTF-8.")
+    if hdrs.CONTENT_ENCODING in request.headers:
+        raise errors.UnsupportedMediaType("Send the body uncompressed, without Content-Encoding.")
+
+
+def _parse(body: bytes, example: str) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    # The standard parser takes escaped lone surrogates, which are to be answered with the member's name.
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise errors.MalformedRequest(f"Send one JSON object in UTF-8, such as {example}.") from None
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
