@@ -29,7 +29,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     errors.UriTooLong: (414, "uri-too-long", "The request target is too long"),
     errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body's media type is not supported"),
     errors.ExpectationFailed: (417, "expectation-failed", "The expectation cannot be met"),
-    errors.InvalidRequest: (422, "invalid-request", "A member of the body is invalid"),
+    errors.InvalidRequest: (422, "invalid-request", "A part of the request is invalid"),
     errors.HeadersTooLarge: (431, "headers-too-large", "The request headers are too large"),
     errors.StoreUnavailable: (503, "store-unavailable", "The session store is unavailable"),
     Exception: (500, "internal-error", "Internal error"),

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from aiohttp import hdrs, web
 
 from service.api import wire
+from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer, Handler
 from service.api.operations import Health
 from service.api.sessions import SessionHandlers
+from service.api.user_id import PATH_SEGMENT
+from service.api.users import UserHandlers
 from service.api_keys import Scope
 
 
@@ -21,25 +24,44 @@ class Route:
     scope: Scope | None
 
 
-def table(sessions: SessionHandlers, health: Health) -> list[Route]:
+@dataclass(frozen=True)
+class Handlers:
+    """All that answer."""
+
+    sessions: SessionHandlers
+    analytics: AnalyticsHandlers
+    users: UserHandlers
+    health: Health
+
+
+def table(handlers: Handlers) -> list[Route]:
     """Return every route that there is. HEAD is answered where GET is."""
+    get, post, delete = hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_DELETE
+    sessions, analytics, users, health = handlers.sessions, handlers.analytics, handlers.users, handlers.health
     rows = []
     for path in wire.SESSION_PATHS:
         rows += [
-            Route(hdrs.METH_POST, path, sessions.create_session, Scope.TRACK),
-            Route(hdrs.METH_GET, path, sessions.get_session, Scope.TRACK),
-            Route(hdrs.METH_DELETE, path, sessions.end_session, Scope.TRACK),
+            Route(post, path, sessions.create_session, Scope.TRACK),
+            Route(get, path, sessions.get_session, Scope.TRACK),
+            Route(delete, path, sessions.end_session, Scope.TRACK),
         ]
+    operator = wire.OPERATOR_PATH
     return [
         *rows,
-        Route(hdrs.METH_GET, "/livez", health.livez, None),
-        Route(hdrs.METH_GET, "/readyz", health.readyz, None),
+        Route(post, f"{operator}/sessions/lookup", sessions.look_up_sessions, Scope.VALIDATE),
+        Route(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
+        Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
+        Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
+        Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
+        Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
+        Route(get, "/livez", health.livez, None),
+        Route(get, "/readyz", health.readyz, None),
     ]
 
 
 @dataclass
 class Registered:
-    """What the routes became: the API's resources, and every handler by method and path."""
+    """What the routes became: the API's resources, and the handlers of fixed paths by method and path."""
 
     api_resources: dict[web.Resource, None] = field(default_factory=dict)
     handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
@@ -54,7 +76,8 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
         methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         for method in methods:
             resource.add_route(method, handler)
-            registered.handlers[method, route.path] = handler
+            if PATH_SEGMENT not in route.path:
+                registered.handlers[method, route.path] = handler
         if route.scope is not None:
             registered.api_resources[resource] = None
     return registered

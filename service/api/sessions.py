@@ -1,6 +1,6 @@
-"""The handlers of tracking sessions: create, read, end."""
+"""The handlers of tracking sessions: create, read, end, look up."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 import orjson
@@ -10,9 +10,11 @@ from service import errors
 from service.api import wire
 from service.api.authorization import API_KEY
 from service.api.create_body import read_user_id
+from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
+from service.api.session_body import render
 from service.api.session_token import SessionCookie, candidates
-from service.sessions import Session, SessionFactory
+from service.sessions import Session, SessionFactory, parse_session_id
 
 
 class Sessions(Protocol):
@@ -24,12 +26,15 @@ class Sessions(Protocol):
     def find(self, candidates: tuple[str, ...]) -> Awaitable[Session | None]:
         """Return the first of at least one candidate that is live."""
 
+    def find_each(self, session_ids: Sequence[str]) -> Awaitable[Mapping[str, Session]]:
+        """Return the live ones of many sessions, by id."""
+
     def end(self, candidates: tuple[str, ...]) -> Awaitable[object]:
         """End all of at least one candidate that are live."""
 
 
 class SessionHandlers:
-    """POST, GET and DELETE of `/playouts/tracking/session`."""
+    """POST, GET and DELETE of `/session`, POST of `/sessions/lookup`."""
 
     def __init__(self, sessions: Sessions, factory: SessionFactory, cookie: SessionCookie, source: str) -> None:
         self._sessions = sessions
@@ -43,7 +48,7 @@ class SessionHandlers:
         session = self._factory.new(request[API_KEY].source or self._source, user_id)
         await self._sessions.create(session)
         token = {wire.SESSION_TOKEN: session.id, hdrs.SET_COOKIE: self._cookie.setting(session.id)}
-        return json_response(_render(session), 201, token)
+        return json_response(orjson.dumps(render(session)), 201, token)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents; its lifetime stays as it is."""
@@ -51,7 +56,7 @@ class SessionHandlers:
         session = await self._sessions.find(presented) if presented else None
         if session is None:
             raise errors.SessionNotFound("The request presents no live session; create one with POST.")
-        return json_response(_render(session))
+        return json_response(orjson.dumps(render(session)))
 
     async def end_session(self, request: web.Request) -> web.Response:
         """Answer 204 and clear the cookie, once every live session that the request presents has ended."""
@@ -59,10 +64,14 @@ class SessionHandlers:
             await self._sessions.end(presented)
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
-
-def _render(session: Session) -> bytes:
-    """Return the response body: exactly the spec's members, `user_id` only when there is one."""
-    content = {"session_id": session.id, "start_time": session.start_time, "source": session.source}
-    if session.user_id is not None:
-        content["user_id"] = session.user_id
-    return orjson.dumps(content)
+    async def look_up_sessions(self, request: web.Request) -> web.Response:
+        """Answer which of many sessions are live; what is no id at all is as missing as an unknown one."""
+        asked = await read_session_ids(request)
+        ids = {text: session_id for text in asked if (session_id := parse_session_id(text))}
+        live = await self._sessions.find_each(list(dict.fromkeys(ids.values()))) if ids else {}
+        sessions = {live[session_id].id: live[session_id] for session_id in ids.values() if session_id in live}
+        content = {
+            "sessions": [render(session) for session in sessions.values()],
+            "missing": [text for text in asked if ids.get(text) not in live],
+        }
+        return json_response(orjson.dumps(content))

@@ -11,6 +11,7 @@ CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 RETRY_AFTER = istr("Retry-After")
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
+OPERATOR_PATH = "/v1/playouts/tracking"  # of what back ends and operators ask
 
 # What any path of the service serves; a CONNECT has no path of which one could say less.
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")

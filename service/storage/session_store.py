@@ -51,15 +51,18 @@ class SessionStore:
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the first of its candidates that is live, or None."""
-        ids = list(dict.fromkeys(chain.from_iterable(requests)))
-        keys = [self._keyspace.session(session_id) for session_id in ids]
+        found = await self.find_each(list(dict.fromkeys(chain.from_iterable(requests))))
+        return [_first(found, candidates) for candidates in requests]
+
+    async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
+        """Return the live ones of at least one session, by id."""
+        keys = [self._keyspace.session(session_id) for session_id in session_ids]
         values = await self._connection.run(lambda client: client.mget(keys))
-        found = {
+        return {
             session_id: session
-            for session_id, value in zip(ids, values, strict=True)
+            for session_id, value in zip(session_ids, values, strict=True)
             if value is not None and (session := decode(session_id, value))
         }
-        return [_first(found, candidates) for candidates in requests]
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate; return for each request the sources of the sessions that it ended."""
@@ -76,6 +79,7 @@ class CoalescedSessionStore:
         self._creations = Coalescer(store.create_many)
         self._searches = Coalescer(store.find_many)
         self._endings = Coalescer(store.end_many)
+        self.find_each = store.find_each  # many already
 
     async def create(self, session: Session) -> None:
         """Store a new session. Raises StoreUnavailable."""

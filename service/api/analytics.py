@@ -1,0 +1,135 @@
+"""The handlers of counts: sessions, the most active users, one user."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+
+from service.api import definitions
+from service.api.answer_cache import AnswerCache
+from service.api.count_query import CountQueries, CountQuery, rfc3339
+from service.api.responses import json_response
+from service.api.user_id import user_id_in_path
+from service.counts import Bounds, CountRange, Interval, SessionCounts, SourceCounts, TopUsers, UserCounts
+
+
+class Counts(Protocol):
+    """What the handlers ask of the store."""
+
+    def count_sessions(self, asked: CountRange, now: float, source: str | None) -> Awaitable[SessionCounts]:
+        """Return the counts of all sources, or of one."""
+
+    def top_users(self, asked: CountRange, limit: int) -> Awaitable[TopUsers]:
+        """Return the users with the most sessions created."""
+
+
+class UserFigures(Protocol):
+    """What is asked of the store of users."""
+
+    def count(self, user_id: str, asked: CountRange) -> Awaitable[UserCounts]:
+        """Return one user's figures."""
+
+
+class AnalyticsHandlers:
+    """GET of `/analytics/…`."""
+
+    def __init__(
+        self, counts: Counts, users: UserFigures, retention_days: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._counts = counts
+        self._users = users
+        self._clock = clock
+        self._queries = CountQueries(retention_days, clock)
+        self._answers = AnswerCache()
+
+    async def count_sessions(self, request: web.Request) -> web.Response:
+        """Answer totals, figures by source and a series."""
+        query = self._queries.read(request, ("from", "to", "interval", "source"))
+
+        async def answer() -> bytes:
+            now = self._clock()
+            counts = await self._counts.count_sessions(query.asked, now, query.source)
+            return orjson.dumps(
+                {
+                    **_heading(query, now),
+                    "interval": query.asked.interval,
+                    "totals": _figures(counts.total),
+                    "sources": [{"source": name, **_figures(figures)} for name, figures in counts.by_source.items()],
+                    "series": list(_series(query.asked, counts)),
+                    "definitions": definitions.SESSIONS,
+                }
+            )
+
+        return json_response(await self._answers.get(query, answer))
+
+    async def top_users(self, request: web.Request) -> web.Response:
+        """Answer the users with the most sessions created, with bounds."""
+        query = self._queries.read(request, ("from", "to", "limit"))
+
+        async def answer() -> bytes:
+            now = self._clock()
+            top = await self._counts.top_users(query.asked, query.limit)
+            return orjson.dumps(
+                {
+                    **_heading(query, now),
+                    "users": [{"user_id": user, "created": _bounds(created)} for user, created in top.users],
+                    "others_at_most": top.others_at_most,
+                    "definitions": definitions.TOP_USERS,
+                }
+            )
+
+        return json_response(await self._answers.get(("users", query), answer))
+
+    async def count_user(self, request: web.Request) -> web.Response:
+        """Answer one user's figures. Not kept for the next who asks: the answer would hold the user id."""
+        user_id = user_id_in_path(request)
+        query = self._queries.read(request, ("from", "to"))
+        now = self._clock()
+        counts = await self._users.count(user_id, query.asked)
+        active = counts.active_by_source
+        content = {
+            **_heading(query, now),
+            "user_id": user_id,
+            "active": sum(active.values()),
+            "sources": [{"source": source, "active": number} for source, number in active.items()],
+            "created": _bounds(counts.created),
+            "definitions": definitions.USER,
+        }
+        return json_response(orjson.dumps(content))
+
+
+def _heading(query: CountQuery, now: float) -> dict[str, str]:
+    return {"as_of": rfc3339(now), "from": rfc3339(query.asked.start), "to": rfc3339(query.asked.end)}
+
+
+def _figures(counts: SourceCounts) -> dict[str, int]:
+    return {
+        "active": counts.active,
+        "created": sum(counts.created),
+        "ended": sum(counts.ended),
+        "unique_users": counts.unique_users,
+    }
+
+
+def _series(asked: CountRange, counts: SessionCounts) -> Iterable[dict[str, object]]:
+    """Return a point for each interval; `sources` has those alone that something was counted of."""
+    for number, start in enumerate(asked.starts):
+        point: dict[str, object] = {
+            "start": rfc3339(start),
+            "created": counts.total.created[number],
+            "ended": counts.total.ended[number],
+        }
+        if asked.interval is Interval.DAY:
+            point["unique_users"] = counts.unique_users[number]
+        point["sources"] = {
+            name: {"created": figures.created[number], "ended": figures.ended[number]}
+            for name, figures in counts.by_source.items()
+            if figures.created[number] or figures.ended[number]
+        }
+        yield point
+
+
+def _bounds(bounds: Bounds) -> dict[str, int]:
+    return {"at_least": bounds.at_least, "at_most": bounds.at_most}

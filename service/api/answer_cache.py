@@ -1,0 +1,41 @@
+"""Answers that may be a second old, so that a hundred who ask the same cost Redis as much as one."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+
+MAX_AGE_SECONDS = 1.0
+MAX_ANSWERS = 256
+
+
+class AnswerCache:
+    """Keeps answers for up to a second, and lets those who ask meanwhile wait for the one that is under way.
+
+    Neither of the two is a service's to share with the next one who asks: a failure, and an answer that took longer
+    than it may be old.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._answers: dict[Hashable, tuple[float, asyncio.Future[bytes]]] = {}
+
+    async def get(self, key: Hashable, answer: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return the answer to `key`, asked for by `answer` if there is none of the last second."""
+        now = self._clock()
+        asked_at, future = self._answers.get(key, (0.0, None))
+        if future is None or now - asked_at > MAX_AGE_SECONDS or (future.done() and _has_failed(future)):
+            self._forget(now)
+            future = asyncio.ensure_future(answer())
+            self._answers[key] = now, future
+        return await asyncio.shield(future)
+
+    def _forget(self, now: float) -> None:
+        """Drop what is too old, and the oldest when there is too much."""
+        if len(self._answers) >= MAX_ANSWERS:
+            old = [key for key, (asked_at, _) in self._answers.items() if now - asked_at > MAX_AGE_SECONDS]
+            for key in old or [next(iter(self._answers))]:
+                del self._answers[key]
+
+
+def _has_failed(future: "asyncio.Future[bytes]") -> bool:
+    return future.cancelled() or future.exception() is not None

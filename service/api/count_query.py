@@ -1,0 +1,102 @@
+"""The query of a count: from texts to a range of time, a source, a limit. Every mistake names its parameter."""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from service import errors
+from service.api.json_body import check_names
+from service.counts import DAY, CountRange, Interval
+from service.settings import check_source
+
+MAX_HOURS = 31 * 24
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 20
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:[Zz]|[+-]00:00))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class CountQuery:
+    """What is asked for, checked; `asked` is the range as understood, widened to whole intervals."""
+
+    asked: CountRange
+    source: str | None
+    limit: int
+
+
+class CountQueries:
+    """Reads queries. Counts are kept for `retention_days`."""
+
+    def __init__(self, retention_days: int, clock: Callable[[], float]) -> None:
+        self._retention_days = retention_days
+        self._clock = clock
+
+    def read(self, request: web.Request, known: Collection[str]) -> CountQuery:
+        """Return the query of a request that may have the parameters `known`. Raises InvalidRequest."""
+        query = request.query
+        given = {name: query[name] for name in query}
+        check_names(given, known, "The query")
+        for name in given:
+            if len(query.getall(name)) > 1:
+                raise errors.InvalidRequest(f"Give {name} once.", member=name)
+        interval = _interval(given) if "interval" in known else Interval.DAY
+        source = given.get("source")
+        if source is not None and (mistake := check_source(source)):
+            raise errors.InvalidRequest(f"source {mistake}.", member="source")
+        return CountQuery(self._range(given, interval), source, _limit(given))
+
+    def _range(self, given: dict[str, str], interval: Interval) -> CountRange:
+        now = self._clock()
+        end = _moment(given, "to") if "to" in given else now
+        start = _moment(given, "from") if "from" in given else min(end, now) - DAY + 1
+        if start >= end:
+            raise errors.InvalidRequest("`from` must be before `to`; `to` is now when left out.", member="from")
+        if start > now:
+            raise errors.InvalidRequest("`from` must not be in the future.", member="from")
+        oldest = (int(now) // DAY - self._retention_days) * DAY
+        if start < oldest:
+            raise errors.InvalidRequest(
+                f"Counts are kept for {self._retention_days} days; ask from {rfc3339(oldest)} on.", member="from"
+            )
+        asked = CountRange.around(start, min(end, now + 1), interval)
+        if interval is Interval.HOUR and len(asked.starts) > MAX_HOURS:
+            raise errors.InvalidRequest(
+                f"A series by hour has at most {MAX_HOURS} hours; ask for interval=day or a shorter range.",
+                member="interval",
+            )
+        return asked
+
+
+def rfc3339(moment: float) -> str:
+    """Return a time, in seconds since the epoch, as the API writes it: in UTC, to the second, with `Z`."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _interval(given: dict[str, str]) -> Interval:
+    text = given.get("interval", Interval.HOUR)
+    if text not in set(Interval):
+        raise errors.InvalidRequest("interval must be `hour` or `day`.", member="interval")
+    return Interval(text)
+
+
+def _moment(given: dict[str, str], name: str) -> float:
+    """Return a time in seconds since the epoch; fractions of a second make no difference here and are dropped."""
+    if found := _TIME.fullmatch(given[name]):
+        try:
+            return datetime.fromisoformat(f"{found[1]}T{found[2] or '00:00:00'}+00:00").timestamp()
+        except ValueError:
+            pass
+    raise errors.InvalidRequest(
+        f"{name} must be a time in UTC like 2026-01-31T18:00:00Z, or a date like 2026-01-31.", member=name
+    )
+
+
+def _limit(given: dict[str, str]) -> int:
+    text = given.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch("[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= MAX_LIMIT:
+        raise errors.InvalidRequest(f"limit must be a whole number from 1 to {MAX_LIMIT}.", member="limit")
+    return int(text)

@@ -1,0 +1,60 @@
+"""The handlers of users' rights: export and erasure."""
+
+import time
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+
+from service.api.count_query import rfc3339
+from service.api.responses import json_response
+from service.api.session_body import render
+from service.api.user_id import user_id_in_path
+from service.sessions import Session
+
+_REMAINING = (
+    "The number of unique users keeps what this id added to it: a sketch holds no ids, and nothing can be taken out "
+    "of it. Sessions that had ended or expired held the id no longer. {file}"
+)
+_REWRITTEN = "Redis has begun to write its append-only file anew, without the id."
+_NOT_REWRITTEN = (
+    "Redis did not begin to write its append-only file anew (one may be under way, or the service may not ask). "
+    "Where there is such a file, the id leaves it at the next rewrite; run BGREWRITEAOF to have it now."
+)
+
+
+class UserSessions(Protocol):
+    """What the handlers ask of the store."""
+
+    def find_sessions(self, user_id: str) -> Awaitable[Sequence[Session]]:
+        """Return the live sessions of a user."""
+
+    def erase(self, user_id: str, now_us: int) -> Awaitable[int]:
+        """End all sessions of a user and forget the id; return how many they were."""
+
+    def rewrite_append_only_file(self) -> Awaitable[bool]:
+        """Have Redis write its append-only file anew; False where it does not do so now."""
+
+
+class UserHandlers:
+    """GET of `/users/{user_id}/sessions` and DELETE of `/users/{user_id}`."""
+
+    def __init__(self, users: UserSessions) -> None:
+        self._users = users
+
+    async def export_sessions(self, request: web.Request) -> web.Response:
+        """Answer the user's live sessions, whole, oldest first."""
+        sessions = await self._users.find_sessions(user_id_in_path(request))
+        content = {"as_of": rfc3339(time.time()), "sessions": [render(session) for session in sessions]}
+        return json_response(orjson.dumps(content))
+
+    async def erase_user(self, request: web.Request) -> web.Response:
+        """Answer a receipt, once all that is kept of the user and can be removed is removed."""
+        user_id = user_id_in_path(request)
+        now_us = time.time_ns() // 1000
+        erased = await self._users.erase(user_id, now_us)
+        file = _REWRITTEN if await self._users.rewrite_append_only_file() else _NOT_REWRITTEN
+        moment = f"{rfc3339(now_us / 1_000_000)[:-1]}.{now_us % 1_000_000:06}Z"
+        receipt = {"erased_sessions": erased, "erased_at": moment, "remaining": _REMAINING.format(file=file)}
+        return json_response(orjson.dumps(receipt))
