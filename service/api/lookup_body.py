@@ -18,8 +18,17 @@ async def read_session_ids(request: web.Request) -> Sequence[str]:
     example = '{"session_ids": ["23e9…", "9b1d…"]}'
     content = await read_object(request, max_bytes=MAX_BYTES, members=(_MEMBER,), example=example)
     ids = (content or {}).get(_MEMBER)
-    if not isinstance(ids, list) or not all(isinstance(text, str) for text in ids):
+    if not isinstance(ids, list) or not all(isinstance(text, str) and _is_unicode(text) for text in ids):
         raise errors.InvalidRequest(f"Send {_MEMBER}, a list of texts.", member=_MEMBER)
     if not 1 <= len(ids) <= MAX_IDS:
         raise errors.InvalidRequest(f"Send 1 to {MAX_IDS} {_MEMBER}, and more in further requests.", member=_MEMBER)
     return list(dict.fromkeys(ids))
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be sent back: JSON can spell lone surrogates, UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,196 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from service.settings import AnalyticsSettings
+from tests.api.conftest import Service, Start, problem
+from tests.servers import RedisServer
+
+BASE = "/v1/playouts/tracking/analytics"
+OPERATOR = {"X-API-Key": "operator-key"}
+
+
+async def get(service: Service, path: str, **query: str) -> dict[str, Any]:
+    response = await service.request("GET", f"{BASE}/{path}", headers=OPERATOR, params=query)
+    assert response.status == 200, await response.text()
+    document: dict[str, Any] = await response.json()
+    return document
+
+
+async def fill(service: Service) -> None:
+    """Create 12 sessions: 6 of guests, 6 of three users, half of each by the TV key; end three of them."""
+    ids = []
+    for number in range(12):
+        headers = {"X-API-Key": "tv-key"} if number % 4 < 2 else {}
+        body = {"json": {"user_id": f"user-{number % 3}"}} if number % 2 else {}
+        ids.append(await service.create(headers=headers, **body))
+    for session_id in ids[:3]:
+        await service.request("DELETE", headers={"X-Jay-Tracking": session_id})
+
+
+async def test_totals_sources_and_series_agree(service: Service) -> None:
+    """The series adds up to the sources, and they to the totals."""
+    await fill(service)
+    document = await get(service, "sessions")
+    assert document["totals"] == {"active": 9, "created": 12, "ended": 3, "unique_users": 3}
+    default, tv = document["sources"]
+    assert default["source"] == "jay.api.playout.1.0.0"
+    assert tv == {"source": "tv.app.2", "active": 4, "created": 6, "ended": 2, "unique_users": 3}
+    assert default["created"] + tv["created"] == 12
+    assert 24 <= len(document["series"]) <= 25
+    assert document["interval"] == "hour"
+    assert sum(point["created"] for point in document["series"]) == 12
+    assert sum(point["ended"] for point in document["series"]) == 3
+    by_source = [point["sources"].get("tv.app.2", {"created": 0})["created"] for point in document["series"]]
+    assert sum(by_source) == 6
+    assert all(set(point) == {"start", "created", "ended", "sources"} for point in document["series"])
+
+
+async def test_an_answer_says_what_it_is(service: Service) -> None:
+    """When it was true, for which range, and what each figure means."""
+    document = await get(service, "sessions")
+    as_of = datetime.fromisoformat(document["as_of"])
+    assert abs(datetime.now(UTC) - as_of) < timedelta(seconds=30)
+    start, end = (datetime.fromisoformat(document[name]) for name in ("from", "to"))
+    assert start <= as_of - timedelta(hours=23)
+    assert as_of <= end
+    assert start.minute == end.minute == 0
+    assert set(document["definitions"]) == set(document["totals"])
+    for definition in document["definitions"].values():
+        assert set(definition) == {"meaning", "kind", "error"}
+
+
+async def test_by_day_there_are_unique_users_of_each_day(service: Service) -> None:
+    """And over the range they are merged, not summed."""
+    await fill(service)
+    document = await get(service, "sessions", interval="day")
+    assert len(document["series"]) in {1, 2}
+    assert sum(point["unique_users"] for point in document["series"]) == 3
+    assert document["totals"]["unique_users"] == 3
+    assert document["series"][-1]["start"].endswith("T00:00:00Z")
+
+
+async def test_one_source_can_be_asked_for(service: Service) -> None:
+    """Totals are then that source's; a source that never was has zeros."""
+    await fill(service)
+    document = await get(service, "sessions", source="tv.app.2")
+    assert document["totals"]["created"] == 6
+    assert [source["source"] for source in document["sources"]] == ["tv.app.2"]
+    nothing = await get(service, "sessions", source="radio")
+    assert nothing["totals"] == {"active": 0, "created": 0, "ended": 0, "unique_users": 0}
+
+
+async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
+    """The answer says how it was understood."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start, end = today - timedelta(days=3), today - timedelta(days=1)
+    query = {"from": (start + timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M:%SZ"), "to": end.strftime("%Y-%m-%d")}
+    document = await get(service, "sessions", interval="day", **query)
+    assert document["from"] == start.strftime("%Y-%m-%dT00:00:00Z")
+    assert document["to"] == end.strftime("%Y-%m-%dT00:00:00Z")
+    assert len(document["series"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "member"),
+    [
+        ("sessions", {"from": "yesterday"}, "from"),
+        ("sessions", {"from": "2026-13-01T00:00:00Z"}, "from"),
+        ("sessions", {"to": "2026-11-01T00:00:00+05:00"}, "to"),
+        ("sessions", {"from": "1999-01-01"}, "from"),
+        ("sessions", {"from": "2999-01-01"}, "from"),
+        ("sessions", {"from": "2999-01-01", "to": "2999-01-02"}, "from"),
+        ("sessions", {"to": "1999-01-01"}, "from"),
+        ("sessions", {"interval": "week"}, "interval"),
+        ("sessions", {"source": "a b"}, "source"),
+        ("sessions", {"source": ""}, "source"),
+        ("sessions", {"limit": "3"}, "limit"),
+        ("sessions", {"form": "2026-11-01"}, "form"),
+        ("users", {"limit": "0"}, "limit"),
+        ("users", {"limit": "101"}, "limit"),
+        ("users", {"limit": "ten"}, "limit"),
+        ("users", {"limit": "٣"}, "limit"),
+        ("users", {"interval": "day"}, "interval"),
+        ("users/u", {"limit": "3"}, "limit"),
+    ],
+)
+async def test_bad_queries_name_the_parameter(
+    service: Service, path: str, query: dict[str, str], member: str
+) -> None:
+    """422, never a silent default."""
+    response = await service.request("GET", f"{BASE}/{path}", headers=OPERATOR, params=query)
+    assert (await problem(response, 422, "invalid-request"))["member"] == member
+
+
+async def test_a_parameter_given_twice_is_refused(service: Service) -> None:
+    """Which of the two was meant is nobody's to guess."""
+    response = await service.request("GET", f"{BASE}/users?limit=1&limit=2", headers=OPERATOR)
+    assert (await problem(response, 422, "invalid-request"))["member"] == "limit"
+
+
+async def test_a_long_range_by_hour_is_refused(service: Service) -> None:
+    """By day it is fine, as long as counts are kept."""
+    start = (datetime.now(UTC) - timedelta(days=90)).strftime("%Y-%m-%d")
+    response = await service.request("GET", f"{BASE}/sessions?from={start}", headers=OPERATOR)
+    assert (await problem(response, 422, "invalid-request"))["member"] == "interval"
+    assert len((await get(service, "sessions", interval="day", **{"from": start}))["series"]) == 91
+
+
+async def test_counts_go_back_as_far_as_they_are_kept(start: Start) -> None:
+    """Asking for more is refused with the date from which there are counts."""
+    service = await start(analytics=AnalyticsSettings(retention_days=7))
+    early = (datetime.now(UTC) - timedelta(days=8)).strftime("%Y-%m-%d")
+    response = await service.request("GET", f"{BASE}/sessions?interval=day&from={early}", headers=OPERATOR)
+    document = await problem(response, 422, "invalid-request")
+    assert (datetime.now(UTC) - timedelta(days=7)).strftime("%Y-%m-%d") in str(document["detail"])
+
+
+async def test_the_most_active_users_come_first(service: Service) -> None:
+    """With bounds, and a bound for all others."""
+    for number, user in enumerate(["rare", "often", "often", "often", "some", "some"]):
+        await service.create(json={"user_id": user}, headers={"X-API-Key": "tv-key"} if number % 2 else {})
+    document = await get(service, "users", limit="2")
+    assert document["users"] == [
+        {"user_id": "often", "created": {"at_least": 3, "at_most": 3}},
+        {"user_id": "some", "created": {"at_least": 2, "at_most": 2}},
+    ]
+    assert document["others_at_most"] == 1
+    assert set(document["definitions"]) == {"created", "others_at_most"}
+
+
+async def test_one_user_is_known_exactly_by_what_is_live(service: Service) -> None:
+    """In all and by source; created as bounds."""
+    ids = [await service.create(json={"user_id": "ü/%"}, headers={"X-API-Key": key}) for key in ("tv-key", "tv-key")]
+    ids.append(await service.create(json={"user_id": "ü/%"}))
+    await service.request("DELETE", headers={"X-Jay-Tracking": ids[0]})
+    document = await get(service, "users/%C3%BC%2F%25")
+    assert document["user_id"] == "ü/%"
+    assert document["active"] == 2
+    assert document["sources"] == [
+        {"source": "jay.api.playout.1.0.0", "active": 1},
+        {"source": "tv.app.2", "active": 1},
+    ]
+    assert document["created"] == {"at_least": 3, "at_most": 3}
+    unknown = await get(service, "users/nobody")
+    assert (unknown["active"], unknown["sources"]) == (0, [])
+    assert unknown["created"] == {"at_least": 0, "at_most": 0}
+
+
+async def test_a_hundred_who_ask_cost_as_much_as_one(service: Service, valkey: RedisServer) -> None:
+    """Within a second they share one answer: sixteen calls, one for each shard."""
+    async with redis.asyncio.Redis.from_url(valkey.url) as raw:
+        await get(service, "sessions")  # the script is loaded
+        await asyncio.sleep(0)
+        await raw.config_resetstat()
+        await asyncio.gather(*(get(service, "sessions", interval="day") for _ in range(100)))
+        calls = (await raw.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert calls <= 16 * 2  # two when a second ends meanwhile
+
+
+@pytest.mark.parametrize("path", ["sessions", "users", "users/u"])
+async def test_only_the_scope_analytics_reads_counts(service: Service, path: str) -> None:
+    """A key that stands in web pages does not."""
+    await problem(await service.request("GET", f"{BASE}/{path}"), 403, "forbidden")

@@ -1,0 +1,70 @@
+import uuid
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+
+from tests.api.conftest import Service, problem
+
+PATH = "/v1/playouts/tracking/sessions/lookup"
+OPERATOR = {"X-API-Key": "operator-key"}
+
+
+async def look_up(service: Service, body: Any) -> ClientResponse:
+    return await service.request("POST", PATH, headers=OPERATOR, json=body)
+
+
+async def test_live_sessions_come_whole_and_the_rest_is_missing(service: Service) -> None:
+    """In the order asked, each once; unknown, ended and malformed ids are missing alike."""
+    first, second, ended = await service.create(), await service.create(json={"user_id": "u"}), await service.create()
+    await service.request("DELETE", headers={"X-Jay-Tracking": ended})
+    unknown = str(uuid.uuid4())
+    asked = [second, unknown, first.upper(), "null", ended, first, second]
+    response = await look_up(service, {"session_ids": asked})
+    assert response.status == 200
+    document = await response.json()
+    assert [session["session_id"] for session in document["sessions"]] == [second, first]
+    assert set(document["sessions"][0]) == {"session_id", "start_time", "source", "user_id"}
+    assert set(document["sessions"][1]) == {"session_id", "start_time", "source"}
+    assert document["missing"] == [unknown, "null", ended]
+    assert set(document) == {"sessions", "missing"}
+
+
+async def test_a_thousand_ids_fit(service: Service) -> None:
+    """The limit holds with the longest spelling of a body that a client would send."""
+    ids = [str(uuid.uuid4()) for _ in range(999)] + [await service.create()]
+    document = await (await look_up(service, {"session_ids": ids})).json()
+    assert (len(document["sessions"]), len(document["missing"])) == (1, 999)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"session_ids": []},
+        {"session_ids": None},
+        {"session_ids": "x"},
+        {"session_ids": [1]},
+        {"session_ids": ["x"] * 1001},
+        {"session_ids": ["\ud800"]},
+    ],
+)
+async def test_anything_else_is_refused_and_named(service: Service, body: object) -> None:
+    """1 to 1,000 texts, and nothing else."""
+    assert (await problem(await look_up(service, body), 422, "invalid-request"))["member"] == "session_ids"
+
+
+async def test_unknown_members_and_media_types_are_refused(service: Service) -> None:
+    """The same rules as for the body of a creation."""
+    document = await problem(await look_up(service, {"session_ids": ["x"], "ids": []}), 422, "invalid-request")
+    assert document["member"] == "ids"
+    response = await service.request("POST", PATH, headers=OPERATOR, data=b"[]")
+    await problem(response, 415, "unsupported-media-type")
+    response = await service.request("POST", PATH, headers=OPERATOR, json={"session_ids": ["x" * 70_000]})
+    await problem(response, 413, "body-too-large")
+
+
+async def test_no_ids_at_all_do_not_ask_redis(service: Service) -> None:
+    """What is no UUID never reaches Redis."""
+    document = await (await look_up(service, {"session_ids": ["*", "", "🙂"]})).json()
+    assert document == {"sessions": [], "missing": ["*", "", "🙂"]}

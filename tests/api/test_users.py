@@ -1,0 +1,153 @@
+import asyncio
+import io
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+
+from service import logs
+from tests.api.conftest import PATH, Service, problem
+
+USERS = "/v1/playouts/tracking/users"
+ANALYTICS = "/v1/playouts/tracking/analytics"
+OPERATOR = {"X-API-Key": "operator-key"}
+
+USER_IDS = (
+    "user-123-xyz",
+    "a/b",
+    "a%2Fb",
+    "100%",
+    "%",
+    "%FF",
+    "a?b#c",
+    "a b+c",
+    "{user_id}",
+    "{x}",
+    "..",
+    ".",
+    "../../livez",
+    "\\",
+    "ü",
+    "🙂" * 128,
+    "<script>alert(1)</script>",
+    "'; --",
+    "\u2028",
+    " ",
+    "sessions",
+    ";a=b",
+    "a:b@c",
+)
+
+
+@pytest.mark.parametrize("user_id", USER_IDS)
+async def test_any_user_id_works_in_the_path(service: Service, user_id: str) -> None:
+    """Percent-encoded, whatever POST accepts can be counted, exported and erased; nobody else is touched."""
+    other = await service.create(json={"user_id": user_id + "x"} if len(user_id) < 128 else {})
+    ids = [await service.create(json={"user_id": user_id}) for _ in range(3)]
+    encoded = quote(user_id, safe="").replace(".", "%2E")
+
+    async def call(method: str, path: str) -> dict[str, object]:
+        answer = await service.raw(f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: operator-key\r\n\r\n".encode())
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b" 200 " in head.splitlines()[0], answer
+        document: dict[str, object] = json.loads(body)
+        return document
+
+    exported = await call("GET", f"{USERS}/{encoded}/sessions")
+    assert [session["session_id"] for session in exported["sessions"]] == ids  # type: ignore[attr-defined]
+    assert {session["user_id"] for session in exported["sessions"]} == {user_id}  # type: ignore[attr-defined]
+    assert (await call("GET", f"{ANALYTICS}/users/{encoded}"))["active"] == 3
+    assert (await call("DELETE", f"{USERS}/{encoded}"))["erased_sessions"] == 3
+    assert (await call("GET", f"{USERS}/{encoded}/sessions"))["sessions"] == []
+    assert (await service.request("GET", headers={"X-Jay-Tracking": other})).status == 200
+    for session_id in ids:
+        assert (await service.request("GET", headers={"X-Jay-Tracking": session_id})).status == 404
+
+
+async def test_a_receipt_says_what_is_gone_and_what_remains(service: Service) -> None:
+    """How many sessions, when, and what cannot be subtracted; the counts say ended."""
+    for _ in range(2):
+        await service.create(json={"user_id": "u"})
+    response = await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)
+    receipt = await response.json()
+    assert set(receipt) == {"erased_sessions", "erased_at", "remaining"}
+    assert receipt["erased_sessions"] == 2
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(receipt["erased_at"])) < timedelta(seconds=30)
+    assert "unique users" in receipt["remaining"]
+    counts = await (await service.request("GET", f"{ANALYTICS}/sessions", headers=OPERATOR)).json()
+    assert counts["totals"] == {"active": 0, "created": 2, "ended": 2, "unique_users": 1}
+    users = await (await service.request("GET", f"{ANALYTICS}/users", headers=OPERATOR)).json()
+    assert users["users"] == []
+    again = await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)
+    assert (await again.json())["erased_sessions"] == 0
+
+
+async def test_no_session_created_before_an_erasure_survives_it(service: Service) -> None:
+    """Creations race with it: whatever lives afterwards began later."""
+
+    async def create() -> None:
+        for _ in range(20):
+            await service.create(json={"user_id": "u"})
+
+    async def erase() -> datetime:
+        response = await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)
+        return datetime.fromisoformat((await response.json())["erased_at"])
+
+    creators = [asyncio.create_task(create()) for _ in range(8)]
+    erased_at = datetime.now(UTC)
+    while not all(task.done() for task in creators):
+        erased_at = await erase()
+        document = await (await service.request("GET", f"{USERS}/u/sessions", headers=OPERATOR)).json()
+        for session in document["sessions"]:
+            assert datetime.fromisoformat(session["start_time"]).replace(tzinfo=UTC) > erased_at
+    await asyncio.gather(*creators)
+
+
+@pytest.mark.parametrize(
+    ("segment", "why"), [("a%00b", "control"), ("x" * 129, "128"), ("%FF", "UTF-8"), ("%ED%A0%80", "UTF-8")]
+)
+async def test_what_cannot_be_a_user_id_is_refused(service: Service, segment: str, why: str) -> None:
+    """422 with the member named, and the id is not repeated."""
+    request = f"DELETE {USERS}/{segment} HTTP/1.1\r\nHost: x\r\nX-API-Key: operator-key\r\n\r\n"
+    answer = await service.raw(request.encode())
+    document = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (document["status"], document["member"]) == (422, "user_id")
+    assert why in document["detail"]
+    assert segment not in document["detail"]
+
+
+async def test_other_scopes_and_methods_are_refused(service: Service) -> None:
+    """A track key may not list or erase; a path without an id is not there; the right methods are named."""
+    await problem(await service.request("GET", f"{USERS}/u/sessions"), 403, "forbidden")
+    await problem(await service.request("DELETE", f"{USERS}/u"), 403, "forbidden")
+    await problem(await service.request("DELETE", f"{USERS}/", headers=OPERATOR), 404, "not-found")
+    response = await service.request("POST", f"{USERS}/u", headers=OPERATOR)
+    await problem(response, 405, "method-not-allowed")
+    assert response.headers["Allow"] == "DELETE, OPTIONS"
+
+
+async def test_no_line_of_the_log_holds_a_user_id(service: Service) -> None:
+    """Routes are logged as the table has them, whatever was asked for and however it ended."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        await service.create(json={"user_id": "canary-user"})
+        for method, path in (
+            ("GET", f"{USERS}/canary-user/sessions"),
+            ("GET", f"{ANALYTICS}/users/canary-user"),
+            ("GET", f"{ANALYTICS}/users?canary-user=1"),
+            ("PUT", f"{USERS}/canary-user"),
+            ("GET", f"{USERS}/canary-user/nothing"),
+            ("DELETE", f"{USERS}/canary-user"),
+        ):
+            response = await service.request(method, path, headers=OPERATOR)
+            if response.status >= 400:
+                assert "canary-user" not in await response.text()
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert "canary" not in json.dumps(service.log_lines()) + stream.getvalue()
+    assert {line["route"] for line in service.log_lines()} >= {f"{USERS}/{{user_id}}/sessions", PATH}
