@@ -9,67 +9,114 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from service import __version__
-from service.api_keys import Scope, demo_keys_in, hash_key, new_raw_key
-from service.config import LoadedConfig, leaves, load
-from service.errors import ConfigError, ServerError
+from service.api_keys import DEMO_OPERATOR_KEY, Scope, demo_keys_in, hash_key, new_raw_key
+from service.config import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
+from service.errors import CommandError, ConfigError, ServerError
 from service.settings import Settings, check_key_name
+
+if TYPE_CHECKING:
+    from service.commands.api_client import ApiClient
 
 FAILED = 1
 MISCONFIGURED = 2
+INTERRUPTED = 130
+
+Command = Callable[[argparse.Namespace], int]
+Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no other
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
+    command: Command = options.command
     try:
         return command(options)
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"configuration: {mistake}", file=sys.stderr)
         return MISCONFIGURED
-    except ServerError as error:
+    except (ServerError, CommandError) as error:
         print(f"jay-tracking: {error}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        return 0 if getattr(options, "watch", None) else INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="jay-tracking", description="Tracking sessions: serve, check, make keys.")
+    description = "Tracking sessions: serve, check, count, look after users' rights, make keys."
+    parser = argparse.ArgumentParser(prog="jay-tracking", description=description)
     parser.add_argument("--version", action="version", version=f"jay-tracking {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(
-        group: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help_text: str
-    ) -> argparse.ArgumentParser:
-        return group.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
-
-    serve = add(commands, "serve", "run the service until SIGTERM or Ctrl-C")
-    serve.set_defaults(command=_serve)
-    check = add(commands, "check-config", "print the settings in force and where each came from, or every mistake")
-    check.set_defaults(command=_check_config)
-    health = add(commands, "healthcheck", "exit 0 when the service on this machine is ready, else 1")
+    serve = _add(commands, "serve", "run the service until SIGTERM or Ctrl-C", _serve)
+    check_help = "print the settings in force and where each came from, or every mistake"
+    check = _add(commands, "check-config", check_help, _check_config)
+    health = _add(commands, "healthcheck", "exit 0 when the service on this machine is ready, else 1", _healthcheck)
     health.add_argument("--url", help="where it listens; from the configuration when left out")
     health.add_argument("--live", action="store_true", help="ask only whether the process runs, not for Redis")
-    health.set_defaults(command=_healthcheck)
-    for command in (serve, check, health):
+    clients = [_add_counts(commands), *_add_users(commands)]
+    for command in clients:
+        command.add_argument("--url", help="of the service; default: JAY_URL, else as the configuration says")
+        command.add_argument("--key", help="API key; better in JAY_KEY, as others may see this command line")
+    for command in (serve, check, health, *clients):
         command.add_argument("--config", type=Path, metavar="FILE", help="instead of JAY_CONFIG or ./config.yaml")
 
-    keys = add(commands, "keys", "make API keys").add_subparsers(required=True, metavar="COMMAND")
-    new = add(keys, "new", "print a new API key, once, and the entry for config.yaml")
+    keys = _group(commands, "keys", "make API keys")
+    new = _add(keys, "new", "print a new API key, once, and the entry for config.yaml", _keys_new)
     name_help = "a name for logs; give a second key the same name to rotate; default: client"
     new.add_argument("name", nargs="?", default="client", type=_key_name, help=name_help)
-    new.add_argument(
-        "--scope",
-        action="append",
-        choices=[scope.value for scope in Scope],
-        help="what it may do; repeatable; default: track",
-    )
-    new.set_defaults(command=_keys_new)
+    scopes = [scope.value for scope in Scope]
+    new.add_argument("--scope", action="append", choices=scopes, help="what it may do; repeatable; default: track")
     return parser
+
+
+def _add_counts(commands: Group) -> argparse.ArgumentParser:
+    counts = _add(commands, "counts", "print how many sessions there are and were, by source", _counts)
+    when = "a time like 2026-01-31T18:00:00Z, a date, or 24h or 7d for so long ago"
+    counts.add_argument("--from", dest="start", metavar="TIME", help=f"{when}; default: 24h")
+    counts.add_argument("--to", dest="end", metavar="TIME", help="the same; default: now")
+    counts.add_argument("--interval", choices=("hour", "day"), help="step of the series; default: by the range")
+    counts.add_argument("--source", help="only this source")
+    form = counts.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the whole answer of the API")
+    form.add_argument("--csv", action="store_true", help="the series: start, source, created, ended")
+    form.add_argument(
+        "--watch", type=_seconds, nargs="?", const=2.0, metavar="SECONDS", help="renew the table until Ctrl-C"
+    )
+    return counts
+
+
+def _add_users(commands: Group) -> Sequence[argparse.ArgumentParser]:
+    users = _group(commands, "users", "show, export and erase what is kept of a user")
+    show = _add(users, "show", "print how many sessions a user has", _users_show)
+    export = _add(users, "export", "print a user's live sessions as JSON", _users_export)
+    erase = _add(users, "erase", "end a user's sessions and forget the id, after a question", _users_erase)
+    erase.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (show, export, erase):
+        command.add_argument("user_id", metavar="USER_ID")
+    return show, export, erase
+
+
+def _group(commands: Group, name: str, help_text: str) -> Group:
+    return commands.add_parser(name, help=help_text).add_subparsers(required=True, metavar="COMMAND")
+
+
+def _add(commands: Group, name: str, help_text: str, command: Command) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text) or float(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number of seconds, at least 1")
+    return float(text)
 
 
 def _key_name(text: str) -> str:
@@ -110,76 +157,70 @@ def _announce(url: str, settings: Settings) -> None:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    loaded = _load(options)
-    rows = []
-    for leaf in leaves():
-        value: object = loaded.settings
-        for part in leaf.name.split("."):
-            value = getattr(value, part)
-        rows.append(
-            (leaf.name, _shown(leaf.name, value, is_secret=leaf.field.metadata["secret"]), loaded.origins[leaf.name])
-        )
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for name, shown, origin in rows:
-        print(f"{name:{widths[0]}}  {shown:{widths[1]}}  {origin}")
+    from service.commands import check_config
+
+    check_config.show(_load(options))
     return 0
 
 
-def _shown(name: str, value: object, *, is_secret: bool) -> str:
-    if name == "api_keys" and isinstance(value, tuple):
-        return ", ".join(f"{key.name} ({'+'.join(sorted(key.scopes))})" for key in value) or "none: nobody may call"
-    if name == "redis.url":
-        return _without_password(str(value))
-    if is_secret:
-        return "(secret)"
-    if isinstance(value, tuple):
-        return ", ".join(value) or "none"
-    if value is None:
-        return "-"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc and not parts.query:
-        return url
-    credentials, _, host = parts.netloc.rpartition("@")
-    user = credentials.partition(":")[0]
-    return parts._replace(
-        netloc=f"{user}:***@{host}" if credentials else host, query="***" if parts.query else ""
-    ).geturl()
-
-
 def _healthcheck(options: argparse.Namespace) -> int:
-    import http.client
-    import ssl
+    from service.commands.api_client import ApiClient
 
-    if options.url:
-        url = options.url
+    server = None if options.url else _load(options).settings.server
+    # It asks itself, over the loopback; the certificate names the public host.
+    client = ApiClient(server.url(server.port) if server else options.url, verify_tls=False, timeout=3)
+    answer = client.send("GET", "/livez" if options.live else "/readyz")
+    print(answer.body.decode(errors="replace"))
+    return 0 if answer.status == HTTPStatus.OK else FAILED
+
+
+def _counts(options: argparse.Namespace) -> int:
+    from service.commands import counts
+
+    client = _client(options, DEMO_OPERATOR_KEY)
+    asked = counts.CountsOptions(options.start, options.end, options.interval, options.source)
+    if options.json:
+        counts.print_json(client, asked)
+    elif options.csv:
+        counts.print_csv(client, asked)
+    elif options.watch:
+        counts.watch(client, asked, options.watch)
     else:
-        server = _load(options).settings.server
-        url = server.url(server.port)
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not re.fullmatch(r".+?(:\d+)?", parts.netloc):
-        print("jay-tracking: --url must be like http://127.0.0.1:8080", file=sys.stderr)
-        return MISCONFIGURED
-    connection = http.client.HTTPConnection(parts.netloc, timeout=3)
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        context.check_hostname = False  # it asks itself, over the loopback; the certificate names the public host
-        context.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(parts.netloc, timeout=3, context=context)
-    try:
-        connection.request("GET", "/livez" if options.live else "/readyz")
-        response = connection.getresponse()
-        answer = response.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
-        print(
-            f"jay-tracking: no answer from {url} ({type(error).__name__}); is the service running?", file=sys.stderr
-        )
-        return FAILED
-    print(answer)
-    return 0 if response.status == http.client.OK else FAILED
+        counts.show(client, asked)
+    return 0
+
+
+def _users_show(options: argparse.Namespace) -> int:
+    from service.commands import users
+
+    users.show(_client(options, DEMO_OPERATOR_KEY), options.user_id)
+    return 0
+
+
+def _users_export(options: argparse.Namespace) -> int:
+    from service.commands import users
+
+    users.export(_client(options, DEMO_OPERATOR_KEY), options.user_id)
+    return 0
+
+
+def _users_erase(options: argparse.Namespace) -> int:
+    from service.commands import users
+
+    users.erase(_client(options, DEMO_OPERATOR_KEY), options.user_id, is_sure=options.yes)
+    return 0
+
+
+def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
+    """Return a client of the service that the options, the environment or the configuration name."""
+    from service.commands.api_client import ApiClient
+
+    url, key = options.url or os.environ.get(URL_VARIABLE), options.key or os.environ.get(KEY_VARIABLE)
+    if not (url and key):
+        settings = _load(options).settings
+        url = url or settings.server.url(settings.server.port)
+        key = key or (demo_key if demo_key in demo_keys_in(settings.api_keys) else None)
+    return ApiClient(url, key)
 
 
 def _keys_new(options: argparse.Namespace) -> int:

@@ -24,6 +24,8 @@ from service.settings import Settings
 DEFAULT_FILE = Path("config.yaml")
 ENV_PREFIX = "JAY_"
 CONFIG_VARIABLE = "JAY_CONFIG"
+URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # of the command line, as a client of the service
+_NO_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE}
 _FILE_SUFFIX = "_FILE"
 # Kubernetes sets such variables for each service; one may be called `jay-tracking`.
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
@@ -122,7 +124,7 @@ def _read_mapping(content: object, prefix: str, known: Mapping[str, Leaf], readi
 def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], reading: _Reading) -> None:
     variables = {leaf.variable: leaf for leaf in known.values()}
     for variable, text in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE or not text:
+        if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS or not text:
             continue
         leaf = variables.get(variable)
         if leaf is not None:

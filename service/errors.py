@@ -4,6 +4,7 @@
     ├── ConfigError                 the settings cannot be used; lists every mistake
     ├── ServerError                 the service cannot start; says what to do
     │   └── EmbeddedServerError     the private Valkey cannot run here
+    ├── CommandError                a command of the command line failed; says what to do
     ├── StoreUnavailable            Redis down, hung, full, read-only, loading          503
     └── RequestError                the client's to mend
         ├── MalformedRequest        not HTTP, or not JSON                               400
@@ -46,6 +47,10 @@ class ServerError(JayError):
 
 class EmbeddedServerError(ServerError):
     """The private Valkey cannot run here; the message says what to do instead."""
+
+
+class CommandError(JayError):
+    """A command of the command line cannot do what it was asked; the message says what to do."""
 
 
 class StoreUnavailable(JayError):

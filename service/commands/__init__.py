@@ -1,0 +1,1 @@
+"""What the command line does beside serving: one module for each command, and what they share."""

@@ -1,0 +1,57 @@
+"""`jay-tracking users show|export|erase`: what is kept of one user."""
+
+import json
+import sys
+from urllib.parse import quote
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from service.api import wire
+from service.commands.api_client import ApiClient
+from service.errors import CommandError
+
+
+def show(client: ApiClient, user_id: str) -> None:
+    """Print live sessions by source, and the bounds of those created in the last day."""
+    document = client.fetch(f"{wire.OPERATOR_PATH}/analytics/users/{_encoded(user_id)}")
+    table = Table(title=Text(f"User {user_id}", style="bold"), title_justify="left", show_footer=True, box=box.SIMPLE)
+    table.add_column("Source", "All sources", overflow="fold")
+    table.add_column("Active", f"{document['active']:,}", justify="right")
+    for row in document["sources"]:
+        table.add_row(Text(row["source"]), f"{row['active']:,}")
+    created = document["created"]
+    low, high = created["at_least"], created["at_most"]
+    console = Console()
+    console.print(table)
+    number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    console.print(f"Created from {document['from']} to {document['to']}: {number}", highlight=False)
+
+
+def export(client: ApiClient, user_id: str) -> None:
+    """Print the live sessions as JSON."""
+    document = client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}/sessions")
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def erase(client: ApiClient, user_id: str, *, is_sure: bool) -> None:
+    """Erase after a question and print the receipt. Raises CommandError when nobody can be asked, or says no."""
+    if not is_sure:
+        if not sys.stdin.isatty():
+            raise CommandError("there is nobody to ask whether to erase; say --yes")
+        found = client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}/sessions")["sessions"]
+        question = f"End {len(found)} live sessions of user {user_id!r} and forget the id, for good? [y/N] "
+        print(question, end="", file=sys.stderr, flush=True)  # standard output is the receipt's
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise CommandError("nothing was erased")
+    print(json.dumps(client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}", "DELETE"), indent=2))
+
+
+def _encoded(user_id: str) -> str:
+    """Return a user id as a segment of a path; dots too, as `.` and `..` would else be taken for directories."""
+    try:
+        return quote(user_id, safe="").replace(".", "%2E")
+    except UnicodeEncodeError:
+        raise CommandError("the user id must be UTF-8, as the terminal's locale says") from None

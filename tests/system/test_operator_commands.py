@@ -1,0 +1,173 @@
+"""`counts` and `users` against a running service, as an operator types them."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service.commands.counts import sparkline
+from tests.processes import KEY, PATH, Launch, Process, command, eventually
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def service(launch: Launch) -> Process:
+    """A service with four sessions: two of a user, one of another, one of a guest."""
+    process = launch()
+    for user_id in ("u[bold]1", "u[bold]1", "other", None):
+        create(process, user_id)
+    return process
+
+
+def create(process: Process, user_id: str | None) -> None:
+    request = urllib.request.Request(  # noqa: S310 - our own URL
+        process.url + PATH,
+        method="POST",
+        headers={"X-API-Key": KEY, "Content-Type": "application/json"},
+        data=json.dumps({"user_id": user_id}).encode(),
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        assert response.status == 201
+
+
+@pytest.fixture
+def run(environment: dict[str, str], service: Process) -> Run:
+    """Run the program against the service; keywords are environment variables."""
+
+    def run_it(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        given = {**environment, "JAY_URL": service.url, "COLUMNS": "120", **variables}
+        return subprocess.run(
+            command(*arguments), env=given, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8"
+        )
+
+    return run_it
+
+
+def output(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def test_counts_as_a_table(run: Run) -> None:
+    """A row for each source with a sparkline, the totals below, and what the figures are."""
+    shown = output(run("counts"))
+    assert re.search(r"jay\.api\.playout\.1\.0\.0 +4 +4 +0 +2 +█", shown)
+    assert re.search(r"All sources +4 +4 +0 +2 ", shown)
+    assert "by hour" in shown
+    assert "as of 20" in shown
+    assert "by day" in output(run("counts", "--from", "30d"))
+    narrow = output(run("counts", COLUMNS="60"))
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert "#" in output(run("counts", PYTHONIOENCODING="ascii"))
+
+
+def test_counts_as_json_and_csv(run: Run) -> None:
+    """JSON is the API's whole answer, CSV the series."""
+    document: dict[str, Any] = json.loads(output(run("counts", "--json")))
+    assert document["totals"]["created"] == 4
+    assert document["definitions"]
+    rows = list(csv.DictReader(io.StringIO(output(run("counts", "--csv")))))
+    assert [(row["source"], row["created"], row["ended"]) for row in rows] == [("jay.api.playout.1.0.0", "4", "0")]
+    one = json.loads(output(run("counts", "--json", "--from", "2h", "--interval", "hour", "--source", "radio")))
+    assert one["totals"]["created"] == 0
+    assert len(one["series"]) in {2, 3}
+
+
+def test_a_watched_table_renews_itself(environment: dict[str, str], service: Process) -> None:
+    """Until Ctrl-C, which is no failure; an outage is said and the last figures stay."""
+    leader, follower = pty.openpty()
+    given = {**environment, "JAY_URL": service.url, "COLUMNS": "120", "LINES": "30", "TERM": "xterm"}
+    watching = subprocess.Popen(
+        command("counts", "--watch", "1"), env=given, stdout=follower, stdin=follower, stderr=follower, close_fds=True
+    )
+    os.close(follower)
+    seen = ""
+
+    def shows(what: str) -> bool:
+        nonlocal seen
+        seen += os.read(leader, 65536).decode(errors="replace")
+        return bool(re.search(what, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen)))
+
+    try:
+        eventually(lambda: shows("All sources +4 "), "the table", pause_seconds=0)
+        create(service, None)
+        eventually(lambda: shows("All sources +5 "), "the new session", pause_seconds=0)
+        service.stop()
+        eventually(lambda: shows("Not renewed: no answer from"), "a word about the outage", pause_seconds=0)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+        os.close(leader)
+
+
+def test_users_are_shown_exported_and_erased(run: Run) -> None:
+    """Erasing asks first; where nobody can be asked it wants --yes. Text is text, never markup."""
+    assert re.search(r"All sources +2", shown := output(run("users", "show", "u[bold]1")))
+    assert "u[bold]1" in shown
+    exported = json.loads(output(run("users", "export", "u[bold]1")))
+    assert [session["user_id"] for session in exported["sessions"]] == ["u[bold]1"] * 2
+    refused = run("users", "erase", "u[bold]1")
+    assert refused.returncode == 1
+    assert "--yes" in refused.stderr
+    receipt = json.loads(output(run("users", "erase", "u[bold]1", "--yes")))
+    assert receipt["erased_sessions"] == 2
+    assert json.loads(output(run("users", "export", "u[bold]1")))["sessions"] == []
+    assert len(json.loads(output(run("users", "export", "other")))["sessions"]) == 1
+
+
+@pytest.mark.parametrize(("typed", "left"), [(b"n\n", 1), (b"\n", 1), (b"y\n", 0)])
+def test_erasing_asks_first(environment: dict[str, str], service: Process, run: Run, typed: bytes, left: int) -> None:
+    """Anything but yes erases nothing."""
+    leader, follower = pty.openpty()
+    os.write(leader, typed)
+    done = subprocess.run(
+        command("users", "erase", "other"),
+        env={**environment, "JAY_URL": service.url},
+        stdin=follower,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(leader)
+    os.close(follower)
+    assert b"End 1 live sessions" in done.stderr
+    assert done.returncode == left
+    assert len(json.loads(output(run("users", "export", "other")))["sessions"]) == left
+
+
+def test_what_goes_wrong_says_what_to_do(run: Run, service: Process) -> None:
+    """One line on standard error, status 1; the key is never repeated."""
+    for arguments, word in (
+        (("counts", "--key", "your_api_key_here"), "scope `analytics`"),
+        (("counts", "--key", "hunter2-key"), "valid API key"),
+        (("counts", "--from", "yesterday"), "2026-01-31"),
+        (("counts", "--url", "http://127.0.0.1:1"), "is the service running?"),
+        (("counts", "--url", "localhost"), "must be like"),
+        (("counts", "--url", service.url + "/nothing"), "Check the path"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (1, ""), arguments
+        assert word in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert "hunter2" not in done.stderr
+
+
+def test_sparklines_fit() -> None:
+    """The highest bar is full, the least above nothing shows, nothing is blank; many numbers share bars."""
+    assert sparkline([0, 1, 50, 100], 24) == " ▁▄█"
+    assert sparkline([], 24) == ""
+    assert sparkline([0, 0], 24) == "  "
+    assert len(sparkline([1] * 90, 24)) == 23
+    assert sparkline([1] * 48, 24) == "█" * 24
