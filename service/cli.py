@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from service import __version__
-from service.api_keys import DEMO_OPERATOR_KEY, Scope, demo_keys_in, hash_key, new_raw_key
+from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in, hash_key, new_raw_key
 from service.config import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
 from service.errors import CommandError, ConfigError, ServerError
 from service.settings import Settings, check_key_name
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     health = _add(commands, "healthcheck", "exit 0 when the service on this machine is ready, else 1", _healthcheck)
     health.add_argument("--url", help="where it listens; from the configuration when left out")
     health.add_argument("--live", action="store_true", help="ask only whether the process runs, not for Redis")
-    clients = [_add_counts(commands), *_add_users(commands)]
+    clients = [_add_counts(commands), *_add_users(commands), _add_doctor(commands)]
     for command in clients:
         command.add_argument("--url", help="of the service; default: JAY_URL, else as the configuration says")
         command.add_argument("--key", help="API key; better in JAY_KEY, as others may see this command line")
@@ -93,18 +93,28 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
 
 
 def _add_users(commands: Group) -> Sequence[argparse.ArgumentParser]:
-    users = _group(commands, "users", "show, export and erase what is kept of a user")
-    show = _add(users, "show", "print how many sessions a user has", _users_show)
-    export = _add(users, "export", "print a user's live sessions as JSON", _users_export)
-    erase = _add(users, "erase", "end a user's sessions and forget the id, after a question", _users_erase)
+    users = _group(commands, "users", "show, export and erase what is kept of a user", dest="action")
+    show = _add(users, "show", "print how many sessions a user has", _users)
+    export = _add(users, "export", "print a user's live sessions as JSON", _users)
+    erase = _add(users, "erase", "end a user's sessions and forget the id, after a question", _users)
     erase.add_argument("--yes", action="store_true", help="do not ask")
     for command in (show, export, erase):
         command.add_argument("user_id", metavar="USER_ID")
     return show, export, erase
 
 
-def _group(commands: Group, name: str, help_text: str) -> Group:
-    return commands.add_parser(name, help=help_text).add_subparsers(required=True, metavar="COMMAND")
+def _add_doctor(commands: Group) -> argparse.ArgumentParser:
+    doctor = _add(commands, "doctor", "look at a running deployment and say what to do; exit 1 on problems", _doctor)
+    doctor.add_argument(
+        "--origin", help="see too whether pages of this origin may call, like https://www.example.com"
+    )
+    doctor.add_argument("--repair", action="store_true", help="mend users' indexes")
+    doctor.add_argument("--no-redis", action="store_true", help="look only at requests, from a machine without Redis")
+    return doctor
+
+
+def _group(commands: Group, name: str, help_text: str, dest: str = argparse.SUPPRESS) -> Group:
+    return commands.add_parser(name, help=help_text).add_subparsers(required=True, metavar="COMMAND", dest=dest)
 
 
 def _add(commands: Group, name: str, help_text: str, command: Command) -> argparse.ArgumentParser:
@@ -190,25 +200,25 @@ def _counts(options: argparse.Namespace) -> int:
     return 0
 
 
-def _users_show(options: argparse.Namespace) -> int:
+def _users(options: argparse.Namespace) -> int:
     from service.commands import users
 
-    users.show(_client(options, DEMO_OPERATOR_KEY), options.user_id)
+    client = _client(options, DEMO_OPERATOR_KEY)
+    if options.action == "show":
+        users.show(client, options.user_id)
+    elif options.action == "export":
+        users.export(client, options.user_id)
+    else:
+        users.erase(client, options.user_id, is_sure=options.yes)
     return 0
 
 
-def _users_export(options: argparse.Namespace) -> int:
-    from service.commands import users
+def _doctor(options: argparse.Namespace) -> int:
+    from service.commands import doctor
 
-    users.export(_client(options, DEMO_OPERATOR_KEY), options.user_id)
-    return 0
-
-
-def _users_erase(options: argparse.Namespace) -> int:
-    from service.commands import users
-
-    users.erase(_client(options, DEMO_OPERATOR_KEY), options.user_id, is_sure=options.yes)
-    return 0
+    settings = None if options.no_redis else _load(options).settings
+    client = _client(options, DEMO_TRACK_KEY)
+    return FAILED if doctor.examine(client, settings, options.origin, repair=options.repair) else 0
 
 
 def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":

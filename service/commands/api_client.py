@@ -3,6 +3,7 @@
 import http.client
 import json
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -48,8 +49,8 @@ class ApiClient:
         self._key = key
         self._timeout = timeout
 
-    def send(self, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
-        """Send a request, whatever its answer. Raises CommandError when there is none."""
+    def send(self, method: str, path: str, headers: Mapping[str, str | None] | None = None) -> Answer:
+        """Send a request, whatever its answer; None takes away a header. Raises CommandError without an answer."""
         connection = (
             http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._context)
             if self._context

@@ -6,7 +6,6 @@ not hold up sessions. A session lives in one shard, and so do all sessions of a 
 
 import logging
 import operator
-import sys
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,8 @@ from redis.commands.core import AsyncScript
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SessionCounts, SourceCounts, TopUsers
 from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import DAY_BYTES, HOURS_BYTES, Keyspace
+from service.storage.counters import DAY_BYTES, HOURS_BYTES, numbers
+from service.storage.keyspace import Keyspace
 
 _logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _count(counts: SourceCounts, figures: Sequence[Any], asked: CountRange, olde
     counts.ended = _sums(counts.ended, ended)
     # The hours after the oldest one whole, and of that one the minutes from the oldest on.
     first_whole_hour = oldest // HOUR % _HOURS_A_DAY + 1
-    counts.active += sum(_numbers(live_hours)[first_whole_hour:]) + sum(_numbers(live_minutes)[oldest % HOUR // 60 :])
+    counts.active += sum(numbers(live_hours)[first_whole_hour:]) + sum(numbers(live_minutes)[oldest % HOUR // 60 :])
     counts.unique_users += _known(unique_users)
 
 
@@ -111,28 +111,20 @@ def _known(unique_users: int) -> int:
 
 
 def _by_day(days: bytes) -> tuple[Sequence[int], Sequence[int]]:
-    numbers = _numbers(days)
-    return numbers[::2], numbers[1::2]
+    counters = numbers(days)
+    return counters[::2], counters[1::2]
 
 
 def _by_hour(days: bytes, asked: CountRange) -> tuple[Sequence[int], Sequence[int]]:
     """Return created and ended of the range's hours, out of those of whole days: 24 created, 24 ended, and so on."""
-    numbers = _numbers(days)
+    counters = numbers(days)
     created, ended = array("I"), array("I")
-    for day in range(0, len(numbers), 2 * _HOURS_A_DAY):
-        created += numbers[day : day + _HOURS_A_DAY]
-        ended += numbers[day + _HOURS_A_DAY : day + 2 * _HOURS_A_DAY]
+    for day in range(0, len(counters), 2 * _HOURS_A_DAY):
+        created += counters[day : day + _HOURS_A_DAY]
+        ended += counters[day + _HOURS_A_DAY : day + 2 * _HOURS_A_DAY]
     first = asked.start % DAY // HOUR
     wanted = slice(first, first + len(asked.starts))
     return created[wanted], ended[wanted]
-
-
-def _numbers(counters: bytes) -> "array[int]":
-    """Return counters as they are stored: unsigned 32-bit numbers, big-endian."""
-    numbers = array("I", counters)
-    if sys.byteorder == "little":
-        numbers.byteswap()
-    return numbers
 
 
 def _sums(one: Sequence[int], other: Sequence[int]) -> list[int]:

@@ -33,7 +33,7 @@ A score in `top` holds two numbers: count · 2^26 + error (Space-Saving: the cou
 most). Doubles are exact to 2^53, so both may reach 2^26 and the order is by count.
 """
 
-from service.sessions import SHARD_COUNT, shard_of
+from service.sessions import SHARD_COUNT, parse_session_id, shard_of
 
 # A single hex digit as hash tag would leave 8 of 16 primaries without a shard. The slots of these tags lie within
 # 2 % of a shard's width around 1024·n + 512, the middle of the range that primary n of 16 serves.
@@ -43,9 +43,6 @@ SHARD_TAGS = (
 
 TOP_SCORE_UNIT = 2**26
 
-# First and last byte of a day's counters: of the day, and of its hours.
-DAY_BYTES = (0, 7)
-HOURS_BYTES = (8, 199)
 RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that differ included
 
 
@@ -60,6 +57,7 @@ class Keyspace:
     def __init__(self, prefix: str) -> None:
         self._bases = tuple(f"{prefix}{{{tag}}}" for tag in SHARD_TAGS)
         self.ready = f"{prefix}ready"
+        self.pattern = f"{prefix}{{*"
 
     def base(self, shard: int) -> str:
         """Return what every key of a shard begins with."""
@@ -72,6 +70,23 @@ class Keyspace:
     def user(self, user_digest: str) -> str:
         """Return the key of a user's index, in the shard that the digest's first digit names."""
         return f"{self._bases[shard_of(user_digest)]}user:{user_digest}"
+
+    def day(self, shard: int, day: int, source: str) -> str:
+        """Return the key of a day's counters."""
+        return f"{self._bases[shard]}day:{day}:{source}"
+
+    def sources(self, shard: int, day: int) -> str:
+        """Return the key of the sources that were counted on a day."""
+        return f"{self._bases[shard]}sources:{day}"
+
+    def id_in(self, key: str) -> str | None:
+        """Return the session id that a key is made of, None when it is another's key."""
+        session_id = parse_session_id(key[-36:])
+        return session_id if session_id and key == self.session(session_id) else None
+
+    def is_user_index(self, key: str) -> bool:
+        """Tell whether a key is of a user's index."""
+        return key.rpartition("}")[2].startswith("user:")
 
 
 assert len(SHARD_TAGS) == SHARD_COUNT  # noqa: S101 - a slip in the table must not start

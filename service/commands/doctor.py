@@ -1,0 +1,25 @@
+"""`jay-tracking doctor`: looks at a running deployment as a client and at its Redis, and says what to do."""
+
+import asyncio
+
+from rich.console import Console
+
+from service.commands import doctor_client, doctor_redis
+from service.commands.api_client import ApiClient
+from service.commands.findings import Report
+from service.settings import Settings
+from service.storage.embedded import EmbeddedServer
+
+
+def examine(client: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool) -> int:
+    """Print what is found and return the number of problems. Without settings Redis is not looked at."""
+    console = Console()
+    report = Report(console)
+    report.part(f"Requests to {client.url}", doctor_client.look(client, origin))
+    if settings is not None:
+        is_embedded = settings.redis.url == "embedded"
+        url = EmbeddedServer(settings.redis.data_dir).url if is_embedded else settings.redis.url
+        for title, findings in asyncio.run(doctor_redis.look(settings, url, console, repair=repair)):
+            report.part(title, findings)
+    report.conclude()
+    return report.problems

@@ -1,0 +1,140 @@
+"""Redis's side of the doctor: is it set up so that nothing is lost, and do its counts agree with its sessions."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.commands.findings import Finding, good, problem, unknown
+from service.errors import StoreUnavailable
+from service.sessions import UserDigest
+from service.settings import Settings
+from service.storage.connection import RedisConnection
+from service.storage.inspection import Audit, Inspection
+from service.storage.keyspace import Keyspace
+
+_OLDEST_VERSION = (7, 0)
+_FULL = 0.8  # of maxmemory
+
+
+async def look(settings: Settings, url: str, console: Console, *, repair: bool) -> list[tuple[str, list[Finding]]]:
+    """Return headed findings about the Redis that the settings name; `url` is never `embedded`."""
+    connection = RedisConnection(url, settings.redis)
+    inspection = Inspection(
+        connection,
+        Keyspace(settings.redis.key_prefix),
+        UserDigest(settings.session.user_secret),
+        ttl_seconds=settings.session.ttl_seconds,
+    )
+    try:
+        server = await inspection.server()
+        parts = [("Redis", list(_server(server)))]
+        total = await inspection.count_keys()
+        with _Bar(console, total) as advance:
+            audit = await inspection.audit(advance, repair=repair)
+        parts.append(("Counts and indexes", list(_audit(audit, repair=repair))))
+    except StoreUnavailable as error:
+        advice = "check redis.url, and that this machine reaches it; the service answers 503 as long"
+        return [("Redis", [problem(f"Redis cannot be asked ({error})", advice)])]
+    finally:
+        await connection.close()
+    return parts
+
+
+def _server(info: Mapping[str, Any] | None) -> Iterator[Finding]:
+    if info is None:
+        yield unknown(
+            "not allowed to look at persistence, eviction and memory", "allow the Redis user +info to see them"
+        )
+        return
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = str(info.get("valkey_version") or info["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_VERSION:
+        yield good(f"{name} {version}")
+    else:
+        yield problem(f"{name} {version}", "7.0 or newer is needed")
+    if info.get("role") not in {None, "master"}:
+        yield problem("it is a replica and takes no writes", "name the primary in redis.url")
+    yield from _persistence(info)
+    yield from _memory(info)
+
+
+def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
+    if not info.get("aof_enabled"):
+        yield problem("no append-only file: a restart of Redis loses sessions", "set appendonly yes")
+    elif info.get("aof_last_write_status") != "ok" or info.get("aof_last_bgrewrite_status") != "ok":
+        yield problem("the append-only file cannot be written", "see Redis's log; usually the disk is full")
+    else:
+        yield good("an append-only file keeps sessions over a restart")
+
+
+def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
+    limit, used = int(info.get("maxmemory") or 0), int(info["used_memory"])
+    policy = info.get("maxmemory_policy")
+    if policy == "noeviction" or not limit:
+        yield good("nothing is evicted")
+    else:
+        yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
+    machine = int(info.get("total_system_memory") or 0)
+    room = limit or machine
+    if not room:
+        yield unknown("the memory's limit cannot be told")
+    elif used > _FULL * room:
+        share = f"{used / room:.0%} of {'maxmemory' if limit else 'the machine'}"
+        yield problem(f"memory is nearly used up: {share}", "give it more; when full, no session can be created")
+    else:
+        yield good(f"memory: {used / 2**20:,.0f} of {room / 2**20:,.0f} MiB in use")
+
+
+def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:
+    if audit is None:
+        yield unknown("not allowed to look at all keys", "allow the Redis user +scan and +dbsize")
+        return
+    yield good(f"{audit.sessions:,} sessions, {audit.users:,} of them of users, among {audit.keys:,} keys")
+    if audit.wrong_hours:
+        advice = (
+            "somebody else wrote to these keys, or sessions were deleted by hand; `active` is right again when the "
+            "sessions of those hours have expired"
+        )
+        hours = f"{len(audit.wrong_hours)} of {audit.compared_hours} counts by hour"
+        yield problem(f"{hours} are not the number of their sessions", advice)
+    elif audit.compared_hours:
+        yield good(f"counts agree with sessions ({audit.compared_hours} by hour, source and shard)")
+    else:
+        yield good("there is nothing to compare yet")
+    if audit.not_indexed and repair:
+        yield good(f"{audit.not_indexed} sessions were put into their users' indexes")
+    elif audit.not_indexed:
+        advice = "erasing would miss them: run with --repair; if they are many, did session.user_secret change?"
+        yield problem(f"{audit.not_indexed} sessions are not in their users' indexes", advice)
+    else:
+        yield good("every session of a user is in the user's index")
+    if audit.expired_in_indexes:
+        done = (
+            "were taken out of indexes"
+            if repair
+            else "stand in indexes; they go when the user comes or with --repair"
+        )
+        yield good(f"{audit.expired_in_indexes} expired sessions {done}")
+    if audit.without_lifetime or audit.foreign:
+        advice = "another program writes under redis.key_prefix: give it another prefix, and delete its keys"
+        number = audit.without_lifetime + audit.foreign
+        yield problem(f"{number} keys are not of this service, or have no lifetime", advice)
+
+
+class _Bar(AbstractContextManager[Callable[[int], None]]):
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, console: Console, total: int | None) -> None:
+        columns = (TextColumn("Visiting keys"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("keys", total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._progress.start()
+        return lambda number: self._progress.advance(self._task, number)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

@@ -1,0 +1,65 @@
+"""What the doctor finds, and how it is told."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from rich.console import Console
+from rich.text import Text
+
+
+class Verdict(Enum):
+    """How something is; the value is what stands before the line, with its colour and an ASCII stand-in."""
+
+    GOOD = ("✓", "green", "ok")
+    PROBLEM = ("✗", "red", "PROBLEM")
+    UNKNOWN = ("?", "yellow", "unknown")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: how it is, and for a problem what to do about it."""
+
+    verdict: Verdict
+    what: str
+    advice: str = ""
+
+
+def good(what: str) -> Finding:
+    """Return a finding that asks for nothing."""
+    return Finding(Verdict.GOOD, what)
+
+
+def problem(what: str, advice: str) -> Finding:
+    """Return a finding that somebody has to act on."""
+    return Finding(Verdict.PROBLEM, what, advice)
+
+
+def unknown(what: str, advice: str = "") -> Finding:
+    """Return what could not be looked at; no reason for an exit status."""
+    return Finding(Verdict.UNKNOWN, what, advice)
+
+
+class Report:
+    """Prints findings as they come and remembers whether one is a problem."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.problems = 0
+
+    def part(self, title: str, findings: Iterable[Finding]) -> None:
+        """Print a headed list."""
+        self._console.print(Text(title, style="bold"))
+        for finding in findings:
+            sign, colour, word = finding.verdict.value
+            shown = sign if self._console.encoding.lower().startswith("utf") else word
+            self._console.print(Text.assemble("  ", (shown, colour), " ", finding.what), soft_wrap=True)
+            if finding.advice:
+                self._console.print(Text(f"      {finding.advice}"), soft_wrap=True)
+            self.problems += finding.verdict is Verdict.PROBLEM
+
+    def conclude(self) -> None:
+        """Print the sum."""
+        summary = f"{self.problems} problem{'s' if self.problems != 1 else ''} found"
+        text = Text(summary, style="red") if self.problems else Text("No problem found", style="green")
+        self._console.print(text)
