@@ -1,6 +1,7 @@
 """`jay-tracking doctor`: looks at a running deployment as a client and at its Redis, and says what to do."""
 
 import asyncio
+import logging
 
 from rich.console import Console
 
@@ -13,6 +14,7 @@ from service.storage.embedded import EmbeddedServer
 
 def examine(client: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool) -> int:
     """Print what is found and return the number of problems. Without settings Redis is not looked at."""
+    logging.disable()  # what the service would log is told by the findings
     console = Console()
     report = Report(console)
     report.part(f"Requests to {client.url}", doctor_client.look(client, origin))

@@ -1,0 +1,161 @@
+"""`doctor` against real deployments: healthy ones, and each thing that it is there to find."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from service.storage.keyspace import SHARD_TAGS
+from tests.processes import Launch, Process, command, until_gone
+from tests.servers import RedisServer, binaries
+from tests.system.test_nginx import proxy
+from tests.system.test_operator_commands import create
+
+Doctor = Callable[..., tuple[int, str]]
+ORIGIN = "https://app.example.com"
+
+__all__ = ["proxy"]  # a fixture
+
+
+@pytest.fixture
+def doctor(environment: dict[str, str], tmp_path: Path) -> Doctor:
+    """Run the doctor; return its exit status and what it printed."""
+
+    def run(*arguments: str, **variables: str) -> tuple[int, str]:
+        done = subprocess.run(
+            command("doctor", *arguments),
+            env={**environment, "COLUMNS": "200", **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    return run
+
+
+def problems(output: str) -> list[str]:
+    return re.findall(r"✗ (.*)", output)
+
+
+def client_of(process: Process, tmp_path: Path) -> "redis.Redis":
+    assert process.valkey_pid
+    return redis.Redis(unix_socket_path=str(tmp_path / "data" / "valkey.sock"), decode_responses=True)
+
+
+def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> None:
+    """Every way of the session, CORS, persistence, eviction, memory, counts and indexes: exit status 0."""
+    process = launch(JAY_CORS__ORIGINS=f'["{ORIGIN}"]')
+    for number in range(20):
+        create(process, f"user-{number % 3}" if number % 2 else None)
+    status, output = doctor("--url", process.url, "--origin", ORIGIN)
+    assert (status, problems(output)) == (0, []), output
+    for word in ("the cookie reaches", "header __Secure-jay_tracking reaches", "X-Jay-Tracking reaches", "preflight"):
+        assert word in output
+    for word in ("API version", "append-only file", "nothing is evicted", "MiB in use", "20 sessions, 10 of them"):
+        assert word in output
+    assert "counts agree with sessions" in output
+    assert "No problem found" in output
+
+
+def test_a_proxy_that_drops_underscores_is_found(proxy: Callable[..., Process], doctor: Doctor) -> None:
+    """The one problem is named with the line that mends it."""
+    status, output = doctor("--url", proxy(without="underscores_in_headers").url, "--no-redis")
+    assert status == 1
+    assert problems(output) == ["the header __Secure-jay_tracking does not reach the service (404)"]
+    assert "underscores_in_headers on;" in output
+    assert doctor("--url", proxy().url, "--no-redis")[0] == 0
+
+
+def test_a_page_that_may_not_call_is_found(launch: Launch, doctor: Doctor) -> None:
+    """The origin is not configured."""
+    status, output = doctor("--url", launch().url, "--origin", "https://other.example", "--no-redis")
+    assert status == 1
+    assert any("may not call" in problem for problem in problems(output))
+    assert "cors.origins" in output
+
+
+def test_counts_and_indexes_that_disagree_are_found_and_indexes_mended(
+    launch: Launch, doctor: Doctor, tmp_path: Path
+) -> None:
+    """After somebody deleted keys by hand; what has expired is pruned by --repair."""
+    process = launch()
+    for _ in range(5):
+        create(process, "u")
+    with client_of(process, tmp_path) as client:
+        (index,) = client.scan_iter("*user:*")
+        first, second, *_ = sorted(client.hkeys(index))
+        base = index.partition("user:")[0]
+        client.delete(base + first)  # as if it had expired
+        client.hdel(index, second)
+        client.set(f"jay{{{SHARD_TAGS[0]}}}stranger", "x")
+        status, output = doctor("--url", process.url)
+        assert status == 1
+        assert any("1 sessions are not in their users' indexes" in problem for problem in problems(output))
+        assert "1 expired sessions stand in indexes" in output
+        assert any("no lifetime" in problem for problem in problems(output))
+        client.delete(f"jay{{{SHARD_TAGS[0]}}}stranger")
+        status, output = doctor("--url", process.url, "--repair")
+        assert "1 sessions were put into their users' indexes" in output
+        assert "1 expired sessions were taken out of indexes" in output
+        assert set(client.hkeys(index)) == {key.removeprefix(base) for key in client.scan_iter(f"{base}*-*-*-*-*")}
+        assert 86000 < client.ttl(index) <= 86400
+
+
+def test_redis_set_up_so_that_sessions_can_get_lost_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """No append-only file, eviction, and hardly any memory left."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("appendonly", "no")
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            used = client.info("memory")["used_memory"]
+            client.config_set("maxmemory", int(used * 1.1))
+        process = launch(JAY_REDIS__URL=server.url)
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+    assert status == 1
+    found = " ".join(problems(output))
+    for word in ("no append-only file", "allkeys-lru may evict", "memory is nearly used up"):
+        assert word in found
+
+
+def test_what_may_not_be_looked_at_is_said(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """A Redis user with the service's commands alone: unknown, and no problem."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder) as server:
+        with redis.Redis.from_url(server.url) as client:
+            rules = ["+@all", "-info", "-scan", "-dbsize", "-config"]
+            client.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=rules)
+        url = server.url.replace("redis://", "redis://jay:p@")
+        process = launch(JAY_REDIS__URL=url)
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=url)
+    assert (status, problems(output)) == (0, []), output
+    assert len(re.findall(r"\? not allowed to look", output)) == 2
+
+
+def test_nobody_there_is_a_problem(launch: Launch, doctor: Doctor) -> None:
+    """Neither a service nor a Redis: both are said, with what to do."""
+    process = launch()
+    valkey = process.valkey_pid
+    process.stop()
+    until_gone([valkey])
+    status, output = doctor("--url", process.url)
+    assert status == 1
+    assert len(problems(output)) == 2
+    assert "Redis cannot be asked" in output
+
+
+def test_a_key_without_the_scope_is_said(launch: Launch, doctor: Doctor) -> None:
+    """The doctor creates a session, for which it needs the scope `track`."""
+    status, output = doctor("--url", launch().url, "--key", "demo-operator-key", "--no-redis")
+    assert status == 1
+    assert "scope `track`" in output
