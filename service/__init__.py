@@ -3,11 +3,12 @@
 How a request travels, and where to look:
 
     cli.py, server.py    start, supervise, drain
+    commands/            the rest of the command line: counts, users, doctor
     app.py               puts the parts together: where HTTP meets Redis
-    api/                 HTTP: routes.py first, then boundary.py, authorization.py and sessions.py
-    storage/             Redis: keyspace.py first, then session_store.py and scripts/*.lua
+    api/                 HTTP: routes.py first, then boundary.py, authorization.py, sessions.py and analytics.py
+    storage/             Redis: keyspace.py first, then session_store.py, analytics.py, users.py and scripts/*.lua
     settings.py          every setting with its meaning; config.py reads them from file and environment
-    sessions.py, api_keys.py, versions.py    the subject itself, without any I/O
+    sessions.py, counts.py, api_keys.py, versions.py    the subject itself, without any I/O
     errors.py, logs.py   everything that can go wrong, drawn as a tree; how it is told
 """
 
