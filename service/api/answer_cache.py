@@ -9,10 +9,9 @@ MAX_ANSWERS = 256
 
 
 class AnswerCache:
-    """Keeps answers for up to a second, and lets those who ask meanwhile wait for the one that is under way.
+    """Keeps answers for a second from when they were asked for; who asks meanwhile waits for the one under way.
 
-    Neither of the two is a service's to share with the next one who asks: a failure, and an answer that took longer
-    than it may be old.
+    A failure reaches all who wait for it and is not kept.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

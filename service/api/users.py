@@ -19,8 +19,8 @@ _REMAINING = (
 )
 _REWRITTEN = "Redis has begun to write its append-only file anew, without the id."
 _NOT_REWRITTEN = (
-    "Redis did not begin to write its append-only file anew (one may be under way, or the service may not ask). "
-    "Where there is such a file, the id leaves it at the next rewrite; run BGREWRITEAOF to have it now."
+    "Redis did not begin to write its append-only file anew: it has none, or one is under way, or the "
+    "service may not ask. If there is one, the id leaves it at the next rewrite; BGREWRITEAOF makes one."
 )
 
 

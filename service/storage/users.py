@@ -80,7 +80,15 @@ class Users:
 
 
 async def _rewrite(client: Redis) -> bool:
-    """Ask for a rewrite; refused when one is under way, or when the service's Redis user may not ask."""
+    """Ask for a rewrite; refused when one is under way, or when the service's Redis user may not ask.
+
+    Not without need: Redis writes such a file when asked even where it keeps none, and leaves it there.
+    """
+    try:
+        if not (await client.info("persistence")).get("aof_enabled"):
+            return False
+    except exceptions.NoPermissionError:
+        pass
     try:
         await client.bgrewriteaof()
     except exceptions.ResponseError:
