@@ -1,0 +1,61 @@
+import re
+import time
+from pathlib import Path
+
+import redis.asyncio
+
+from service.counts import CountRange, Interval
+from service.sessions import SessionFactory, UserDigest
+from service.settings import AnalyticsSettings, RedisSettings
+from service.storage.analytics import Analytics
+from service.storage.connection import RedisConnection
+from service.storage.inspection import Inspection
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
+from service.storage.users import Users
+from tests.servers import RedisServer
+
+ANALYTICS = AnalyticsSettings(top_users=10)
+
+
+async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_does(
+    own_server: RedisServer, project: Path, factory: SessionFactory, digest: UserDigest
+) -> None:
+    """Every command of every script, the doctor's too, and nothing of it is refused."""
+    compose = (project / "docker-compose.yml").read_text("utf-8")
+    commands = re.findall(r"^      - (\+[a-z|]+)$", compose, re.MULTILINE)
+    assert "~jay*" in compose
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        rules = ["-@all", *commands]
+        await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["jay*"], commands=rules)
+    connection = RedisConnection(own_server.url.replace("redis://", "redis://jay:p@") + "/0", RedisSettings())
+    keyspace = Keyspace("jay")
+    try:
+        await connection.check_takes_writes(keyspace.ready)
+        store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=ANALYTICS)
+        # More users than a top list holds, and more sessions of one than are looked at for what has expired.
+        sessions = [factory.new("s", f"user-{n % 400}") for n in range(800)] + [
+            factory.new("s", "u") for _ in range(9)
+        ]
+        assert all(await store.create_many(sessions))
+        assert await store.end_many([[sessions[-1].id]]) == [["s"]]
+        assert len(await store.find_each([session.id for session in sessions])) == len(sessions) - 1
+        now = time.time()
+        counts = Analytics(connection, keyspace, ttl_seconds=86400)
+        for interval in Interval:
+            asked = CountRange.around(now - 86400, now, interval)
+            assert (await counts.count_sessions(asked, now)).total.active == len(sessions) - 1
+        assert (await counts.top_users(asked, 3)).users
+        users = Users(connection, keyspace, digest, ttl_seconds=86400, analytics=ANALYTICS)
+        assert (await users.count("u", asked)).active_by_source == {"s": 8}
+        assert await users.erase("u", int(now * 1_000_000) + 10_000_000) == 8
+        await users.rewrite_append_only_file()
+        inspection = Inspection(connection, keyspace, digest, ttl_seconds=86400)
+        assert await inspection.server()
+        assert await inspection.count_keys()
+        audit = await inspection.audit(lambda _: None, repair=True)
+        assert audit is not None
+        assert (audit.sessions, audit.foreign, audit.not_indexed, audit.without_lifetime) == (800, 0, 0, 0)
+        assert audit.wrong_hours == []
+    finally:
+        await connection.close()
