@@ -1,20 +1,27 @@
 """One suite for every server that this machine has: the wheel's Valkey, and Debian's Redis 7.0 where installed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis.asyncio
 
-from service.sessions import SessionFactory, UserDigest
+from service.sessions import Session, SessionFactory, UserDigest
 from service.settings import AnalyticsSettings, RedisSettings
+from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
+from service.storage.users import Users
 from tests.servers import Raw, RedisServer, binaries
 
+Connect = Callable[..., RedisConnection]
 MakeStore = Callable[..., Awaitable[SessionStore]]
+MakeAnalytics = Callable[..., Analytics]
+MakeUsers = Callable[..., Users]
+Mint = Callable[..., Session]
 
 
 @pytest.fixture(scope="session", params=binaries())
@@ -51,22 +58,23 @@ def factory(digest: UserDigest) -> SessionFactory:
 
 
 @pytest.fixture
-async def make_store(keyspace: Keyspace, digest: UserDigest) -> AsyncIterator[MakeStore]:
-    """Makes stores, by URL; closes their connections afterwards."""
+def mint(factory: SessionFactory) -> Mint:
+    """Mints sessions that began at a moment, in seconds since the epoch, as if it were now."""
+
+    def session(moment: float, source: str = "s", user_id: str | None = None) -> Session:
+        return replace(factory.new(source, user_id), started_at=round(moment * 1_000_000))
+
+    return session
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Makes connections, by URL; closes them afterwards."""
     connections: list[RedisConnection] = []
 
-    async def make(url: str, *, ttl_seconds: int = 86400, top_users: int = 100, **more: Any) -> SessionStore:
-        connection = RedisConnection(url, RedisSettings())
-        connections.append(connection)
-        analytics = AnalyticsSettings(top_users=top_users)
-        return SessionStore(
-            connection,
-            keyspace,
-            digest,
-            ttl_seconds=ttl_seconds,
-            analytics=analytics,
-            **more,
-        )
+    def make(url: str, **settings: Any) -> RedisConnection:
+        connections.append(RedisConnection(url, RedisSettings(**settings)))
+        return connections[-1]
 
     yield make
     for connection in connections:
@@ -74,6 +82,50 @@ async def make_store(keyspace: Keyspace, digest: UserDigest) -> AsyncIterator[Ma
 
 
 @pytest.fixture
+def make_store(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeStore:
+    """Makes stores, by URL."""
+
+    async def make(url: str, *, ttl_seconds: int = 86400, top_users: int = 100, **more: Any) -> SessionStore:
+        analytics = AnalyticsSettings(top_users=top_users)
+        return SessionStore(connect(url), keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics, **more)
+
+    return make
+
+
+@pytest.fixture
+def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
+    """Makes readers of counts, by URL."""
+
+    def make(url: str, *, ttl_seconds: int = 86400) -> Analytics:
+        return Analytics(connect(url), keyspace, ttl_seconds=ttl_seconds)
+
+    return make
+
+
+@pytest.fixture
+def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeUsers:
+    """Makes what finds and erases users, by URL."""
+
+    def make(url: str, *, ttl_seconds: int = 86400, retention_days: int = 90) -> Users:
+        analytics = AnalyticsSettings(retention_days=retention_days)
+        return Users(connect(url), keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics)
+
+    return make
+
+
+@pytest.fixture
 async def store(server: RedisServer, make_store: MakeStore) -> SessionStore:
     """A store on the shared server, under this test's prefix."""
     return await make_store(server.url)
+
+
+@pytest.fixture
+def analytics(server: RedisServer, make_analytics: MakeAnalytics) -> Analytics:
+    """The counts of `store`."""
+    return make_analytics(server.url)
+
+
+@pytest.fixture
+def users(server: RedisServer, make_users: MakeUsers) -> Users:
+    """The users of `store`."""
+    return make_users(server.url)
