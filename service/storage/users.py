@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from redis import exceptions
 from redis.asyncio import Redis
 
-from service.counts import DAY, Bounds, CountRange, UserCounts
+from service.counts import Bounds, CountRange, UserCounts
 from service.sessions import Session, UserDigest
 from service.settings import AnalyticsSettings
 from service.storage.connection import RedisConnection
@@ -56,8 +56,7 @@ class Users:
         Whatever runs at the same time, no session that began at `now_us` or before survives.
         """
         digest = self._user_digest(user_id)
-        first_day = now_us // 1_000_000 // DAY - self._count_lifetime // DAY
-        arguments = (user_id, digest, now_us, self._count_lifetime, first_day, RECEIPT_SECONDS, secrets.token_hex(8))
+        arguments = (user_id, digest, now_us, self._count_lifetime, RECEIPT_SECONDS, secrets.token_hex(8))
         keys = [self._keyspace.user(digest)]
         erased: int = await self._connection.run(lambda client: self._erase(keys, arguments, client))
         return erased

@@ -9,7 +9,6 @@
 
 local ttl, count_lifetime, top_size = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local PRUNED_AT_ONCE = 3 -- so that at most a third of a busy user's index are sessions that have expired
-local MAX_DAYS = 402 -- the longest retention, and a day at either end
 
 -- Space-Saving (Metwally et al. 2005): a newcomer to a full list takes over the least count and, as its error bound,
 -- that same count. Whoever has more than (all sessions / top_size) is certain to be in the list. The member '' keeps

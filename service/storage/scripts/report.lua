@@ -52,11 +52,12 @@ local function merged(sources, first, last)
   end
   if #keys == 0 then return 0 end
   if #keys <= MAX_MERGED then return redis.pcall('PFCOUNT', unpack(keys)) end
-  local scratch = base .. 'unions:scratch'
+  local scratch, merged_part = base .. 'unions:scratch', {}
   for i = 1, #keys, MAX_MERGED do
-    redis.call('PFMERGE', scratch, unpack(keys, i, math.min(i + MAX_MERGED - 1, #keys)))
+    merged_part = redis.pcall('PFMERGE', scratch, unpack(keys, i, math.min(i + MAX_MERGED - 1, #keys)))
+    if merged_part.err then break end
   end
-  local count = redis.call('PFCOUNT', scratch)
+  local count = not merged_part.err and redis.call('PFCOUNT', scratch) or nil
   redis.call('DEL', scratch)
   return count
 end

@@ -5,6 +5,7 @@ local DAY, HOUR, MINUTE = 86400, 3600, 60
 local MAX_MICROSECONDS = 9007199254740992 -- 2^53, in the year 2255
 local TOP_SCORE_UNIT = 67108864 -- 2^26: a score is count * 2^26 + error bound
 local SESSION_ID_LENGTH = 36
+local MAX_DAYS = 402 -- the longest retention that can be configured, and a day at either end
 
 -- Where the counters of a day stand in their string.
 local CREATED_IN_DAY, ENDED_IN_DAY = '#0', '#1'

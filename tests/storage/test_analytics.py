@@ -1,0 +1,302 @@
+"""Counts and users, read from real servers: exact where they are exact, and within their bounds where not.
+
+All moments are yesterday's or before: Redis, whose clock cannot be injected, is past every day that is asked for.
+"""
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import pytest
+import redis.asyncio
+
+from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
+from service.sessions import SHARD_COUNT, Session, UserDigest
+from service.storage.analytics import Analytics
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
+from service.storage.users import Users
+from tests.proxy import LossyProxy
+from tests.servers import Raw, RedisServer
+from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
+from tests.storage.counts import all_keys, read_counts
+
+NOW = (int(time.time()) // DAY - 1) * DAY + 13 * HOUR + 14 * 60 + 15
+NOW_US = NOW * 1_000_000
+TODAY = NOW // DAY
+NOTHING = UserCounts({}, Bounds(0, 0))
+
+
+def days(first: int, last: int = 0) -> CountRange:
+    """Return a range of whole days, named by how many days before NOW's they are."""
+    return CountRange((TODAY - first) * DAY, (TODAY - last + 1) * DAY, Interval.DAY)
+
+
+def hours(first: int, last: int) -> CountRange:
+    """Return a range of whole hours, named by how many hours before NOW's they are."""
+    return CountRange((NOW // HOUR - first) * HOUR, (NOW // HOUR - last + 1) * HOUR, Interval.HOUR)
+
+
+def series(moments: Iterable[float], asked: CountRange) -> list[int]:
+    """Return how many of the moments lie in each interval."""
+    found = Counter(int(moment // asked.interval.seconds) * asked.interval.seconds for moment in moments)
+    return [found[start] for start in asked.starts]
+
+
+@pytest.mark.parametrize("asked", [days(6), days(4, 2), hours(72, 5), hours(24, 0), hours(3, 3)], ids=repr)
+async def test_counts_stand_by_source_hour_and_day(
+    server: RedisServer, make_store: MakeStore, analytics: Analytics, mint: Mint, asked: CountRange
+) -> None:
+    """Created counts when a session began, ended when it ended, unique users by day; one source is the same alone."""
+    chance = random.Random(20261125)
+    now = NOW - 5.5 * DAY
+    store = await make_store(server.url, clock=lambda: now)
+    live: list[tuple[str, Session]] = []
+    # By source, '' for all.
+    created: defaultdict[str, list[float]] = defaultdict(list)
+    ended: defaultdict[str, list[float]] = defaultdict(list)
+    seen: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
+    while (now := now + chance.uniform(0, 3000)) < NOW:
+        source, user = f"source-{chance.randrange(3)}", chance.choice([None, "u", "v", "w"])
+        live.append((source, mint(now, source, user)))
+        await store.create_many([live[-1][1]])
+        for name in ("", source):
+            created[name].append(now)
+            seen[name] |= {(int(now // DAY), user)} if user else set()
+        if chance.random() < 0.4:
+            source, session = live.pop(chance.randrange(len(live)))
+            await store.end_many([[session.id]])
+            for name in ("", source):
+                ended[name].append(now)
+    counts = await analytics.count_sessions(asked, NOW)
+    assert set(counts.by_source) == set(created) - {""}
+    for name, figures in {"": counts.total, **counts.by_source}.items():
+        sources = [one for one, session in live if session.started_at >= (NOW - DAY) // 60 * 60_000_000]
+        users = {user for day, user in seen[name] if asked.first_day <= day <= asked.last_day}
+        active = len(sources) if not name else sources.count(name)
+        expected = SourceCounts(series(created[name], asked), series(ended[name], asked), active, len(users))
+        assert figures == expected
+        if name:
+            alone = await analytics.count_sessions(asked, NOW, name)
+            assert (alone.total, alone.by_source) == (expected, {name: expected})
+    if asked.interval is Interval.DAY:
+        assert counts.unique_users == series([day * DAY for day, _ in seen[""]], asked)
+
+
+@pytest.mark.parametrize("ttl_seconds", [100, 7200, DAY, 30 * DAY])
+async def test_active_sessions_drop_out_to_the_minute(
+    server: RedisServer, make_store: MakeStore, make_analytics: MakeAnalytics, mint: Mint, ttl_seconds: int
+) -> None:
+    """At any moment, also where hours and days end, `active` errs by the sessions of the expiring minute at most."""
+    store = await make_store(server.url, ttl_seconds=ttl_seconds)
+    analytics = make_analytics(server.url, ttl_seconds=ttl_seconds)
+    midnight = TODAY * DAY - ttl_seconds // DAY * DAY
+    starts = [midnight + offset for offset in range(-2 * HOUR, 2 * HOUR, 7)]
+    await store.create_many([mint(start) for start in starts])
+    for now in range(midnight + ttl_seconds - 2 * HOUR, midnight + ttl_seconds + 2 * HOUR, 401):
+        oldest_minute = (now - ttl_seconds) // 60 * 60
+        counts = await analytics.count_sessions(days(0), now)
+        assert counts.total.active == sum(start >= oldest_minute for start in starts), now
+
+
+async def test_unique_users_are_merged_and_never_summed(
+    store: SessionStore, analytics: Analytics, mint: Mint
+) -> None:
+    """Who comes every day by every source is one user; guests are none."""
+    sessions = [(age, source, user) for age in range(3) for source in "ab" for user in range(20)]
+    await store.create_many([mint(NOW - age * DAY, source, f"user-{user}") for age, source, user in sessions])
+    await store.create_many([mint(NOW) for _ in range(50)])
+    counts = await analytics.count_sessions(days(4), NOW)
+    assert counts.unique_users == [0, 0, 20, 20, 20]
+    assert counts.total.unique_users == 20
+    assert {name: figures.unique_users for name, figures in counts.by_source.items()} == {"a": 20, "b": 20, "s": 0}
+    assert (await analytics.count_sessions(days(4), NOW, "a")).unique_users == [0, 0, 20, 20, 20]
+
+
+@pytest.mark.parametrize("age", [0, 2, 5])
+async def test_a_remembered_number_is_forgotten_when_a_sketch_changes(
+    store: SessionStore, analytics: Analytics, raw: Raw, keyspace: Keyspace, mint: Mint, digest: UserDigest, age: int
+) -> None:
+    """A number of unique users is worked out once an hour, and anew after a new user on any day of the range."""
+    await store.create_many([mint(NOW - day * DAY, user_id="u") for day in range(6)])
+    assert (await analytics.count_sessions(days(5), NOW)).total.unique_users == 1
+    unions = keyspace.base(int(digest("u")[0], 16)) + f"unions:{TODAY}"
+    assert 3500 < await raw.ttl(unions) <= 3600
+    for field in await raw.hkeys(unions):
+        await raw.hset(unions, field, 7)
+    assert (await analytics.count_sessions(days(5), NOW)).total.unique_users == 7
+    same_shard = next(user for n in range(999) if digest(user := f"user-{n}")[0] == digest("u")[0])
+    await store.create_many([mint(NOW - age * DAY, user_id=same_shard)])
+    counts = await analytics.count_sessions(days(5), NOW, "s")
+    assert counts.total.unique_users == 2
+    assert counts.unique_users == [2 if day == age else 1 for day in (5, 4, 3, 2, 1, 0)]
+    assert (await analytics.count_sessions(days(5), NOW)).total.unique_users == 2
+
+
+async def test_more_sketches_than_one_command_takes_are_merged(
+    store: SessionStore, analytics: Analytics, raw: Raw, keyspace: Keyspace, mint: Mint
+) -> None:
+    """40 sources on 90 days are 3,600 sketches; nothing is left behind, and both readings agree."""
+    for number in range(40):
+        await store.create_many([mint(NOW - (2 * number + n) * DAY, f"s-{number}", f"user-{n}") for n in range(12)])
+    for _ in range(2):
+        counts = await analytics.count_sessions(days(89), NOW)
+        assert counts.total.unique_users == 12
+        assert {figures.unique_users for figures in counts.by_source.values()} == {12}
+    assert not [key for n in range(SHARD_COUNT) for key in await all_keys(raw, keyspace.base(n) + "unions:scratch")]
+
+
+async def test_foreign_data_among_many_sketches_counts_as_none(
+    store: SessionStore, analytics: Analytics, raw: Raw, keyspace: Keyspace, mint: Mint
+) -> None:
+    """What cannot be merged is no error, and leaves no key without a lifetime."""
+    for number in range(40):
+        await store.create_many([mint(NOW, f"s-{number}", f"user-{n}") for n in range(30)])
+    foreign = [keyspace.base(shard) + f"unique:{TODAY - 3}:s-7" for shard in range(SHARD_COUNT)]
+    try:
+        for key in foreign:
+            await raw.rpush(key, "a list")
+        assert (await analytics.count_sessions(days(89), NOW)).total.unique_users == 0
+        for shard in range(SHARD_COUNT):
+            assert not await all_keys(raw, keyspace.base(shard) + "unions:scratch")
+    finally:
+        await raw.delete(*foreign, *(keyspace.base(shard) + "unions:scratch" for shard in range(SHARD_COUNT)))
+
+
+async def test_foreign_data_under_the_counts_reads_as_zeros(
+    analytics: Analytics, users: Users, raw: Raw, keyspace: Keyspace, digest: UserDigest
+) -> None:
+    """Another program's values under our names are neither an error nor a number, and survive."""
+    names = [f"{kind}:{TODAY}{end}" for kind, end in (("day", ":s"), ("unique", ":s"), ("sources", ""), ("top", ""))]
+    names += [f"unions:{TODAY}", f"minutes:{(NOW - DAY) // HOUR}:s", f"user:{digest('u')}"]
+    keys = [keyspace.base(shard) + name for shard in range(SHARD_COUNT) for name in names]
+    for key in keys:
+        await raw.rpush(key, "a list")
+    for source in (None, "s"):
+        counts = await analytics.count_sessions(days(0), NOW, source)
+        assert (counts.total, counts.unique_users) == (SourceCounts([0], [0]), [0])
+    assert await analytics.top_users(days(0), 10) == TopUsers([], 0)
+    assert await users.count("u", days(0)) == NOTHING
+    assert await users.erase("u", NOW_US) == 0
+    assert await raw.delete(*keys) == len(keys)
+
+
+async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
+    store: SessionStore,
+    analytics: Analytics,
+    users: Users,
+    raw: Raw,
+    keyspace: Keyspace,
+    digest: UserDigest,
+    mint: Mint,
+) -> None:
+    """Sessions, index and the places in the lists of every day that is kept go; the sessions count as ended."""
+    neighbour = next(user for n in range(999) if digest(user := f"user-{n}")[0] == digest("u")[0])
+    own, others = (
+        [mint(NOW - age * DAY, source, user) for age in (90, 45, 1, 0) for source in "ab" for user in people]
+        for people in (["u"], [neighbour, None])
+    )
+    await store.create_many([*own, *others])
+    asked = days(90)
+    before = await analytics.count_sessions(asked, NOW)
+    assert await users.find_sessions("u") == own
+    assert (await users.count("u", asked)) == UserCounts({"a": 4, "b": 4}, Bounds(8, 8))
+    assert await users.erase("u", NOW_US) == 8
+    assert await raw.exists(keyspace.user(digest("u"))) == 0
+    for key in await all_keys(raw, keyspace.base(int(digest("u")[0], 16)) + "top:"):
+        assert await raw.zrange(key, 0, -1) == [neighbour]
+    assert await store.find_each([session.id for session in own + others]) == {one.id: one for one in others}
+    assert await users.find_sessions(neighbour) == [one for one in others if one.user_id]
+    assert await users.count("u", asked) == NOTHING
+    after = await analytics.count_sessions(asked, NOW)
+    for name in "ab":
+        assert after.by_source[name].created == before.by_source[name].created
+        assert after.by_source[name].ended == [0] * 90 + [4]
+        assert after.by_source[name].active == before.by_source[name].active - 2
+    assert await users.erase("u", NOW_US) == 0
+
+
+async def test_an_erasure_reaches_lists_that_a_longer_retention_left(
+    server: RedisServer, store: SessionStore, make_users: MakeUsers, raw: Raw, keyspace: Keyspace, mint: Mint
+) -> None:
+    """After the retention was lowered, lists of before live on; the id leaves them too."""
+    session = mint(NOW - 45 * DAY, user_id="u")
+    await store.create_many([session])
+    await make_users(server.url, retention_days=7).erase("u", NOW_US)
+    assert await raw.exists(keyspace.session(session.id)[:-36] + f"top:{TODAY - 45}") == 0
+
+
+async def test_an_erasure_whose_reply_was_lost_answers_the_same(
+    server: RedisServer, store: SessionStore, make_users: MakeUsers, mint: Mint
+) -> None:
+    """The retry finds the receipt of its own; another erasure finds nothing."""
+    lose_next = False
+
+    def loses() -> bool:
+        nonlocal lose_next
+        lose_next, now = False, lose_next
+        return now
+
+    async with LossyProxy(server.port, loses) as proxy:
+        users = make_users(proxy.url)
+        assert await users.erase("u", NOW_US - 10) == 0  # the script is loaded
+        await store.create_many([mint(NOW, user_id="u") for _ in range(3)])
+        lose_next = True
+        assert await users.erase("u", NOW_US) == 3
+        assert proxy.lost == 1
+        assert await users.erase("u", NOW_US) == 0
+
+
+async def test_a_creation_repeated_after_an_erasure_stores_nothing(
+    store: SessionStore, users: Users, raw: Raw, keyspace: Keyspace, mint: Mint
+) -> None:
+    """It answers that all is well, and counts nothing; a session that begins later is stored, as are other users'."""
+    ran, late = mint(NOW - 1, user_id="u"), mint(NOW, user_id="u")
+    await store.create_many([ran])
+    assert await users.erase("u", NOW_US) == 1
+    later, other = mint(NOW + 0.000001, user_id="u"), mint(NOW - 1, user_id="v")
+    for _ in range(2):
+        assert await store.create_many([ran, late, later, other]) == [True] * 4
+        assert await store.find_each([ran.id, late.id, later.id, other.id]) == {later.id: later, other.id: other}
+    assert await users.find_sessions("u") == [later]
+    assert (await users.count("u", days(0))).created == Bounds(1, 1)
+    counts = await read_counts(raw, keyspace)
+    assert (counts.created, counts.ended, counts.live_by_minute) == ({"s": 3}, {"s": 1}, {"s": 2})
+
+
+async def test_an_erasure_that_comes_late_does_not_undo_a_later_one(
+    store: SessionStore, users: Users, mint: Mint
+) -> None:
+    """The later moment of two stands, in whichever order Redis gets to see them."""
+    await users.erase("u", NOW_US + 100)
+    await users.erase("u", NOW_US)
+    session = mint(NOW + 0.00005, user_id="u")
+    assert await store.create_many([session]) == [True]
+    assert await store.find_each([session.id]) == {}
+
+
+async def test_erasing_works_when_redis_is_full(
+    own_server: RedisServer, make_store: MakeStore, make_users: MakeUsers, keyspace: Keyspace, mint: Mint
+) -> None:
+    """It needs no memory that deleting does not give, and the counts go with it."""
+    store, users = await make_store(own_server.url), make_users(own_server.url)
+    await store.create_many([mint(NOW, "s", user) for user in ("u", "u", "v", None)])
+    async with redis.asyncio.Redis.from_url(own_server.url, decode_responses=True) as raw:
+        await raw.config_set("maxmemory", "1")
+        assert await users.erase("u", NOW_US) == 2
+        assert await users.erase("nobody", NOW_US) == 0
+        assert await users.find_sessions("u") == []
+        counts = await read_counts(raw, keyspace)
+    assert (counts.created, counts.ended, counts.live_by_hour) == ({"s": 4}, {"s": 2}, {"s": 2})
+
+
+async def test_a_look_up_takes_what_has_expired_out_of_the_index(
+    store: SessionStore, users: Users, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
+) -> None:
+    """Oldest first, the live sessions are found, and the index holds no others afterwards."""
+    sessions = [mint(NOW - n, user_id="u") for n in range(100)]
+    await store.create_many(sessions)
+    await raw.delete(*(keyspace.session(session.id) for session in sessions[10:]))  # as if they had expired
+    assert await users.find_sessions("u") == sessions[9::-1]
+    assert set(await raw.hkeys(keyspace.user(digest("u")))) == {session.id for session in sessions[:10]}

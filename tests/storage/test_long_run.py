@@ -1,0 +1,218 @@
+"""Long runs and large numbers: nothing drifts, and errors stay within their bounds."""
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+import pytest
+
+from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
+from service.errors import StoreUnavailable
+from service.sessions import Session, SessionFactory, UserDigest
+from service.settings import AnalyticsSettings
+from service.storage.analytics import Analytics
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
+from service.storage.users import Users
+from tests.proxy import LossyProxy
+from tests.servers import RedisServer
+from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, MakeUsers, Mint
+
+T = TypeVar("T")
+
+OPERATIONS = 100_000
+USERS = [f"user-{n}" for n in range(300)]
+SOURCES = ["tv", "web", "radio"]
+
+
+class Model:
+    """What should be there, by what was answered; after a refusal, by what Redis says when asked directly."""
+
+    def __init__(
+        self,
+        connection: RedisConnection,
+        direct: SessionStore,
+        keyspace: Keyspace,
+        digest: UserDigest,
+    ) -> None:
+        self.chance = random.Random(20261125)
+        self.breaker = connection._breaker
+        analytics = AnalyticsSettings()
+        self.store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=analytics)
+        self.users = Users(connection, keyspace, digest, ttl_seconds=86400, analytics=analytics)
+        self.direct = direct
+        self.factory = SessionFactory(digest)
+        self.live: list[Session] = []
+        self.created: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    async def attempt(self, kind: str, operation: Awaitable[T]) -> T | None:
+        """Return the answer, or None when it was refused: the operation may have run, and runs no more."""
+        self.breaker.succeeded()  # else an outage would refuse the next requests unsent
+        try:
+            return await operation
+        except StoreUnavailable:
+            self.refused[kind] += 1
+            return None
+
+    async def stored(self, sessions: Sequence[Session]) -> list[Session]:
+        found = await self.direct.find_each([session.id for session in sessions])
+        assert [found[session.id] for session in sessions if session.id in found] == [*found.values()]
+        return [*found.values()]
+
+    def retire(self, gone: Sequence[Session]) -> None:
+        ids = {session.id for session in gone}
+        self.live = [session for session in self.live if session.id not in ids]
+        self.ended.update(session.source for session in gone)
+
+    async def create(self) -> None:
+        chance = self.chance
+        users = [chance.choice(USERS) if chance.random() < 0.6 else None for _ in range(chance.randint(1, 60))]
+        sessions = [self.factory.new(chance.choice(SOURCES), user) for user in users]
+        answer = await self.attempt("create", self.store.create_many(sessions))
+        if answer is None:
+            sessions = await self.stored(sessions)
+        else:
+            assert answer == [True] * len(sessions)
+        self.live += sessions
+        self.created.update(session.source for session in sessions)
+
+    async def end(self) -> None:
+        gone = self.chance.sample(self.live, min(self.chance.randint(1, 50), len(self.live)))
+        if gone and await self.attempt("end", self.store.end_many([[session.id] for session in gone])) is None:
+            remaining = await self.stored(gone)
+            gone = [session for session in gone if session not in remaining]
+        self.retire(gone)
+
+    async def erase(self) -> None:
+        user = self.chance.choice(USERS)
+        gone = [session for session in self.live if session.user_id == user]
+        erased = await self.attempt("erase", self.users.erase(user, time.time_ns() // 1000))
+        if erased is not None:
+            assert erased == len(gone)
+        elif gone and (remaining := await self.stored(gone)):
+            assert remaining == gone  # all of it ran, or nothing
+            gone = []
+        self.retire(gone)
+
+
+async def test_a_hundred_thousand_operations_leave_exact_counts(
+    own_server: RedisServer,
+    connect: Connect,
+    make_store: MakeStore,
+    make_analytics: MakeAnalytics,
+    keyspace: Keyspace,
+    digest: UserDigest,
+) -> None:
+    """Sessions created, ended and erased while every tenth reply is lost: active, created and ended are exact."""
+    started = time.time()
+    losses = random.Random(7)
+    async with LossyProxy(own_server.port, lambda: losses.random() < 0.1) as proxy:
+        patient = connect(proxy.url, timeout_seconds=10)  # a machine that stalls is not a lost reply
+        model = Model(patient, await make_store(own_server.url), keyspace, digest)
+        while model.created.total() + model.ended.total() < OPERATIONS:
+            (operation,) = model.chance.choices([model.create, model.end, model.erase], [50, 35, 15])
+            await operation()
+    assert proxy.lost > 300
+    assert set(model.refused) == {"create", "end", "erase"}
+    for first in range(0, len(model.live), 1000):
+        some = model.live[first : first + 1000]
+        assert await model.stored(some) == some
+    asked = CountRange.around(started, time.time() + 1, Interval.DAY)
+    counts = await make_analytics(own_server.url).count_sessions(asked, time.time())
+    active = Counter(session.source for session in model.live)
+    for source in SOURCES:
+        figures = counts.by_source[source]
+        assert figures.active == active[source]
+        assert sum(figures.created) == model.created[source]
+        assert sum(figures.ended) == model.ended[source]
+    assert counts.total.active == len(model.live) == model.created.total() - model.ended.total()
+
+
+async def test_unique_users_are_right_within_one_percent(
+    own_server: RedisServer, make_store: MakeStore, make_analytics: MakeAnalytics, mint: Mint
+) -> None:
+    """100,000 users on two days, half of them on both."""
+    now = time.time()
+    store = await make_store(own_server.url)
+    for day, first_user in ((now - DAY, 0), (now, 25_000)):
+        for first in range(first_user, first_user + 75_000, 500):
+            await store.create_many([mint(day, user_id=f"user-{n}") for n in range(first, first + 500)])
+    asked = CountRange.around(now - DAY, now + 1, Interval.DAY)
+    counts = await make_analytics(own_server.url).count_sessions(asked, now)
+    assert counts.total.created == [75_000, 75_000]
+    assert counts.total.unique_users == pytest.approx(100_000, rel=0.01)
+    assert counts.unique_users == [pytest.approx(75_000, rel=0.01)] * 2
+
+
+async def test_ten_thousand_sessions_are_erased_in_one_call(
+    own_server: RedisServer, make_store: MakeStore, make_users: MakeUsers, make_analytics: MakeAnalytics, mint: Mint
+) -> None:
+    """A user of many sessions is erased as a whole."""
+    now = int(time.time())
+    store, users = await make_store(own_server.url), make_users(own_server.url)
+    for _ in range(20):
+        await store.create_many([mint(now, user_id="u") for _ in range(500)])
+    assert len(await users.find_sessions("u")) == 10_000
+    assert await users.erase("u", now * 1_000_000) == 10_000
+    assert await users.find_sessions("u") == []
+    asked = CountRange.around(now, now + 1, Interval.DAY)
+    counts = await make_analytics(own_server.url).count_sessions(asked, now)
+    assert (counts.total.created, counts.total.ended, counts.total.active) == ([10_000], [10_000], 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_truth_lies_within_the_bounds(
+    server: RedisServer,
+    make_store: MakeStore,
+    analytics: Analytics,
+    users: Users,
+    digest: UserDigest,
+    mint: Mint,
+    seed: int,
+) -> None:
+    """For the listed and for all others, over any days, while sessions end and users are erased and come back."""
+    chance = random.Random(seed)
+    people = [user for n in range(600) if digest(user := f"user-{n}")[0] in "01"]  # 70 or so, for 2 x 10 places
+    first_day = int(time.time()) // DAY - 5
+    now = first_day * DAY + 43_200.0
+    store = await make_store(server.url, top_users=10, clock=lambda: now)
+    created: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by day, since the last erasure
+
+    async def check(first: int, last: int, limit: int) -> TopUsers:
+        asked = CountRange((first_day + first) * DAY, (first_day + last + 1) * DAY, Interval.DAY)
+        true = sum((created[day] for day in range(asked.first_day, asked.last_day + 1)), Counter[str]())
+        top = await analytics.top_users(asked, limit)
+        listed = dict(top.users)
+        certain = [bounds.at_least for _, bounds in top.users]
+        assert certain == sorted(certain, reverse=True)
+        assert len(listed) == len(certain) <= limit
+        for user in people:
+            alone = (await users.count(user, asked)).created
+            for bounds in (listed.get(user, Bounds(0, top.others_at_most)), alone):
+                assert bounds.at_least <= true[user] <= bounds.at_most, user
+        return top
+
+    for _ in range(60):
+        sessions = []
+        for _ in range(20):
+            now += chance.uniform(1, 400)  # three days in all
+            user = people[int(len(people) * chance.random() ** 2)]
+            sessions.append(mint(now, "s", user))
+            created[int(now // DAY)][user] += 1
+        await store.create_many(sessions)
+        await store.end_many([[session.id] for session in chance.sample(sessions, 5)])
+        if chance.random() < 0.4:
+            user = chance.choice(people[:20])
+            await users.erase(user, round(now * 1_000_000))
+            for day in created.values():
+                del day[user]
+        first, last = sorted(chance.choices(range(4), k=2))
+        await check(first, last, chance.choice([1, 5, 20, 100]))
+    top = await check(0, 3, 100)
+    assert top.others_at_most > 0
+    assert any(0 < bounds.at_least < bounds.at_most for _, bounds in top.users)

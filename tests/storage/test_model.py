@@ -1,0 +1,292 @@
+"""Any order of operations, lost replies and restarts, against a model in plain Python.
+
+Moments are the machine's own, days in the past, and so is the expiry of sessions: the clock of Redis cannot be
+injected, so the key of a session is deleted when its time has come. Time passes in whole minutes, so that even
+`active`, which is exact to the minute, is exact.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis.asyncio
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
+from service.errors import StoreUnavailable
+from service.sessions import Session, UserDigest
+from service.settings import AnalyticsSettings, RedisSettings
+from service.storage.analytics import Analytics
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
+from service.storage.users import Users
+from tests.proxy import LossyProxy
+from tests.servers import Raw, RedisServer
+
+T = TypeVar("T")
+
+DAYS = 9
+TTL_SECONDS = 5 * HOUR
+USERS = ("ann", "bob", "cem")
+WITHOUT_LIFETIME = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if redis.call('TTL', key) < 0 then found[#found + 1] = key end
+end
+return found
+"""
+PATIENT = RedisSettings(timeout_seconds=10)  # a machine that stalls is not a lost reply
+
+digest = UserDigest("test-secret")
+# One lost reply, and the retry answers; two, and the operation is refused though it ran.
+numbers_of_losses = st.sampled_from([0, 0, 1, 2])
+
+
+class Machine(RuleBasedStateMachine):
+    """Operations go through a proxy that loses replies; what is compared is read directly."""
+
+    server: RedisServer
+    minted = Bundle("minted")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.first_day = int(time.time()) // DAY - DAYS - 1  # Redis' own clock is past all that is asked for
+        self.now = self.first_day * DAY + 20 * HOUR
+        self.micros = 0
+        self.replies_to_lose = 0
+        self.has_restarted = False
+        self.known: list[Session] = []
+        self.live: dict[str, Session] = {}
+        self.erased_at: dict[str, int] = {}
+        self.created: Counter[tuple[str, int]] = Counter()  # by source and day, as are the next two
+        self.ended: Counter[tuple[str, int]] = Counter()
+        self.seen: set[tuple[str, int, str]] = set()
+        self.certain: Counter[str] = Counter()  # created since the last erasure, by user
+        self.run(self.open())
+
+    def run(self, operation: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run(operation)
+
+    async def open(self) -> None:
+        retry = Retry(ConstantBackoff(0.005), 2000)
+        self.raw: Raw = redis.asyncio.Redis.from_url(self.server.url, decode_responses=True, retry=retry)
+        await self.raw.flushall()
+        self.proxy = await LossyProxy(self.server.port, self.loses_reply).__aenter__()
+        self.lossy, self.direct = RedisConnection(self.proxy.url, PATIENT), RedisConnection(self.server.url, PATIENT)
+        self.keyspace = Keyspace("model")
+        self.store, self.users = self.stores(self.lossy)
+        self.read_store, self.read_users = self.stores(self.direct)
+        self.analytics = Analytics(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS)
+
+    def stores(self, connection: RedisConnection) -> tuple[SessionStore, Users]:
+        arguments: dict[str, Any] = {"ttl_seconds": TTL_SECONDS, "analytics": AnalyticsSettings()}
+        store = SessionStore(connection, self.keyspace, digest, clock=lambda: self.now, **arguments)
+        return store, Users(connection, self.keyspace, digest, **arguments)
+
+    def teardown(self) -> None:
+        self.run(self.close())
+        self.loop.close()
+
+    async def close(self) -> None:
+        await self.lossy.close()
+        await self.direct.close()
+        await self.proxy.__aexit__(None, None, None)
+        await self.raw.aclose()
+
+    def loses_reply(self) -> bool:
+        self.replies_to_lose -= 1
+        return self.replies_to_lose >= 0
+
+    def attempt(self, operation: Coroutine[Any, Any, T], losses: int = 0) -> T | None:
+        """Run an operation whose first replies get lost; None when it was refused and may have run."""
+        self.replies_to_lose = losses
+        self.lossy._breaker.succeeded()  # else an outage would refuse the next requests unsent
+        try:
+            return self.run(operation)
+        except StoreUnavailable:
+            return None
+
+    def moment(self) -> int:
+        """Return a moment in µs that never was before, in the present minute."""
+        self.micros += 1
+        return self.now * 1_000_000 + self.micros
+
+    def mint(self, source: str, user: str | None) -> Session:
+        number = len(self.known)
+        digit = digest(user)[0] if user else f"{number % 16:x}"
+        self.known.append(Session(f"{digit}{number:07x}-0000-4000-8000-000000000000", self.moment(), source, user))
+        return self.known[-1]
+
+    @rule(
+        target=minted,
+        source=st.sampled_from(["a", "b:c"]),
+        people=st.lists(st.sampled_from([None, *USERS]), min_size=1, max_size=4),
+        losses=numbers_of_losses,
+    )
+    def create(self, source: str, people: list[str | None], losses: int) -> "MultipleResults[Session]":
+        sessions = [self.mint(source, user) for user in people]
+        stored = self.attempt(self.store.create_many(sessions), losses)
+        if stored is None:  # whether it ran is known to Redis alone
+            found = self.run(self.read_store.find_each([session.id for session in sessions]))
+            assert len(found) in {0, len(sessions)}
+            stored = [bool(found)] * len(sessions)
+        else:
+            assert stored == [True] * len(sessions)
+        for session in sessions if stored[0] else ():
+            day = self.now // DAY
+            self.live[session.id] = session
+            self.created[session.source, day] += 1
+            if session.user_id:
+                self.seen.add((session.source, day, session.user_id))
+                self.certain[session.user_id] += 1
+        return multiple(*sessions)
+
+    def count_as_ended(self, sessions: Sequence[Session]) -> None:
+        for session in sessions:
+            del self.live[session.id]
+            self.ended[session.source, self.now // DAY] += 1
+
+    @precondition(lambda self: bool(self.known))
+    @rule(sessions=st.lists(minted, min_size=1, max_size=4), losses=numbers_of_losses)
+    def create_again(self, sessions: list[Session], losses: int) -> None:
+        """A retry comes while the session lives, or after the user was erased: either way it changes nothing."""
+        again = [
+            session
+            for session in sessions
+            if session.id in self.live or session.started_at < self.erased_at.get(session.user_id or "", 0)
+        ]
+        assert self.attempt(self.store.create_many(again), losses) in ([True] * len(again), None)
+
+    @precondition(lambda self: bool(self.known))
+    @rule(sessions=st.lists(minted, min_size=1, max_size=4), losses=numbers_of_losses)
+    def find(self, sessions: list[Session], losses: int) -> None:
+        found = self.attempt(self.store.find_many([[session.id] for session in sessions]), losses)
+        assert found is None or found == [self.live.get(session.id) for session in sessions]
+
+    @precondition(lambda self: bool(self.known))
+    @rule(sessions=st.lists(minted, min_size=1, max_size=4, unique=True), losses=numbers_of_losses)
+    def end(self, sessions: list[Session], losses: int) -> None:
+        gone = [session for session in sessions if session.id in self.live]
+        ended = self.attempt(self.store.end_many([[session.id] for session in sessions]), losses)
+        if ended is None:  # so it is asked for again
+            ended = self.attempt(self.store.end_many([[session.id] for session in sessions]))
+            assert ended is not None
+        if not losses:
+            assert ended == [[session.source] if session in gone else [] for session in sessions]
+        self.count_as_ended(gone)
+
+    @precondition(lambda self: bool(self.known))
+    @rule(user=st.sampled_from(USERS), losses=numbers_of_losses)
+    def erase(self, user: str, losses: int) -> None:
+        gone = [session for session in self.live.values() if session.user_id == user]
+        erased = self.attempt(self.users.erase(user, self.moment()), losses)
+        if erased is None:  # so it is asked for again, and finds what the first one left
+            assert self.attempt(self.users.erase(user, self.moment())) in {0, len(gone)}
+        else:
+            assert erased == len(gone)
+        self.count_as_ended(gone)
+        self.erased_at[user] = self.moment()
+        del self.certain[user]
+
+    @precondition(lambda self: bool(self.live) and self.now < (self.first_day + DAYS) * DAY)
+    @rule(minutes=st.sampled_from([7 * 60, 60, 1]))
+    def time_passes(self, minutes: int) -> None:
+        self.now += minutes * 60
+        oldest = (self.now - TTL_SECONDS) * 1_000_000
+        for session in [session for session in self.live.values() if session.started_at < oldest]:
+            del self.live[session.id]
+            self.run(self.raw.delete(self.keyspace.session(session.id)))
+
+    @precondition(lambda self: bool(self.live))
+    @rule(how=st.sampled_from(["forgets", "restarts"]))
+    def redis_fails(self, how: str) -> None:
+        """It forgets scripts and connections, as after a fail-over; once a run, as it takes long, it is killed."""
+        if how == "forgets" or self.has_restarted:
+            self.run(self.raw.script_flush())
+            self.run(self.raw.client_kill_filter(_type="normal"))
+        else:
+            self.has_restarted = True
+            self.server.kill()
+            self.server.start()
+            self.run(self.raw.ping())  # until it has read its file
+
+    @invariant()
+    def the_live_sessions_are_found(self) -> None:
+        if self.known:
+            assert self.run(self.read_store.find_each([session.id for session in self.known])) == self.live
+
+    @invariant()
+    def users_have_their_sessions(self) -> None:
+        for user in USERS:
+            own = [session for session in self.live.values() if session.user_id == user]
+            assert self.run(self.read_users.find_sessions(user)) == own
+            assert set(self.run(self.raw.hkeys(self.keyspace.user(digest(user))))) == {one.id for one in own}
+            by_source = Counter(session.source for session in own)
+            bounds = Bounds(self.certain[user], self.certain[user])
+            assert self.run(self.read_users.count(user, self.asked())) == UserCounts(by_source, bounds)
+
+    @invariant()
+    def counts_are_exact(self) -> None:
+        """The model's numbers are never negative, so neither are these."""
+        asked = self.asked()
+        counts = self.run(self.analytics.count_sessions(asked, self.now))
+        by_day = range(asked.first_day, asked.last_day + 1)
+        assert counts.by_source == {
+            name: SourceCounts(
+                [self.created[name, day] for day in by_day],
+                [self.ended[name, day] for day in by_day],
+                sum(session.source == name for session in self.live.values()),
+                len({user for source, _, user in self.seen if source == name}),
+            )
+            for name in sorted({source for source, _ in self.created})
+        }
+        assert counts.total.active == len(self.live)
+        assert counts.total.unique_users == len({user for _, _, user in self.seen})
+        assert counts.unique_users == [len({user for _, on, user in self.seen if on == day}) for day in by_day]
+        top = [(user, Bounds(count, count)) for user, count in (+self.certain).items()]
+        top.sort(key=lambda entry: (-entry[1].at_least, entry[0]))
+        assert self.run(self.analytics.top_users(asked, 10)) == TopUsers(top, 0)
+
+    @invariant()
+    def every_key_expires(self) -> None:
+        assert self.run(self.raw.eval(WITHOUT_LIFETIME, 0)) == []
+
+    def asked(self) -> CountRange:
+        return CountRange.around(self.first_day * DAY, self.now + 60, Interval.DAY)
+
+
+def test_whatever_happens_the_store_is_what_the_model_says(server: RedisServer, tmp_path: Path) -> None:
+    """Sessions, indexes, counts, unique users and top lists are exact after every operation, loss and restart."""
+    # Written before each answer and never put off, so that a killed server loses nothing.
+    with RedisServer(server._binary, tmp_path, "--appendonly", "yes", "--appendfsync", "no") as persistent:
+
+        class OnThisServer(Machine):
+            server = persistent
+
+        run_state_machine_as_test(
+            OnThisServer,
+            settings=settings(
+                max_examples=40,
+                stateful_step_count=30,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
+        )
