@@ -45,7 +45,7 @@ def _stores(settings: Settings, connection: RedisConnection, keyspace: Keyspace)
         digest,
         CoalescedSessionStore(sessions),
         Analytics(connection, keyspace, ttl_seconds=ttl_seconds),
-        Users(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics),
+        Users(connection, keyspace, digest, analytics=analytics),
     )
 
 

@@ -4,7 +4,6 @@ Exit status: 0 done, 1 it failed, 2 the command line or the configuration is wro
 """
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -12,13 +11,12 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
 
 from service import __version__
-from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in, hash_key, new_raw_key
+from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in
 from service.config import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
 from service.errors import CommandError, ConfigError, ServerError
-from service.settings import Settings, check_key_name
+from service.settings import check_key_name
 
 if TYPE_CHECKING:
     from service.commands.api_client import ApiClient
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Command = options.command
     try:
-        return command(options)
+        return _flushed(command(options))
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"configuration: {mistake}", file=sys.stderr)
@@ -44,8 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ServerError, CommandError) as error:
         print(f"jay-tracking: {error}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:  # whoever reads has had enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
         return 0 if getattr(options, "watch", None) else INTERRUPTED
+
+
+def _flushed(status: int) -> int:
+    """Find out here, not when the interpreter ends, that nobody reads any more."""
+    sys.stdout.flush()
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,8 +115,11 @@ def _add_doctor(commands: Group) -> argparse.ArgumentParser:
     doctor.add_argument(
         "--origin", help="see too whether pages of this origin may call, like https://www.example.com"
     )
-    doctor.add_argument("--repair", action="store_true", help="mend users' indexes")
-    doctor.add_argument("--no-redis", action="store_true", help="look only at requests, from a machine without Redis")
+    of_redis = doctor.add_mutually_exclusive_group()
+    of_redis.add_argument("--repair", action="store_true", help="mend users' indexes")
+    of_redis.add_argument(
+        "--no-redis", action="store_true", help="look only at requests, from a machine without Redis"
+    )
     return doctor
 
 
@@ -140,30 +150,12 @@ def _load(options: argparse.Namespace) -> LoadedConfig:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from service.commands.greeting import greet
     from service.server import serve
 
     settings = _load(options).settings
-    serve(settings, lambda: _load(options).settings, lambda url: _announce(url, settings))
+    serve(settings, lambda: _load(options).settings, lambda url: greet(url, settings))
     return 0
-
-
-def _announce(url: str, settings: Settings) -> None:
-    """In development, say all that one needs for a first try; keys only where they are published ones."""
-    demo_keys = demo_keys_in(settings.api_keys)
-    if settings.environment != "development" or not demo_keys:
-        return
-    redis = urlsplit(settings.redis.url)
-    store = f"Redis at {redis.netloc.rpartition('@')[2] or redis.path}"
-    if settings.redis.url == "embedded":
-        store = f"the embedded Valkey, in {settings.redis.data_dir}/"
-    lines = [f"Tracking sessions on {url}, kept in {store}", "", "API keys for development:"]
-    lines += [f"  {raw:20} {', '.join(sorted(key.scopes))}" for raw, key in demo_keys.items()]
-    track = next((raw for raw, key in demo_keys.items() if Scope.TRACK in key.scopes), None)
-    if track:
-        trust = f"--cacert {settings.server.tls.certificate} " if settings.server.tls.certificate else ""
-        curl = f'curl -i {trust}-X POST {url}/v1/playouts/tracking/session -H "X-API-Key: {track}"'
-        lines += ["", "Try:", f"  {curl}"]
-    print("\n".join(lines), end="\n\n", flush=True)
 
 
 def _check_config(options: argparse.Namespace) -> int:
@@ -225,7 +217,7 @@ def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
     """Return a client of the service that the options, the environment or the configuration name."""
     from service.commands.api_client import ApiClient
 
-    url, key = options.url or os.environ.get(URL_VARIABLE), options.key or os.environ.get(KEY_VARIABLE)
+    url, key = options.url or os.environ.get(URL_VARIABLE), (options.key or os.environ.get(KEY_VARIABLE, "")).strip()
     if not (url and key):
         settings = _load(options).settings
         url = url or settings.server.url(settings.server.port)
@@ -234,11 +226,7 @@ def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
 
 
 def _keys_new(options: argparse.Namespace) -> int:
-    raw_key = new_raw_key()
-    scopes = sorted(set(options.scope or [Scope.TRACK.value]))
-    entry = {"name": options.name, "sha256": hash_key(raw_key), "scopes": scopes}
-    print(f"The key, shown this once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
-    print(f"  - name: {entry['name']}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(scopes)}]")
-    print(f"\nor as the environment variable:\n\n  JAY_API_KEYS='{json.dumps([entry])}'\n")
-    print("The service reads config.yaml anew on SIGHUP; for the variable it has to be restarted.")
+    from service.commands import keys
+
+    keys.new(options.name, options.scope or [Scope.TRACK.value])
     return 0

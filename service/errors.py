@@ -20,7 +20,7 @@
         ├── UriTooLong                                                                  414
         ├── UnsupportedMediaType                                                        415
         ├── ExpectationFailed                                                           417
-        ├── InvalidRequest          well-formed, but a member is wrong and named        422
+        ├── InvalidRequest          well-formed, but a member or parameter is wrong     422
         └── HeadersTooLarge                                                             431
 
 `api/problems.py` gives each its status, slug and title.
@@ -127,7 +127,7 @@ class ExpectationFailed(RequestError):
 
 
 class InvalidRequest(RequestError):
-    """A member of the body is wrong; member `member` names it."""
+    """A member of the body, a parameter, or the user id in a path is wrong; member `member` names it."""
 
 
 class HeadersTooLarge(RequestError):

@@ -13,6 +13,8 @@ MAX_USER_ID_LENGTH = 128
 
 SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _SESSION_ID = re.compile(SESSION_ID_PATTERN)
+SOURCE_PATTERN = "[A-Za-z0-9._:/-]{1,64}"
+_SOURCE = re.compile(SOURCE_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ def parse_session_id(text: str) -> str | None:
     What is not an id never reaches Redis, so this is also the guard of its key names.
     """
     return text.lower() if _SESSION_ID.fullmatch(text) else None
+
+
+@lru_cache(maxsize=1024)
+def is_source(text: str) -> bool:
+    """Tell whether a text can be a session's source; a deployment has a handful of them."""
+    return _SOURCE.fullmatch(text) is not None
 
 
 def shard_of(session_id: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from service.api_keys import ApiKey
+from service.sessions import SOURCE_PATTERN
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
 
@@ -72,7 +73,7 @@ def _redis_url(value: str) -> str | None:
 
 
 check_key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
-check_source = matching(r"[A-Za-z0-9._:/-]{1,64}", "1 to 64 letters, digits or . _ : / -")
+check_source = matching(SOURCE_PATTERN, "1 to 64 letters, digits or . _ : / -")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,17 +23,17 @@ class AnswerCache:
         now = self._clock()
         asked_at, future = self._answers.get(key, (0.0, None))
         if future is None or now - asked_at > MAX_AGE_SECONDS or (future.done() and _has_failed(future)):
-            self._forget(now)
+            if len(self._answers) >= MAX_ANSWERS:
+                del self._answers[next(iter(self._answers))]
             future = asyncio.ensure_future(answer())
             self._answers[key] = now, future
+            # Dropped by itself: what was asked about users may have been erased since.
+            asyncio.get_running_loop().call_later(MAX_AGE_SECONDS, self._drop, key, future)
         return await asyncio.shield(future)
 
-    def _forget(self, now: float) -> None:
-        """Drop what is too old, and the oldest when there is too much."""
-        if len(self._answers) >= MAX_ANSWERS:
-            old = [key for key, (asked_at, _) in self._answers.items() if now - asked_at > MAX_AGE_SECONDS]
-            for key in old or [next(iter(self._answers))]:
-                del self._answers[key]
+    def _drop(self, key: Hashable, future: "asyncio.Future[bytes]") -> None:
+        if self._answers.get(key, (0.0, None))[1] is future:
+            del self._answers[key]
 
 
 def _has_failed(future: "asyncio.Future[bytes]") -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from service import errors
-from service.api.json_body import check_names
+from service.api.names import check_names
 from service.counts import DAY, CountRange, Interval
 from service.settings import check_source
 
@@ -39,7 +39,7 @@ class CountQueries:
         """Return the query of a request that may have the parameters `known`. Raises InvalidRequest."""
         query = request.query
         given = {name: query[name] for name in query}
-        check_names(given, known, "The query")
+        check_names(given, known, "The query", "parameter")
         for name in given:
             if len(query.getall(name)) > 1:
                 raise errors.InvalidRequest(f"Give {name} once.", member=name)
@@ -60,7 +60,8 @@ class CountQueries:
         oldest = (int(now) // DAY - self._retention_days) * DAY
         if start < oldest:
             raise errors.InvalidRequest(
-                f"Counts are kept for {self._retention_days} days; ask from {rfc3339(oldest)} on.", member="from"
+                f"Counts are kept for {self._retention_days} days; ask from {rfc3339(oldest)} on.",
+                member="from" if "from" in given else "to",
             )
         asked = CountRange.around(start, min(end, now + 1), interval)
         if interval is Interval.HOUR and len(asked.starts) > MAX_HOURS:

@@ -3,12 +3,13 @@
 _ACTIVE = {
     "meaning": "sessions live now: created, and neither ended nor expired",
     "kind": "exact to the minute",
-    "error": "at most the sessions created in the one minute that is just expiring",
+    "error": "at most the sessions created in the one minute that is just expiring; more while sessions of another "
+    "session.ttl_seconds are alive",
 }
 _CREATED = {
-    "meaning": "sessions created, counted when they began; a repeated request counts once",
+    "meaning": "sessions created, counted when they began; each once, whatever replies were lost",
     "kind": "exact",
-    "error": "none",
+    "error": "none, but for creations of a user that an erasure overtook: those were never stored",
 }
 _ENDED = {
     "meaning": "sessions ended by DELETE or erasure, counted when they ended; expired ones are not among them",

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 import orjson
@@ -11,11 +10,10 @@ from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
 from service import errors
+from service.api.names import check_names
 
 MAX_MEDIA_TYPE = 128
 DEADLINE_SECONDS = 5.0
-
-_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,32}")
 
 
 async def read_object(
@@ -38,19 +36,8 @@ def parse_object(body: bytes, members: Collection[str], example: str) -> dict[st
     content = _parse(body, example)
     if not isinstance(content, dict):
         raise errors.MalformedRequest(f"Send a JSON object, such as {example}.")
-    check_names(content, members, "The body")
+    check_names(content, members, "The body", "member")
     return content
-
-
-def check_names(given: Mapping[str, object], known: Collection[str], where: str) -> None:
-    """Raise InvalidRequest when there is a name that is not known."""
-    if unknown := given.keys() - set(known):
-        # A name is the client's text and may hold anything; only what looks like a member's name is said back.
-        named = min(unknown)
-        raise errors.InvalidRequest(
-            f"{where} has a member that is not known here; known are: {', '.join(known)}.",
-            member=named if _PLAIN_NAME.fullmatch(named) else "unknown",
-        )
 
 
 async def _read(request: web.Request, max_bytes: int) -> bytes:

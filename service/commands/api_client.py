@@ -2,8 +2,9 @@
 
 import http.client
 import json
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -11,6 +12,9 @@ from urllib.parse import urlencode, urlsplit
 from service.errors import CommandError
 
 TIMEOUT_SECONDS = 10.0
+
+_VISIBLE_ASCII = re.compile("[!-~]+")
+_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?(/[!-~]*)?")
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,14 @@ class Answer:
         """Return the body as a JSON object, {} when it is none."""
         try:
             content = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
+
+    def detail(self) -> str | None:
+        """Return what a problem document says, None where there is none."""
+        detail = self.document().get("detail")
+        return detail if isinstance(detail, str) else None
 
 
 class ApiClient:
@@ -36,11 +45,13 @@ class ApiClient:
     def __init__(
         self, url: str, key: str | None = None, *, verify_tls: bool = True, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise CommandError("the URL must be like http://127.0.0.1:8080 (--url, or JAY_URL)")
+        parts = urlsplit(url) if _URL.fullmatch(url) else None
+        if parts is None or parts.query or parts.fragment:
+            raise CommandError("the URL must be like http://127.0.0.1:8080, without a user (--url, JAY_URL)")
+        if key is not None and not _VISIBLE_ASCII.fullmatch(key):
+            raise CommandError("the key must be visible ASCII characters, without spaces (--key, JAY_KEY)")
         self.url = url.rstrip("/")
-        self._host = parts.netloc.rpartition("@")[2]
+        self._host = parts.netloc
         self._prefix = parts.path.rstrip("/")
         self._context = ssl.create_default_context() if parts.scheme == "https" else None
         if self._context and not verify_tls:
@@ -51,39 +62,42 @@ class ApiClient:
 
     def send(self, method: str, path: str, headers: Mapping[str, str | None] | None = None) -> Answer:
         """Send a request, whatever its answer; None takes away a header. Raises CommandError without an answer."""
-        connection = (
-            http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._context)
-            if self._context
-            else http.client.HTTPConnection(self._host, timeout=self._timeout)
-        )
         given = {"X-API-Key": self._key, **(headers or {})}
+        sent = {name: value for name, value in given.items() if value is not None}
         try:
-            sent = {name: value for name, value in given.items() if value is not None}
-            connection.request(method, self._prefix + path, headers=sent)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-        except ssl.SSLError as error:
+            connection = self._connection()
+            try:
+                connection.request(method, self._prefix + path, headers=sent)
+                response = connection.getresponse()
+                return Answer(response.status, response.headers, response.read())
+            finally:
+                connection.close()
+        except ssl.SSLCertVerificationError as error:
             raise CommandError(
-                f"{self.url} cannot be trusted ({error.reason}); where the certificate is of a CA of your own, "
-                "name that CA's file in SSL_CERT_FILE"
+                f"{self.url} cannot be trusted ({error.verify_message}); "
+                "where the certificate is of a CA of your own, name that CA's file in SSL_CERT_FILE"
             ) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise CommandError(
-                f"no answer from {self.url} ({type(error).__name__}); is the service running?"
-            ) from None
-        except UnicodeEncodeError:
-            raise CommandError("the key must be ASCII (--key, or JAY_KEY)") from None
-        finally:
-            connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = type(error).__name__
+            raise CommandError(f"no answer from {self.url} ({reason}); is the service running?") from None
 
-    def fetch(self, path: str, method: str = "GET", **query: str | None) -> dict[str, Any]:
-        """Return the JSON object of a successful answer. Raises CommandError with what the service said otherwise."""
+    def fetch(self, path: str, method: str = "GET", *, needs: Sequence[str], **query: str | None) -> dict[str, Any]:
+        """Return the JSON object of a successful answer; it has the members `needs`.
+
+        Raises CommandError with what the service said otherwise.
+        """
         given = {name.rstrip("_"): value for name, value in query.items() if value is not None}
         answer = self.send(method, f"{path}?{urlencode(given)}" if given else path)
         document = answer.document()
-        if answer.status == http.client.OK and document:
+        if answer.status == http.client.OK and all(name in document for name in needs):
             return document
         if answer.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-            raise CommandError(f"{document.get('detail', 'refused')} Give the key with --key or in JAY_KEY.")
-        said = document.get("detail") or "something else than this service seems to answer there"
+            said = answer.detail() or f"refused ({answer.status})."
+            raise CommandError(f"{said} Give the key with --key or in JAY_KEY.")
+        said = answer.detail() or "something else than this service seems to be there; check the URL"
         raise CommandError(f"{self.url} answered {answer.status}: {said}")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._context is None:
+            return http.client.HTTPConnection(self._host, timeout=self._timeout)
+        return http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._context)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -67,7 +67,7 @@ def print_json(client: ApiClient, options: CountsOptions) -> None:
 
 def print_csv(client: ApiClient, options: CountsOptions) -> None:
     """Print the series: a line for each interval and source in which something was counted."""
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("start", "source", "created", "ended"))
     for point in _fetch(client, options)["series"]:
         for source, figures in point["sources"].items():
@@ -75,12 +75,13 @@ def print_csv(client: ApiClient, options: CountsOptions) -> None:
 
 
 def _fetch(client: ApiClient, options: CountsOptions) -> dict[str, Any]:
-    start = _moment(options.start)
+    start, end = _moment(options.start), _moment(options.end)
     return client.fetch(
         f"{PATH}/sessions",
+        needs=("as_of", "from", "to", "interval", "totals", "sources", "series"),
         from_=start,
-        to=_moment(options.end),
-        interval=options.interval or _interval(start, options.end),
+        to=end,
+        interval=options.interval or _interval(start, end),
         source=options.source,
     )
 
@@ -105,10 +106,22 @@ def _interval(start: str | None, end: str | None) -> str | None:
     return "hour" if length <= _HOURLY else "day"
 
 
-def _view(document: dict[str, Any], console: Console) -> Table:
-    spoken = {name: document[name].replace("T", " ").replace(":00Z", "").rstrip("Z") for name in ("from", "to")}
+def _view(document: dict[str, Any], console: Console) -> RenderableType:
+    """Return the widest view that fits: a table, a table without sparklines, or a few lines for each source."""
+    for with_sparks in (True, False):
+        table = _table(document, console, with_sparks=with_sparks)
+        if console.measure(table).minimum <= console.width:
+            return table
+    rows = [*document["sources"], {"source": "All sources", **document["totals"]}]
+    lines = [
+        f"{row['source']}\n" + "".join(f"  {_title(name)}: {row[name]:,}\n" for name in _FIGURES) for row in rows
+    ]
+    return Group(Text(_heading(document), style="bold"), *map(Text, lines))
+
+
+def _table(document: dict[str, Any], console: Console, *, with_sparks: bool) -> Table:
     table = Table(
-        title=f"Sessions from {spoken['from']} to {spoken['to']} UTC, by {document['interval']}",
+        title=_heading(document),
         caption=f"as of {document['as_of']}; active is now, unique users are approximate and counted by whole days",
         show_footer=True,
         box=box.SIMPLE,
@@ -116,25 +129,31 @@ def _view(document: dict[str, Any], console: Console) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    totals = document["totals"]
-    table.add_column("Source", "All sources", overflow="fold")
-    for title, name in (
-        ("Active", "active"),
-        ("Created", "created"),
-        ("Ended", "ended"),
-        ("Unique users", "unique_users"),
-    ):
-        table.add_column(title, f"{totals[name]:,}", justify="right", no_wrap=True)
+    totals, series = document["totals"], document["series"]
+    rows = sorted(document["sources"], key=lambda row: -row["created"])
+    table.add_column("Source", "All sources", overflow="fold", min_width=16)
+    for name in _FIGURES:
+        widest = max(len(f"{row[name]:,}") for row in (totals, *rows))
+        table.add_column(_title(name), f"{totals[name]:,}", justify="right", min_width=widest)
     sparks = _SPARKS if console.encoding.lower().startswith("utf") else _SPARKS_ASCII
     width = _SPARK_WIDTH_NARROW if console.width < _NARROW else _SPARK_WIDTH
-    series = document["series"]
-    table.add_column("Over time", sparkline([point["created"] for point in series], width, sparks), no_wrap=True)
-    for row in sorted(document["sources"], key=lambda row: -row["created"]):
+    if with_sparks:
+        table.add_column("Over time", sparkline([point["created"] for point in series], width, sparks), no_wrap=True)
+    for row in rows:
         name = row["source"]
-        numbers = [point["sources"].get(name, {}).get("created", 0) for point in series]
         figures = [f"{row[figure]:,}" for figure in _FIGURES]
-        table.add_row(Text(name), *figures, sparkline(numbers, width, sparks))
+        numbers = [point["sources"].get(name, {}).get("created", 0) for point in series]
+        table.add_row(Text(name), *figures, *([sparkline(numbers, width, sparks)] if with_sparks else []))
     return table
+
+
+def _heading(document: dict[str, Any]) -> str:
+    spoken = {name: document[name].replace("T", " ").replace(":00Z", "").rstrip("Z") for name in ("from", "to")}
+    return f"Sessions from {spoken['from']} to {spoken['to']} UTC, by {document['interval']}"
+
+
+def _title(figure: str) -> str:
+    return figure.capitalize().replace("_", " ")
 
 
 def sparkline(numbers: Sequence[int], width: int, sparks: str = _SPARKS) -> str:

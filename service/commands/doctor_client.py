@@ -9,6 +9,7 @@ from service.api import cors, wire
 from service.commands.api_client import Answer, ApiClient
 from service.commands.findings import Finding, good, problem, unknown
 from service.errors import CommandError
+from service.sessions import parse_session_id
 
 _PATH = wire.SESSION_PATHS[0]
 _UNDERSCORES = (
@@ -26,15 +27,19 @@ def look(client: ApiClient, origin: str | None) -> Iterator[Finding]:
         yield problem(str(error), "start it, or name the URL that clients use with --url")
         return
     session_id = created.document().get("session_id")
-    if created.status != HTTPStatus.CREATED or not isinstance(session_id, str):
-        said = created.document().get("detail", "not the answer of this service")
+    if created.status != HTTPStatus.CREATED or not (isinstance(session_id, str) and parse_session_id(session_id)):
+        said = created.detail() or "not the answer of this service"
         yield problem(f"a session cannot be created: {created.status}, {said}", _advice(created))
         return
     yield good("a session can be created")
     yield from _headers(created, session_id)
-    yield from _ways(client, session_id)
-    if origin:
-        yield from _cors(client, origin)
+    try:
+        yield from _ways(client, session_id)
+        yield from _paths(client)
+        if origin:
+            yield from _cors(client, origin)
+    except CommandError as error:
+        yield problem(str(error), "run the doctor again: the service was there a moment ago")
 
 
 def _readiness(client: ApiClient) -> Iterator[Finding]:
@@ -104,6 +109,21 @@ def _ways(client: ApiClient, session_id: str) -> Iterator[Finding]:
         yield good("the session can be ended")
     else:
         yield problem(f"the session cannot be ended ({ended.status})", "let the proxy pass DELETE")
+
+
+def _paths(client: ApiClient) -> Iterator[Finding]:
+    """Ask for a user whose id has a slash: refused with this key, but not found where a proxy decodes the path."""
+    answer = client.send("GET", f"{wire.OPERATOR_PATH}/users/a%2F..%2Fb/sessions")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        advice = (
+            "some users cannot be exported or erased, or another is in their place: have the proxy pass paths as "
+            "they come (nginx: no path behind the host in proxy_pass)"
+        )
+        yield problem("a proxy on the way decodes or tidies up paths", advice)
+    elif answer.status in {HTTPStatus.OK, HTTPStatus.FORBIDDEN}:
+        yield good("paths reach the service as they are sent")
+    else:
+        yield unknown(f"whether paths reach the service as they are sent ({answer.status})")
 
 
 def _cors(client: ApiClient, origin: str) -> Iterator[Finding]:

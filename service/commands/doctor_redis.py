@@ -1,5 +1,6 @@
 """Redis's side of the doctor: is it set up so that nothing is lost, and do its counts agree with its sessions."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,28 +17,30 @@ from service.storage.inspection import Audit, Inspection
 from service.storage.keyspace import Keyspace
 
 _OLDEST_VERSION = (7, 0)
+_TIMEOUT_SECONDS = 5.0
 _FULL = 0.8  # of maxmemory
 
 
 async def look(settings: Settings, url: str, console: Console, *, repair: bool) -> list[tuple[str, list[Finding]]]:
     """Return headed findings about the Redis that the settings name; `url` is never `embedded`."""
-    connection = RedisConnection(url, settings.redis)
+    # Nobody waits for the doctor, and it should not give up on a Redis that is busy.
+    connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     inspection = Inspection(
         connection,
         Keyspace(settings.redis.key_prefix),
         UserDigest(settings.session.user_secret),
         ttl_seconds=settings.session.ttl_seconds,
     )
+    parts: list[tuple[str, list[Finding]]] = []
     try:
-        server = await inspection.server()
-        parts = [("Redis", list(_server(server)))]
+        parts.append(("Redis", list(_server(await inspection.server()))))
         total = await inspection.count_keys()
         with _Bar(console, total) as advance:
             audit = await inspection.audit(advance, repair=repair)
         parts.append(("Counts and indexes", list(_audit(audit, repair=repair))))
     except StoreUnavailable as error:
         advice = "check redis.url, and that this machine reaches it; the service answers 503 as long"
-        return [("Redis", [problem(f"Redis cannot be asked ({error})", advice)])]
+        parts.append(("Redis", [problem(f"Redis cannot be asked ({error})", advice)]))
     finally:
         await connection.close()
     return parts
@@ -95,8 +98,8 @@ def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:
     yield good(f"{audit.sessions:,} sessions, {audit.users:,} of them of users, among {audit.keys:,} keys")
     if audit.wrong_hours:
         advice = (
-            "somebody else wrote to these keys, or sessions were deleted by hand; `active` is right again when the "
-            "sessions of those hours have expired"
+            "session.ttl_seconds was changed, sessions were deleted by hand, or somebody else wrote to these keys; "
+            "`active` is right again when the sessions of those hours have expired"
         )
         hours = f"{len(audit.wrong_hours)} of {audit.compared_hours} counts by hour"
         yield problem(f"{hours} are not the number of their sessions", advice)

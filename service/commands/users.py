@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 from urllib.parse import quote
 
 from rich import box
@@ -16,7 +17,9 @@ from service.errors import CommandError
 
 def show(client: ApiClient, user_id: str) -> None:
     """Print live sessions by source, and the bounds of those created in the last day."""
-    document = client.fetch(f"{wire.OPERATOR_PATH}/analytics/users/{_encoded(user_id)}")
+    path = f"{wire.OPERATOR_PATH}/analytics/users/{_encoded(user_id)}"
+    document = client.fetch(path, needs=("user_id", "active", "sources", "created"))
+    _check_same(document["user_id"], user_id)
     table = Table(title=Text(f"User {user_id}", style="bold"), title_justify="left", show_footer=True, box=box.SIMPLE)
     table.add_column("Source", "All sources", overflow="fold")
     table.add_column("Active", f"{document['active']:,}", justify="right")
@@ -32,25 +35,43 @@ def show(client: ApiClient, user_id: str) -> None:
 
 def export(client: ApiClient, user_id: str) -> None:
     """Print the live sessions as JSON."""
-    document = client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}/sessions")
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json.dumps(_export(client, user_id), indent=2, ensure_ascii=False))
 
 
 def erase(client: ApiClient, user_id: str, *, is_sure: bool) -> None:
     """Erase after a question and print the receipt. Raises CommandError when nobody can be asked, or says no."""
+    if not is_sure and not sys.stdin.isatty():
+        raise CommandError("there is nobody to ask whether to erase; say --yes")
+    found = _export(client, user_id)["sessions"]
     if not is_sure:
-        if not sys.stdin.isatty():
-            raise CommandError("there is nobody to ask whether to erase; say --yes")
-        found = client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}/sessions")["sessions"]
         question = f"End {len(found)} live sessions of user {user_id!r} and forget the id, for good? [y/N] "
         print(question, end="", file=sys.stderr, flush=True)  # standard output is the receipt's
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CommandError("nothing was erased")
-    print(json.dumps(client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}", "DELETE"), indent=2))
+    path = f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}"
+    print(json.dumps(client.fetch(path, "DELETE", needs=("erased_sessions", "erased_at")), indent=2))
+
+
+def _export(client: ApiClient, user_id: str) -> dict[str, Any]:
+    document = client.fetch(f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}/sessions", needs=("sessions",))
+    for session in document["sessions"]:
+        _check_same(session.get("user_id"), user_id)
+    return document
+
+
+def _check_same(answered: object, user_id: str) -> None:
+    """Raise CommandError when an answer is of another user: some proxies decode or tidy up paths."""
+    if answered != user_id:
+        raise CommandError(
+            "a proxy on the way changed the path, so that the answer is another user's: "
+            "have it pass paths as they come, or ask the service itself with --url"
+        )
 
 
 def _encoded(user_id: str) -> str:
     """Return a user id as a segment of a path; dots too, as `.` and `..` would else be taken for directories."""
+    if not user_id:
+        raise CommandError("the user id is empty; guests have none")
     try:
         return quote(user_id, safe="").replace(".", "%2E")
     except UnicodeEncodeError:

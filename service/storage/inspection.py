@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.counts import DAY, HOUR
-from service.sessions import SHARD_COUNT, UserDigest, shard_of
+from service.sessions import SHARD_COUNT, UserDigest, is_source, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.counters import LIVE_BYTES, numbers
 from service.storage.keyspace import Keyspace
@@ -91,7 +91,7 @@ class Inspection:
         for bucket in sorted({*before, *after, *live}):
             is_right = before[bucket] >= live[bucket] >= after[bucket]
             if bucket[2] >= first_hour and (is_right or bucket[2] < moving_hour):
-                found.compared_hours += 1
+                found.compared_hours += before[bucket] > 0
                 if not is_right:
                     found.wrong_hours.append(bucket)
         return found
@@ -108,10 +108,11 @@ class Inspection:
         for shard in range(SHARD_COUNT):
             known = await self._ask(*(("SMEMBERS", self._keyspace.sources(shard, day)) for day in days))
             names = [
-                (day, source.decode())
+                (day, name)
                 for day, sources in zip(days, known, strict=True)
                 if not isinstance(sources, Exception)
                 for source in sources
+                if is_source(name := source.decode(errors="replace"))
             ]
             keys = [self._keyspace.day(shard, day, source) for day, source in names]
             values = await self._ask(*(("GETRANGE", key, *LIVE_BYTES) for key in keys))
@@ -139,9 +140,7 @@ class Inspection:
             if session.user_id is not None:
                 users.append((key, session_id, self._keyspace.user(self._user_digest(session.user_id))))
         await self._check_indexed(users, found, repair=repair)
-        for key in keys:
-            if self._keyspace.is_user_index(key):
-                await self._check_index(key, found, repair=repair)
+        await self._check_indexes([key for key in keys if self._keyspace.is_user_index(key)], found, repair=repair)
 
     async def _check_indexed(self, users: Sequence[tuple[str, str, str]], found: Audit, *, repair: bool) -> None:
         """See that each session of a user, as key, id and index, stands in the index, or erasing would miss it."""
@@ -157,20 +156,21 @@ class Inspection:
                     put = ("HSET", index, session_id, "")
                     await self._ask(put, ("EXPIRE", index, lifetime, "NX"), ("EXPIRE", index, lifetime, "GT"))
 
-    async def _check_index(self, index: str, found: Audit, *, repair: bool) -> None:
+    async def _check_indexes(self, indexes: Sequence[str], found: Audit, *, repair: bool) -> None:
         """Count what has expired, which is no mistake, but takes room until the user comes again."""
-        (ids,) = await self._ask(("HKEYS", index))
-        base = index.rpartition("user:")[0]
-        if isinstance(ids, Exception):
-            found.foreign += 1
-            return
-        for start in range(0, len(ids), _SCANNED_AT_ONCE):
-            part = [session_id.decode() for session_id in ids[start : start + _SCANNED_AT_ONCE]]
-            is_alive = await self._ask(*(("EXISTS", base + session_id) for session_id in part))
-            expired = [session_id for session_id, flag in zip(part, is_alive, strict=True) if flag == 0]
+        entries = []
+        for index, ids in zip(indexes, await self._ask(*(("HKEYS", index) for index in indexes)), strict=True):
+            if isinstance(ids, Exception):
+                found.foreign += 1
+            else:
+                entries += [(index, session_id.decode(errors="replace")) for session_id in ids]
+        for start in range(0, len(entries), _SCANNED_AT_ONCE):
+            part = entries[start : start + _SCANNED_AT_ONCE]
+            alive = await self._ask(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in part))
+            expired = [entry for entry, flag in zip(part, alive, strict=True) if flag == 0]
             found.expired_in_indexes += len(expired)
-            if expired and repair:
-                await self._ask(("HDEL", index, *expired))
+            if repair:
+                await self._ask(*(("HDEL", index, session_id) for index, session_id in expired))
 
     async def _if_allowed(self, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
         async def ask(client: Redis) -> T | None:

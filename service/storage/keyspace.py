@@ -15,11 +15,12 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
     base unique:<day>:<src>     HLL       retention + 1 d   user ids that created a session
     base unions:<last day>      hash      1 h               "<first day> <src or nothing>" → number of unique users
                                                             in that range; removed when a sketch in it changes
+    base unions:scratch         HLL       a script's run    what is being merged
     base top:<day>              zset      retention + 1 d   user id → count and error bound (see below), at most
                                                             `analytics.top_users` of them; '' → the greatest count
                                                             of a user who had to leave the list
     base user:<digest>          hash      as last session   session id → nothing
-    base erased:<digest>        string    5 min             "<µs> <sessions> <token>" of the last erasure
+    base erased:<digest>        string    5 min             "<µs> <cursor> <sessions> <token>" of the last erasure
     <prefix>ready               string    10 s              what /readyz writes to see that Redis takes writes
 
 <hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts
@@ -46,9 +47,9 @@ TOP_SCORE_UNIT = 2**26
 RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that differ included
 
 
-def count_lifetime_seconds(retention_days: int, ttl_seconds: int) -> int:
-    """Return how long counts are kept from their first; as long as they are asked for, and as sessions live."""
-    return max(retention_days * 86400, ttl_seconds) + 86400
+def count_lifetime_seconds(retention_days: int) -> int:
+    """Return how long counts are kept from their first, which may be at the end of its day or at its beginning."""
+    return (retention_days + 1) * 86400
 
 
 class Keyspace:

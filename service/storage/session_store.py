@@ -34,7 +34,7 @@ class SessionStore:
         self._connection = connection
         self._keyspace = keyspace
         self._user_digest = user_digest
-        self._count_lifetime = count_lifetime_seconds(analytics.retention_days, ttl_seconds)
+        self._count_lifetime = count_lifetime_seconds(analytics.retention_days)
         self._create_arguments = (ttl_seconds, self._count_lifetime, analytics.top_users)
         self._clock = clock
         self._create = connection.script("create")

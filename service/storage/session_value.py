@@ -4,7 +4,7 @@ import logging
 
 import orjson
 
-from service.sessions import Session, UserDigest
+from service.sessions import Session, UserDigest, is_source
 
 _logger = logging.getLogger(__name__)
 
@@ -22,7 +22,12 @@ def decode(session_id: str, value: bytes | str) -> Session | None:
     """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
     try:
         started_at, source, *user = orjson.loads(value)
-        if type(started_at) is int and 0 <= started_at < _MAX_MICROSECONDS and type(source) is str:
+        if (
+            type(started_at) is int
+            and 0 <= started_at < _MAX_MICROSECONDS
+            and type(source) is str
+            and is_source(source)
+        ):
             if not user:
                 return Session(session_id, started_at, source)
             user_id, digest = user

@@ -1,18 +1,27 @@
-"""One user's sessions: what there is, and erasing it. All of a user is in one shard, so each is one atomic step."""
+"""One user's sessions: what there is, and erasing it.
+
+All of a user is in one shard, so each is one atomic step; only for tens of thousands of sessions it is several, so
+that others who ask Redis meanwhile need not wait too long.
+"""
 
 import secrets
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 
 from service.counts import Bounds, CountRange, UserCounts
+from service.errors import StoreUnavailable
 from service.sessions import Session, UserDigest
 from service.settings import AnalyticsSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.session_value import decode
+
+_VISITED_AT_ONCE = 16_384  # buckets of an index; a step with as many sessions takes 0.2 s
 
 
 class Users:
@@ -24,13 +33,12 @@ class Users:
         keyspace: Keyspace,
         user_digest: UserDigest,
         *,
-        ttl_seconds: int,
         analytics: AnalyticsSettings,
     ) -> None:
         self._connection = connection
         self._keyspace = keyspace
         self._user_digest = user_digest
-        self._count_lifetime = count_lifetime_seconds(analytics.retention_days, ttl_seconds)
+        self._count_lifetime = count_lifetime_seconds(analytics.retention_days)
         self._user = connection.script("user")
         self._erase = connection.script("erase")
 
@@ -56,26 +64,39 @@ class Users:
         Whatever runs at the same time, no session that began at `now_us` or before survives.
         """
         digest = self._user_digest(user_id)
-        arguments = (user_id, digest, now_us, self._count_lifetime, RECEIPT_SECONDS, secrets.token_hex(8))
-        keys = [self._keyspace.user(digest)]
-        erased: int = await self._connection.run(lambda client: self._erase(keys, arguments, client))
-        return erased
+        keys, whose = [self._keyspace.user(digest)], (user_id, digest, now_us, self._count_lifetime, RECEIPT_SECONDS)
+        cursor: bytes = b"0"
+        erased: int = 0
+        while True:
+            arguments = (*whose, secrets.token_hex(8), cursor, _VISITED_AT_ONCE)
+            cursor, number = await self._call(self._erase, keys, arguments)
+            erased += number
+            if cursor == b"0":
+                return erased
 
     async def rewrite_append_only_file(self) -> bool:
         """Have Redis write its append-only file anew, without what was erased; False where it does not do so now."""
-        return await self._connection.run(_rewrite)
+        try:
+            return await self._connection.run(_rewrite)
+        except StoreUnavailable:
+            return False
 
     async def _look_up(self, user_id: str, first_day: int, last_day: int) -> tuple[Sequence[Session], Bounds]:
         digest = self._user_digest(user_id)
-        keys, arguments = [self._keyspace.user(digest)], (user_id, digest, first_day, last_day)
-        found, at_least, at_most = await self._connection.run(lambda client: self._user(keys, arguments, client))
-        sessions = [
-            session
-            for session_id, value in zip(found[::2], found[1::2], strict=True)
-            if (session := decode(session_id.decode(), value)) and session.user_id == user_id
-        ]
-        sessions.sort(key=lambda session: session.started_at)
-        return sessions, Bounds(at_least, at_most)
+        keys, cursor, found = [self._keyspace.user(digest)], b"0", {}
+        while True:
+            arguments = (user_id, digest, first_day, last_day, cursor, _VISITED_AT_ONCE)
+            cursor, page, at_least, at_most = await self._call(self._user, keys, arguments)
+            for session_id, value in zip(page[::2], page[1::2], strict=True):
+                session = decode(session_id.decode(), value)
+                if session and session.user_id == user_id:
+                    found[session.id] = session
+            if cursor == b"0":
+                break
+        return sorted(found.values(), key=lambda session: session.started_at), Bounds(at_least, at_most)
+
+    async def _call(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
+        return await self._connection.run(lambda client: script(keys, arguments, client))
 
 
 async def _rewrite(client: Redis) -> bool:

@@ -103,7 +103,7 @@ async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
         ("sessions", {"from": "1999-01-01"}, "from"),
         ("sessions", {"from": "2999-01-01"}, "from"),
         ("sessions", {"from": "2999-01-01", "to": "2999-01-02"}, "from"),
-        ("sessions", {"to": "1999-01-01"}, "from"),
+        ("sessions", {"to": "1999-01-01"}, "to"),
         ("sessions", {"interval": "week"}, "interval"),
         ("sessions", {"source": "a b"}, "source"),
         ("sessions", {"source": ""}, "source"),

@@ -46,7 +46,7 @@ async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_do
             asked = CountRange.around(now - 86400, now, interval)
             assert (await counts.count_sessions(asked, now)).total.active == len(sessions) - 1
         assert (await counts.top_users(asked, 3)).users
-        users = Users(connection, keyspace, digest, ttl_seconds=86400, analytics=ANALYTICS)
+        users = Users(connection, keyspace, digest, analytics=ANALYTICS)
         assert (await users.count("u", asked)).active_by_source == {"s": 8}
         assert await users.erase("u", int(now * 1_000_000) + 10_000_000) == 8
         await users.rewrite_append_only_file()

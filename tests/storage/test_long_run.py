@@ -42,7 +42,7 @@ class Model:
         self.breaker = connection._breaker
         analytics = AnalyticsSettings()
         self.store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=analytics)
-        self.users = Users(connection, keyspace, digest, ttl_seconds=86400, analytics=analytics)
+        self.users = Users(connection, keyspace, digest, analytics=analytics)
         self.direct = direct
         self.factory = SessionFactory(digest)
         self.live: list[Session] = []

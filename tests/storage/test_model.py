@@ -97,9 +97,11 @@ class Machine(RuleBasedStateMachine):
         self.analytics = Analytics(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS)
 
     def stores(self, connection: RedisConnection) -> tuple[SessionStore, Users]:
-        arguments: dict[str, Any] = {"ttl_seconds": TTL_SECONDS, "analytics": AnalyticsSettings()}
-        store = SessionStore(connection, self.keyspace, digest, clock=lambda: self.now, **arguments)
-        return store, Users(connection, self.keyspace, digest, **arguments)
+        counted: dict[str, Any] = {"analytics": AnalyticsSettings()}
+        store = SessionStore(
+            connection, self.keyspace, digest, ttl_seconds=TTL_SECONDS, clock=lambda: self.now, **counted
+        )
+        return store, Users(connection, self.keyspace, digest, **counted)
 
     def teardown(self) -> None:
         self.run(self.close())
@@ -206,7 +208,7 @@ class Machine(RuleBasedStateMachine):
         self.erased_at[user] = self.moment()
         del self.certain[user]
 
-    @precondition(lambda self: bool(self.live) and self.now < (self.first_day + DAYS) * DAY)
+    @precondition(lambda self: bool(self.known) and self.now < (self.first_day + DAYS) * DAY)
     @rule(minutes=st.sampled_from([7 * 60, 60, 1]))
     def time_passes(self, minutes: int) -> None:
         self.now += minutes * 60
@@ -215,7 +217,7 @@ class Machine(RuleBasedStateMachine):
             del self.live[session.id]
             self.run(self.raw.delete(self.keyspace.session(session.id)))
 
-    @precondition(lambda self: bool(self.live))
+    @precondition(lambda self: bool(self.known))
     @rule(how=st.sampled_from(["forgets", "restarts"]))
     def redis_fails(self, how: str) -> None:
         """It forgets scripts and connections, as after a fail-over; once a run, as it takes long, it is killed."""
@@ -284,7 +286,7 @@ def test_whatever_happens_the_store_is_what_the_model_says(server: RedisServer, 
         run_state_machine_as_test(
             OnThisServer,
             settings=settings(
-                max_examples=40,
+                max_examples=25,
                 stateful_step_count=30,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow],

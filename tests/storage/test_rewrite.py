@@ -11,9 +11,7 @@ from tests.servers import RedisServer
 async def rewrites(url: str) -> bool:
     connection = RedisConnection(url, RedisSettings())
     try:
-        users = Users(
-            connection, Keyspace("jay"), UserDigest("secret"), ttl_seconds=86400, analytics=AnalyticsSettings()
-        )
+        users = Users(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
         return await users.rewrite_append_only_file()
     finally:
         await connection.close()

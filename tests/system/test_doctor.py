@@ -150,6 +150,10 @@ def test_nobody_there_is_a_problem(launch: Launch, doctor: Doctor) -> None:
     until_gone([valkey])
     status, output = doctor("--url", process.url)
     assert status == 1
+    assert len(problems(output)) == 1
+    assert "? no embedded server runs here" in output
+    status, output = doctor("--url", process.url, JAY_REDIS__URL="redis://127.0.0.1:1")
+    assert status == 1
     assert len(problems(output)) == 2
     assert "Redis cannot be asked" in output
 

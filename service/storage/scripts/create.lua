@@ -52,8 +52,8 @@ local function sketch(base, session)
   local key = base .. 'unique:' .. day .. ':' .. session.source
   if redis.pcall('PFADD', key, session.user) == 1 then
     expire_once(key, count_lifetime)
-    local today = math.max(day, day_of(redis.call('TIME')[1]))
-    for last = math.max(day, today - MAX_DAYS), today do redis.pcall('DEL', base .. 'unions:' .. last) end
+    local tomorrow = math.max(day, day_of(redis.call('TIME')[1])) + 1 -- where a service's clock may be already
+    for last = math.max(day, tomorrow - MAX_DAYS), tomorrow do redis.pcall('DEL', base .. 'unions:' .. last) end
   end
 end
 

@@ -19,8 +19,7 @@ local UNIONS_LIFETIME = HOUR
 local MAX_MERGED = 1000 -- sketches in one command; Lua cannot pass more than 8,000
 
 local function slice(key, bytes)
-  local part = redis.pcall('GETRANGE', key, bytes[1], bytes[2])
-  if type(part) ~= 'string' then part = '' end
+  local part = read('GETRANGE', key, bytes[1], bytes[2]) or ''
   return part .. string.rep('\0', bytes[2] - bytes[1] + 1 - #part)
 end
 
@@ -36,9 +35,8 @@ local function sources_of(...)
   local seen, names = {}, {}
   for _, days in ipairs({ ... }) do
     for day = days[1], days[2] do
-      local sources = redis.pcall('SMEMBERS', base .. 'sources:' .. day)
-      for _, source in ipairs(sources.err and {} or sources) do
-        if not seen[source] then seen[source], names[#names + 1] = true, source end
+      for _, source in ipairs(read('SMEMBERS', base .. 'sources:' .. day) or {}) do
+        if is_source(source) and not seen[source] then seen[source], names[#names + 1] = true, source end
       end
     end
   end
@@ -51,13 +49,12 @@ local function merged(sources, first, last)
     for _, source in ipairs(sources) do keys[#keys + 1] = base .. 'unique:' .. day .. ':' .. source end
   end
   if #keys == 0 then return 0 end
-  if #keys <= MAX_MERGED then return redis.pcall('PFCOUNT', unpack(keys)) end
-  local scratch, merged_part = base .. 'unions:scratch', {}
+  if #keys <= MAX_MERGED then return read('PFCOUNT', unpack(keys)) end
+  local scratch, is_merged = base .. 'unions:scratch', true
   for i = 1, #keys, MAX_MERGED do
-    merged_part = redis.pcall('PFMERGE', scratch, unpack(keys, i, math.min(i + MAX_MERGED - 1, #keys)))
-    if merged_part.err then break end
+    is_merged = is_merged and read('PFMERGE', scratch, unpack(keys, i, math.min(i + MAX_MERGED - 1, #keys)))
   end
-  local count = not merged_part.err and redis.call('PFCOUNT', scratch) or nil
+  local count = is_merged and redis.call('PFCOUNT', scratch)
   redis.call('DEL', scratch)
   return count
 end
@@ -66,12 +63,12 @@ end
 -- until create.lua changes a sketch on or before the range's last day. `name` is a source, or '' for all.
 local function unique(sources, first, last, name)
   local unions, field = base .. 'unions:' .. last, first .. ' ' .. name
-  local known = redis.pcall('HGET', unions, field)
-  if type(known) == 'string' then return tonumber(known) end
+  local known = read('HGET', unions, field)
+  if known then return tonumber(known) end
   local count = merged(sources, first, last)
-  if type(count) ~= 'number' then return -1 end -- foreign data under one of them
-  redis.pcall('HSET', unions, field, count)
-  expire_once(unions, UNIONS_LIFETIME)
+  if not count then return -1 end -- foreign data under one of them
+  -- Nothing is cheap to find out again, and any source may be asked for.
+  if count > 0 and redis.pcall('HSET', unions, field, count) == 1 then expire_once(unions, UNIONS_LIFETIME) end
   return count
 end
 

@@ -20,14 +20,20 @@ local function id_of(session_key)
   return string.sub(session_key, -SESSION_ID_LENGTH)
 end
 
+-- By the rule of sessions.py. A source is part of key names and goes through text in UTF-8.
+local function is_source(text)
+  return type(text) == 'string' and #text <= 64 and string.match(text, '^[%w._:/-]+$') ~= nil
+end
+
 -- A session's value as a table, or nil for anything that is not ours, by the same rules as in session_value.py.
 local function decode(value)
-  -- cjson accepts numbers that are not JSON, such as 0x10, and turns every number into a float.
-  if type(value) ~= 'string' or not string.match(value, '^%s*%[%s*%d+%s*,%s*"') then return nil end
+  -- cjson accepts numbers that are not JSON, such as 0x10 and 01, and turns every number into a float.
+  local digits = type(value) == 'string' and string.match(value, '^%s*%[%s*(%d+)%s*,%s*"')
+  if not digits or string.match(digits, '^0%d') then return nil end
   local ok, fields = pcall(cjson.decode, value)
   if not ok or (#fields ~= 2 and #fields ~= 4) then return nil end
   local started, source, user, digest = unpack(fields)
-  if started >= MAX_MICROSECONDS or type(source) ~= 'string' then return nil end
+  if started >= MAX_MICROSECONDS or not is_source(source) then return nil end
   if #fields == 4 and not (type(user) == 'string' and type(digest) == 'string') then return nil end
   return {
     microsecond = started, started = math.floor(started / 1000000), source = source, user = user, digest = digest,
@@ -41,8 +47,16 @@ local function day_key(base, day, source) return base .. 'day:' .. day .. ':' ..
 local function day_of(moment) return math.floor(moment / DAY) end
 local function hour_at(moment, first) return '#' .. first + math.floor(moment % DAY / HOUR) end
 
+-- What is only read: foreign data is nothing (nil), but whatever else Redis refuses has to be told.
+local function read(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) or string.find(reply.err, 'INVALIDOBJ', 1, true) then return nil end
+  error(reply)
+end
+
 -- redis.pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended.
--- It is left alone, without a lifetime of ours: an error reply is a table whose [1] is nil.
+-- It is left alone, without a lifetime of ours. An error reply is a table with `err`, and its [1] is nil.
 local function expire_once(key, seconds) redis.pcall('EXPIRE', key, seconds, 'NX') end
 
 -- Adds 1 or -1 to counters; they stop at zero and at 2^32 - 1. Returns the new values.
@@ -59,8 +73,7 @@ end
 local function register(base, day, source, lifetime)
   expire_once(day_key(base, day, source), lifetime)
   local sources = base .. 'sources:' .. day
-  redis.pcall('SADD', sources, source)
-  expire_once(sources, lifetime)
+  if redis.pcall('SADD', sources, source) == 1 then expire_once(sources, lifetime) end
 end
 
 -- Only where the counters still stand: new ones would be without a lifetime.

@@ -1,22 +1,25 @@
 -- What is known of one user: the live sessions, and what the top lists say of those created in a range of days.
 --
 -- KEYS  the user's index
--- ARGV  user id, the user's digest, first and last day of the range
--- Returns { sessions as id, value, id, value …, at least so many created, at most so many }.
+-- ARGV  user id, the user's digest, first and last day of the range, where to go on in the index ('0' first), how much
+--       of it to visit
+-- Returns { where to go on, '0' when nothing is left, sessions as id, value, id, value …, at least so many created,
+-- at most so many }. A session may come twice when there is more than one page.
 --
 -- Takes out of the index what has expired.
 
-local user, first_day, last_day = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local user, first_day, last_day, cursor, visited = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local index_key = KEYS[1]
 local base = string.sub(index_key, 1, -1 - #'user:' - #ARGV[2])
 
 local sessions = {}
-local ids = redis.pcall('HKEYS', index_key)
-for _, id in ipairs(ids.err and {} or ids) do
-  local value = redis.pcall('GET', base .. id)
-  if not value then
-    redis.call('HDEL', index_key, id)
-  elseif type(value) == 'string' then
+local page = read('HSCAN', index_key, cursor, 'COUNT', visited) or { '0', {} }
+for i = 1, #page[2], 2 do
+  local id = page[2][i]
+  local value = read('GET', base .. id)
+  if value == false then
+    redis.pcall('HDEL', index_key, id) -- refused where Redis may only be read
+  elseif value then
     sessions[#sessions + 1] = id
     sessions[#sessions + 1] = value
   end
@@ -25,14 +28,14 @@ end
 local at_least, at_most = 0, 0
 for day = first_day, last_day do
   local key = base .. 'top:' .. day
-  local score = redis.pcall('ZSCORE', key, user)
-  if type(score) == 'string' then
+  local score = read('ZSCORE', key, user)
+  if score then
     local count = math.floor(tonumber(score) / TOP_SCORE_UNIT)
     at_least = at_least + count - tonumber(score) % TOP_SCORE_UNIT
     at_most = at_most + count
   else
-    local floor = redis.pcall('ZSCORE', key, '')
-    if type(floor) == 'string' then at_most = at_most + math.floor(tonumber(floor) / TOP_SCORE_UNIT) end
+    local floor = read('ZSCORE', key, '')
+    if floor then at_most = at_most + math.floor(tonumber(floor) / TOP_SCORE_UNIT) end
   end
 end
-return { sessions, at_least, at_most }
+return { page[1], sessions, at_least, at_most }
