@@ -13,6 +13,7 @@ from typing import Any
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,7 @@ _FIGURES = ("active", "created", "ended", "unique_users")
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_ASCII = "_.:-=+*#"
 _SPARK_WIDTH, _SPARK_WIDTH_NARROW, _NARROW = 24, 12, 90
+_ANY_WIDTH = 10_000
 _HOURLY = timedelta(days=3)  # up to here a series is by hour when nothing is said
 _AGO = re.compile(r"(\d{1,4})([hd])")
 
@@ -110,7 +112,7 @@ def _view(document: dict[str, Any], console: Console) -> RenderableType:
     """Return the widest view that fits: a table, a table without sparklines, or a few lines for each source."""
     for with_sparks in (True, False):
         table = _table(document, console, with_sparks=with_sparks)
-        if console.measure(table).minimum <= console.width:
+        if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).minimum <= console.width:
             return table
     rows = [*document["sources"], {"source": "All sources", **document["totals"]}]
     lines = [

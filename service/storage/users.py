@@ -21,7 +21,7 @@ from service.storage.connection import RedisConnection
 from service.storage.keyspace import RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.session_value import decode
 
-_VISITED_AT_ONCE = 16_384  # buckets of an index; a step with as many sessions takes 0.2 s
+_VISITED_AT_ONCE = 12_000  # sessions; erasing as many takes Redis 0.1 s
 
 
 class Users:

@@ -1,5 +1,6 @@
 """Long runs and large numbers: nothing drifts, and errors stay within their bounds."""
 
+import asyncio
 import random
 import time
 from collections import Counter, defaultdict
@@ -7,6 +8,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 import pytest
+import redis.asyncio
 
 from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
 from service.errors import StoreUnavailable
@@ -149,20 +151,37 @@ async def test_unique_users_are_right_within_one_percent(
     assert counts.unique_users == [pytest.approx(75_000, rel=0.01)] * 2
 
 
-async def test_ten_thousand_sessions_are_erased_in_one_call(
-    own_server: RedisServer, make_store: MakeStore, make_users: MakeUsers, make_analytics: MakeAnalytics, mint: Mint
+@pytest.mark.parametrize(("sessions", "steps"), [(10_000, {1}), (40_000, {3, 4})])
+async def test_a_user_of_many_sessions_is_erased_as_a_whole(
+    own_server: RedisServer,
+    make_store: MakeStore,
+    make_users: MakeUsers,
+    make_analytics: MakeAnalytics,
+    mint: Mint,
+    sessions: int,
+    steps: set[int],
 ) -> None:
-    """A user of many sessions is erased as a whole."""
+    """Ten thousand in one step, more in several, and one that began later stays alive."""
     now = int(time.time())
     store, users = await make_store(own_server.url), make_users(own_server.url)
-    for _ in range(20):
+    for _ in range(sessions // 500):
         await store.create_many([mint(now, user_id="u") for _ in range(500)])
-    assert len(await users.find_sessions("u")) == 10_000
-    assert await users.erase("u", now * 1_000_000) == 10_000
-    assert await users.find_sessions("u") == []
-    asked = CountRange.around(now, now + 1, Interval.DAY)
-    counts = await make_analytics(own_server.url).count_sessions(asked, now)
-    assert (counts.total.created, counts.total.ended, counts.total.active) == ([10_000], [10_000], 0)
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        assert len(await users.find_sessions("u")) == sessions
+        await users.erase("nobody", now * 1_000_000)  # the script is loaded
+        await raw.config_resetstat()
+        erasing = asyncio.create_task(users.erase("u", now * 1_000_000))
+        later = mint(now + 1, user_id="u")
+        while not (await raw.info("commandstats")).get("cmdstat_hscan"):
+            """The first step has not begun."""
+        await store.create_many([later])
+        assert await erasing == sessions
+        assert (await raw.info("commandstats"))["cmdstat_evalsha"]["calls"] - 1 in steps  # one created `later`
+    assert await users.find_sessions("u") == [later]
+    asked = CountRange.around(now, now + 2, Interval.DAY)
+    counts = await make_analytics(own_server.url).count_sessions(asked, now + 1)
+    assert (counts.total.created, counts.total.ended) == ([sessions + 1], [sessions])
+    assert counts.total.active == 1
 
 
 @pytest.mark.parametrize("seed", range(5))

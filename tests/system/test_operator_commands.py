@@ -1,6 +1,7 @@
 """`counts` and `users` against a running service, as an operator types them."""
 
 import csv
+import http.server
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import pty
 import re
 import signal
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -162,6 +164,62 @@ def test_what_goes_wrong_says_what_to_do(run: Run, service: Process) -> None:
         assert word in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert "hunter2" not in done.stderr
+
+
+def test_a_key_from_a_file_may_end_in_a_newline(run: Run) -> None:
+    """And one that cannot be sent is refused without being repeated."""
+    assert json.loads(output(run("counts", "--json", JAY_KEY="demo-operator-key\n")))["totals"]
+    done = run("counts", JAY_KEY="hunter2\nhunter3")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "hunter" not in done.stderr
+
+
+def test_whoever_reads_may_stop_reading(environment: dict[str, str], service: Process) -> None:
+    """No traceback when the pipe is closed."""
+    for arguments in (("counts", "--csv"), ("counts",), ("check-config",)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            command(*arguments),
+            env={**environment, "JAY_URL": service.url},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (1, b""), arguments
+
+
+def test_figures_are_whole_in_any_width(run: Run) -> None:
+    """Where a table does not fit there are lines; no digit and no source is cut off."""
+    for width in ("20", "40", "60", "80", "200"):
+        shown = output(run("counts", COLUMNS=width)).replace("\n", "").replace(" ", "")
+        assert "jay.api.playout.1.0.0" in shown
+        assert "…" not in shown
+
+
+def test_another_server_is_not_taken_for_the_service(run: Run) -> None:
+    """Above all no erasure is believed that nobody has done."""
+
+    class Foreign(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"a": 1}')
+
+        do_GET = do_DELETE = answer  # noqa: N815 - the library's names
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Foreign) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for arguments in (("counts",), ("users", "show", "u"), ("users", "erase", "u", "--yes")):
+            done = run(*arguments, "--url", f"http://127.0.0.1:{server.server_port}")
+            assert (done.returncode, done.stdout) == (1, ""), arguments
+            assert "check the URL" in done.stderr
+        server.shutdown()
 
 
 def test_sparklines_fit() -> None:

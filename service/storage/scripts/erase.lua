@@ -3,7 +3,7 @@
 --
 -- KEYS  the user's index
 -- ARGV  user id, the user's digest, now in µs since the epoch, lifetime of counts in s, lifetime of the receipt in s,
---       a text that no other step has, where to go on in the index ('0' first), how much of it to visit
+--       a text that no other step has, where to go on in the index ('0' first), how many to visit
 -- Returns { where to go on, '0' when nothing is left, how many sessions were ended }.
 --
 -- The receipt keeps the moment: a creation under way meanwhile, or repeated after a lost reply, belongs to a session
@@ -11,7 +11,7 @@
 -- step leaves alone what is younger. Repeatable: a retry finds its own receipt.
 
 local user, digest, now_us, count_lifetime = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local receipt_ttl, token, cursor, visited = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
+local receipt_ttl, token, cursor, limit = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
 local index_key = KEYS[1]
 local base = string.sub(index_key, 1, -1 - #'user:' - #digest)
 local receipt_key = base .. 'erased:' .. digest
@@ -20,17 +20,16 @@ local now = math.floor(tonumber(now_us) / 1000000)
 local moment = now_us
 local earlier = read('GET', receipt_key)
 if type(earlier) == 'string' then
-  local erased_us, next_cursor, erased, of = string.match(earlier, '^(%d+) (%d+) (%d+) (.*)$')
-  if of == token then return { next_cursor, tonumber(erased) } end
+  local erased_us, left_off, erased, of = string.match(earlier, '^(%d+) (%d+) (%d+) (.*)$')
+  if of == token then return { left_off, tonumber(erased) } end
   -- One that was asked for later may have come first; what it kept out stays out.
   if erased_us and tonumber(erased_us) > tonumber(now_us) then moment = erased_us end
 end
 
-local page = read('HSCAN', index_key, cursor, 'COUNT', visited) or { '0', {} }
+local ids, next_cursor = page_of(index_key, cursor, limit)
 redis.call('DEL', receipt_key) -- before all else: a deletion may run when memory is full, and lets the rest run too
 local erased = 0
-for i = 1, #page[2], 2 do
-  local id = page[2][i]
+for _, id in ipairs(ids) do
   local session = decode(read('GET', base .. id))
   if not session then
     redis.call('HDEL', index_key, id)
@@ -41,5 +40,5 @@ for i = 1, #page[2], 2 do
   end
 end
 for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do read('ZREM', base .. 'top:' .. day, user) end
-redis.call('SET', receipt_key, table.concat({ moment, page[1], erased, token }, ' '), 'EX', receipt_ttl)
-return { page[1], erased }
+redis.call('SET', receipt_key, table.concat({ moment, next_cursor, erased, token }, ' '), 'EX', receipt_ttl)
+return { next_cursor, erased }

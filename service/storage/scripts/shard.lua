@@ -57,6 +57,17 @@ end
 
 -- redis.pcall throughout: a foreign value under the key of a count must not keep a session from being created or ended.
 -- It is left alone, without a lifetime of ours. An error reply is a table with `err`, and its [1] is nil.
+-- The next ids of a user's index, at least `limit` if there are so many, and where to go on: '0' when nothing is left.
+local function page_of(index_key, cursor, limit)
+  local ids = {}
+  repeat
+    local page = read('HSCAN', index_key, cursor, 'COUNT', 500) or { '0', {} } -- Valkey may return seven times as many
+    cursor = page[1]
+    for i = 1, #page[2], 2 do ids[#ids + 1] = page[2][i] end
+  until cursor == '0' or #ids >= limit
+  return ids, cursor
+end
+
 local function expire_once(key, seconds) redis.pcall('EXPIRE', key, seconds, 'NX') end
 
 -- Adds 1 or -1 to counters; they stop at zero and at 2^32 - 1. Returns the new values.

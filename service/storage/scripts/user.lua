@@ -1,21 +1,20 @@
 -- What is known of one user: the live sessions, and what the top lists say of those created in a range of days.
 --
 -- KEYS  the user's index
--- ARGV  user id, the user's digest, first and last day of the range, where to go on in the index ('0' first), how much
---       of it to visit
+-- ARGV  user id, the user's digest, first and last day of the range, where to go on in the index ('0' first), how many
+--       to visit
 -- Returns { where to go on, '0' when nothing is left, sessions as id, value, id, value …, at least so many created,
 -- at most so many }. A session may come twice when there is more than one page.
 --
 -- Takes out of the index what has expired.
 
-local user, first_day, last_day, cursor, visited = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local user, first_day, last_day, cursor, limit = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local index_key = KEYS[1]
 local base = string.sub(index_key, 1, -1 - #'user:' - #ARGV[2])
 
 local sessions = {}
-local page = read('HSCAN', index_key, cursor, 'COUNT', visited) or { '0', {} }
-for i = 1, #page[2], 2 do
-  local id = page[2][i]
+local ids, next_cursor = page_of(index_key, cursor, limit)
+for _, id in ipairs(ids) do
   local value = read('GET', base .. id)
   if value == false then
     redis.pcall('HDEL', index_key, id) -- refused where Redis may only be read
@@ -38,4 +37,4 @@ for day = first_day, last_day do
     if floor then at_most = at_most + math.floor(tonumber(floor) / TOP_SCORE_UNIT) end
   end
 end
-return { page[1], sessions, at_least, at_most }
+return { next_cursor, sessions, at_least, at_most }
