@@ -76,7 +76,7 @@ class Analytics:
             arguments = (asked.first_day, asked.last_day, limit)
             *found, rest = await self._call(self._top, shard, arguments)
             users += [
-                (user.decode(), Bounds(low, high))
+                (user.decode(errors="replace"), Bounds(low, high))
                 for user, low, high in zip(found[::3], found[1::3], found[2::3], strict=True)
             ]
             others = max(others, rest)

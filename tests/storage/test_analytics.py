@@ -12,6 +12,7 @@ import pytest
 import redis.asyncio
 
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
+from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, UserDigest
 from service.storage.analytics import Analytics
 from service.storage.keyspace import Keyspace
@@ -180,6 +181,29 @@ async def test_foreign_data_under_the_counts_reads_as_zeros(
     assert await users.count("u", days(0)) == NOTHING
     assert await users.erase("u", NOW_US) == 0
     assert await raw.delete(*keys) == len(keys)
+
+
+async def test_foreign_names_among_ours_are_left_out(analytics: Analytics, raw: Raw, keyspace: Keyspace) -> None:
+    """What is no source is none, and bytes that are no text do not break a list of users."""
+    keys = [keyspace.base(0) + f"sources:{TODAY}", keyspace.base(0) + f"top:{TODAY}"]
+    await raw.sadd(keys[0], b"\xff", "a b", "s" * 65, "")
+    await raw.zadd(keys[1], {b"\xff": 2**26})
+    assert (await analytics.count_sessions(days(0), NOW)).by_source == {}
+    assert [bounds for _, bounds in (await analytics.top_users(days(0), 10)).users] == [Bounds(1, 1)]
+    await raw.delete(*keys)
+
+
+async def test_a_redis_user_who_may_not_read_counts_gets_no_zeros(
+    own_server: RedisServer, make_analytics: MakeAnalytics, make_users: MakeUsers
+) -> None:
+    """A number that cannot be told is an error; an erasure that cannot look is not an erasure of nothing."""
+    async with redis.asyncio.Redis.from_url(own_server.url) as admin:
+        rules = ["+@all", "-smembers", "-hscan"]
+        await admin.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=rules)
+    url = own_server.url.replace("redis://", "redis://jay:p@")
+    for refused in (make_analytics(url).count_sessions(days(0), NOW), make_users(url).erase("u", NOW_US)):
+        with pytest.raises((StoreUnavailable, redis.exceptions.ResponseError)):
+            await refused
 
 
 async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
