@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 BIN := .venv/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test check bench bench-memory bench-process browser-test coverage format lock clean
+.PHONY: run test check bench bench-memory bench-scale bench-process browser-test coverage format lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.runtime
@@ -31,6 +31,9 @@ bench: .venv/.dev
 
 bench-memory: .venv/.dev
 	$(BIN)/python -m bench.memory
+
+bench-scale: .venv/.dev
+	$(BIN)/python -m bench.scale
 
 bench-process: .venv/.dev
 	$(BIN)/python -m bench.process
