@@ -50,8 +50,9 @@ COMPILE := $(BIN)/uv pip compile --system-certs --quiet --universal --generate-h
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 lock: .venv/.dev
 	$(COMPILE) pyproject.toml --group build -o requirements.txt
-	$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
-	$(COMPILE) pyproject.toml --group dev --group browser -o requirements-browser.txt
+	$(COMPILE) pyproject.toml --group build --extra otel -o requirements-otel.txt
+	$(COMPILE) pyproject.toml --group dev --extra otel -o requirements-dev.txt
+	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements-browser.txt
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -10,7 +10,7 @@ from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer
 from service.api.cors import Cors
 from service.api.http_server import Runner
-from service.api.operations import Health
+from service.api.operations import Health, StoreHandlers
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
 from service.api.sessions import SessionHandlers
@@ -24,6 +24,7 @@ from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import CoalescedSessionStore, SessionStore
+from service.storage.state import StateReader
 from service.storage.users import Users
 
 AUTHORIZER = web.AppKey("authorizer", Authorizer)
@@ -60,6 +61,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         SessionHandlers(stores.sessions, SessionFactory(stores.user_digest), cookie, settings.session.source),
         AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days),
         UserHandlers(stores.users),
+        StoreHandlers(StateReader(connection).read),
         health,
     )
     authorizer = Authorizer(Keyring(settings.api_keys))

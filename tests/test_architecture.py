@@ -1,6 +1,7 @@
 """The project's rules, checked: rings, sizes, docstrings, documentation that cannot rot."""
 
 import ast
+import hashlib
 import re
 import subprocess
 import sys
@@ -110,3 +111,20 @@ def test_no_machine_and_no_download_host_is_named() -> None:
     """The locks hold anywhere, and nothing in the repository depends on where it was written."""
     for path in ROOT.glob("requirements*.txt"):
         assert "://" not in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("folder", ["service/api/static/vendor", "tests/browser/vendor"])
+def test_files_of_others_are_unchanged(folder: str) -> None:
+    """What comes from others is byte for byte what they published, with its licence, and nothing lies beside it."""
+    listed = {}
+    for line in (ROOT / folder / "SHA256SUMS").read_text("utf-8").splitlines():
+        checksum, name = line.split()
+        listed[name] = checksum
+    there = {
+        file.relative_to(ROOT / folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file() and file.name not in {"SHA256SUMS", "README.md"}
+    }
+    assert there == listed
+    for name in {name.partition("/")[0] for name in listed}:
+        assert f"{name}/LICENSE" in listed

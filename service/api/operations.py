@@ -1,14 +1,20 @@
-"""The handlers for those who run the service: is it alive, does it serve."""
+"""The handlers for those who run the service: is it alive, does it serve, how is its Redis."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
+import orjson
 from aiohttp import web
 
 from service.api import wire
+from service.api.answer_cache import AnswerCache
+from service.api.count_query import rfc3339
 from service.api.problems import RETRY_AFTER_SECONDS
-from service.api.responses import open_json_response
+from service.api.responses import json_response, open_json_response
 from service.errors import StoreUnavailable
+from service.store_state import StoreState
 
 _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
@@ -37,3 +43,22 @@ class Health:
         except StoreUnavailable:
             return open_json_response(b'{"status":"store-unavailable"}', 503, _LATER)
         return open_json_response(b'{"status":"ready"}')
+
+
+class StoreHandlers:
+    """GET of `/analytics/store`."""
+
+    def __init__(self, read_state: Callable[[], Awaitable[StoreState]]) -> None:
+        self._read_state = read_state
+        self._answers = AnswerCache()
+
+    async def get_state(self, _: web.Request) -> web.Response:
+        """Answer how Redis is, and how long it took to say so; that of one second is shared."""
+
+        async def answer() -> bytes:
+            now, started = time.time(), time.perf_counter()
+            state = await self._read_state()
+            milliseconds = (time.perf_counter() - started) * 1000
+            return orjson.dumps({"as_of": rfc3339(now), "answered_in_ms": round(milliseconds, 2), **asdict(state)})
+
+        return json_response(await self._answers.get("state", answer))

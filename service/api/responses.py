@@ -20,8 +20,22 @@ _API = {
     hdrs.VARY: hdrs.ORIGIN,
 }
 
+# What a page may do: run this service's scripts and ask this service.
+# uPlot and Swagger UI need no more; the icons of the latter are data.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE = {
+    **_EVERY,
+    hdrs.CACHE_CONTROL: "no-cache",
+    wire.CONTENT_SECURITY_POLICY: _CONTENT_SECURITY_POLICY,
+    wire.REFERRER_POLICY: "no-referrer",
+}
+
 # Copying a ready multidict is several times cheaper than setting each header on each response.
 _OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_OPEN_PAGE = CIMultiDict(_PAGE)
 _API_JSON = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
 _API_PROBLEM = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE})
 _API_EMPTY = CIMultiDict(_API)
@@ -45,6 +59,11 @@ def empty_response(more: Headers) -> web.Response:
 def open_json_response(body: bytes, status: int = 200, more: Headers | None = None) -> web.Response:
     """Return a JSON response of a route that is not part of the API, such as /livez."""
     return _response(_OPEN_JSON, status, body, more)
+
+
+def page_response(body: bytes | None, status: int = 200) -> web.Response:
+    """Return a response that is a static page or a part of one; browsers ask each time whether it has changed."""
+    return _response(_OPEN_PAGE, status, body, None)
 
 
 def add_api_headers(response: web.StreamResponse) -> None:

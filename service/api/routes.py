@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from service.api import wire
 from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer, Handler
-from service.api.operations import Health
+from service.api.operations import Health, StoreHandlers
 from service.api.sessions import SessionHandlers
 from service.api.user_id import PATH_SEGMENT
 from service.api.users import UserHandlers
@@ -31,6 +31,7 @@ class Handlers:
     sessions: SessionHandlers
     analytics: AnalyticsHandlers
     users: UserHandlers
+    store: StoreHandlers
     health: Health
 
 
@@ -52,6 +53,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
+        Route(get, f"{operator}/analytics/store", handlers.store.get_state, Scope.ANALYTICS),
         Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
         Route(get, "/livez", health.livez, None),

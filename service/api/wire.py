@@ -8,6 +8,8 @@ API_KEY = istr("X-API-Key")
 API_VERSION = istr("x-jay-api-version")
 REQUEST_ID = istr("X-Request-Id")
 CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
+CONTENT_SECURITY_POLICY = istr("Content-Security-Policy")
+REFERRER_POLICY = istr("Referrer-Policy")
 RETRY_AFTER = istr("Retry-After")
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")

@@ -194,3 +194,28 @@ async def test_a_hundred_who_ask_cost_as_much_as_one(service: Service, valkey: R
 async def test_only_the_scope_analytics_reads_counts(service: Service, path: str) -> None:
     """A key that stands in web pages does not."""
     await problem(await service.request("GET", f"{BASE}/{path}"), 403, "forbidden")
+
+
+async def test_the_state_of_redis(service: Service, valkey: RedisServer) -> None:
+    """Operators see which server it is, its memory, and whether it keeps what it is given."""
+    state = await get(service, "store")
+    async with redis.asyncio.Redis.from_url(valkey.url) as raw:
+        info = await raw.info()
+    assert state["server"] == f"Valkey {info['valkey_version']}"
+    assert 0 < state["memory_used_bytes"] < state["memory_limit_bytes"] == info["total_system_memory"]
+    assert state["append_only_file"] is bool(info["aof_enabled"])
+    assert state["may_evict"] is False
+    assert state["answered_in_ms"] > 0
+    assert datetime.fromisoformat(state["as_of"]).tzinfo is not None
+    assert (await service.request("GET", f"{BASE}/store")).status == 403
+
+
+async def test_a_redis_that_does_not_tell(start: Start, valkey: RedisServer) -> None:
+    """Where INFO is not allowed the state is unknown, and that it serves is still told."""
+    async with redis.asyncio.Redis.from_url(valkey.url) as raw:
+        await raw.acl_setuser("mute", enabled=True, passwords=["+mute"], keys=["*"], commands=["+@all", "-info"])
+        service = await start(valkey.url.replace("://", "://mute:mute@"))
+        state = await get(service, "store")
+        await raw.acl_deluser("mute")
+    unknown = ("server", "memory_used_bytes", "memory_limit_bytes", "append_only_file", "may_evict")
+    assert [state[name] for name in unknown] == [None] * 5

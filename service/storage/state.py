@@ -1,0 +1,46 @@
+"""Reads from INFO what operators look at: memory, persistence, eviction."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from service.storage.connection import RedisConnection
+from service.store_state import StoreState
+
+
+class StateReader:
+    """Asks Redis for its state."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+
+    async def read(self) -> StoreState:
+        """Return the state; all unknown where the service's user may not ask. Raises StoreUnavailable."""
+        return state_of(await self._connection.run(_info))
+
+
+async def _info(client: Redis) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = await client.info("server", "memory", "persistence")
+    except exceptions.NoPermissionError:
+        await client.ping()  # so that an answer means what it says: Redis serves
+        return {}
+    return found
+
+
+def state_of(info: Mapping[str, Any]) -> StoreState:
+    """Return what INFO tells."""
+    name, version = (
+        ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
+    )
+    limit = int(info.get("maxmemory") or 0)
+    policy, file = info.get("maxmemory_policy"), info.get("aof_enabled")
+    return StoreState(
+        server=f"{name} {version}" if version else None,
+        memory_used_bytes=int(info["used_memory"]) if "used_memory" in info else None,
+        memory_limit_bytes=limit or int(info.get("total_system_memory") or 0) or None,
+        append_only_file=None if file is None else bool(file),
+        may_evict=None if policy is None else bool(limit) and policy != "noeviction",
+    )
