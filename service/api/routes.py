@@ -8,10 +8,13 @@ from service.api import wire
 from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer, Handler
 from service.api.operations import Health, StoreHandlers
+from service.api.pages import Page, static_files
 from service.api.sessions import SessionHandlers
 from service.api.user_id import PATH_SEGMENT
 from service.api.users import UserHandlers
 from service.api_keys import Scope
+
+STATIC_PATH = "/static/"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
         Route(get, "/livez", health.livez, None),
         Route(get, "/readyz", health.readyz, None),
+        *(Route(get, STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 
 

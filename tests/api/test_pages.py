@@ -1,0 +1,44 @@
+import pytest
+
+from service.api.pages import static_files
+from tests.api.conftest import Service, problem
+
+
+async def test_static_files_come_with_a_policy(service: Service) -> None:
+    """A browser may run what the service sends and nothing else, and asks each time whether it has changed."""
+    response = await service.request("GET", "/static/vendor/uplot/uPlot.iife.min.js", headers={"X-API-Key": None})
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-cache"
+    policy = response.headers["Content-Security-Policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert not any("unsafe" in part or "http" in part or "*" in part for part in policy)
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_an_unchanged_file_is_not_sent_again(service: Service) -> None:
+    """With the tag that it was given a browser gets 304 and no body; with another, the file."""
+    path = "/static/vendor/uplot/uPlot.min.css"
+    first = await service.request("GET", path)
+    again = await service.request("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, await again.read()) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    other = await service.request("GET", path, headers={"If-None-Match": '"other"'})
+    assert (other.status, await other.read()) == (200, await first.read())
+
+
+async def test_every_file_is_answered(service: Service) -> None:
+    """Each file that a page may load is there, with HEAD too."""
+    assert static_files()
+    for name in static_files():
+        assert (await service.request("HEAD", f"/static/{name}")).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/", "/static/vendor", "/static/../pages.py", "/static/%2e%2e/pages.py", "/static/x.js"]
+)
+async def test_nothing_else_is_served(service: Service, path: str) -> None:
+    """Other files of the machine have no path."""
+    await problem(await service.request("GET", path), 404, "not-found")
