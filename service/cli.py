@@ -5,7 +5,6 @@ Exit status: 0 done, 1 it failed, 2 the command line or the configuration is wro
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from service import __version__
 from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in
+from service.commands import argument_types
 from service.config import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
 from service.errors import CommandError, ConfigError, ServerError
-from service.settings import check_key_name
 
 if TYPE_CHECKING:
     from service.commands.api_client import ApiClient
@@ -71,13 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     for command in clients:
         command.add_argument("--url", help="of the service; default: JAY_URL, else as the configuration says")
         command.add_argument("--key", help="API key; better in JAY_KEY, as others may see this command line")
-    for command in (serve, check, health, *clients):
+    demo = _add(commands, "demo", "fill a development service with a made-up week of sessions", _demo)
+    demo.add_argument(
+        "--sessions", type=argument_types.demo_size, default=50_000, help="about how many; default: 50000"
+    )
+    for command in (serve, check, health, demo, *clients):
         command.add_argument("--config", type=Path, metavar="FILE", help="instead of JAY_CONFIG or ./config.yaml")
 
     keys = _group(commands, "keys", "make API keys")
     new = _add(keys, "new", "print a new API key, once, and the entry for config.yaml", _keys_new)
     name_help = "a name for logs; give a second key the same name to rotate; default: client"
-    new.add_argument("name", nargs="?", default="client", type=_key_name, help=name_help)
+    new.add_argument("name", nargs="?", default="client", type=argument_types.key_name, help=name_help)
     scopes = [scope.value for scope in Scope]
     new.add_argument("--scope", action="append", choices=scopes, help="what it may do; repeatable; default: track")
     return parser
@@ -94,7 +97,12 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="the whole answer of the API")
     form.add_argument("--csv", action="store_true", help="the series: start, source, created, ended")
     form.add_argument(
-        "--watch", type=_seconds, nargs="?", const=2.0, metavar="SECONDS", help="renew the table until Ctrl-C"
+        "--watch",
+        type=argument_types.seconds,
+        nargs="?",
+        const=2.0,
+        metavar="SECONDS",
+        help="renew the table until Ctrl-C",
     )
     return counts
 
@@ -131,18 +139,6 @@ def _add(commands: Group, name: str, help_text: str, command: Command) -> argpar
     parser = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
     parser.set_defaults(command=command)
     return parser
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text) or float(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number of seconds, at least 1")
-    return float(text)
-
-
-def _key_name(text: str) -> str:
-    if mistake := check_key_name(text):
-        raise argparse.ArgumentTypeError(mistake)
-    return text
 
 
 def _load(options: argparse.Namespace) -> LoadedConfig:
@@ -211,6 +207,15 @@ def _doctor(options: argparse.Namespace) -> int:
     settings = None if options.no_redis else _load(options).settings
     client = _client(options, DEMO_TRACK_KEY)
     return FAILED if doctor.examine(client, settings, options.origin, repair=options.repair) else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from service.commands import demo
+
+    settings = _load(options).settings
+    url = os.environ.get(URL_VARIABLE) or settings.server.url(settings.server.port)
+    demo.fill(settings, url, options.sessions)
+    return 0
 
 
 def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":

@@ -9,7 +9,7 @@ from service.commands import doctor_client, doctor_redis
 from service.commands.api_client import ApiClient
 from service.commands.findings import Report, unknown
 from service.settings import Settings
-from service.storage.embedded import EmbeddedServer
+from service.storage.embedded import find_redis
 
 
 def examine(client: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool) -> int:
@@ -18,7 +18,7 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
     console = Console()
     report = Report(console)
     report.part(f"Requests to {client.url}", doctor_client.look(client, origin))
-    if settings is not None and (url := _redis_url(settings)) is None:
+    if settings is not None and (url := find_redis(settings.redis)) is None:
         advice = "give the service's configuration, run it where the service runs, or say --no-redis"
         report.part("Redis", [unknown("no embedded server runs here", advice)])
     elif settings is not None and url is not None:
@@ -26,10 +26,3 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
             report.part(title, findings)
     report.conclude()
     return report.problems
-
-
-def _redis_url(settings: Settings) -> str | None:
-    """Return where Redis is, None where it would be embedded and nobody has ever started it."""
-    if settings.redis.url != "embedded":
-        return settings.redis.url
-    return EmbeddedServer(settings.redis.data_dir).url if (settings.redis.data_dir / "valkey.sock").exists() else None

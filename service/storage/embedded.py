@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from service.errors import EmbeddedServerError
+from service.settings import RedisSettings
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +49,11 @@ class EmbeddedServer:
     def url(self) -> str:
         """The URL for clients."""
         return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def was_started(self) -> bool:
+        """Whether a server was ever started on this directory; it may have ended since."""
+        return self._socket.exists()
 
     def start(self) -> None:
         """Start the server and wait until it answers.
@@ -170,6 +176,14 @@ class EmbeddedServer:
                 return connection.recv(16).startswith(b"+PONG")  # -LOADING while it reads its data
         except OSError:
             return False
+
+
+def find_redis(settings: RedisSettings) -> str | None:
+    """Return where Redis is, None where it would be embedded and nobody has ever started it."""
+    if settings.url != "embedded":
+        return settings.url
+    server = EmbeddedServer(settings.data_dir)
+    return server.url if server.was_started else None
 
 
 def find_binary() -> str:

@@ -1,0 +1,29 @@
+"""What argparse calls for arguments that are more than a text: the value, or what it must be."""
+
+import re
+from argparse import ArgumentTypeError
+
+from service.settings import check_key_name
+
+_DEMO_SESSIONS = range(1000, 1_000_001)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds, at least 1."""
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text) or float(text) < 1:
+        raise ArgumentTypeError("must be a number of seconds, at least 1")
+    return float(text)
+
+
+def demo_size(text: str) -> int:
+    """Return how many sessions a demo has."""
+    if not re.fullmatch(r"\d{1,7}", text) or int(text) not in _DEMO_SESSIONS:
+        raise ArgumentTypeError("must be a whole number from 1000 to 1000000")
+    return int(text)
+
+
+def key_name(text: str) -> str:
+    """Return the name of an API key."""
+    if mistake := check_key_name(text):
+        raise ArgumentTypeError(mistake)
+    return text

@@ -1,0 +1,161 @@
+"""`jay-tracking demo`: fills a development service with a plausible week, the way that real sessions come.
+
+Sessions are created and ended by the store of the service itself, only with start times that lie in the past: what
+one sees is counted, not painted. Those that would have expired by now are left a minute to live.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+from service.counts import DAY, HOUR
+from service.errors import CommandError, StoreUnavailable
+from service.sessions import Session, SessionFactory, UserDigest
+from service.settings import Settings
+from service.storage.connection import RedisConnection
+from service.storage.embedded import find_redis
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
+
+Item = TypeVar("Item")
+
+DAYS = 7
+_BATCH = 250
+_TIMEOUT_SECONDS = 5.0
+_LEAST_TTL_SECONDS = 60
+_USERS_PER_SESSION = 0.08
+_MINUTES_TO_END = 25.0  # on average, of those sessions that are ended and not left to expire
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A kind of client: its share of all sessions, its peak in UTC, which parts have a user id and are ended."""
+
+    name: str
+    share: float
+    peak_hour: float
+    with_user: float
+    ended: float
+    since_day: int = 0
+
+
+_SOURCES = (
+    _Source("jay.web.player.4.2", 0.42, 19.0, with_user=0.35, ended=0.55),
+    _Source("jay.tv.living-room.2.0", 0.24, 20.5, with_user=0.60, ended=0.25),
+    _Source("jay.app.android.9.1", 0.16, 17.0, with_user=0.50, ended=0.40),
+    _Source("jay.app.ios.9.1", 0.12, 17.5, with_user=0.55, ended=0.45),
+    _Source("jay.radio.kitchen.1.0", 0.06, 6.5, with_user=0.15, ended=0.10, since_day=3),
+)
+_MATCH_DAY, _MATCH_HOUR, _MATCH_FACTOR = 4, 19, 2.6  # an evening on which everybody watches
+
+
+def fill(settings: Settings, url: str, sessions: int) -> None:
+    """Create about so many sessions over the last week and say what there is to see; `url` is the service's.
+
+    Raises CommandError in production, and where Redis cannot be asked.
+    """
+    if settings.environment == "production":
+        raise CommandError("these sessions are made up, and production counts would be too: use another environment")
+    redis_url = find_redis(settings.redis)
+    if redis_url is None:
+        raise CommandError("no embedded server runs here: start the service first, for example with `make run`")
+    try:
+        created, ended = asyncio.run(_Week(settings, redis_url, time.time()).write(sessions))
+    except StoreUnavailable as error:
+        raise CommandError(f"Redis cannot be asked ({error}); check redis.url") from None
+    print(f"Created {created:,} sessions of {DAYS} days and {len(_SOURCES)} sources, and ended {ended:,} of them.")
+    print(f"See {url}/dashboard, or `jay-tracking counts --from 7d`.")
+
+
+class _Week:
+    """The days before `now`, hour by hour."""
+
+    def __init__(self, settings: Settings, redis_url: str, now: float) -> None:
+        self._settings = settings
+        self._redis_url = redis_url
+        self._now = now
+        self._digest = UserDigest(settings.session.user_secret)
+        self._new = SessionFactory(self._digest).new
+        self._chance = random.Random(2023)  # noqa: S311 - the same week each time
+
+    async def write(self, sessions: int) -> tuple[int, int]:
+        """Write about so many sessions; return how many were created and ended."""
+        quick = replace(self._settings.redis, timeout_seconds=_TIMEOUT_SECONDS)
+        connection = RedisConnection(self._redis_url, quick)
+        ends: defaultdict[int, list[str]] = defaultdict(list)
+        created = ended = 0
+        try:
+            for hour, per_source in track(self._plan(sessions), "Writing", console=Console(), transient=True):
+                starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
+                store = self._store(connection, hour)
+                for batch in _batches(starting):
+                    created += sum(await store.create_many(batch))
+                for ids in _batches(ends.pop(hour, [])):
+                    ended += sum(map(len, await store.end_many([[session_id] for session_id in ids])))
+        finally:
+            await connection.close()
+        return created, ended
+
+    def _plan(self, sessions: int) -> list[tuple[int, list[float]]]:
+        """Return each hour, since the epoch, with the expected number of sessions of each source."""
+        first = int(self._now - DAYS * DAY) // HOUR + 1
+        hours = range(first, int(self._now) // HOUR + 1)
+        weights = [[self._weight(source, hour, (hour - first) // 24) for source in _SOURCES] for hour in hours]
+        whole = sum(map(sum, weights))
+        return [
+            (hour, [sessions * weight / whole for weight in row]) for hour, row in zip(hours, weights, strict=True)
+        ]
+
+    def _weight(self, source: _Source, hour: int, day: int) -> float:
+        if day < source.since_day:
+            return 0.0
+        of_day = 0.15 + math.exp(2.0 * (math.cos((hour % 24 - source.peak_hour) * math.tau / 24) - 1))
+        is_match = day == _MATCH_DAY and abs(hour % 24 - _MATCH_HOUR) <= 1
+        return source.share * of_day * (_MATCH_FACTOR if is_match else 1) * self._chance.uniform(0.9, 1.1)
+
+    def _sessions_of(
+        self, hour: int, per_source: Sequence[float], users: int, ends: defaultdict[int, list[str]]
+    ) -> list[Session]:
+        """Return an hour's new sessions, and note in `ends` those that are ended, by hour."""
+        found = []
+        for source, expected in zip(_SOURCES, per_source, strict=True):
+            for _ in range(round(expected + self._chance.uniform(-0.5, 0.5))):
+                at = (hour + self._chance.random()) * HOUR
+                if at >= self._now:
+                    continue
+                user = f"user-{self._popular(users):05}" if self._chance.random() < source.with_user else None
+                session = replace(self._new(source.name, user), started_at=int(at * 1e6))
+                found.append(session)
+                end = at + self._chance.expovariate(1 / (60 * _MINUTES_TO_END))
+                if self._chance.random() < source.ended and end < self._now:
+                    ends[int(end) // HOUR].append(session.id)
+        return found
+
+    def _popular(self, users: int) -> int:
+        """Return a user's number; few come often, most seldom."""
+        return 1 + int(users * self._chance.random() ** 1.6)
+
+    def _store(self, connection: RedisConnection, hour: int) -> SessionStore:
+        """Return the store as it was in an hour: what it creates expires a day after, what it ends it ended then."""
+        ttl_seconds = self._settings.session.ttl_seconds
+        left = int((hour + 1) * HOUR + ttl_seconds - self._now)
+        return SessionStore(
+            connection,
+            Keyspace(self._settings.redis.key_prefix),
+            self._digest,
+            ttl_seconds=min(max(left, _LEAST_TTL_SECONDS), ttl_seconds),
+            analytics=self._settings.analytics,
+            clock=lambda: min((hour + 0.5) * HOUR, self._now),
+        )
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
