@@ -10,14 +10,17 @@ from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer
 from service.api.cors import Cors
 from service.api.http_server import Runner
-from service.api.operations import Health, StoreHandlers
+from service.api.operations import Health, MetricsHandler, StoreHandlers
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
 from service.api.sessions import SessionHandlers
 from service.api.users import UserHandlers
 from service.api_keys import Keyring
 from service.errors import StoreUnavailable
+from service.exposition import CONTENT_TYPE, Exposition
+from service.journal import Journal
 from service.logs import RequestLog
+from service.metrics import Metrics
 from service.sessions import SessionFactory, UserDigest
 from service.settings import Settings
 from service.storage.analytics import Analytics
@@ -36,39 +39,52 @@ class _Stores:
     sessions: CoalescedSessionStore
     counts: Analytics
     users: Users
+    state: StateReader
 
 
-def _stores(settings: Settings, connection: RedisConnection, keyspace: Keyspace) -> _Stores:
+def _stores(settings: Settings, connection: RedisConnection, keyspace: Keyspace, metrics: Metrics) -> _Stores:
     ttl_seconds, analytics = settings.session.ttl_seconds, settings.analytics
     digest = UserDigest(settings.session.user_secret)
     sessions = SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics)
     return _Stores(
         digest,
-        CoalescedSessionStore(sessions),
+        CoalescedSessionStore(sessions, metrics),
         Analytics(connection, keyspace, ttl_seconds=ttl_seconds),
         Users(connection, keyspace, digest, analytics=analytics),
+        StateReader(connection),
+    )
+
+
+def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Health) -> Handlers:
+    cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
+    factory, source = SessionFactory(stores.user_digest), settings.session.source
+    return Handlers(
+        SessionHandlers(stores.sessions, factory, cookie, source=source, metrics=metrics),
+        AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days),
+        UserHandlers(stores.users, metrics),
+        StoreHandlers(stores.state.read),
+        health,
     )
 
 
 async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
     """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
     keyspace = Keyspace(settings.redis.key_prefix)
-    connection = RedisConnection(redis_url, settings.redis)
-    stores = _stores(settings, connection, keyspace)
+    metrics = Metrics()
+    connection = RedisConnection(redis_url, settings.redis, metrics)
+    stores = _stores(settings, connection, keyspace, metrics)
     health = Health(lambda: connection.check_takes_writes(keyspace.ready))
-    cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
-    handlers = Handlers(
-        SessionHandlers(stores.sessions, SessionFactory(stores.user_digest), cookie, settings.session.source),
-        AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days),
-        UserHandlers(stores.users),
-        StoreHandlers(StateReader(connection).read),
-        health,
-    )
+    table = routes.table(_handlers(settings, stores, metrics, health))
+    journal = Journal(request_log.take)
+    if settings.metrics.enabled:
+        exposition = Exposition(metrics)
+        journal = Journal(request_log.take, exposition.take)
+        table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
     authorizer = Authorizer(Keyring(settings.api_keys))
 
     app = web.Application()
     app[AUTHORIZER] = authorizer
-    registered = routes.register(routes.table(handlers), app.router, authorizer)
+    registered = routes.register(table, app.router, authorizer)
     cors = Cors(app, registered.api_resources, settings.cors)
 
     async def say_whether_redis_serves(_: web.Application) -> None:
@@ -78,15 +94,11 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     async def close(_: web.Application) -> None:
         await stores.sessions.close()
         await connection.close()
-        request_log.flush()
+        journal.flush()
 
     app.on_startup.append(say_whether_redis_serves)
     app.on_cleanup.append(close)
+    shutdown_seconds = settings.server.shutdown_seconds
     return Runner(
-        app,
-        registered.handlers,
-        cors=cors,
-        health=health,
-        request_log=request_log,
-        shutdown_seconds=settings.server.shutdown_seconds,
+        app, registered.handlers, cors=cors, health=health, journal=journal, shutdown_seconds=shutdown_seconds
     )

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -147,10 +148,13 @@ def _load(options: argparse.Namespace) -> LoadedConfig:
 
 def _serve(options: argparse.Namespace) -> int:
     from service.commands.greeting import greet
-    from service.server import serve
+    from service.metrics_folder import metrics_folder
 
     settings = _load(options).settings
-    serve(settings, lambda: _load(options).settings, lambda url: greet(url, settings))
+    with metrics_folder() if settings.metrics.enabled else nullcontext():
+        from service.server import serve  # only now: see metrics_folder.py
+
+        serve(settings, lambda: _load(options).settings, lambda url: greet(url, settings))
     return 0
 
 

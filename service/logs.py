@@ -8,13 +8,13 @@ import logging
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import orjson
 
+from service.journal import Entry
 from service.settings import LogSettings
-
-_FLUSH_SECONDS = 0.1
 
 
 def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> "RequestLog":
@@ -71,46 +71,34 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
 
 
 class RequestLog:
-    """One line per request, written many at a time.
-
-    The standard logging module would cost a tenth of a GET. Lines wait at most a tenth of a second; what a
-    SIGKILL takes is that much of the log.
-    """
+    """One line per request."""
 
     def __init__(self, stream: TextIO, *, as_text: bool, is_enabled: bool) -> None:
         self._stream = stream
         self._is_enabled = is_enabled
         self._format = _text_line if as_text else _json_line
-        self._lines: list[str] = []
 
-    def write(self, method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> None:  # noqa: PLR0917 - the columns of a line
-        """Note a request. All texts are from fixed sets or generated here, so none needs escaping."""
-        if not self._is_enabled:
-            return
-        if not self._lines:
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
-        self._lines.append(self._format(method, route, status, seconds, request_id, key))
-
-    def flush(self) -> None:
-        """Write the lines that wait."""
-        if self._lines:
-            lines, self._lines = self._lines, []
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Write lines. All texts are from fixed sets or made here, so none needs escaping."""
+        if self._is_enabled:
             try:
-                self._stream.write("".join(lines))
+                self._stream.write("".join(map(self._format, entries)))
                 self._stream.flush()
             except OSError:  # the log's reader is gone; the service is not its hostage
                 pass
 
 
-def _json_line(method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> str:  # noqa: PLR0917
+def _json_line(entry: Entry) -> str:
+    moment, method, route, status, seconds, request_id, key = entry
     return (
-        f'{{"time":"{_timestamp(time.time())}","level":"info","message":"request","method":"{method}",'
+        f'{{"time":"{_timestamp(moment)}","level":"info","message":"request","method":"{method}",'
         f'"route":"{route}","status":{status},"ms":{seconds * 1000:.3f},"request_id":"{request_id}","key":"{key}"}}\n'
     )
 
 
-def _text_line(method: str, route: str, status: int, seconds: float, request_id: str, key: str) -> str:  # noqa: PLR0917
-    clock = time.strftime("%H:%M:%S")
+def _text_line(entry: Entry) -> str:
+    moment, method, route, status, seconds, request_id, key = entry
+    clock = time.strftime("%H:%M:%S", time.localtime(moment))
     return f"{clock} {method:7} {route} {status} {seconds * 1000:.1f} ms key={key} id={request_id}\n"
 
 

@@ -18,6 +18,7 @@ from aiohttp.worker import GunicornUVLoopWebWorker
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from prometheus_client.multiprocess import mark_process_dead
 
 from service import logs
 from service.api.http_server import BACKLOG, KEEPALIVE_SECONDS, Runner
@@ -112,6 +113,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "certfile": str(server.tls.certificate) if server.tls.certificate else None,
             "keyfile": str(server.tls.key) if server.tls.key else None,
             "on_exit": lambda _: self._exit(),
+            "child_exit": lambda _, worker: self._forget(worker.pid),
         }
         for name, value in options.items():
             if value is not None:
@@ -121,6 +123,11 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         if self.embedded is not None:
             self.embedded.stop()
         _logger.info("stopped")
+
+    def _forget(self, pid: int) -> None:
+        """Drop what a dead worker says of itself now, such as its connections; what it has counted stays."""
+        if self.settings.metrics.enabled:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library's
 
     async def build(self) -> Runner:
         """Return a worker's runner."""

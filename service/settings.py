@@ -182,6 +182,13 @@ class AnalyticsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsSettings:
+    """Metrics for Prometheus."""
+
+    enabled: bool = setting(default=True, help_text="count requests, sessions and calls of Redis, for /metrics")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """Log lines, all to standard error."""
 
@@ -205,4 +212,5 @@ class Settings:
     cors: CorsSettings = field(default_factory=CorsSettings)
     analytics: AnalyticsSettings = field(default_factory=AnalyticsSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     api_keys: tuple[ApiKey, ...] = setting((), "who may call; see config.yaml for an entry's members")

@@ -1,4 +1,4 @@
-"""What stands around every request: its id, errors as problem documents, the fixed headers, its log line.
+"""What stands around every request: its id, errors as problem documents, the fixed headers, its entry in the journal.
 
 It wraps the application from outside, so that nothing escapes it: not the router's 404, not a failed `Expect`.
 """
@@ -17,7 +17,7 @@ from service.api.cors import Cors
 from service.api.operations import Health
 from service.api.problems import problem_response
 from service.api.responses import add_api_headers
-from service.logs import RequestLog
+from service.journal import Journal
 
 _logger = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ class Boundary:
         *,
         cors: Cors,
         health: Health,
-        request_log: RequestLog,
+        journal: Journal,
     ) -> None:
         self._application = application
         self._shortcuts = shortcuts
         self._cors = cors
         self._health = health
-        self._request_log = request_log
+        self._note = journal.note
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, whatever happens while it is answered."""
@@ -85,7 +85,8 @@ class Boundary:
         key = request.get(API_KEY)
         seconds = time.perf_counter() - started
         method = method if method in _METHODS else "OTHER"
-        self._request_log.write(method, route, response.status, seconds, request_id, key.name if key else "-")
+        name = key.name if key else "-"
+        self._note((time.time(), method, route, response.status, seconds, request_id, name))
         return response
 
     def refuse(self, error: Exception, origin: str | None) -> web.Response:
@@ -96,7 +97,7 @@ class Boundary:
         response.headers[hdrs.CONNECTION] = "close"  # aiohttp may take it for HTTP/1.0, where that is implied
         response.force_close()
         self._cors.mark(response, origin)
-        self._request_log.write("-", "-", response.status, 0.0, request_id, "-")
+        self._note((time.time(), "-", "-", response.status, 0.0, request_id, "-"))
         return response
 
 

@@ -21,7 +21,7 @@ from service.api.authorization import Handler
 from service.api.boundary import Boundary, MisframedRequest
 from service.api.cors import Cors, origin_in
 from service.api.operations import Health
-from service.logs import RequestLog
+from service.journal import Journal
 
 MAX_LINE_BYTES = 4096
 MAX_FIELD_BYTES = 8190
@@ -156,7 +156,7 @@ class Runner(web.AppRunner):
         *,
         cors: Cors,
         health: Health,
-        request_log: RequestLog,
+        journal: Journal,
         shutdown_seconds: float,
     ) -> None:
         super().__init__(
@@ -173,7 +173,7 @@ class Runner(web.AppRunner):
         )
         self._shortcuts = shortcuts
         self._cors = cors
-        self._request_log = request_log
+        self._journal = journal
         self.health = health
 
     async def _make_server(self) -> web.Server:
@@ -183,7 +183,7 @@ class Runner(web.AppRunner):
             self._shortcuts,
             cors=self._cors,
             health=self.health,
-            request_log=self._request_log,
+            journal=self._journal,
         )
         return Server(boundary, server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
 

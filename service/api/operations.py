@@ -1,4 +1,4 @@
-"""The handlers for those who run the service: is it alive, does it serve, how is its Redis."""
+"""The handlers for those who run the service: is it alive, does it serve, how are its Redis and its figures."""
 
 import asyncio
 import time
@@ -12,8 +12,9 @@ from service.api import wire
 from service.api.answer_cache import AnswerCache
 from service.api.count_query import rfc3339
 from service.api.problems import RETRY_AFTER_SECONDS
-from service.api.responses import json_response, open_json_response
+from service.api.responses import json_response, open_json_response, text_response
 from service.errors import StoreUnavailable
+from service.journal import Journal
 from service.store_state import StoreState
 
 _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
@@ -43,6 +44,20 @@ class Health:
         except StoreUnavailable:
             return open_json_response(b'{"status":"store-unavailable"}', 503, _LATER)
         return open_json_response(b'{"status":"ready"}')
+
+
+class MetricsHandler:
+    """GET of `/metrics`."""
+
+    def __init__(self, write_text: Callable[[], bytes], journal: Journal, content_type: str) -> None:
+        self._write_text = write_text
+        self._journal = journal
+        self._content_type = content_type
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """Answer the metrics of all workers; of the others, what they had a tenth of a second ago."""
+        self._journal.flush()
+        return text_response(await asyncio.to_thread(self._write_text), self._content_type)
 
 
 class StoreHandlers:

@@ -35,6 +35,7 @@ _PAGE = {
 
 # Copying a ready multidict is several times cheaper than setting each header on each response.
 _OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_OPEN_TEXT = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store"})
 _OPEN_PAGE = CIMultiDict(_PAGE)
 _API_JSON = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
 _API_PROBLEM = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE})
@@ -64,6 +65,11 @@ def open_json_response(body: bytes, status: int = 200, more: Headers | None = No
 def page_response(body: bytes | None, status: int = 200) -> web.Response:
     """Return a response that is a static page or a part of one; browsers ask each time whether it has changed."""
     return _response(_OPEN_PAGE, status, body, None)
+
+
+def text_response(body: bytes, content_type: str) -> web.Response:
+    """Return a response for programs that read text, such as Prometheus."""
+    return _response(_OPEN_TEXT, 200, body, {hdrs.CONTENT_TYPE: content_type})
 
 
 def add_api_headers(response: web.StreamResponse) -> None:

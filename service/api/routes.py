@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from service.api import wire
 from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer, Handler
-from service.api.operations import Health, StoreHandlers
+from service.api.operations import Health, MetricsHandler, StoreHandlers
 from service.api.pages import Page, static_files
 from service.api.sessions import SessionHandlers
 from service.api.user_id import PATH_SEGMENT
@@ -19,12 +19,13 @@ STATIC_PATH = "/static/"
 
 @dataclass(frozen=True)
 class Route:
-    """One row. Without a scope a route is open to all, needs no version and is not part of the API."""
+    """One row. Without a scope a route is open to all; what is not part of the API needs no version."""
 
     method: str
     path: str
     handler: Handler
     scope: Scope | None
+    is_api: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Handlers:
 
 
 def table(handlers: Handlers) -> list[Route]:
-    """Return every route that there is. HEAD is answered where GET is."""
+    """Return every route that is always there. HEAD is answered where GET is."""
     get, post, delete = hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_DELETE
     sessions, analytics, users, health = handlers.sessions, handlers.analytics, handlers.users, handlers.health
     rows = []
@@ -65,6 +66,11 @@ def table(handlers: Handlers) -> list[Route]:
     ]
 
 
+def metrics_route(handler: MetricsHandler) -> Route:
+    """Return the row that is only there while metrics are enabled."""
+    return Route(hdrs.METH_GET, "/metrics", handler.get_metrics, Scope.ANALYTICS, is_api=False)
+
+
 @dataclass
 class Registered:
     """What the routes became: the API's resources, and the handlers of fixed paths by method and path."""
@@ -78,12 +84,15 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
     registered = Registered()
     for route in routes:
         resource = router.add_resource(route.path)
-        handler = route.handler if route.scope is None else authorizer.require(route.scope, route.handler)
+        handler = route.handler
+        if route.scope is not None:
+            guard = authorizer.require if route.is_api else authorizer.require_key
+            handler = guard(route.scope, handler)
         methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         for method in methods:
             resource.add_route(method, handler)
             if PATH_SEGMENT not in route.path:
                 registered.handlers[method, route.path] = handler
-        if route.scope is not None:
+        if route.scope is not None and route.is_api:
             registered.api_resources[resource] = None
     return registered

@@ -14,6 +14,7 @@ from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import render
 from service.api.session_token import SessionCookie, candidates
+from service.metrics import Metrics
 from service.sessions import Session, SessionFactory, parse_session_id
 
 
@@ -29,24 +30,34 @@ class Sessions(Protocol):
     def find_each(self, session_ids: Sequence[str]) -> Awaitable[Mapping[str, Session]]:
         """Return the live ones of many sessions, by id."""
 
-    def end(self, candidates: tuple[str, ...]) -> Awaitable[object]:
-        """End all of at least one candidate that are live."""
+    def end(self, candidates: tuple[str, ...]) -> Awaitable[Sequence[str]]:
+        """End all of at least one candidate that are live; return their sources."""
 
 
 class SessionHandlers:
     """POST, GET and DELETE of `/session`, POST of `/sessions/lookup`."""
 
-    def __init__(self, sessions: Sessions, factory: SessionFactory, cookie: SessionCookie, source: str) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        factory: SessionFactory,
+        cookie: SessionCookie,
+        *,
+        source: str,
+        metrics: Metrics,
+    ) -> None:
         self._sessions = sessions
         self._factory = factory
         self._cookie = cookie
         self._source = source
+        self._metrics = metrics
 
     async def create_session(self, request: web.Request) -> web.Response:
         """Answer 201 with a new session, its cookie and its header; an id that the client sent is never adopted."""
         user_id = await read_user_id(request)
-        session = self._factory.new(request[API_KEY].source or self._source, user_id)
+        session = self._factory.new(self._source_of(request), user_id)
         await self._sessions.create(session)
+        self._metrics.created.add((session.source,))
         token = {wire.SESSION_TOKEN: session.id, hdrs.SET_COOKIE: self._cookie.setting(session.id)}
         return json_response(orjson.dumps(render(session)), 201, token)
 
@@ -55,13 +66,16 @@ class SessionHandlers:
         presented = candidates(request.headers)
         session = await self._sessions.find(presented) if presented else None
         if session is None:
+            self._metrics.missed.add((self._source_of(request),))
             raise errors.SessionNotFound("The request presents no live session; create one with POST.")
+        self._metrics.found.add((session.source,))
         return json_response(orjson.dumps(render(session)))
 
     async def end_session(self, request: web.Request) -> web.Response:
         """Answer 204 and clear the cookie, once every live session that the request presents has ended."""
         if presented := candidates(request.headers):
-            await self._sessions.end(presented)
+            for source in await self._sessions.end(presented):
+                self._metrics.ended.add((source,))
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
     async def look_up_sessions(self, request: web.Request) -> web.Response:
@@ -70,8 +84,16 @@ class SessionHandlers:
         ids = {text: session_id for text in asked if (session_id := parse_session_id(text))}
         live = await self._sessions.find_each(list(dict.fromkeys(ids.values()))) if ids else {}
         sessions = {live[session_id].id: live[session_id] for session_id in ids.values() if session_id in live}
+        for session in sessions.values():
+            self._metrics.found.add((session.source,))
+        missing = [text for text in asked if ids.get(text) not in live]
+        self._metrics.missed.add((self._source_of(request),), len(missing))
         content = {
             "sessions": [render(session) for session in sessions.values()],
-            "missing": [text for text in asked if ids.get(text) not in live],
+            "missing": missing,
         }
         return json_response(orjson.dumps(content))
+
+    def _source_of(self, request: web.Request) -> str:
+        """Return the source of the API key, which is that of the sessions it creates."""
+        return request[API_KEY].source or self._source

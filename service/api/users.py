@@ -11,6 +11,7 @@ from service.api.count_query import rfc3339
 from service.api.responses import json_response
 from service.api.session_body import render
 from service.api.user_id import user_id_in_path
+from service.metrics import Metrics
 from service.sessions import Session
 
 _REMAINING = (
@@ -40,8 +41,9 @@ class UserSessions(Protocol):
 class UserHandlers:
     """GET of `/users/{user_id}/sessions` and DELETE of `/users/{user_id}`."""
 
-    def __init__(self, users: UserSessions) -> None:
+    def __init__(self, users: UserSessions, metrics: Metrics) -> None:
         self._users = users
+        self._metrics = metrics
 
     async def export_sessions(self, request: web.Request) -> web.Response:
         """Answer the user's live sessions, whole, oldest first."""
@@ -54,6 +56,7 @@ class UserHandlers:
         user_id = user_id_in_path(request)
         now_us = time.time_ns() // 1000
         erased = await self._users.erase(user_id, now_us)
+        self._metrics.erased.add((), erased)
         file = _REWRITTEN if await self._users.rewrite_append_only_file() else _NOT_REWRITTEN
         moment = f"{rfc3339(now_us / 1_000_000)[:-1]}.{now_us % 1_000_000:06}Z"
         receipt = {"erased_sessions": erased, "erased_at": moment, "remaining": _REMAINING.format(file=file)}

@@ -10,8 +10,6 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from redis.commands.core import AsyncScript
-
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SessionCounts, SourceCounts, TopUsers
 from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
@@ -27,7 +25,6 @@ class Analytics:
     """Reads what the scripts of sessions count."""
 
     def __init__(self, connection: RedisConnection, keyspace: Keyspace, *, ttl_seconds: int) -> None:
-        self._connection = connection
         self._keyspace = keyspace
         self._ttl_seconds = ttl_seconds
         self._report = connection.script("report")
@@ -54,7 +51,7 @@ class Analytics:
         unique_users = [0] * (len(asked.starts) if by_day else 0)
         in_all = 0
         for shard in range(SHARD_COUNT):
-            merged, by_days, *sources = await self._call(self._report, shard, arguments)
+            merged, by_days, *sources = await self._report([self._keyspace.base(shard)], arguments)
             in_all += _known(merged)
             unique_users = _sums(unique_users, list(map(_known, by_days)))
             for name, *figures in sources:
@@ -74,7 +71,7 @@ class Analytics:
         others = 0
         for shard in range(SHARD_COUNT):
             arguments = (asked.first_day, asked.last_day, limit)
-            *found, rest = await self._call(self._top, shard, arguments)
+            *found, rest = await self._top([self._keyspace.base(shard)], arguments)
             users += [
                 (user.decode(errors="replace"), Bounds(low, high))
                 for user, low, high in zip(found[::3], found[1::3], found[2::3], strict=True)
@@ -83,9 +80,6 @@ class Analytics:
         users.sort(key=lambda entry: (-entry[1].at_least, -entry[1].at_most, entry[0]))
         others = max([others, *(bounds.at_most for _, bounds in users[limit:])])
         return TopUsers(users[:limit], others)
-
-    async def _call(self, script: AsyncScript, shard: int, arguments: Sequence[str | int]) -> Any:
-        return await self._connection.run(lambda client: script([self._keyspace.base(shard)], arguments, client))
 
 
 def _nothing(asked: CountRange) -> SourceCounts:

@@ -18,6 +18,11 @@ class Breaker:
         self._refuse_until: float | None = None
         self._probing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether Redis has not answered, and no call has succeeded since."""
+        return self._refuse_until is not None
+
     def admits(self) -> bool:
         """Tell whether a call may go out now. Each admitted call must be followed by `succeeded` or `failed`."""
         if self._refuse_until is None:

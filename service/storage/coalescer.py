@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from service.errors import StoreUnavailable
+from service.metrics import Metrics
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +36,10 @@ MAX_WAIT_SECONDS = 0.25
 
 
 class Coalescer(Generic[Item, Result]):
-    """Awaitable single operations over one operation on many: one result per item, in the items' order."""
+    """Awaitable single operations over one operation on many: one result per item, in the items' order.
+
+    `operation` is what the batches are called in `metrics`.
+    """
 
     def __init__(
         self,
@@ -45,20 +49,30 @@ class Coalescer(Generic[Item, Result]):
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
+        operation: str = "-",
+        metrics: Metrics | None = None,
     ) -> None:
         self._run_batch = run_batch
         self._max_in_flight = max_in_flight
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._max_wait_seconds = max_wait_seconds
+        self._operation = (operation,)
+        self._metrics = metrics or Metrics()
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Item, asyncio.Future[Result], float]] = []
         self._is_scheduled = False
         self._senders: set[asyncio.Task[None]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the next batch."""
+        return len(self._waiting)
+
     def submit(self, item: Item) -> "asyncio.Future[Result]":
         """Return the future result of `item`. Raises StoreUnavailable when too many wait already."""
         if len(self._waiting) >= self._max_waiting:
+            self._metrics.redis_errors.add(("queue-full",))
             raise StoreUnavailable("too many requests wait for Redis")
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
@@ -74,7 +88,8 @@ class Coalescer(Generic[Item, Result]):
 
     def _dispatch(self) -> None:
         self._is_scheduled = False
-        oldest = self._loop.time() - self._max_wait_seconds
+        now = self._loop.time()
+        oldest = now - self._max_wait_seconds
         while self._waiting and len(self._senders) < self._max_in_flight:
             # Swapped before anything is sent: what arrives from now on belongs to the next batch.
             batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
@@ -83,8 +98,11 @@ class Coalescer(Generic[Item, Result]):
                 if arrived_at >= oldest:
                     in_time.append((item, future))
                 elif not future.done():
+                    self._metrics.redis_errors.add(("waited-too-long",))
                     future.set_exception(StoreUnavailable("waited too long for Redis"))
             if in_time:
+                self._metrics.batch_sizes.observe(self._operation, len(in_time))
+                self._metrics.batch_waits.observe(self._operation, now - batch[0][2])
                 sender = self._loop.create_task(self._send(in_time))
                 self._senders.add(sender)
                 sender.add_done_callback(self._sent)

@@ -3,22 +3,24 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import resources
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.maint_notifications import MaintNotificationsConfig
+from redis.observability.attributes import DB_CLIENT_CONNECTION_STATE
 
 from service.errors import StoreUnavailable
+from service.metrics import Labels, Metrics
 from service.settings import RedisSettings
 from service.storage.breaker import Breaker
 
 T = TypeVar("T")
+Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -56,22 +58,27 @@ class RedisConnection:
     here has to be repeatable: run twice, it answers the same and changes the same.
     """
 
-    def __init__(self, url: str, settings: RedisSettings) -> None:
+    def __init__(self, url: str, settings: RedisSettings, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
         self._client = _client(url, settings.timeout_seconds)
         self._breaker = Breaker()
         # Waiting for a connection, connecting and two replies could add up; nobody waits longer than two time-outs.
         self._deadline_seconds = 2 * settings.timeout_seconds
         self._is_out = False
         self._quiet_until: dict[str, float] = {}
+        self._metrics.breaker_open.read = lambda: {(): self._breaker.is_open}
+        self._metrics.connections.read = self._connections
 
-    async def run(self, operation: Callable[["Redis"], Awaitable[T]]) -> T:
-        """Run one repeatable operation on the client.
+    async def run(self, name: str, operation: Callable[["Redis"], Awaitable[T]]) -> T:
+        """Run one repeatable operation on the client; it is measured under its name.
 
         Raises StoreUnavailable when Redis cannot be asked or cannot serve; it never waits longer than two
         time-outs.
         """
         if not self._breaker.admits():
+            self._metrics.redis_errors.add(("breaker",))
             raise StoreUnavailable("Redis did not answer a moment ago")
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 result = await operation(self._client)
@@ -92,6 +99,8 @@ class RedisConnection:
         except BaseException:
             self._breaker.failed()
             raise
+        finally:
+            self._metrics.redis_calls.observe((name,), time.perf_counter() - started)
         self._breaker.succeeded()
         if self._is_out:
             self._is_out = False
@@ -101,19 +110,30 @@ class RedisConnection:
 
     async def check_takes_writes(self, key: str) -> None:
         """Write to `key`, which expires. Raises StoreUnavailable when Redis does not take it."""
-        await self.run(lambda client: client.set(key, "", ex=READY_TTL_SECONDS))
+        await self.run("check", lambda client: client.set(key, "", ex=READY_TTL_SECONDS))
 
-    def script(self, name: str) -> AsyncScript:
-        """Return `scripts/<name>.lua`, with `shard.lua` in front, as a script that loads itself when needed."""
+    def script(self, name: str) -> Script:
+        """Return what runs `scripts/<name>.lua`, with `shard.lua` in front; it is loaded when needed.
+
+        It takes keys and arguments, and raises StoreUnavailable as `run` does.
+        """
         folder = resources.files("service.storage") / "scripts"
         text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name))
-        return self._client.register_script(text)
+        script = self._client.register_script(text)
+        return lambda keys, arguments: self.run(name, lambda client: script(keys, arguments, client))
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
+    def _connections(self) -> Mapping[Labels, float]:
+        return {
+            (attributes[DB_CLIENT_CONNECTION_STATE],): count
+            for count, attributes in self._client.connection_pool.get_connection_count()
+        }
+
     def _unavailable(self, problem: str, said: str) -> StoreUnavailable:
+        self._metrics.redis_errors.add((problem,))
         now = time.monotonic()
         if now >= self._quiet_until.get(problem, now):  # said once a minute, not once a request
             self._quiet_until[problem] = now + _QUIET_SECONDS

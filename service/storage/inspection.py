@@ -179,7 +179,7 @@ class Inspection:
             except exceptions.NoPermissionError:
                 return None
 
-        return await self._connection.run(ask)
+        return await self._connection.run("inspect", ask)
 
     async def _ask(self, *commands: tuple[str | int, ...]) -> list[Any]:
         """Return the replies to repeatable commands, sent together; an error reply is returned, not raised."""
@@ -190,4 +190,4 @@ class Inspection:
                 pipeline.execute_command(*command)
             return await pipeline.execute(raise_on_error=False)
 
-        return await self._connection.run(send) if commands else []
+        return await self._connection.run("inspect", send) if commands else []

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 
+from service.metrics import Metrics
 from service.sessions import Session, UserDigest
 from service.settings import AnalyticsSettings
 from service.storage.coalescer import Coalescer
@@ -44,9 +45,7 @@ class SessionStore:
         """Store new sessions and count them; False where something else holds the key."""
         keys = [self._keyspace.session(session.id) for session in sessions]
         values = [encode(session, self._user_digest) for session in sessions]
-        stored = await self._connection.run(
-            lambda client: self._create(keys, [*self._create_arguments, *values], client)
-        )
+        stored = await self._create(keys, [*self._create_arguments, *values])
         return [flag == 1 for flag in stored]
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
@@ -57,7 +56,7 @@ class SessionStore:
     async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
         """Return the live ones of at least one session, by id."""
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
-        values = await self._connection.run(lambda client: client.mget(keys))
+        values = await self._connection.run("find", lambda client: client.mget(keys))
         return {
             session_id: session
             for session_id, value in zip(session_ids, values, strict=True)
@@ -68,17 +67,22 @@ class SessionStore:
         """End every live candidate; return for each request the sources of the sessions that it ended."""
         keys = [self._keyspace.session(session_id) for session_id in chain.from_iterable(requests)]
         arguments = (int(self._clock()), self._count_lifetime)
-        replies = iter(await self._connection.run(lambda client: self._end(keys, arguments, client)))
+        replies = iter(await self._end(keys, arguments))
         return [[source for _ in candidates if (source := next(replies).decode())] for candidates in requests]
 
 
 class CoalescedSessionStore:
     """The same, one request at a time: requests of one turn of the event loop share a round trip."""
 
-    def __init__(self, store: SessionStore) -> None:
-        self._creations = Coalescer(store.create_many)
-        self._searches = Coalescer(store.find_many)
-        self._endings = Coalescer(store.end_many)
+    def __init__(self, store: SessionStore, metrics: Metrics) -> None:
+        self._creations = Coalescer(store.create_many, operation="create", metrics=metrics)
+        self._searches = Coalescer(store.find_many, operation="find", metrics=metrics)
+        self._endings = Coalescer(store.end_many, operation="end", metrics=metrics)
+        metrics.waiting.read = lambda: {
+            ("create",): self._creations.waiting,
+            ("find",): self._searches.waiting,
+            ("end",): self._endings.waiting,
+        }
         self.find_each = store.find_each  # many already
 
     async def create(self, session: Session) -> None:

@@ -18,7 +18,7 @@ class StateReader:
 
     async def read(self) -> StoreState:
         """Return the state; all unknown where the service's user may not ask. Raises StoreUnavailable."""
-        return state_of(await self._connection.run(_info))
+        return state_of(await self._connection.run("state", _info))
 
 
 async def _info(client: Redis) -> Mapping[str, Any]:

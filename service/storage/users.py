@@ -7,11 +7,9 @@ that others who ask Redis meanwhile need not wait too long.
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
 
 from service.counts import Bounds, CountRange, UserCounts
 from service.errors import StoreUnavailable
@@ -69,7 +67,7 @@ class Users:
         erased: int = 0
         while True:
             arguments = (*whose, secrets.token_hex(8), cursor, _VISITED_AT_ONCE)
-            cursor, number = await self._call(self._erase, keys, arguments)
+            cursor, number = await self._erase(keys, arguments)
             erased += number
             if cursor == b"0":
                 return erased
@@ -77,7 +75,7 @@ class Users:
     async def rewrite_append_only_file(self) -> bool:
         """Have Redis write its append-only file anew, without what was erased; False where it does not do so now."""
         try:
-            return await self._connection.run(_rewrite)
+            return await self._connection.run("rewrite", _rewrite)
         except StoreUnavailable:
             return False
 
@@ -86,7 +84,7 @@ class Users:
         keys, cursor, found = [self._keyspace.user(digest)], b"0", {}
         while True:
             arguments = (user_id, digest, first_day, last_day, cursor, _VISITED_AT_ONCE)
-            cursor, page, at_least, at_most = await self._call(self._user, keys, arguments)
+            cursor, page, at_least, at_most = await self._user(keys, arguments)
             for session_id, value in zip(page[::2], page[1::2], strict=True):
                 session = decode(session_id.decode(), value)
                 if session and session.user_id == user_id:
@@ -94,9 +92,6 @@ class Users:
             if cursor == b"0":
                 break
         return sorted(found.values(), key=lambda session: session.started_at), Bounds(at_least, at_most)
-
-    async def _call(self, script: AsyncScript, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
-        return await self._connection.run(lambda client: script(keys, arguments, client))
 
 
 async def _rewrite(client: Redis) -> bool:

@@ -90,7 +90,7 @@ class Service:
 
     def log_lines(self) -> list[dict[str, object]]:
         """Return the request log so far."""
-        self.runner._request_log.flush()
+        self.runner._journal.flush()
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 

@@ -9,6 +9,7 @@ import pytest
 import redis.asyncio
 
 from service.errors import StoreUnavailable
+from service.metrics import Metrics
 from service.sessions import SessionFactory
 from service.settings import RedisSettings
 from service.storage.connection import RedisConnection
@@ -24,7 +25,7 @@ async def store(own_server: RedisServer, make_store: MakeStore) -> SessionStore:
 
 @pytest.fixture
 async def sessions(store: SessionStore) -> AsyncIterator[CoalescedSessionStore]:
-    coalesced = CoalescedSessionStore(store)
+    coalesced = CoalescedSessionStore(store, Metrics())
     yield coalesced
     await coalesced.close()
 
@@ -156,7 +157,7 @@ async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> 
     for password in ("wrong", "right"):
         connection = RedisConnection(f"redis://jay:{password}@{host}", RedisSettings())
         with pytest.raises(StoreUnavailable):
-            await connection.run(lambda client: client.get("x"))
+            await connection.run("get", lambda client: client.get("x"))
         await connection.close()
 
 
@@ -174,8 +175,8 @@ async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore
 async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: SessionStore) -> None:
     """A wrong command is an error to be seen, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
-        await store._connection.run(lambda client: client.execute_command("NOSUCH"))  # type: ignore[no-untyped-call]
-    await store._connection.run(lambda client: client.get("x"))
+        await store._connection.run("get", lambda client: client.execute_command("NOSUCH"))  # type: ignore[no-untyped-call]
+    await store._connection.run("get", lambda client: client.get("x"))
 
 
 async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, factory: SessionFactory) -> None:
@@ -222,7 +223,7 @@ async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
         port = impostor.sockets[0].getsockname()[1]
         connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings())
         with pytest.raises(StoreUnavailable):
-            await connection.run(lambda client: client.get("x"))
+            await connection.run("get", lambda client: client.get("x"))
         await connection.close()
 
 
@@ -269,6 +270,6 @@ async def test_nobody_waits_longer_than_two_time_outs() -> None:
         port = slow.sockets[0].getsockname()[1]
         connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings(timeout_seconds=0.5))
         script = connection.script("end")
-        waited = await refused_after(lambda: connection.run(lambda client: script([], [0, 0], client)))
+        waited = await refused_after(lambda: script([], [0, 0]))
         await connection.close()
     assert waited < 1.25  # 1.0 by the deadline, 1.45 without

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import redis.asyncio
 
+from service.metrics import Metrics
 from service.sessions import Session, SessionFactory, UserDigest
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import CoalescedSessionStore, SessionStore
@@ -360,7 +361,7 @@ async def test_a_session_expires_by_itself(
 
 async def test_an_ended_session_stays_dead(store: SessionStore, factory: SessionFactory) -> None:
     """Reads, repeated creations of others and repeated endings racing with it never bring it back."""
-    sessions = CoalescedSessionStore(store)
+    sessions = CoalescedSessionStore(store, Metrics())
     for _ in range(20):
         session = factory.new("s", "u")
         await sessions.create(session)
@@ -385,7 +386,7 @@ async def test_an_ended_session_stays_dead(store: SessionStore, factory: Session
 
 async def test_cancelled_requests_never_cross_answers(store: SessionStore, factory: SessionFactory) -> None:
     """Whoever asks for a session gets that one, while half of all requests are cancelled at random moments."""
-    sessions = CoalescedSessionStore(store)
+    sessions = CoalescedSessionStore(store, Metrics())
     known = [factory.new(f"source-{n}") for n in range(200)]
     await store.create_many(known)
     checked = 0
@@ -410,7 +411,7 @@ async def test_a_burst_is_a_handful_of_calls(
 ) -> None:
     """64 concurrent requests of one kind cause at most 16 calls to Redis, each request at most one."""
     store = await make_store(own_server.url)
-    sessions = CoalescedSessionStore(store)
+    sessions = CoalescedSessionStore(store, Metrics())
     burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))  # scripts are loaded
