@@ -106,9 +106,9 @@ def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
 def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeUsers:
     """Makes what finds and erases users, by URL."""
 
-    def make(url: str, *, retention_days: int = 90) -> Users:
+    def make(url: str, *, retention_days: int = 90, **connection: Any) -> Users:
         analytics = AnalyticsSettings(retention_days=retention_days)
-        return Users(connect(url), keyspace, digest, analytics=analytics)
+        return Users(connect(url, **connection), keyspace, digest, analytics=analytics)
 
     return make
 
