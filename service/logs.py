@@ -42,16 +42,18 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line: time, level, logger, message, and the traceback if there is one."""
+    """One JSON object a line: time, level, logger, message; the settings at the start, the traceback of an error."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
-        content = {
+        content: dict[str, object] = {
             "time": _timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage().encode(errors="backslashreplace").decode(),  # orjson refuses surrogates
         }
+        if settings := getattr(record, "settings", None):
+            content["settings"] = settings
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(content).decode()

@@ -5,7 +5,6 @@ service's own: keys reloaded on SIGHUP, draining in two steps, the embedded Valk
 """
 
 import dataclasses
-import errno
 import logging
 import os
 import signal
@@ -24,8 +23,10 @@ from service import logs
 from service.api.http_server import BACKLOG, KEEPALIVE_SECONDS, Runner
 from service.api_keys import Keyring
 from service.app import AUTHORIZER, build
-from service.errors import ConfigError, ServerError
-from service.settings import ServerSettings, Settings
+from service.effective_settings import changed_settings, effective_settings
+from service.errors import ConfigError
+from service.listener import bind
+from service.settings import Settings
 from service.storage.embedded import EmbeddedServer
 
 _logger = logging.getLogger(__name__)
@@ -48,12 +49,13 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     """
     request_log = logs.configure(settings.log)
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
-    listener = _bind(settings.server)  # before the store is touched; it listens once the store is there
+    listener = bind(settings.server)  # before the store is touched; it listens once the store is there
     embedded = EmbeddedServer(settings.redis.data_dir) if settings.redis.url == "embedded" else None
     if embedded is not None:
         embedded.start()
     url = settings.server.url(listener.getsockname()[1])
     service = Service(settings, load, listener, embedded, request_log)
+    _tell_settings(settings)
     _logger.info("serving on %s", url)
     if not settings.api_keys:
         _logger.warning("there are no API keys: every request is answered 401; see api_keys in config.yaml")
@@ -61,20 +63,10 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     Supervisor(service).run()
 
 
-def _bind(server: ServerSettings) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((server.host, server.port))
-    except OSError as error:
-        listener.close()
-        way_out = (
-            "stop what uses the port, or set JAY_SERVER__PORT to another"
-            if error.errno == errno.EADDRINUSE
-            else "set JAY_SERVER__HOST to an address of this machine and JAY_SERVER__PORT to a port that you may use"
-        )
-        raise ServerError(f"cannot listen on {server.host}:{server.port} ({error.strerror}): {way_out}") from None
-    return listener
+def _tell_settings(settings: Settings) -> None:
+    """Log what is in force: to people what they have changed, to machines all of it."""
+    changed = ", ".join(f"{name}={shown}" for name, shown in changed_settings(settings).items())
+    _logger.info("settings: %s", changed or "all as by default", extra={"settings": effective_settings(settings)})
 
 
 class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

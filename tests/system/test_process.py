@@ -20,6 +20,7 @@ import redis
 import trustme
 
 from service.api_keys import hash_key
+from service.config import leaves
 from tests.processes import (
     DEADLINE_SECONDS,
     KEY,
@@ -325,3 +326,15 @@ def test_closing_the_terminal_ends_it(environment: dict[str, str], tmp_path: Pat
     os.close(terminal)
     assert popen.wait(DEADLINE_SECONDS) == 0
     until_gone(children)
+
+
+def test_the_start_tells_the_settings(launch: Launch) -> None:
+    """The first line has all settings in force, the log of people those that were changed; neither has a secret."""
+    process = launch(JAY_SESSION__USER_SECRET="hunter2-secret", JAY_CORS__ORIGINS='["https://www.example.com"]')
+    first = json.loads(process.log[0])
+    assert list(first["settings"]) == [leaf.name for leaf in leaves()]
+    assert first["settings"]["cors.origins"] == "https://www.example.com"
+    assert first["settings"]["session.user_secret"] == "(secret)"
+    assert "cors.origins=https://www.example.com" in first["message"]
+    assert "analytics" not in first["message"].replace("analytics+", "")
+    assert "hunter2" not in "".join(process.log)
