@@ -17,6 +17,7 @@ from bench.processes import KEY, TOKEN, Running, create, hello, service
 ROUNDS = 7
 SECONDS = 2
 CONNECTIONS = 64
+QUIET = "GET without metrics or log"
 
 
 def microseconds_per_request(server: Running, url: str, *options: str) -> float:
@@ -34,22 +35,28 @@ def main() -> None:
     """Measure and print."""
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed: apt-get install wrk")
-    figures: dict[str, list[float]] = {"hello": [], "GET": [], "POST": []}
-    with tempfile.TemporaryDirectory() as folder, hello() as plain, service() as jay:
+    figures: dict[str, list[float]] = {"hello": [], "GET": [], QUIET: [], "POST": []}
+    off = {"JAY_METRICS__ENABLED": "false", "JAY_LOG__LEVEL": "warning"}
+    with tempfile.TemporaryDirectory() as folder, hello() as plain, service() as jay, service(**off) as quiet:
         script = Path(folder) / "post.lua"
         script.write_text('wrk.method = "POST"\n')
         key = ("-H", f"X-API-Key: {KEY}")
         cookie = ("-H", f"Cookie: {TOKEN}={create(jay.url)}")
+        quiet_cookie = ("-H", f"Cookie: {TOKEN}={create(quiet.url)}")
         for _ in range(ROUNDS):
             figures["hello"].append(microseconds_per_request(plain, plain.url))
             figures["GET"].append(microseconds_per_request(jay, jay.url, *key, *cookie))
+            figures[QUIET].append(microseconds_per_request(quiet, quiet.url, *key, *quiet_cookie))
             figures["POST"].append(microseconds_per_request(jay, jay.url, *key, "-s", str(script)))
     base = statistics.median(figures["hello"])
     print(f"{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} s each, CPU time of the worker per request")
     for name, values in figures.items():
         middle = statistics.median(values)
         spread = f"{min(values):.1f} to {max(values):.1f}"
-        print(f"{name:6} {middle:6.1f} µs  ({spread})  {middle / base:.2f} times hello")
+        print(f"{name:26} {middle:6.1f} µs  ({spread})  {middle / base:.2f} times hello")
+    pairs = zip(figures["GET"], figures[QUIET], strict=True)
+    cost = statistics.median(with_both / without - 1 for with_both, without in pairs)
+    print(f"metrics and log: {cost:.1%} of a GET")
 
 
 if __name__ == "__main__":

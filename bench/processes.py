@@ -73,12 +73,12 @@ def service(**variables: str) -> Iterator[Running]:
                 [sys.executable, "-m", "service", "serve"],
                 cwd=ROOT,
                 env=environment,
-                stdout=subprocess.DEVNULL,
+                stdout=stream,
                 stderr=stream,
                 text=True,
             )
         try:
-            while not (found := re.search(r"serving on (\S+?)\"", log.read_text())):
+            while not (found := re.search(r"Tracking sessions on (\S+?),", log.read_text())):
                 assert popen.poll() is None, log.read_text()
                 assert time.monotonic() - started < START_SECONDS
                 time.sleep(0.005)
