@@ -10,6 +10,7 @@ How a request travels, and where to look:
     settings.py          every setting with its meaning; config.py reads them from file and environment
     sessions.py, counts.py, api_keys.py, versions.py    the subject itself, without any I/O
     errors.py, logs.py   everything that can go wrong, drawn as a tree; how it is told
+    metrics.py           what is counted in a worker; exposition.py adds up the workers
 """
 
 __version__ = "0.1.0"

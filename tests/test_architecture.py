@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.config import leaves
+from service.metrics import Counter, Metrics
 from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +90,20 @@ def test_every_setting_is_in_the_readme() -> None:
         shown = "none" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
         expected.append((leaf.name, f"`{shown}`", leaf.field.metadata["help"]))
     assert table == expected
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    """The table has each metric with its labels and meaning, and none that does not exist."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = re.findall(r"^\| `(jay_\w+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
+    assert table == [
+        (
+            one.name + ("_total" if isinstance(one, Counter) else ""),
+            ", ".join(f"`{label}`" for label in one.labels) or "-",
+            one.meaning,
+        )
+        for one in Metrics().all()
+    ]
 
 
 def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
