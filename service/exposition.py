@@ -6,6 +6,7 @@ this module was imported (`metrics_folder.py`); without it only this process is 
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,11 @@ class Exposition:
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Count requests that were answered, and publish what was counted since the last time."""
-        observe = self._metrics.requests.observe
+        durations: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
         for _, method, route, status, seconds, _, _ in entries:
-            observe((method, route, str(status)), seconds)
+            durations[method, route, status].append(seconds)
+        for (method, route, status), values in durations.items():
+            self._metrics.requests.observe_all((method, route, str(status)), values)
         for twin in self._twins:
             twin.publish()
 
