@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 BIN := .venv/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test check bench bench-memory bench-scale bench-process browser-test coverage format lock clean
+.PHONY: run test check bench bench-memory bench-scale bench-process browser-test screenshots coverage format lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.runtime
@@ -37,6 +37,9 @@ bench-scale: .venv/.dev
 
 bench-process: .venv/.dev
 	$(BIN)/python -m bench.process
+
+screenshots: .venv/.browser
+	$(BIN)/python -m docs.screenshots
 
 coverage: .venv/.dev
 	$(BIN)/pytest -m "not browser" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
