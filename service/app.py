@@ -1,13 +1,17 @@
 """Puts the parts together: where HTTP meets Redis. Only server.py, which starts the processes, sees both besides."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 
 from service.api import routes
 from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer
+from service.api.boundary import Boundary
 from service.api.cors import Cors
 from service.api.http_server import Runner
 from service.api.operations import Health, MetricsHandler, StoreHandlers
@@ -22,8 +26,9 @@ from service.journal import Journal
 from service.logs import RequestLog
 from service.metrics import Metrics
 from service.sessions import SessionFactory, UserDigest
-from service.settings import Settings
+from service.settings import Settings, TracingSettings
 from service.storage.analytics import Analytics
+from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import CoalescedSessionStore, SessionStore
@@ -42,13 +47,40 @@ class _Stores:
     state: StateReader
 
 
-def _stores(settings: Settings, connection: RedisConnection, keyspace: Keyspace, metrics: Metrics) -> _Stores:
+@dataclass(frozen=True)
+class _Traces:
+    """The parts that make spans in the place of those that do not. By default there are no traces."""
+
+    boundary: Callable[..., Boundary] = Boundary
+    coalescer: Callable[..., Coalescer[Any, Any]] = Coalescer
+    close: Callable[[], None] = lambda: None
+
+
+def _traces(settings: TracingSettings) -> _Traces:
+    if settings.otlp_endpoint is None:
+        return _Traces()
+    # An optional extra: without traces nothing of it is imported, and a request passes no branch for them.
+    from service.api.traced_boundary import TracedBoundary
+    from service.storage.traced_coalescer import TracedCoalescer
+    from service.tracing import Tracing
+
+    tracing = Tracing(settings.otlp_endpoint)
+    return _Traces(
+        partial(TracedBoundary, tracer=tracing.tracer, sample_ratio=settings.sample_ratio),
+        partial(TracedCoalescer, tracer=tracing.tracer),
+        tracing.close,
+    )
+
+
+def _stores(
+    settings: Settings, connection: RedisConnection, keyspace: Keyspace, metrics: Metrics, traces: _Traces
+) -> _Stores:
     ttl_seconds, analytics = settings.session.ttl_seconds, settings.analytics
     digest = UserDigest(settings.session.user_secret)
     sessions = SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics)
     return _Stores(
         digest,
-        CoalescedSessionStore(sessions, metrics),
+        CoalescedSessionStore(sessions, metrics, traces.coalescer),
         Analytics(connection, keyspace, ttl_seconds=ttl_seconds),
         Users(connection, keyspace, digest, analytics=analytics),
         StateReader(connection),
@@ -70,9 +102,9 @@ def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Hea
 async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
     """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
     keyspace = Keyspace(settings.redis.key_prefix)
-    metrics = Metrics()
+    metrics, traces = Metrics(), _traces(settings.tracing)
     connection = RedisConnection(redis_url, settings.redis, metrics)
-    stores = _stores(settings, connection, keyspace, metrics)
+    stores = _stores(settings, connection, keyspace, metrics, traces)
     health = Health(lambda: connection.check_takes_writes(keyspace.ready))
     table = routes.table(_handlers(settings, stores, metrics, health))
     journal = Journal(request_log.take)
@@ -95,10 +127,16 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         await stores.sessions.close()
         await connection.close()
         journal.flush()
+        traces.close()
 
     app.on_startup.append(say_whether_redis_serves)
     app.on_cleanup.append(close)
-    shutdown_seconds = settings.server.shutdown_seconds
     return Runner(
-        app, registered.handlers, cors=cors, health=health, journal=journal, shutdown_seconds=shutdown_seconds
+        app,
+        registered.handlers,
+        cors=cors,
+        health=health,
+        journal=journal,
+        shutdown_seconds=settings.server.shutdown_seconds,
+        boundary=traces.boundary,
     )

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from service.api_keys import demo_keys_in
@@ -17,6 +18,11 @@ def contradictions(settings: Settings) -> Iterator[str]:
         yield from _tls_mistakes(tls.certificate, tls.key)
     if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
         yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
+    if settings.tracing.otlp_endpoint is not None and not _can_trace():
+        yield (
+            "tracing.otlp_endpoint: OpenTelemetry is not installed; install it with "
+            "`pip install --require-hashes -r requirements-otel.txt`, or leave the setting empty"
+        )
     if settings.environment == "production":
         if not settings.api_keys:
             yield "api_keys: nobody could call; make a key with `jay-tracking keys new`"
@@ -30,6 +36,14 @@ def contradictions(settings: Settings) -> Iterator[str]:
                 "session.user_secret: is the published one; set JAY_SESSION__USER_SECRET to one of your own, such as "
                 "the output of `openssl rand -hex 32`"
             )
+
+
+def _can_trace() -> bool:
+    """Tell whether the extra `otel` is there, of which only a part may be."""
+    try:
+        return all(map(find_spec, ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")))
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
 
 
 def _tls_mistakes(certificate: Path, key: Path) -> Iterator[str]:

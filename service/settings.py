@@ -72,6 +72,15 @@ def _redis_url(value: str) -> str | None:
     )
 
 
+def _otlp_endpoint(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", value):
+        is_whole = value.rstrip("/").endswith("/v1/traces")
+        return "must not end in /v1/traces; that part is added" if is_whole else None
+    return "must be a URL like http://collector:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+
+
 check_key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
 check_source = matching(SOURCE_PATTERN, "1 to 64 letters, digits or . _ : / -")
 
@@ -199,6 +208,18 @@ class LogSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TracingSettings:
+    """Traces by OpenTelemetry, which is an optional extra; its own OTEL_ variables say the rest."""
+
+    otlp_endpoint: str | None = setting(
+        None, "collector of traces (OTLP over HTTP), such as http://collector:4318; empty: none", check=_otlp_endpoint
+    )
+    sample_ratio: float = setting(
+        1.0, "share of requests that are traced; one that belongs to a trace follows it", check=between(0, 1)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings."""
 
@@ -213,4 +234,5 @@ class Settings:
     analytics: AnalyticsSettings = field(default_factory=AnalyticsSettings)
     log: LogSettings = field(default_factory=LogSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     api_keys: tuple[ApiKey, ...] = setting((), "who may call; see config.yaml for an entry's members")

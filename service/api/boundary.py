@@ -21,7 +21,7 @@ from service.journal import Journal
 
 _logger = logging.getLogger(__name__)
 
-_METHODS = frozenset(hdrs.METH_ALL)
+METHODS = frozenset(hdrs.METH_ALL)
 
 
 class MisframedRequest(web.Request):
@@ -73,7 +73,7 @@ class Boundary:
             response = self._cors.preflight(request, error) or _problem(error, method, request_id)
         response.headers[wire.REQUEST_ID] = request_id
         if shortcut is None:
-            route = _route_of(request)
+            route = route_of(request)
             add_api_headers(response)  # aiohttp-cors makes its own for a preflight
             self._cors.mark(response, headers.get(hdrs.ORIGIN))
             if method == hdrs.METH_CONNECT or hdrs.TRANSFER_ENCODING in headers or hdrs.UPGRADE in headers:
@@ -84,7 +84,7 @@ class Boundary:
             response.force_close()
         key = request.get(API_KEY)
         seconds = time.perf_counter() - started
-        method = method if method in _METHODS else "OTHER"
+        method = method if method in METHODS else "OTHER"
         name = key.name if key else "-"
         self._note((time.time(), method, route, response.status, seconds, request_id, name))
         return response
@@ -112,7 +112,7 @@ def _problem(error: Exception, method: str, request_id: str) -> web.Response:
     return problem_response(error, request_id)
 
 
-def _route_of(request: web.Request) -> str:
+def route_of(request: web.Request) -> str:
     """Return the path as the route table has it, never what was sent."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "-"

@@ -158,6 +158,7 @@ class Runner(web.AppRunner):
         health: Health,
         journal: Journal,
         shutdown_seconds: float,
+        boundary: Callable[..., Boundary] = Boundary,
     ) -> None:
         super().__init__(
             app,
@@ -174,11 +175,12 @@ class Runner(web.AppRunner):
         self._shortcuts = shortcuts
         self._cors = cors
         self._journal = journal
+        self._new_boundary = boundary
         self.health = health
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        boundary = Boundary(
+        boundary = self._new_boundary(
             cast("Handler", server.request_handler),
             self._shortcuts,
             cors=self._cors,

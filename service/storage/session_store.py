@@ -7,6 +7,7 @@ the same and counts once.
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from service.metrics import Metrics
 from service.sessions import Session, UserDigest
@@ -72,12 +73,21 @@ class SessionStore:
 
 
 class CoalescedSessionStore:
-    """The same, one request at a time: requests of one turn of the event loop share a round trip."""
+    """The same, one request at a time: requests of one turn of the event loop share a round trip.
 
-    def __init__(self, store: SessionStore, metrics: Metrics) -> None:
-        self._creations = Coalescer(store.create_many, operation="create", metrics=metrics)
-        self._searches = Coalescer(store.find_many, operation="find", metrics=metrics)
-        self._endings = Coalescer(store.end_many, operation="end", metrics=metrics)
+    `coalescer` makes the coalescers: plain ones, or such that make spans (traced_coalescer.py).
+    """
+
+    def __init__(
+        self, store: SessionStore, metrics: Metrics, coalescer: Callable[..., Coalescer[Any, Any]] = Coalescer
+    ) -> None:
+        self._creations: Coalescer[Session, bool] = coalescer(store.create_many, operation="create", metrics=metrics)
+        self._searches: Coalescer[Candidates, Session | None] = coalescer(
+            store.find_many, operation="find", metrics=metrics
+        )
+        self._endings: Coalescer[Candidates, Sequence[str]] = coalescer(
+            store.end_many, operation="end", metrics=metrics
+        )
         metrics.waiting.read = lambda: {
             ("create",): self._creations.waiting,
             ("find",): self._searches.waiting,

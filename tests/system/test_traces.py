@@ -1,0 +1,163 @@
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from service import __version__
+from tests.collector import Collector, attributes, collector
+from tests.processes import KEY, PATH, Launch, Process, command, eventually
+from tests.servers import free_port
+
+EXIT_SECONDS = 5.0  # draining is off, so that the second for the last spans is the longest wait
+
+
+def traced(launch: Launch, url: str, **variables: str) -> Process:
+    return launch(JAY_TRACING__OTLP_ENDPOINT=url, NO_PROXY="127.0.0.1", **variables)
+
+
+def sessions(process: Process, count: int = 10) -> list[str]:
+    ids = []
+    for _ in range(count):
+        ids.append(process.create())
+        assert process.status_of(ids[-1]) == 200
+    return ids
+
+
+def stop_in_time(process: Process) -> None:
+    started = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - started < EXIT_SECONDS
+
+
+def complaints(process: Process) -> list[str]:
+    return [line for line in process.log if "traces" in line]
+
+
+def named(found: Collector, name: str) -> list[Span]:
+    return [span for span in found.spans if span.name == name]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_collector_gets_the_spans_of_all_workers(launch: Launch, workers: int) -> None:
+    """Requests and batches arrive, linked, from every worker, the last ones while the service stops."""
+    with collector() as found, ThreadPoolExecutor(8) as pool:
+        process = traced(
+            launch, f"{found.url}/", JAY_SERVER__WORKERS=str(workers), OTEL_EXPORTER_OTLP_HEADERS="x-auth=abc"
+        )
+        ids: list[str] = []
+        while len(found.instances) < workers or not ids:  # which worker takes a connection is up to the kernel
+            for more in pool.map(lambda _: sessions(process, 2), range(8)):
+                ids += more
+        stop_in_time(process)
+        assert {path for path, _, _ in found.received} == {"/v1/traces"}
+        assert {headers["x-auth"] for _, headers, _ in found.received} == {"abc"}
+        assert {resource["service.name"] for resource in found.resources} == {"jay-tracking"}
+        assert {resource["service.version"] for resource in found.resources} == {__version__}
+        for method, operation, status in (("POST", "create", 201), ("GET", "find", 200)):
+            requests, batches = named(found, f"{method} {PATH}"), named(found, f"redis {operation}")
+            assert [attributes(span)["http.response.status_code"] for span in requests] == [status] * len(ids)
+            linked = [link.span_id for span in batches for link in span.links]
+            assert sorted(linked) == sorted(span.span_id for span in requests)
+        sent = b"".join(export.SerializeToString() for _, _, export in found.received)
+        assert not any(text.encode() in sent for text in (KEY, *ids))
+        assert not complaints(process)
+
+
+def test_a_service_can_have_a_name_of_its_own(launch: Launch) -> None:
+    """The variables that OpenTelemetry itself reads win over what the service says of itself."""
+    with collector() as found:
+        process = traced(launch, found.url, OTEL_SERVICE_NAME="jay-eu", OTEL_RESOURCE_ATTRIBUTES="team=video")
+        stop_in_time(process)
+        assert {(r["service.name"], r["team"]) for r in found.resources} == {("jay-eu", "video")}
+
+
+def test_a_dead_collector_costs_nothing_but_a_line(launch: Launch) -> None:
+    """Requests are served, one line says where to look, and the service stops as ever."""
+    process = traced(
+        launch,
+        f"http://127.0.0.1:{free_port()}",
+        OTEL_BSP_SCHEDULE_DELAY="10",
+        OTEL_EXPORTER_OTLP_TIMEOUT="0.1",
+        OTEL_EXPORTER_OTLP_HEADERS="x-auth=canary",
+    )
+    sessions(process)
+    eventually(lambda: complaints(process), "a line about the collector")
+    sessions(process, 50)
+    stop_in_time(process)
+    (line,) = complaints(process)
+    assert "traces do not arrive (ConnectionError)" in line
+    assert "canary" not in "".join(process.log)
+
+
+def test_a_hanging_collector_holds_neither_requests_nor_the_exit(launch: Launch) -> None:
+    """It gets a second at the end, no more."""
+    with collector(is_hanging=True) as found:
+        process = traced(launch, found.url, OTEL_BSP_SCHEDULE_DELAY="10")
+        sessions(process)
+        eventually(lambda: found.received, "an export that hangs")
+        started = time.monotonic()
+        sessions(process, 20)
+        assert time.monotonic() - started < EXIT_SECONDS
+        stop_in_time(process)
+        assert not complaints(process)
+
+
+@pytest.mark.parametrize("status", [307, 401, 503])
+def test_a_collector_that_refuses_is_told_once(launch: Launch, status: int) -> None:
+    """Whatever it answers, a redirect included, the line names the status; so does no other line."""
+    with collector(status=status) as found:
+        process = traced(launch, found.url, OTEL_BSP_SCHEDULE_DELAY="10", OTEL_EXPORTER_OTLP_TIMEOUT="0.1")
+        eventually(lambda: complaints(process), "a line about the collector")
+        sessions(process)
+        stop_in_time(process)
+        (line,) = complaints(process)
+        assert f"traces do not arrive (status {status})" in line
+
+
+UNTRACED = """
+import asyncio, io, os, sys
+sys.modules["opentelemetry"] = None  # whoever imports it fails, but for redis-py, which looks whether it is there
+import service.server
+from service.app import build
+from service.config import load
+from service.logs import RequestLog
+
+async def main():
+    log = RequestLog(io.StringIO(), as_text=False, is_enabled=True)
+    runner = await build(load(os.environ).settings, "redis://127.0.0.1:1/0", log)
+    await runner.setup()
+    await runner.cleanup()
+
+asyncio.run(main())
+print([name for name in sys.modules if "opentelemetry." in name or "trac" in name and name.startswith("service.")])
+"""
+
+
+def test_without_traces_nothing_of_opentelemetry_is_loaded(environment: dict[str, str], tmp_path: Path) -> None:
+    """The service neither needs the extra nor pays for it where nobody asked for traces."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNTRACED], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_traces_without_the_extra_are_a_mistake_that_says_what_to_install(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The service does not start without what was asked for."""
+    blocked = "import sys; sys.modules['opentelemetry'] = None; from service.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, *command("serve")[3:]],
+        cwd=tmp_path,
+        env={**environment, "JAY_TRACING__OTLP_ENDPOINT": "http://127.0.0.1:4318"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 2
+    assert "requirements-otel.txt" in done.stderr
