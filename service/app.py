@@ -112,12 +112,10 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         exposition = Exposition(metrics)
         journal = Journal(request_log.take, exposition.take)
         table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
-    authorizer = Authorizer(Keyring(settings.api_keys))
 
     app = web.Application()
-    app[AUTHORIZER] = authorizer
+    app[AUTHORIZER] = authorizer = Authorizer(Keyring(settings.api_keys))
     registered = routes.register(table, app.router, authorizer)
-    cors = Cors(app, registered.api_resources, settings.cors)
 
     async def say_whether_redis_serves(_: web.Application) -> None:
         with suppress(StoreUnavailable):  # logged where it is noticed; the service starts all the same
@@ -134,7 +132,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     return Runner(
         app,
         registered.handlers,
-        cors=cors,
+        cors=Cors(app, registered.api_resources, settings.cors),
         health=health,
         journal=journal,
         shutdown_seconds=settings.server.shutdown_seconds,
