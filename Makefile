@@ -9,7 +9,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 BIN := .venv/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test check bench bench-memory bench-scale bench-process browser-test screenshots coverage format lock clean
+.PHONY: run test check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
+	format lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.runtime
@@ -40,6 +41,9 @@ bench-process: .venv/.dev
 
 screenshots: .venv/.browser
 	$(BIN)/python -m docs.screenshots
+
+bench-traces: .venv/.dev
+	$(BIN)/python -m bench.traces
 
 coverage: .venv/.dev
 	$(BIN)/pytest -m "not browser" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)

@@ -6,7 +6,7 @@ Each worker makes its own after the fork, as a thread sends the spans. Imported 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -49,11 +49,12 @@ class Tracing:
 class CollectorExporter(OTLPSpanExporter):
     """Sends spans to a collector, OTLP over HTTP, and tells at most once a minute when they do not arrive."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._way = _Way()
         super().__init__(f"{endpoint.rstrip('/')}/v1/traces", session=self._way)
+        self._clock = clock
         self._is_out = False
-        self._quiet_until = 0.0
+        self._quiet_until = clock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send spans, with some retries."""
@@ -63,7 +64,7 @@ class CollectorExporter(OTLPSpanExporter):
         return result
 
     def _tell(self, problem: str | None) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now < self._quiet_until or (problem is None and not self._is_out):
             return
         self._quiet_until = now + _QUIET_SECONDS

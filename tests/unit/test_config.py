@@ -287,3 +287,43 @@ def test_the_url_reaches_this_machine() -> None:
         "::1": "http://[::1]:80",
         "example.com": "http://example.com:80",
     }
+
+
+@pytest.mark.parametrize("url", ["http://collector:4318", "https://otlp.example.com/base/", "http://[::1]:4318"])
+def test_traces_go_to_a_collector(url: str) -> None:
+    """Its address is the base to which the path of OTLP is added."""
+    settings = load({"JAY_TRACING__OTLP_ENDPOINT": url, "JAY_TRACING__SAMPLE_RATIO": "0.01"}).settings
+    assert (settings.tracing.otlp_endpoint, settings.tracing.sample_ratio) == (url, 0.01)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "collector:4318",
+        "grpc://collector:4317",
+        "http://user:canary@collector:4318",
+        "http://collector?key=canary",
+        "http://collector#canary",
+        "http://",
+        "http://collector:4318/v1/traces",
+        "http://collector:4318/v1/traces/",
+    ],
+)
+def test_a_collector_is_no_place_for_credentials(url: str) -> None:
+    """They would be in every listing of the settings; the variable for them is named, and nothing is repeated."""
+    (mistake,) = mistakes({"JAY_TRACING__OTLP_ENDPOINT": url})
+    assert "/v1/traces; that part is added" in mistake or "OTEL_EXPORTER_OTLP_HEADERS" in mistake
+    assert "canary" not in mistake
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"])
+def test_traces_need_all_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API alone, which other packages bring along, is not enough."""
+
+    def find(name: str) -> str | None:
+        return None if name == missing else name
+
+    monkeypatch.setattr("service.config_checks.find_spec", find)
+    (mistake,) = mistakes({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
+    assert "requirements-otel.txt" in mistake
+    assert load({}).settings.tracing.otlp_endpoint is None

@@ -1,0 +1,71 @@
+import logging
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from service.tracing import CollectorExporter, Tracing
+from tests.collector import Collector, collector
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector, and no patience with it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    with collector() as running:
+        yield running
+
+
+def send(exporter: SpanExporter, name: str = "x") -> None:
+    finished = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(finished))
+    provider.get_tracer("test").start_span(name).end()
+    exporter.export(finished.get_finished_spans())
+
+
+def test_a_collector_that_comes_and_goes_is_told_once_a_minute(
+    found: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At most one line a minute, whatever happens; the last word is true, and a good start says nothing."""
+    clock = Clock()
+    exporter = CollectorExporter(found.url, clock)
+    lines = {200: "traces arrive again", 400: "traces do not arrive (status 400)"}
+    steps = [(0, 200, None), (1, 400, 400), (30, 400, None), (59, 200, None), (61, 200, 200), (121, 400, 400)]
+    for seconds, status, told in [*steps, (180, 400, None), (182, 400, 400), (250, 200, 200), (320, 200, None)]:
+        clock.now, found.status = 1000.0 + seconds, status
+        caplog.clear()
+        send(exporter)
+        messages = [record.getMessage() for record in caplog.records if record.name == "service.tracing"]
+        assert len(messages) == (told is not None), seconds
+        assert told is None or messages[0].startswith(lines[told])
+    exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
+
+
+def test_the_libraries_say_nothing(
+    found: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a header for the collector that cannot be read, nor a line for every span that is dropped."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "canary without an equals sign")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
+    found.status = 400
+    tracing = Tracing(found.url)
+    for _ in range(50):
+        tracing.tracer.start_span("x").end()
+    tracing.close()
+    names = {record.name.partition(".")[0] for record in caplog.records}
+    assert names == {"service"}
+    assert "canary" not in caplog.text
