@@ -17,9 +17,10 @@ from typing import Any, Generic
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
+    INVALID_SPAN,
     Link,
     NonRecordingSpan,
+    Span,
     SpanContext,
     SpanKind,
     StatusCode,
@@ -58,15 +59,12 @@ class TracedCoalescer(Coalescer[Any, Result], Generic[Item, Result]):
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Return the future result of `item`. Raises StoreUnavailable when too many wait already."""
-        return super().submit((item, get_current_span().get_span_context()))
+        return super().submit((item, get_current_span()))
 
-    async def _run(self, carried: Sequence[tuple[Item, SpanContext]]) -> Sequence[Result]:
+    async def _run(self, carried: Sequence[tuple[Item, Span]]) -> Sequence[Result]:
         items = [item for item, _ in carried]
-        requests = {
-            request.span_id: request
-            for _, request in carried
-            if request is not INVALID_SPAN_CONTEXT and request.trace_flags.sampled
-        }
+        traced = [span.get_span_context() for _, span in carried if span is not INVALID_SPAN]
+        requests = {request.span_id: request for request in traced if request.trace_flags.sampled}
         if not requests:
             return await self._run_items(items)
         return await self._run_in_span(items, list(requests.values()))

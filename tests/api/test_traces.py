@@ -140,10 +140,13 @@ async def test_a_request_goes_on_with_the_trace_it_belongs_to(start_traced: Star
     assert dict(context_of(span).trace_state) == {"vendor": "1"}
 
 
-async def test_a_request_of_an_unsampled_trace_is_not_traced(traced: Traced) -> None:
+@pytest.mark.parametrize(
+    "traceparent", [TRACEPARENT[:-2] + "00", TRACEPARENT[:-2] + "02", f"cc{TRACEPARENT[2:-2]}00-more"]
+)
+async def test_a_request_of_an_unsampled_trace_is_not_traced(traced: Traced, traceparent: str) -> None:
     """The caller has decided for the whole trace."""
-    session_id = await traced.service.create(headers={"traceparent": TRACEPARENT[:-1] + "0"})
-    await traced.service.request("GET", headers={TOKEN: session_id, "traceparent": TRACEPARENT[:-1] + "0"})
+    session_id = await traced.service.create(headers={"traceparent": traceparent})
+    await traced.service.request("GET", headers={TOKEN: session_id, "traceparent": traceparent})
     await traced.service.request("GET", "/livez")
     (span,) = await traced.spans(1)
     assert span.name == "GET /livez"
@@ -204,8 +207,9 @@ async def test_a_malformed_trace_state_is_left_out(
 async def test_the_ratio_decides_about_the_others(start_traced: StartTraced) -> None:
     """Zero traces none of the requests without a trace context, and a half about half of them."""
     none, half = await start_traced(sample_ratio=0.0), await start_traced(sample_ratio=0.5)
-    for _ in range(100):
-        await none.service.request("GET", "/livez")
+    for number in range(100):
+        malformed = {"traceparent": TRACEPARENT.upper()} if number % 2 else {}
+        await none.service.request("GET", "/livez", headers=malformed)
         await half.service.request("GET", "/livez")
     await asyncio.sleep(0.1)  # what should not come cannot be waited for
     assert not none.exporter.get_finished_spans()
