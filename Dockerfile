@@ -1,7 +1,9 @@
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /build
-COPY requirements.txt .
-RUN python3 -m venv /opt/jay && /opt/jay/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+# requirements-otel.txt for an image that can send traces.
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} .
+RUN python3 -m venv /opt/jay && /opt/jay/bin/pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS}
 COPY pyproject.toml README.md ./
 COPY service service
 RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation .

@@ -20,8 +20,9 @@ def contradictions(settings: Settings) -> Iterator[str]:
         yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
-            "tracing.otlp_endpoint: OpenTelemetry is not installed; install it with "
-            "`pip install --require-hashes -r requirements-otel.txt`, or leave the setting empty"
+            "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --require-hashes -r "
+            "requirements-otel.txt`, build the image with `--build-arg REQUIREMENTS=requirements-otel.txt`, or leave "
+            "the setting empty"
         )
     if settings.environment == "production":
         if not settings.api_keys:

@@ -126,6 +126,16 @@ def test_no_machine_and_no_download_host_is_named() -> None:
         assert "://" not in path.read_text("utf-8")
 
 
+def test_the_extra_adds_to_the_lock_and_changes_nothing_in_it() -> None:
+    """With traces the service runs on the same versions, and an image can be built from either lock."""
+    plain, otel = (
+        set(re.findall(r"^\S+==\S+", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+        for name in ("requirements.txt", "requirements-otel.txt")
+    )
+    assert plain < otel
+    assert {"!requirements.txt", "!requirements-otel.txt"} <= set((ROOT / ".dockerignore").read_text().splitlines())
+
+
 @pytest.mark.parametrize("folder", ["service/api/static/vendor", "tests/browser/vendor"])
 def test_files_of_others_are_unchanged(folder: str) -> None:
     """What comes from others is byte for byte what they published, with its licence, and nothing lies beside it."""
