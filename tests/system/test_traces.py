@@ -12,7 +12,7 @@ from tests.collector import Collector, attributes, collector
 from tests.processes import KEY, PATH, Launch, Process, command, eventually
 from tests.servers import free_port
 
-EXIT_SECONDS = 5.0  # draining is off, so that the second for the last spans is the longest wait
+EXIT_SECONDS = 10.0  # on a busy machine; the SDK alone would wait for thirty
 
 
 def traced(launch: Launch, url: str, **variables: str) -> Process:
@@ -46,12 +46,20 @@ def test_a_collector_gets_the_spans_of_all_workers(launch: Launch, workers: int)
     """Requests and batches arrive, linked, from every worker, the last ones while the service stops."""
     with collector() as found, ThreadPoolExecutor(8) as pool:
         process = traced(
-            launch, f"{found.url}/", JAY_SERVER__WORKERS=str(workers), OTEL_EXPORTER_OTLP_HEADERS="x-auth=abc"
+            launch,
+            f"{found.url}/",
+            JAY_SERVER__WORKERS=str(workers),
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            OTEL_EXPORTER_OTLP_HEADERS="x-auth=abc",
         )
         ids: list[str] = []
-        while len(found.instances) < workers or not ids:  # which worker takes a connection is up to the kernel
+
+        def all_have_served() -> bool:
             for more in pool.map(lambda _: sessions(process, 2), range(8)):
-                ids += more
+                ids.extend(more)
+            return len(found.instances) == workers
+
+        eventually(all_have_served, "spans of each worker")  # which one takes a connection is up to the kernel
         stop_in_time(process)
         assert {path for path, _, _ in found.received} == {"/v1/traces"}
         assert {headers["x-auth"] for _, headers, _ in found.received} == {"abc"}
