@@ -85,9 +85,12 @@ async def connect() -> AsyncIterator[Connect]:
 def make_store(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeStore:
     """Makes stores, by URL."""
 
-    async def make(url: str, *, ttl_seconds: int = 86400, top_users: int = 100, **more: Any) -> SessionStore:
+    async def make(
+        url: str, *, ttl_seconds: int = 86400, top_users: int = 100, timeout_seconds: float = 0.25, **more: Any
+    ) -> SessionStore:
         analytics = AnalyticsSettings(top_users=top_users)
-        return SessionStore(connect(url), keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics, **more)
+        connection = connect(url, timeout_seconds=timeout_seconds)
+        return SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics, **more)
 
     return make
 
@@ -106,9 +109,10 @@ def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
 def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeUsers:
     """Makes what finds and erases users, by URL."""
 
-    def make(url: str, *, retention_days: int = 90, **connection: Any) -> Users:
+    def make(url: str, *, retention_days: int = 90, timeout_seconds: float = 0.25) -> Users:
         analytics = AnalyticsSettings(retention_days=retention_days)
-        return Users(connect(url, **connection), keyspace, digest, analytics=analytics)
+        connection = connect(url, timeout_seconds=timeout_seconds)
+        return Users(connection, keyspace, digest, analytics=analytics)
 
     return make
 

@@ -163,8 +163,9 @@ async def test_a_user_of_many_sessions_is_erased_as_a_whole(
 ) -> None:
     """Ten thousand in one step, more in several, and one that began later stays alive."""
     now = int(time.time())
-    store = await make_store(own_server.url)
-    users = make_users(own_server.url, timeout_seconds=10)  # on a busy machine a repeated step would be counted too
+    # Patient, as on a busy machine a call that is repeated would be counted too.
+    store = await make_store(own_server.url, timeout_seconds=10)
+    users = make_users(own_server.url, timeout_seconds=10)
     for _ in range(sessions // 500):
         await store.create_many([mint(now, user_id="u") for _ in range(500)])
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
