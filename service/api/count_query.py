@@ -62,6 +62,7 @@ class CountQueries:
             raise errors.InvalidRequest(
                 f"Counts are kept for {self._retention_days} days; ask from {rfc3339(oldest)} on.",
                 member="from" if "from" in given else "to",
+                oldest=rfc3339(oldest),
             )
         asked = CountRange.around(start, min(end, now + 1), interval)
         if interval is Interval.HOUR and len(asked.starts) > MAX_HOURS:

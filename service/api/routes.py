@@ -15,6 +15,7 @@ from service.api.users import UserHandlers
 from service.api_keys import Scope
 
 STATIC_PATH = "/static/"
+DASHBOARD_PATH = "/dashboard"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
         Route(get, "/livez", health.livez, None),
         Route(get, "/readyz", health.readyz, None),
+        Route(get, DASHBOARD_PATH, Page("dashboard.html").get, None),
         *(Route(get, STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 
