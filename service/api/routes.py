@@ -15,7 +15,6 @@ from service.api.users import UserHandlers
 from service.api_keys import Scope
 
 STATIC_PATH = "/static/"
-DASHBOARD_PATH = "/dashboard"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
         Route(get, "/livez", health.livez, None),
         Route(get, "/readyz", health.readyz, None),
-        Route(get, DASHBOARD_PATH, Page("dashboard.html").get, None),
+        Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
         *(Route(get, STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 

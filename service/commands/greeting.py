@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from service.api import wire
 from service.api_keys import Scope, demo_keys_in
 from service.settings import Settings
 
@@ -22,4 +23,7 @@ def greet(url: str, settings: Settings) -> None:
         trust = f"--cacert {settings.server.tls.certificate} " if settings.server.tls.certificate else ""
         curl = f'curl -i {trust}-X POST {url}/v1/playouts/tracking/session -H "X-API-Key: {track}"'
         lines += ["", "Try:", f"  {curl}"]
+    operator = next((raw for raw, key in demo_keys.items() if Scope.ANALYTICS in key.scopes), None)
+    sign_in = f" (sign in with {operator})" if operator else ""
+    lines += ["", f"Dashboard:  {url}{wire.DASHBOARD_PATH}{sign_in}"]
     print("\n".join(lines), end="\n\n", flush=True)

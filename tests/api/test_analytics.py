@@ -140,12 +140,14 @@ async def test_a_long_range_by_hour_is_refused(service: Service) -> None:
 
 
 async def test_counts_go_back_as_far_as_they_are_kept(start: Start) -> None:
-    """Asking for more is refused with the date from which there are counts."""
+    """Asking for more is refused with the date from which there are counts, for people and for programs."""
     service = await start(analytics=AnalyticsSettings(retention_days=7))
     early = (datetime.now(UTC) - timedelta(days=8)).strftime("%Y-%m-%d")
     response = await service.request("GET", f"{BASE}/sessions?interval=day&from={early}", headers=OPERATOR)
     document = await problem(response, 422, "invalid-request")
-    assert (datetime.now(UTC) - timedelta(days=7)).strftime("%Y-%m-%d") in str(document["detail"])
+    oldest = (datetime.now(UTC) - timedelta(days=7)).strftime("%Y-%m-%dT00:00:00Z")
+    assert document["oldest"] == oldest
+    assert oldest in str(document["detail"])
 
 
 async def test_the_most_active_users_come_first(service: Service) -> None:

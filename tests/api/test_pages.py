@@ -36,6 +36,14 @@ async def test_every_file_is_answered(service: Service) -> None:
         assert (await service.request("HEAD", f"/static/{name}")).status == 200
 
 
+async def test_the_dashboard_is_open(service: Service) -> None:
+    """The page itself holds no figure, so it needs no key; what it asks for then needs one."""
+    response = await service.request("GET", "/dashboard", headers={"X-API-Key": None})
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+
+
 @pytest.mark.parametrize(
     "path", ["/static/", "/static/vendor", "/static/../pages.py", "/static/%2e%2e/pages.py", "/static/x.js"]
 )

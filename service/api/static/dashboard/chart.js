@@ -10,6 +10,7 @@ const DAY_SECONDS = 86_400;
 const HOUR_SECONDS = 3600;
 const LEAST_TOP = 4; // so that an axis of few sessions has whole numbers
 const TIP_GAP = 12;
+const LABEL_PIXELS = 56; // room for `26 Nov`
 const FONT = "12px system-ui, sans-serif";
 const WHOLE_NUMBERS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const TIME_STEPS = [1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 720].map((hours) => hours * HOUR_SECONDS);
@@ -65,7 +66,7 @@ export class Chart {
 
   #create() {
     this.#plot?.destroy();
-    const { series } = this.#stack;
+    const { step, series } = this.#stack;
     const paths = uPlot.paths.bars({ size: [0.84, 40], radius: 0 });
     const bars = series.map(({ slot }) => ({ paths, fill: colour(`series-${slot}`), width: 0, points: { show: false } }));
     const options = {
@@ -76,7 +77,7 @@ export class Chart {
         x: { range: () => this.#bounds() },
         y: { range: (_, low, high) => [0, Math.max(LEAST_TOP, (high ?? 0) * 1.04)] },
       },
-      axes: axes(),
+      axes: axes(step),
       legend: { show: false },
       padding: [8, 8, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
@@ -156,16 +157,38 @@ export class Chart {
   }
 }
 
-function axes() {
+/** Days are named under their bars; hours stand between the bars, where they begin. */
+function axes(step) {
   const lines = { stroke: colour("line"), width: 1 };
-  const text = { font: FONT, stroke: colour("muted") };
-  const isMidnight = (seconds) => seconds % DAY_SECONDS === 0;
-  const times = (_, splits) =>
-    splits.map((seconds) => (isMidnight(seconds) ? day(seconds * 1000) : hour(seconds * 1000)));
+  const text = { font: FONT, stroke: colour("muted"), gap: 6 };
+  const isDaily = step === DAY_SECONDS * 1000;
+  const label = (ms) => (isDaily || ms % (DAY_SECONDS * 1000) === 0 ? day(ms) : hour(ms));
+  const times = (plot, splits) =>
+    splits.map((seconds) => (seconds === plot.scales.x.max ? "" : label(seconds * 1000)));
+  const middles = (plot) => {
+    const every = Math.ceil((plot.data[0].length * LABEL_PIXELS) / Math.max(1, plot.over.clientWidth));
+    return plot.data[0].filter((_, index) => index % every === 0);
+  };
   const width = (_, values) => 14 + 7.5 * Math.max(...(values ?? [""]).map((value) => value.length));
   return [
-    { ...text, values: times, incrs: TIME_STEPS, space: 56, size: 28, gap: 6, grid: { show: false }, ticks: { ...lines, size: 4 } },
-    { ...text, values: (_, splits) => splits.map(integer), incrs: WHOLE_NUMBERS, space: 40, size: width, gap: 6, grid: lines, ticks: { show: false } },
+    {
+      ...text,
+      ...(isDaily ? { splits: middles } : { incrs: TIME_STEPS }),
+      values: times,
+      space: LABEL_PIXELS,
+      size: 28,
+      grid: { show: false },
+      ticks: { ...lines, size: 4 },
+    },
+    {
+      ...text,
+      incrs: WHOLE_NUMBERS,
+      values: (_, splits) => splits.map(integer),
+      space: 40,
+      size: width,
+      grid: lines,
+      ticks: { show: false },
+    },
   ];
 }
 

@@ -10,7 +10,7 @@ import { DEFAULT_RANGE, rangeOf } from "./ranges.js";
 import { Slots, stackOf } from "./series.js";
 import { SignIn, forgetKey, keepKey, storedKey } from "./sign_in.js";
 import { showNumbers, showSources, showStore, showTotals, showUsers } from "./tables.js";
-import { second, span } from "./text.js";
+import { day, second, span } from "./text.js";
 
 const NOT_A_KEY = new Set(["unknown-key", "forbidden"]);
 const NOT_NOW = new Set(["unreachable", "failed"]);
@@ -54,20 +54,22 @@ async function askKept(signal) {
 function show({ sessions, users, store }) {
   asOf = Date.parse(sessions.as_of);
   const from = Date.parse(sessions.from);
+  const isCut = oldest && from <= oldest;
+  const userDays = span(Date.parse(users.from), Date.parse(users.to));
   stack = stackOf(sessions, slots);
   define({ ...sessions.definitions, user_created: users.definitions.created, others_at_most: users.definitions.others_at_most });
-  showTotals(sessions.totals);
+  showTotals(sessions.totals, isCut ? `since ${day(from)}` : rangeOf(rangeName).words, userDays);
   chart.show(stack);
   if (byId("numbers").open) showNumbers(stack);
   const slotBySource = new Map(stack.series.map(({ label, slot }) => [label, slot]));
   showSources(sessions.sources, (source) => slotBySource.get(source) ?? "other");
-  showUsers(users);
+  showUsers(users, userDays);
   showStore(store);
   setText(byId("span"), span(from, Date.parse(sessions.to)));
   setText(byId("as-of"), `As of ${second(asOf)} UTC`);
   byId("as-of").dataset.state = "good";
   byId("figures").classList.remove("stale");
-  if (oldest && from <= oldest) sayKeptFrom(from);
+  if (isCut) sayKeptFrom(from);
   else say("", "");
 }
 

@@ -5,10 +5,10 @@ const DAY = 24 * HOUR;
 
 // An hourly range goes back from now; a daily one is of whole UTC days, today included.
 const RANGES = {
-  "24h": { words: "the last 24 hours", interval: "hour", days: 1, pauseSeconds: 3 },
-  "7d": { words: "the last 7 days", interval: "hour", days: 7, pauseSeconds: 5 },
-  "30d": { words: "the last 30 days", interval: "day", days: 30, pauseSeconds: 10 },
-  "90d": { words: "the last 90 days", interval: "day", days: 90, pauseSeconds: 20 },
+  "24h": { words: "last 24 hours", interval: "hour", days: 1, pauseSeconds: 3 },
+  "7d": { words: "last 7 days", interval: "hour", days: 7, pauseSeconds: 5 },
+  "30d": { words: "last 30 days", interval: "day", days: 30, pauseSeconds: 10 },
+  "90d": { words: "last 90 days", interval: "day", days: 90, pauseSeconds: 20 },
 };
 
 export const DEFAULT_RANGE = "24h";

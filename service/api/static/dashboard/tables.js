@@ -2,14 +2,16 @@
 
 import { byId, element, fit, setText } from "./dom.js";
 import { ranked } from "./series.js";
-import { UNKNOWN, about, bytes, day, dayOfYear, hour, integer, share, span } from "./text.js";
+import { UNKNOWN, about, bytes, day, dayOfYear, hour, integer, share } from "./text.js";
 
-/** Show the totals; nothing without an answer. */
-export function showTotals(totals) {
+/** Show the totals and of which time they are; nothing without an answer. */
+export function showTotals(totals, words = "", userDays = "") {
   for (const name of ["active", "created", "ended"]) {
     setText(byId(`total-${name}`), totals ? integer(totals[name]) : UNKNOWN);
   }
   setText(byId("total-unique_users"), totals ? about(totals.unique_users) : UNKNOWN);
+  for (const name of ["created", "ended"]) setText(byId(`note-${name}`), words);
+  setText(byId("note-unique_users"), userDays);
 }
 
 /** Show all sources; `slotOf(source)` names the colour in which the chart has it. */
@@ -37,7 +39,7 @@ function sourceRow() {
 }
 
 /** Show the users with the most sessions; nothing without an answer. */
-export function showUsers(answer) {
+export function showUsers(answer, days = "") {
   const users = answer?.users ?? [];
   const rows = fit(byId("users").querySelector("tbody"), Math.max(1, users.length), userRow);
   rows[0].classList.toggle("empty", !users.length);
@@ -47,7 +49,7 @@ export function showUsers(answer) {
     fill(rows[index], [user_id, integer(created.at_least), uncertain ? `up to ${integer(uncertain)} more` : "exact"]);
   }
   setText(byId("users-others"), answer ? `at most ${integer(answer.others_at_most)} each` : UNKNOWN);
-  setText(byId("users-span"), answer ? span(Date.parse(answer.from), Date.parse(answer.to)) : "");
+  setText(byId("users-span"), days);
 }
 
 function userRow() {
@@ -100,7 +102,7 @@ export function showStore(state, { isKnown = true } = {}) {
     server: () => told(state.server, String),
     answered: () => `${state.answered_in_ms} ms`,
     memory: () => told(used, memory),
-    kept: () => told(state.append_only_file, (kept) => (kept ? "yes, append-only file" : "no append-only file")),
+    kept: () => told(state.append_only_file, (kept) => (kept ? "yes, append-only file" : "no, append-only file is off")),
     full: () => told(state.may_evict, (may) => (may ? "may drop sessions" : "keeps all, refuses new ones")),
   };
   for (const [name, words] of Object.entries(texts)) setText(byId(`store-${name}`), state ? words() : UNKNOWN);

@@ -38,5 +38,5 @@ export function span(from, to) {
     return `${day(from)}, ${hour(from)} – ${end} UTC`;
   }
   const last = to - DAY;
-  return last > from ? `${day(from)} – ${dayOfYear(last)} (UTC days)` : `${dayOfYear(from)} (UTC day)`;
+  return last > from ? `${day(from)} – ${day(last)}, UTC days` : `${day(from)}, UTC day`;
 }
