@@ -3,7 +3,6 @@
 import functools
 import http.server
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +14,6 @@ from tests.processes import PATH, TOKEN, Launch, Process
 from tests.system.spec import javascript
 
 pytestmark = pytest.mark.browser
-
-OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture
@@ -53,19 +43,11 @@ def process(launch: Launch, origin: str) -> Process:
 
 
 @pytest.fixture
-def page(origin: str) -> Iterator[Any]:
+def page(profile: Any, origin: str) -> Any:
     """Open the page in a fresh profile."""
-    from playwright.sync_api import sync_playwright
-
-    executable = shutil.which("chromium")
-    assert executable, "chromium is needed: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OPTIONS)
-        context = browser.new_context()
-        opened = context.new_page()
-        opened.goto(origin)
-        yield opened
-        browser.close()
+    opened = profile.new_page()
+    opened.goto(origin)
+    return opened
 
 
 def test_the_cookie_lives_and_dies(page: Any, process: Process, project: Path) -> None:

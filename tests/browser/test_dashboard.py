@@ -1,0 +1,252 @@
+"""The dashboard in a real Chromium, on a real service: keys, figures, ranges, what it says of each figure."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.browser.dashboard import OPERATOR_KEY, Dashboard, Open, create, expect, keys_of
+from tests.processes import KEY, Launch, Process
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = (
+    "<img src=x onerror=\"document.title='stolen'\">",
+    "<script>document.title='stolen'</script>",
+    "\"><svg onload=document.title='stolen'>",
+    "javascript:document.title='stolen'",
+    "{{constructor.constructor('return 1')()}}",
+    "&lt;b&gt;bold&lt;/b&gt;",
+    "\u202ereversed",
+)
+
+
+@pytest.fixture
+def process(launch: Launch) -> Process:
+    """Run a service."""
+    return launch()
+
+
+@pytest.fixture
+def dashboard(open_dashboard: Open, process: Process) -> Dashboard:
+    """Open the dashboard."""
+    return open_dashboard(process)
+
+
+def test_an_operator_signs_in_and_stays_so(dashboard: Dashboard) -> None:
+    """Enter is enough; the key lies in this tab's storage alone, survives a reload, and focus is at the top."""
+    page = dashboard.page
+    expect(page.get_by_label("Operator key")).to_be_focused()
+    dashboard.sign_in().shows(active="0", created="0", ended="0", unique_users="0")
+    expect(page.get_by_label("Operator key")).to_be_hidden()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    assert OPERATOR_KEY in page.evaluate("Object.values(sessionStorage)")
+    assert page.evaluate("[localStorage.length, document.cookie, location.search]") == [0, "", ""]
+    page.reload()
+    dashboard.shows(active="0")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("wrong-key", "does not accept this key"),
+        ("schlüssel 🔑", "does not accept this key"),
+        (KEY, "does not let this key read counts"),
+        ("", "Enter a key"),
+    ],
+)
+def test_another_key_is_refused_in_words(dashboard: Dashboard, key: str, words: str) -> None:
+    """The field says why, keeps the focus, and nothing is stored; the right key then works."""
+    page = dashboard.page
+    dashboard.sign_in(key)
+    field = page.get_by_label("Operator key")
+    expect(page.get_by_role("alert")).to_contain_text(words)
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    assert "key-error" in field.get_attribute("aria-describedby")
+    assert page.evaluate("sessionStorage.length") == 0
+    expect(page.get_by_text("Active now")).to_be_hidden()
+    dashboard.sign_in().shows(active="0")
+
+
+def test_signing_out_leaves_nothing_behind(dashboard: Dashboard, process: Process) -> None:
+    """The key is forgotten, and so is every figure and every user id, even in the source of the page."""
+    create(process, "user-123-xyz")
+    page = dashboard.sign_in().page
+    expect(page.get_by_text("user-123-xyz")).to_be_visible()
+    dashboard.numbers()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Operator key")).to_be_focused()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert "user-123-xyz" not in page.content()
+    assert "jay.api.playout" not in page.content()
+    expect(page.get_by_text("Active now")).to_be_hidden()
+
+
+def test_figures_renew_themselves_in_place(dashboard: Dashboard, process: Process) -> None:
+    """What is created and ended is seen within seconds; chart, cursor and selection stay as they are."""
+    first = create(process)
+    page = dashboard.sign_in().page
+    dashboard.shows(active="1", created="1", ended="0")
+    canvas = page.locator("#chart canvas").element_handle()
+    page.locator("#chart").press("End")
+    tip = page.locator("#chart-tip")
+    expect(tip).to_contain_text("All sources1")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#sources tbody th bdi'))")
+    create(process, "user-123-xyz")
+    assert process.request("DELETE", token=first).status == 204
+    dashboard.shows(active="1", created="2", ended="1", unique_users="≈ 1")
+    expect(tip).to_contain_text("All sources2")
+    assert page.locator("#chart canvas").element_handle().evaluate("(now, before) => now === before", canvas)
+    assert page.evaluate("getSelection().toString()") == "jay.api.playout.1.0.0"
+    assert dashboard.rows("sources") == [["jay.api.playout.1.0.0", "100.0%", "1", "2", "1", "≈ 1"]]
+    assert dashboard.rows("users") == [["user-123-xyz", "1", "exact"]]
+    expect(page.locator("#as-of")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d UTC$"))
+    expect(page.locator("#store")).to_contain_text("Valkey")
+    expect(page.locator("#store-state")).to_have_text("answers")
+    dashboard.says("")
+
+
+def test_a_range_is_chosen_with_the_keyboard(dashboard: Dashboard) -> None:
+    """By hour up to 7 days, by whole UTC days beyond, today included; the choice stands in the address."""
+    page = dashboard.sign_in().page
+    dashboard.shows(active="0")
+    today = datetime.now(UTC)
+    assert len(dashboard.numbers()) in {24, 25}
+    page.get_by_role("radio", name="24 h").focus()
+    for name, count in (("7d", {168, 169}), ("30d", {30}), ("90d", {90})):
+        page.keyboard.press("ArrowRight")
+        expect(page).to_have_url(f"{dashboard.url}/dashboard#{name}")
+        expect(page.locator("#note-created")).to_have_text(f"last {name[:-1]} days")
+        assert len(dashboard.numbers()) in count
+    oldest = today - timedelta(days=89)
+    assert dashboard.numbers()[-1][0] == f"{oldest.day} {oldest:%b}{'t' * (oldest.month == 9)} {oldest.year}"
+    page.reload()
+    expect(page.get_by_role("radio", name="90 d")).to_be_checked()
+    expect(page.locator("#note-created")).to_have_text("last 90 days")
+
+
+def test_a_range_beyond_what_is_kept_begins_later(open_dashboard: Open, launch: Launch) -> None:
+    """Where counts are kept for a week, 90 days show that week, and words say since when."""
+    process = launch(JAY_ANALYTICS__RETENTION_DAYS="7")
+    create(process)
+    dashboard = open_dashboard(process, "#90d").sign_in()
+    dashboard.says("Counts are not kept for so long here: the figures begin on")
+    dashboard.shows(created="1")
+    assert len(dashboard.numbers()) == 8
+    dashboard.page.get_by_role("radio", name="24 h").check()
+    dashboard.says("")
+    expect(dashboard.page.locator("#note-created")).to_have_text("last 24 hours")
+
+
+def test_the_chart_shows_real_values(open_dashboard: Open, launch: Launch) -> None:
+    """Bars are sums, but pointer, keys and table all tell each source's own number."""
+    process = launch(JAY_API_KEYS=keys_of(["web", "tv"]))
+    for source in ("web", "web", "web", "tv"):
+        create(process, key=source)
+    dashboard = open_dashboard(process, "#30d").sign_in()
+    page = dashboard.page
+    dashboard.shows(created="4")
+    expect(page.locator("#legend li")).to_have_text(["web", "tv"])
+    expected = ["All sources4", "tv1", "web3"]
+    box = page.locator("#chart").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] / 2)
+    expect(page.locator("#chart-tip li")).to_have_text(expected)
+    page.mouse.move(0, 0)
+    expect(page.locator("#chart-tip")).to_be_hidden()
+    page.locator("#chart").press("ArrowLeft")
+    expect(page.locator("#chart-tip li")).to_have_text(expected)
+    page.locator("#chart").press("Escape")
+    expect(page.locator("#chart-tip")).to_be_hidden()
+    assert dashboard.numbers()[0][1:] == ["4", "3", "1"]
+    assert page.locator("#numbers th[scope=col]").all_inner_texts() == ["Time (UTC)", "All", "web", "tv"]
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+def test_every_figure_is_defined_one_hover_away(open_dashboard: Open, process: Process, width: int) -> None:
+    """By pointer and by focus, in the service's own words, whole within the window; Escape closes it."""
+    page = open_dashboard(process, viewport={"width": width, "height": 740}).sign_in().page
+    expect(page.locator("#total-active")).to_have_text("0")
+    for term in page.locator(".term").all():
+        tip = page.locator(f"#{term.get_attribute('aria-describedby')}")
+        term.scroll_into_view_if_needed()
+        term.focus()
+        expect(tip).to_be_visible()
+        expect(tip).to_contain_text("Error:")
+        box = tip.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 740
+        page.keyboard.press("Escape")
+        expect(tip).to_be_hidden()
+    term = page.get_by_role("button", name="Active now")
+    term.hover()
+    tip = page.get_by_role("tooltip")
+    expect(tip).to_contain_text("neither ended nor expired")
+    tip.hover()
+    expect(tip).to_be_visible()
+    page.mouse.move(0, 0)
+    expect(tip).to_be_hidden()
+
+
+def test_user_ids_are_text(dashboard: Dashboard, process: Process) -> None:
+    """Markup in a user id is shown letter by letter and does nothing."""
+    for user_id in HOSTILE:
+        create(process, user_id)
+    dashboard.sign_in().shows(created=str(len(HOSTILE)))
+    page = dashboard.page
+    assert sorted(page.locator("#users tbody bdi").all_text_contents()) == sorted(HOSTILE)
+    expect(page).to_have_title("Tracking sessions")
+    assert page.locator("#users").locator("img, script, svg").count() == 0
+
+
+def test_sources_are_text(dashboard: Dashboard, process: Process) -> None:
+    """Even a forged answer with markup for a source is only shown: in the table, legend, hover and numbers."""
+    create(process)
+    page = dashboard.page
+
+    def forge(route: Any) -> None:
+        answer = route.fetch()
+        content = answer.json()
+        for number, source in enumerate(HOSTILE):
+            content["sources"].append({"source": source, "active": 1, "created": 9, "ended": 1, "unique_users": 1})
+            content["series"][-1]["sources"][source] = {"created": number, "ended": 0}
+        route.fulfill(response=answer, json=content)
+
+    page.route("**/analytics/sessions?*", forge)
+    dashboard.sign_in().shows(created="1")
+    page.locator("#chart").press("End")
+    dashboard.numbers()
+    for place in ("#sources tbody bdi", "#legend bdi", "#numbers thead bdi"):
+        assert set(HOSTILE) <= set(page.locator(place).all_text_contents())
+    assert set(HOSTILE[1:]) <= set(page.locator("#chart-tip bdi").all_text_contents())
+    expect(page).to_have_title("Tracking sessions")
+    assert page.locator("main").locator("img, script, svg").count() == 0
+
+
+def test_a_source_may_be_called_like_a_part_of_the_language(open_dashboard: Open, launch: Launch) -> None:
+    """Names such as `constructor` are names: where nothing was counted of them, that is zero."""
+    names = ["__proto__", "constructor", "toString"]
+    process = launch(JAY_API_KEYS=keys_of(names))
+    for name in names:
+        create(process, key=name)
+    dashboard = open_dashboard(process).sign_in()
+    dashboard.shows(created="3")
+    assert [row[0] for row in dashboard.rows("sources")] == names
+    newest, *older = dashboard.numbers()
+    assert newest[1:] == ["3", "1", "1", "1"]
+    assert all(row[1:] == ["0"] * 4 for row in older)
+
+
+def test_what_the_policy_forbids_is_noticed(dashboard: Dashboard) -> None:
+    """Markup that got into the page all the same could run nothing; and these tests would see the attempt."""
+    page = dashboard.page
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=document.title=1>')")
+    with page.expect_console_message(lambda message: message.text.startswith("violation")):
+        page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=color:red>')")
+    expect(page).to_have_title("Tracking sessions")
+    assert any("script-src" in complaint for complaint in dashboard.complaints)
+    assert any("style-src" in complaint for complaint in dashboard.complaints)
+    dashboard.complaints.clear()

@@ -1,0 +1,171 @@
+"""When the dashboard gets no figures: it says why, keeps the last ones greyed, and comes back by itself."""
+
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.api_keys import hash_key
+from tests.browser.dashboard import Dashboard, Open, create, expect, keys_of
+from tests.processes import KEY, Launch, Process
+
+pytestmark = pytest.mark.browser
+
+RECOVERY_MS = 30_000  # the longest pause between two questions is 15 s
+STEP_MS = 400
+
+
+@pytest.fixture
+def process(launch: Launch) -> Process:
+    """Run a service with a session."""
+    started = launch()
+    create(started, "user-123-xyz")
+    return started
+
+
+@pytest.fixture
+def dashboard(open_dashboard: Open, process: Process) -> Dashboard:
+    """Open the dashboard, signed in."""
+    opened = open_dashboard(process).sign_in()
+    opened.shows(active="1")
+    return opened
+
+
+def set_hidden(page: Any, *, hidden: bool) -> None:
+    """Have the tab hidden or shown, as the page sees it."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+            document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        hidden,
+    )
+
+
+def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> None:
+    """While Redis hangs, words say so and of when the figures are; then they are renewed, without a hand."""
+    page, valkey = dashboard.page, process.valkey_pid
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        dashboard.says("Redis cannot be asked")
+        expect(dashboard.notice).to_contain_text("UTC")
+        dashboard.is_grey()
+        expect(page.locator("#store-state")).to_have_text("cannot be asked")
+        dashboard.shows(active="1")
+        expect(page.get_by_text("user-123-xyz")).to_be_visible()
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    expect(dashboard.notice).to_have_text("", timeout=RECOVERY_MS)
+    dashboard.is_coloured()
+    expect(page.locator("#store-state")).to_have_text("answers")
+
+
+def test_one_can_sign_in_while_redis_is_away(open_dashboard: Open, process: Process) -> None:
+    """The key is known without Redis: words in the place of figures, and figures once there are some."""
+    valkey = process.valkey_pid
+    os.kill(valkey, signal.SIGSTOP)
+    try:
+        dashboard = open_dashboard(process).sign_in()
+        dashboard.says("Redis cannot be asked")
+        dashboard.shows(active="\N{EN DASH}")
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    expect(dashboard.figure("active")).to_have_text("1", timeout=RECOVERY_MS)
+    dashboard.says("")
+
+
+def test_the_connection_goes_and_comes_back(dashboard: Dashboard) -> None:
+    """Without a network the last figures stay, greyed; with it they are renewed at once."""
+    dashboard.page.context.set_offline(True)
+    dashboard.says("The service does not answer. The figures below are of")
+    dashboard.is_grey()
+    dashboard.shows(active="1")
+    dashboard.page.context.set_offline(False)
+    dashboard.says("")
+    dashboard.is_coloured()
+
+
+def test_questions_become_rarer_while_they_fail(dashboard: Dashboard) -> None:
+    """After an error it is asked again after 2, 4, 8 and then each 15 seconds, one question at a time."""
+    page = dashboard.page
+    page.clock.install()
+    page.add_init_script(
+        """const ask = window.fetch;
+        window.moments = [];
+        window.fetch = (url, ...more) => {
+            if (url.includes('/store?')) window.moments.push(Date.now());
+            return ask(url, ...more);
+        };"""
+    )
+    page.reload()
+    dashboard.shows(active="1")
+    page.route("**/analytics/*", lambda route: route.abort())
+    while len(moments := page.evaluate("window.moments")) < 7:
+        page.clock.run_for(STEP_MS)
+    dashboard.says("The service does not answer")
+    pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    for pause, expected in zip(pauses[1:], (2000, 4000, 8000, 15_000, 15_000), strict=True):
+        assert expected <= pause < expected + 4 * STEP_MS
+    page.unroute("**/analytics/*")
+    page.clock.run_for(16_000)
+    dashboard.says("")
+
+
+def test_a_proxy_may_answer_with_a_page(dashboard: Dashboard) -> None:
+    """What is not an answer of the service is told with its status, and markup in it does nothing."""
+    page = dashboard.page
+    page.route("**/analytics/*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    dashboard.says("The service has no figures to give (status 502).")
+    dashboard.is_grey()
+    page.unroute("**/analytics/*")
+    page.route("**/analytics/*", lambda route: route.fulfill(status=200, json={"as_of": "<b>never</b>"}))
+    dashboard.says("The service has no figures to give")
+    page.unroute("**/analytics/*")
+    expect(dashboard.notice).to_have_text("", timeout=RECOVERY_MS)
+    dashboard.shows(active="1")
+
+
+def test_a_revoked_key_is_told(open_dashboard: Open, launch: Launch, tmp_path: Path) -> None:
+    """The last figures stay, greyed, the key is forgotten, and with another one it goes on."""
+    keys = tmp_path / "keys.json"
+    keys.write_text(keys_of([]))
+    process = launch(JAY_API_KEYS_FILE=str(keys))
+    create(process)
+    dashboard = open_dashboard(process).sign_in()
+    dashboard.shows(active="1")
+    keys.write_text(keys_of([]).replace(hash_key("demo-operator-key"), hash_key("new-operator-key")))
+    process.popen.send_signal(signal.SIGHUP)
+    alert = dashboard.page.get_by_role("alert")
+    expect(alert).to_contain_text("does not accept this key")
+    expect(alert).to_contain_text("The figures below are of")
+    dashboard.is_grey()
+    dashboard.shows(active="1")
+    assert dashboard.page.evaluate("sessionStorage.length") == 0
+    dashboard.sign_in("new-operator-key")
+    expect(dashboard.page.get_by_label("Operator key")).to_be_hidden()
+    dashboard.is_coloured()
+    create(process, key=KEY)
+    dashboard.shows(active="2")
+
+
+def test_a_hidden_tab_asks_nothing(dashboard: Dashboard, process: Process) -> None:
+    """It pauses for as long as nobody looks, and is up to date as soon as somebody does."""
+    page = dashboard.page
+    page.clock.install()
+    page.reload()
+    dashboard.shows(active="1")
+    before = len(dashboard.asked)
+    with page.expect_request("**/analytics/store?*"):
+        page.clock.run_for(4000)
+    assert len(dashboard.asked) >= before + 3
+    set_hidden(page, hidden=True)
+    create(process)
+    before = len(dashboard.asked)
+    page.clock.run_for(600_000)
+    assert len(dashboard.asked) == before
+    set_hidden(page, hidden=False)
+    dashboard.shows(active="2")
+    assert len(dashboard.asked) >= before + 3
