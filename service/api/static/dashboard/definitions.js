@@ -18,20 +18,20 @@ export function define(definitions) {
 
 /** Make every term of the page show its tooltip. */
 export function listen() {
-  let shown = null;
+  let shown = null; // the term, while its tooltip is there
   let timer = 0;
+  const tipOf = (term) => byId(term.getAttribute("aria-describedby"));
   const hide = () => {
     clearTimeout(timer);
-    if (shown) shown.hidden = true;
+    if (shown) tipOf(shown).hidden = true;
     shown = null;
   };
   const show = (term) => {
     hide();
-    const tip = byId(term.getAttribute("aria-describedby"));
-    if (!tip.childElementCount) return; // nothing was answered yet
-    shown = tip;
-    tip.hidden = false;
-    place(tip, term.getBoundingClientRect());
+    if (!tipOf(term).childElementCount) return; // nothing was answered yet
+    shown = term;
+    tipOf(term).hidden = false;
+    place(tipOf(term), term.getBoundingClientRect());
   };
   const hideSoon = () => (timer = setTimeout(hide, GRACE_MS));
   for (const term of document.querySelectorAll(".term")) {
@@ -45,7 +45,8 @@ export function listen() {
   }
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
   document.addEventListener("pointerdown", (event) => event.target.closest(".term, [role=tooltip]") || hide());
-  document.addEventListener("scroll", hide, { passive: true });
+  // Focus may scroll the page to the term: the tooltip goes along.
+  document.addEventListener("scroll", () => shown && place(tipOf(shown), shown.getBoundingClientRect()), { passive: true });
 }
 
 /** Put a tooltip under its term, or above where there is no room; never beyond the window. */
