@@ -10,14 +10,16 @@ from service.api_keys import hash_key
 from tests.processes import KEY, PATH, Process
 
 OPERATOR_KEY = "demo-operator-key"
+PATIENCE_MS = 30_000  # the dashboard asks every few seconds, and after errors 15 s later at most
 
 Open = Callable[..., "Dashboard"]
 
 
 def expect(locator: Any) -> Any:
-    """Return what can be expected of an element, or of a page, within some seconds."""
+    """Return what can be expected of an element, or of a page, within `PATIENCE_MS`."""
     from playwright.sync_api import expect as expect_of
 
+    expect_of.set_options(timeout=PATIENCE_MS)
     return expect_of(locator)
 
 

@@ -14,7 +14,6 @@ from tests.processes import KEY, Launch, Process
 
 pytestmark = pytest.mark.browser
 
-RECOVERY_MS = 30_000  # the longest pause between two questions is 15 s
 STEP_MS = 400
 
 
@@ -58,7 +57,7 @@ def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> No
         expect(page.get_by_text("user-123-xyz")).to_be_visible()
     finally:
         os.kill(valkey, signal.SIGCONT)
-    expect(dashboard.notice).to_have_text("", timeout=RECOVERY_MS)
+    expect(dashboard.notice).to_have_text("")
     dashboard.is_coloured()
     expect(page.locator("#store-state")).to_have_text("answers")
 
@@ -73,7 +72,7 @@ def test_one_can_sign_in_while_redis_is_away(open_dashboard: Open, process: Proc
         dashboard.shows(active="\N{EN DASH}")
     finally:
         os.kill(valkey, signal.SIGCONT)
-    expect(dashboard.figure("active")).to_have_text("1", timeout=RECOVERY_MS)
+    expect(dashboard.figure("active")).to_have_text("1")
     dashboard.says("")
 
 
@@ -122,9 +121,9 @@ def test_a_proxy_may_answer_with_a_page(dashboard: Dashboard) -> None:
     dashboard.is_grey()
     page.unroute("**/analytics/*")
     page.route("**/analytics/*", lambda route: route.fulfill(status=200, json={"as_of": "<b>never</b>"}))
-    dashboard.says("The service has no figures to give")
+    dashboard.says("The service's answer cannot be understood.")
     page.unroute("**/analytics/*")
-    expect(dashboard.notice).to_have_text("", timeout=RECOVERY_MS)
+    expect(dashboard.notice).to_have_text("")
     dashboard.shows(active="1")
 
 
@@ -139,7 +138,7 @@ def test_a_revoked_key_is_told(open_dashboard: Open, launch: Launch, tmp_path: P
     keys.write_text(keys_of([]).replace(hash_key("demo-operator-key"), hash_key("new-operator-key")))
     process.popen.send_signal(signal.SIGHUP)
     alert = dashboard.page.get_by_role("alert")
-    expect(alert).to_contain_text("does not accept this key")
+    expect(alert).to_contain_text("no longer accepts this key")
     expect(alert).to_contain_text("The figures below are of")
     dashboard.is_grey()
     dashboard.shows(active="1")

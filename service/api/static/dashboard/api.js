@@ -20,7 +20,10 @@ export class Unanswered extends Error {
   }
 }
 
-/** Return all figures of a range, not before `oldest`: `sessions`, `users`, `store` as the API has them. Throws Unanswered. */
+/**
+ * Return all figures of a range, not before `oldest` (ms): `sessions`, `users` and `store` as the API has them.
+ * Throws Unanswered.
+ */
 export async function ask(key, range, oldest, signal) {
   if (!/^[\x21-\x7e]+$/.test(key)) throw new Unanswered("unknown-key"); // no header can carry it
   const from = new Date(startOf(range, Date.now() + skewMs, oldest)).toISOString().slice(0, 19) + "Z";

@@ -68,7 +68,8 @@ export class Chart {
     this.#plot?.destroy();
     const { step, series } = this.#stack;
     const paths = uPlot.paths.bars({ size: [0.84, 40], radius: 0 });
-    const bars = series.map(({ slot }) => ({ paths, fill: colour(`series-${slot}`), width: 0, points: { show: false } }));
+    const look = { paths, width: 0, points: { show: false } };
+    const bars = series.map(({ slot }) => ({ ...look, fill: colour(`series-${slot}`) }));
     const options = {
       ...this.#size(),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
@@ -110,7 +111,9 @@ export class Chart {
       setText(items[index].lastElementChild, label);
     }
     const sum = integer(totals.reduce((one, other) => one + other, 0));
-    const words = `Sessions created by source, stacked over time: ${sum} in all. The arrow keys show single values; all stand in the table below.`;
+    const words =
+      `Sessions created by source, stacked over time: ${sum} in all. ` +
+      "The arrow keys show single values; all stand in the table below.";
     if (this.#element.getAttribute("aria-label") !== words) this.#element.setAttribute("aria-label", words);
   }
 
@@ -125,7 +128,9 @@ export class Chart {
     setText(this.#tip.firstElementChild, `${intervalOf(this.#stack, index)} UTC`);
     const items = fit(this.#tip.lastElementChild, there.length + 1, tipItem);
     fillItem(items[0], "", "All sources", totals[index]);
-    for (const [row, { slot, label, values }] of there.entries()) fillItem(items[row + 1], slot, label, values[index]);
+    for (const [row, { slot, label, values }] of there.entries()) {
+      fillItem(items[row + 1], slot, label, values[index]);
+    }
     this.#placeTip(index);
   }
 
@@ -193,7 +198,8 @@ function axes(step) {
 }
 
 function tipItem() {
-  return element("li", {}, element("span", { class: "swatch" }), element("bdi"), element("span", { class: "number" }));
+  const value = element("span", { class: "number" });
+  return element("li", {}, element("span", { class: "swatch" }), element("bdi"), value);
 }
 
 function fillItem(item, slot, label, value) {

@@ -13,7 +13,6 @@ import { showNumbers, showSources, showStore, showTotals, showUsers } from "./ta
 import { day, second, span } from "./text.js";
 
 const NOT_A_KEY = new Set(["unknown-key", "forbidden"]);
-const NOT_NOW = new Set(["unreachable", "failed"]);
 
 const chart = new Chart();
 let slots = new Slots();
@@ -32,11 +31,17 @@ async function refresh(signal) {
     show(await askKept(signal));
     return true;
   } catch (error) {
-    const unanswered = error instanceof Unanswered ? error : new Unanswered("failed");
-    if (unanswered.kind === "failed") console.error(error);
+    const unanswered = unansweredBy(error);
     if (unanswered.kind !== "superseded") showFailure(unanswered);
     return false;
   }
+}
+
+/** An answer that is none, such as a proxy's, fails where it is shown. */
+function unansweredBy(error) {
+  if (error instanceof Unanswered) return error;
+  console.error(error);
+  return new Unanswered("failed");
 }
 
 /** Ask; when the service says that counts are not kept for so long, ask for as long as they are. */
@@ -57,7 +62,8 @@ function show({ sessions, users, store }) {
   const isCut = oldest && from <= oldest;
   const userDays = span(Date.parse(users.from), Date.parse(users.to));
   stack = stackOf(sessions, slots);
-  define({ ...sessions.definitions, user_created: users.definitions.created, others_at_most: users.definitions.others_at_most });
+  const { created, others_at_most } = users.definitions;
+  define({ ...sessions.definitions, user_created: created, others_at_most });
   showTotals(sessions.totals, isCut ? `since ${day(from)}` : rangeOf(rangeName).words, userDays);
   chart.show(stack);
   if (byId("numbers").open) showNumbers(stack);
@@ -82,28 +88,29 @@ function showFailure(error) {
     poller.stop();
     forgetKey();
     say("", "");
-    showSignedOut(`${wordsFor(error)} ${asOf ? `The figures below are of ${second(asOf)} UTC. ` : ""}Sign in again.`);
+    const figures = asOf ? `The figures below are of ${second(asOf)} UTC. ` : "";
+    showSignedOut(`${wordsFor(error, asOf > 0)} ${figures}Sign in again.`);
   } else {
     sayStale(error, asOf);
   }
 }
 
-/** Try a key; return why it is refused, or nothing. */
+/** Try a key; return why it is refused, or nothing. A key is good when Redis alone keeps the figures back. */
 async function attempt(candidate) {
-  const before = key;
   key = candidate;
-  let answers = null;
   try {
-    answers = await askKept(new AbortController().signal);
+    const answers = await askKept(new AbortController().signal);
+    showSignedIn();
+    show(answers);
   } catch (error) {
-    if (NOT_A_KEY.has(error.kind) || NOT_NOW.has(error.kind) || !(error instanceof Unanswered)) {
-      key = before;
-      return wordsFor(error);
+    const unanswered = unansweredBy(error);
+    if (unanswered.kind !== "store") {
+      showSignedOut();
+      return wordsFor(unanswered);
     }
+    showSignedIn();
   }
   keepKey(key);
-  showSignedIn();
-  if (answers) show(answers);
   poller.start();
   byId("title").focus();
   return "";

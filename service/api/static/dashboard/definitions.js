@@ -46,7 +46,8 @@ export function listen() {
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
   document.addEventListener("pointerdown", (event) => event.target.closest(".term, [role=tooltip]") || hide());
   // Focus may scroll the page to the term: the tooltip goes along.
-  document.addEventListener("scroll", () => shown && place(tipOf(shown), shown.getBoundingClientRect()), { passive: true });
+  const follow = () => shown && place(tipOf(shown), shown.getBoundingClientRect());
+  document.addEventListener("scroll", follow, { passive: true });
 }
 
 /** Put a tooltip under its term, or above where there is no room; never beyond the window. */

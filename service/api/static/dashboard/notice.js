@@ -3,20 +3,21 @@
 import { byId, setText } from "./dom.js";
 import { dayOfYear, second } from "./text.js";
 
-const AGAIN = "It is asked again by itself.";
+const AGAIN = "The dashboard keeps trying.";
 
-/** Return why a question was not answered, for the reader. */
-export function wordsFor({ kind, status, problem }) {
+/** Return why a question was not answered, for the reader; `wasAccepted` tells whether the key was good before. */
+export function wordsFor({ kind, status, problem }, wasAccepted = false) {
   switch (kind) {
     case "unreachable":
       return "The service does not answer.";
     case "store":
       return "Redis cannot be asked: the service answers, but its session store does not.";
     case "unknown-key":
-      return "The service does not accept this key.";
+      return `The service ${wasAccepted ? "no longer accepts" : "does not accept"} this key.`;
     case "forbidden":
       return `The service does not let this key read counts. ${problem?.detail ?? ""}`.trim();
     default:
+      if (!status) return "The service's answer cannot be understood.";
       return `The service has no figures to give (status ${status}). ${problem?.detail ?? ""}`.trim();
   }
 }

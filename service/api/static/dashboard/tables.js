@@ -32,10 +32,11 @@ export function showSources(sources, slotOf) {
 }
 
 function sourceRow() {
-  const cells = ["active", "created", "ended", "users"].map(() => element("td", { role: "cell", class: "number" }, text()));
+  const cell = (kind, ...content) => element("td", { role: "cell", class: kind }, ...content);
+  const numbers = ["active", "created", "ended", "users"].map(() => cell("number", text()));
   const track = element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill" }));
   const name = element("th", { role: "rowheader", scope: "row" }, element("span", { class: "swatch" }), text("bdi"));
-  return element("tr", { role: "row" }, name, element("td", { role: "cell", class: "share" }, track, text()), ...cells);
+  return element("tr", { role: "row" }, name, cell("share", track, text()), ...numbers);
 }
 
 /** Show the users with the most sessions; nothing without an answer. */
@@ -61,7 +62,8 @@ function userRow() {
 export function showNumbers(stack) {
   const series = stack?.series ?? [];
   const head = ["Time (UTC)", "All", ...series.map((one) => one.label)];
-  const columns = fit(byId("numbers").querySelector("thead tr"), head.length, () => element("th", { scope: "col" }, text("bdi")));
+  const column = () => element("th", { scope: "col" }, text("bdi"));
+  const columns = fit(byId("numbers").querySelector("thead tr"), head.length, column);
   for (const [index, label] of head.entries()) {
     columns[index].className = index ? "number" : "";
     setText(columns[index].firstChild, label);
@@ -102,7 +104,7 @@ export function showStore(state, { isKnown = true } = {}) {
     server: () => told(state.server, String),
     answered: () => `${state.answered_in_ms} ms`,
     memory: () => told(used, memory),
-    kept: () => told(state.append_only_file, (kept) => (kept ? "yes, append-only file" : "no, append-only file is off")),
+    kept: () => told(state.append_only_file, (is) => (is ? "yes, append-only file" : "no, append-only file is off")),
     full: () => told(state.may_evict, (may) => (may ? "may drop sessions" : "keeps all, refuses new ones")),
   };
   for (const [name, words] of Object.entries(texts)) setText(byId(`store-${name}`), state ? words() : UNKNOWN);

@@ -4,7 +4,8 @@ export const UNKNOWN = "–";
 
 const LANGUAGE = "en-GB";
 const integers = new Intl.NumberFormat(LANGUAGE);
-const shares = new Intl.NumberFormat(LANGUAGE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const oneDigit = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+const shares = new Intl.NumberFormat(LANGUAGE, { style: "percent", ...oneDigit });
 const utc = (options) => new Intl.DateTimeFormat(LANGUAGE, { timeZone: "UTC", hourCycle: "h23", ...options });
 const hours = utc({ hour: "2-digit", minute: "2-digit" });
 const seconds = utc({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
