@@ -19,8 +19,8 @@ from bench.processes import PATH, ROOT, service
 IMAGES = ROOT / "docs" / "images"
 KEY = "demo-operator-key"
 COLUMNS = 92
-TERMINAL = """<body style="margin: 0; width: max-content; background: #fff"><pre style="margin: 16px 20px;
-font: 14px/1.35 'DejaVu Sans Mono', monospace; color: #222">{code}</pre></body>"""
+TERMINAL = """<pre style="margin: 0; padding: 4px 20px 12px; width: max-content; background: #fff; color: #222;
+font: 14px/1.35 'DejaVu Sans Mono', monospace">{code}</pre>"""
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def main() -> None:
         colourful = {**environment, "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
         page = browser.new_page(device_scale_factor=2)
         page.set_content(terminal_page(jay("counts --from 7d", colourful)))
-        page.locator("body").screenshot(path=IMAGES / "counts.png")
+        page.locator("pre").screenshot(path=IMAGES / "counts.png")
         browser.close()
     for image in sorted(IMAGES.iterdir()):
         print(f"{image.relative_to(ROOT)}: {image.stat().st_size:,} bytes")
