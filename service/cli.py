@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (serve, check, health, demo, *clients):
         command.add_argument("--config", type=Path, metavar="FILE", help="instead of JAY_CONFIG or ./config.yaml")
 
+    openapi = _add(commands, "openapi", "print the API reference, an OpenAPI document", _openapi)
+    openapi.add_argument("--json", action="store_true", help="as JSON instead of YAML")
+
     keys = _group(commands, "keys", "make API keys")
     new = _add(keys, "new", "print a new API key, once, and the entry for config.yaml", _keys_new)
     name_help = "a name for logs; give a second key the same name to rotate; default: client"
@@ -97,14 +100,8 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
     form = counts.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the whole answer of the API")
     form.add_argument("--csv", action="store_true", help="the series: start, source, created, ended")
-    form.add_argument(
-        "--watch",
-        type=argument_types.seconds,
-        nargs="?",
-        const=2.0,
-        metavar="SECONDS",
-        help="renew the table until Ctrl-C",
-    )
+    watch_help, seconds = "renew the table until Ctrl-C", argument_types.seconds
+    form.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help=watch_help)
     return counts
 
 
@@ -219,6 +216,13 @@ def _demo(options: argparse.Namespace) -> int:
     settings = _load(options).settings
     url = os.environ.get(URL_VARIABLE) or settings.server.url(settings.server.port)
     demo.fill(settings, url, options.sessions)
+    return 0
+
+
+def _openapi(options: argparse.Namespace) -> int:
+    from service.commands import openapi
+
+    openapi.show(as_json=options.json)
     return 0
 
 

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from service.api import wire
 from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer, Handler
+from service.api.openapi import OpenapiHandler
 from service.api.operations import Health, MetricsHandler, StoreHandlers
 from service.api.pages import Page, static_files
 from service.api.sessions import SessionHandlers
@@ -15,6 +16,7 @@ from service.api.users import UserHandlers
 from service.api_keys import Scope
 
 STATIC_PATH = "/static/"
+DOCS_PATH = "/docs"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, "/livez", health.livez, None),
         Route(get, "/readyz", health.readyz, None),
         Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
+        Route(get, "/openapi.json", OpenapiHandler().get_document, None),
+        Route(get, DOCS_PATH, Page("docs.html").get, None),
         *(Route(get, STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 

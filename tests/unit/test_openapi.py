@@ -1,0 +1,232 @@
+"""The API reference as a document: valid, complete, and in agreement with the tables of the code."""
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31
+
+from service import __version__, versions
+from service.api import create_body, definitions, http_server, lookup_body, problems, wire
+from service.api.cors import EXPOSED_HEADERS
+from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
+from service.api.openapi import openapi_json, openapi_yaml
+from service.api_keys import Scope
+from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
+from tests.openapi import Reference
+
+# Documented, and about to be answered.
+COMING_PROBLEMS = {(429, "too-many-requests")}
+
+# The rows of the contract: what clients rely on.
+CONTRACT = {
+    400: {"malformed-request", "unsupported-version"},
+    401: {"unauthorized"},
+    403: {"forbidden"},
+    404: {"session-not-found", "not-found"},
+    405: {"method-not-allowed"},
+    408: {"request-timeout"},
+    413: {"body-too-large"},
+    414: {"uri-too-long"},
+    415: {"unsupported-media-type"},
+    422: {"invalid-request"},
+    429: {"too-many-requests"},
+    431: {"headers-too-large"},
+    500: {"internal-error"},
+    503: {"store-unavailable"},
+}
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    """The document."""
+    return Reference()
+
+
+def documented_problems(reference: Reference) -> dict[tuple[int, str], set[str]]:
+    """Return the titles of the examples by status and slug, for each schema of a problem."""
+    found: dict[tuple[int, str], set[str]] = {}
+    for schema in reference.document["components"]["schemas"].values():
+        if "const" in schema.get("properties", {}).get("type", {}):
+            slug = schema["properties"]["type"]["const"].removeprefix(wire.PROBLEM_TYPE_PREFIX)
+            found[schema["properties"]["status"]["const"], slug] = set()
+    for _, media_type in reference.media_types():
+        for example in examples_of(reference, media_type):
+            if isinstance(example, dict) and str(example.get("type")).startswith(wire.PROBLEM_TYPE_PREFIX):
+                slug = example["type"].removeprefix(wire.PROBLEM_TYPE_PREFIX)
+                found[example["status"], slug].add(example["title"])
+    return found
+
+
+def examples_of(reference: Reference, media_type: Any) -> list[Any]:
+    named = [reference.resolved(example)["value"] for example in media_type.get("examples", {}).values()]
+    return [*named, media_type["example"]] if "example" in media_type else named
+
+
+def references_in(node: object) -> list[str]:
+    if isinstance(node, list):
+        return [reference for one in node for reference in references_in(one)]
+    if isinstance(node, dict):
+        own = [node["$ref"]] if "$ref" in node else []
+        return own + [reference for one in node.values() for reference in references_in(one)]
+    return []
+
+
+def test_it_is_openapi(reference: Reference) -> None:
+    """The document is valid by the schema of OpenAPI 3.1, and the same in YAML and in JSON."""
+    validator = jsonschema_rs.Draft202012Validator(OPENAPI_31)
+    assert [
+        f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(reference.document)
+    ] == []
+    assert json.loads(openapi_json()) == reference.document
+    assert openapi_yaml().startswith("openapi: 3.1.0\n")
+    assert max(map(len, openapi_yaml().splitlines())) <= 140
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used(reference: Reference) -> None:
+    """Nothing hangs loose."""
+    used = set(references_in(reference.document))
+    for target in used:
+        assert reference.resolved({"$ref": target})
+    components = reference.document["components"]
+    there = {f"#/components/{kind}/{name}" for kind in components for name in components[kind]}
+    there -= {f"#/components/securitySchemes/{name}" for name in components["securitySchemes"]}
+    assert used == there
+
+
+def test_versions_agree(reference: Reference) -> None:
+    """The document is of this release, and names the versions of the API that there are."""
+    components = reference.document["components"]
+    assert reference.document["info"]["version"] == __version__
+    assert components["headers"]["ApiVersion"]["schema"]["const"] == versions.LATEST
+    assert components["parameters"]["ApiVersion"]["schema"]["enum"] == [*versions.SUPPORTED, ""]
+    assert f"`x-jay-api-version: {versions.LATEST}`" in reference.document["info"]["description"]
+
+
+def test_every_problem_is_documented_and_no_other(reference: Reference) -> None:
+    """Status, slug and title are those of the service's table, each with an example."""
+    answered: dict[tuple[int, str], set[str]] = {}
+    for status, slug, title in problems._TABLE.values():
+        answered.setdefault((status, slug), set()).add(title)
+    documented = documented_problems(reference)
+    assert documented.keys() == answered.keys() | COMING_PROBLEMS
+    assert not COMING_PROBLEMS & answered.keys()
+    for problem, titles in answered.items():
+        assert documented[problem]
+        assert documented[problem] <= titles
+
+
+def test_every_row_of_the_contract_is_documented(reference: Reference) -> None:
+    """Each status with its problems stands at a request that may be answered so."""
+    documented = {
+        status: {slug for one, slug in documented_problems(reference) if one == status} for status in CONTRACT
+    }
+    assert documented == CONTRACT
+    statuses = {int(status) for operation in reference.operations().values() for status in operation["responses"]}
+    assert statuses >= CONTRACT.keys()
+    responses = reference.document["components"]["responses"].values()
+    headers_of = {
+        media_type["schema"].get("$ref", "").rpartition("/")[2]: set(response["headers"])
+        for response in responses
+        for media_type in response["content"].values()
+    }
+    assert "WWW-Authenticate" in headers_of["Unauthorized"]
+    assert "Allow" in headers_of["MethodNotAllowed"]
+    assert "Retry-After" in headers_of["StoreUnavailable"] & headers_of["TooManyRequests"]
+
+
+def test_every_body_has_an_example_that_is_right(reference: Reference) -> None:
+    """Whoever copies an example gets what it promises."""
+    for where, media_type in reference.media_types():
+        examples = examples_of(reference, media_type)
+        assert examples or where.startswith("/paths//openapi.json"), where
+        for example in examples:
+            assert reference.mistakes(example, media_type["schema"]) == [], where
+
+
+def test_every_other_example_is_right(reference: Reference) -> None:
+    """Those of parameters, headers and schemas too."""
+    components = reference.document["components"]
+    described = [*components["parameters"].values(), *components["headers"].values()]
+    described += [
+        reference.resolved(parameter)
+        for operation in reference.operations().values()
+        for parameter in operation.get("parameters", ())
+    ]
+    for one in described:
+        if "example" in one:
+            assert reference.mistakes(one["example"], one["schema"]) == [], one
+    for schema in components["schemas"].values():
+        for example in schema.get("examples", ()):
+            assert reference.mistakes(example, schema) == [], schema
+
+
+def test_definitions_are_quoted_letter_by_letter(reference: Reference) -> None:
+    """The examples say what the service says of its figures."""
+    examples = reference.document["components"]["examples"]
+    for name, expected in (
+        ("CountsByHour", definitions.SESSIONS),
+        ("CountsByDay", definitions.SESSIONS),
+        ("TopUsers", definitions.TOP_USERS),
+        ("UserCounts", definitions.USER),
+    ):
+        assert examples[name]["value"]["definitions"] == expected
+
+
+def test_limits_are_those_of_the_code(reference: Reference) -> None:
+    """Lengths, numbers and names in the document are the ones that the service checks."""
+    schemas, text = reference.document["components"]["schemas"], openapi_yaml()
+    assert schemas["UserId"]["maxLength"] == schemas["UserIdOrNone"]["maxLength"] == MAX_USER_ID_LENGTH
+    assert schemas["Source"]["pattern"] == f"^{SOURCE_PATTERN}$"
+    assert set(schemas["NewSession"]["properties"]) == set(create_body.MEMBERS)
+    assert schemas["Lookup"]["properties"]["session_ids"]["maxItems"] == lookup_body.MAX_IDS
+    assert schemas["TopUsers"]["properties"]["users"]["maxItems"] == MAX_LIMIT
+    (limit,) = (one["schema"] for one in reference.operations()[TOP]["parameters"] if one.get("name") == "limit")
+    assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, MAX_LIMIT, DEFAULT_LIMIT)
+    assert reference.document["components"]["headers"]["ExposeHeaders"]["schema"]["const"] == ", ".join(
+        EXPOSED_HEADERS
+    )
+    for sentence in (
+        f"at most {MAX_HOURS} hours",
+        f"over {http_server.MAX_FIELD_BYTES:,} bytes, or there are more than {http_server.MAX_HEADERS}",
+        f"over {http_server.MAX_LINE_BYTES:,} bytes",
+        f"at most {create_body.MAX_BYTES // 1024} KiB",
+        f"at most {lookup_body.MAX_BYTES // 1024} KiB",
+        *(f"| `{scope}` |" for scope in Scope),
+    ):
+        assert sentence in text
+
+
+TOP = ("GET", "/v1/playouts/tracking/analytics/users")
+
+
+def test_operations_explain_themselves(reference: Reference) -> None:
+    """Each has an id of its own, a summary, a description and one tag that is described."""
+    operations = reference.operations()
+    assert set(Counter(operation["operationId"] for operation in operations.values()).values()) == {1}
+    tags = {tag["name"] for tag in reference.document["tags"] if tag["description"]}
+    for operation in operations.values():
+        assert operation["summary"]
+        assert operation["description"]
+        assert len(operation["tags"]) == 1
+        assert set(operation["tags"]) <= tags
+        assert re.fullmatch("[a-z][A-Za-z]+", operation["operationId"])
+
+
+def test_head_and_the_short_path_are_the_same(reference: Reference) -> None:
+    """HEAD stands where GET does with the same answers, and both paths of a session are described alike."""
+    operations = reference.operations()
+
+    def promise(method: str, path: str) -> tuple[object, ...]:
+        operation = operations[method, path]
+        return tuple(operation.get(part) for part in ("parameters", "requestBody", "responses", "security", "tags"))
+
+    for method, path in operations:
+        if method == "GET":
+            assert promise("HEAD", path) == promise("GET", path)
+    long, short = wire.SESSION_PATHS
+    for method in ("POST", "GET", "HEAD", "DELETE"):
+        assert promise(method, long) == promise(method, short)
