@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 BIN := .venv/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
+.PHONY: run test fuzz check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
 	format lock clean
 .DEFAULT_GOAL := run
 
@@ -18,6 +18,10 @@ run: .venv/.runtime
 
 test: .venv/.dev
 	$(BIN)/pytest -m "not browser" $(TEST_ARGS)
+
+# At least 10,000 requests, others each time; about two minutes on two cores.
+fuzz: .venv/.dev
+	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
 
 browser-test: .venv/.browser
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)

@@ -8,6 +8,10 @@ import jsonschema_rs
 
 from service.api.openapi import openapi_document
 
+# Documented, and about to be served.
+COMING = {"/dashboard"}
+COMING_PROBLEMS = {(429, "too-many-requests")}
+
 METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options", "trace"})
 
 

@@ -16,10 +16,7 @@ from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.openapi import openapi_json, openapi_yaml
 from service.api_keys import Scope
 from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
-from tests.openapi import Reference
-
-# Documented, and about to be answered.
-COMING_PROBLEMS = {(429, "too-many-requests")}
+from tests.openapi import COMING_PROBLEMS, Reference
 
 # The rows of the contract: what clients rely on.
 CONTRACT = {
