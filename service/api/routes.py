@@ -16,7 +16,6 @@ from service.api.users import UserHandlers
 from service.api_keys import Scope
 
 STATIC_PATH = "/static/"
-DOCS_PATH = "/docs"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, "/readyz", health.readyz, None),
         Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
         Route(get, "/openapi.json", OpenapiHandler().get_document, None),
-        Route(get, DOCS_PATH, Page("docs.html").get, None),
+        Route(get, wire.DOCS_PATH, Page("docs.html").get, None),
         *(Route(get, STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 

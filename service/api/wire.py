@@ -15,6 +15,7 @@ RETRY_AFTER = istr("Retry-After")
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
 OPERATOR_PATH = "/v1/playouts/tracking"  # of what back ends and operators ask
 DASHBOARD_PATH = "/dashboard"
+DOCS_PATH = "/docs"
 
 # What any path of the service serves; a CONNECT has no path of which one could say less.
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")

@@ -25,5 +25,5 @@ def greet(url: str, settings: Settings) -> None:
         lines += ["", "Try:", f"  {curl}"]
     operator = next((raw for raw, key in demo_keys.items() if Scope.ANALYTICS in key.scopes), None)
     sign_in = f" (sign in with {operator})" if operator else ""
-    lines += ["", f"Dashboard:  {url}{wire.DASHBOARD_PATH}{sign_in}"]
+    lines += ["", f"Dashboard:      {url}{wire.DASHBOARD_PATH}{sign_in}", f"API reference:  {url}{wire.DOCS_PATH}"]
     print("\n".join(lines), end="\n\n", flush=True)

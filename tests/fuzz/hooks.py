@@ -5,7 +5,7 @@ has to name a session that lives. Invalid cases go out as they are.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import schemathesis
 
@@ -15,8 +15,12 @@ _DAY = timedelta(days=1)
 _created: list[str] = []
 
 
+Context = schemathesis.HookContext
+Case: TypeAlias = "schemathesis.Case[Any]"
+
+
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - the signature that schemathesis asks for
+def before_call(context: Context, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - as it is called
     """Mend a valid case before it is sent."""
     if case.meta is None or case.meta.generation.mode.is_positive:
         _order_range(case.query)
@@ -26,7 +30,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
 
 
 @schemathesis.hook
-def after_call(context: schemathesis.HookContext, case: schemathesis.Case, response: schemathesis.Response) -> None:  # noqa: ARG001
+def after_call(context: Context, case: Case, response: schemathesis.Response) -> None:  # noqa: ARG001 - as it is called
     """Remember the last session that was created."""
     if response.status_code == 201:
         _created[:] = response.headers[_TOKEN.lower()]

@@ -1,5 +1,6 @@
 """The commands beside `serve`: what they print, and how they exit."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from service import __version__
+from service.api.openapi import openapi_yaml
 from service.api_keys import hash_key
 from service.config import leaves, load
 from tests.processes import Launch, command
@@ -101,11 +103,19 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     assert "must be like" in run("healthcheck", "--url", "localhost").stderr
 
 
+def test_the_api_reference_can_be_printed(run: Run) -> None:
+    """As it is written, or as JSON, for tools that read a file; no configuration is needed."""
+    written, as_json = run("openapi", JAY_CONFIG="nowhere"), run("openapi", "--json", JAY_CONFIG="nowhere")
+    assert (written.returncode, as_json.returncode) == (0, 0)
+    assert written.stdout == openapi_yaml()
+    assert json.loads(as_json.stdout) == yaml.safe_load(written.stdout)
+
+
 def test_help_and_version(run: Run) -> None:
     """Every command explains itself."""
     assert run("--version").stdout == f"jay-tracking {__version__}\n"
     shown = run("--help").stdout
-    for name in ("serve", "check-config", "healthcheck", "keys"):
+    for name in ("serve", "check-config", "healthcheck", "openapi", "keys"):
         assert name in shown
         assert run(name, "--help").returncode == 0
     assert run().returncode == 2

@@ -41,7 +41,7 @@ def test_out_of_the_box(launch: Launch) -> None:
     process = launch()
     session_id = process.create()
     shown = "\n".join(process.output)
-    for expected in (process.url, KEY, "demo-operator-key", "curl -i -X POST"):
+    for expected in (process.url, KEY, "demo-operator-key", "curl -i -X POST", f"API reference:  {process.url}/docs"):
         assert expected in shown
     valkey = process.valkey_pid
     assert process.stop() == 0
