@@ -19,7 +19,7 @@ run: .venv/.runtime
 test: .venv/.dev
 	$(BIN)/pytest -m "not browser" $(TEST_ARGS)
 
-# At least 10,000 requests, others each time; about two minutes on two cores.
+# At least 10,000 requests, others each time; two to four minutes on two cores.
 fuzz: .venv/.dev
 	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
 
