@@ -1,19 +1,25 @@
-"""What OpenAPI cannot say of a valid request, made true of the cases that schemathesis takes for valid.
+"""What OpenAPI cannot say of a valid request, made true of the requests that schemathesis makes.
 
-Two rules of requests relate values to each other or to the clock (docs/decisions.md), and a read that finds something
-has to name a session that lives. Invalid cases go out as they are.
+Two rules relate values to each other or to the clock (docs/decisions.md). Values that are right in themselves are
+made to follow them, in invalid requests too: these are then refused for what is wrong, and not for such a rule.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
+import jsonschema_rs
 import schemathesis
+
+from service.api.openapi import openapi_document
 
 _TOKEN = "__Secure-jay_tracking"
 _DAY = timedelta(days=1)
+_SCHEMAS = openapi_document()["components"]["schemas"]
+_USER_ID = jsonschema_rs.Draft202012Validator(_SCHEMAS["UserIdOrNone"])
+_MOMENT = re.compile(_SCHEMAS["Moment"]["pattern"])
 
 _created: list[str] = []
-
 
 Context = schemathesis.HookContext
 Case: TypeAlias = "schemathesis.Case[Any]"
@@ -21,12 +27,11 @@ Case: TypeAlias = "schemathesis.Case[Any]"
 
 @schemathesis.hook
 def before_call(context: Context, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - as it is called
-    """Mend a valid case before it is sent."""
+    """Mend a case before it is sent."""
+    _order_range(case.query)
+    _agree(case.body)
     if case.meta is None or case.meta.generation.mode.is_positive:
-        _order_range(case.query)
-        _agree(case.body)
-        if case.method in {"GET", "HEAD"}:
-            _present_live_session(case.headers)
+        _present_live_session(case)
 
 
 @schemathesis.hook
@@ -40,19 +45,21 @@ def _order_range(query: Any) -> None:
     """Have a range begin before it ends, and while counts are kept: no schema knows the time."""
     now = datetime.now(UTC)
     for name, moment in (("from", now - 2 * _DAY), ("to", now - _DAY)):
-        if name in query:
+        text = query.get(name)
+        if isinstance(text, str) and _MOMENT.fullmatch(text):
             # Spelled as it was generated: with or without a time, its letters, its fraction.
-            time = query[name][10:]
+            time = text[10:]
             query[name] = f"{moment:%Y-%m-%d}" + (f"{time[0]}{moment:%H:%M:%S}{time[9:]}" if time else "")
 
 
 def _agree(body: Any) -> None:
-    """Have both spellings of the user id say the same: no schema compares members."""
+    """Have both spellings of the user id say the same, the wrong one if one is: no schema compares members."""
     if isinstance(body, dict) and {"user_id", "userId"} <= body.keys():
-        body["userId"] = body["user_id"]
+        wrong = [value for value in (body["user_id"], body["userId"]) if not _USER_ID.is_valid(value)]
+        body["user_id"] = body["userId"] = wrong[0] if wrong else body["user_id"]
 
 
-def _present_live_session(headers: Any) -> None:
+def _present_live_session(case: Case) -> None:
     """Have most reads name the last session that was created; what else may stand there is tried by the others."""
-    if _created and len(headers.get(_TOKEN, "")) % 4 != 3:
-        headers[_TOKEN] = _created[0]
+    if case.method in {"GET", "HEAD"} and _created and len(case.headers.get(_TOKEN, "")) % 4 != 3:
+        case.headers[_TOKEN] = _created[0]
