@@ -8,8 +8,7 @@ import jsonschema_rs
 
 from service.api.openapi import openapi_document
 
-# Documented, and about to be served.
-COMING = {"/dashboard"}
+# Documented, and about to be answered.
 COMING_PROBLEMS = {(429, "too-many-requests")}
 
 METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options", "trace"})

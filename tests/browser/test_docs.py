@@ -1,12 +1,10 @@
 """The API reference in a real Chromium: it renders, asks nobody else, and its requests work."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.browser.test_cookie import OPTIONS
 from tests.openapi import Reference
 from tests.processes import KEY, Launch, Process
 
@@ -34,17 +32,11 @@ class Visit:
 
 
 @pytest.fixture(params=["light", "dark"])
-def visit(process: Process, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(chromium: Any, process: Process, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """Open the page in a fresh profile, once in each colour scheme."""
-    from playwright.sync_api import sync_playwright
-
-    executable = shutil.which("chromium")
-    assert executable, "chromium is needed: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=OPTIONS)
-        page = browser.new_context(color_scheme=request.param).new_page()
-        yield Visit(page, process.url)
-        browser.close()
+    profile = chromium.new_context(color_scheme=request.param)
+    yield Visit(profile.new_page(), process.url)
+    profile.close()
 
 
 def test_every_operation_is_shown(visit: Visit, process: Process) -> None:
