@@ -107,10 +107,10 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     stores = _stores(settings, connection, keyspace, metrics, traces)
     health = Health(lambda: connection.check_takes_writes(keyspace.ready))
     table = routes.table(_handlers(settings, stores, metrics, health))
-    journal = Journal(request_log.take)
+    journal = Journal([request_log.take])
     if settings.metrics.enabled:
         exposition = Exposition(metrics)
-        journal = Journal(request_log.take, exposition.take)
+        journal = Journal([request_log.take, exposition.take], [exposition.publish])
         table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
 
     app = web.Application()

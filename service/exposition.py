@@ -36,12 +36,15 @@ class Exposition:
         build.labels(__version__, platform.python_version()).set(1)
 
     def take(self, entries: Sequence[Entry]) -> None:
-        """Count requests that were answered, and publish what was counted since the last time."""
+        """Count requests that were answered."""
         durations: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
         for _, method, route, status, seconds, _, _ in entries:
             durations[method, route, status].append(seconds)
         for (method, route, status), values in durations.items():
             self._metrics.requests.observe_all((method, route, str(status)), values)
+
+    def publish(self) -> None:
+        """Write down for the other workers what was counted since the last time."""
         for twin in self._twins:
             twin.publish()
 

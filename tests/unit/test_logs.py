@@ -26,7 +26,7 @@ async def test_a_request_is_one_json_line() -> None:
     """Its members are what an operator filters by; the time is RFC 3339 in UTC."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(), stream)
-    journal = Journal(log.take)
+    journal = Journal([log.take])
     now = time.time()
     journal.note((now, "GET", "/v1/playouts/tracking/session", 200, 0.0012345, "0123456789abcdef", "demo"))
     assert stream.getvalue() == ""

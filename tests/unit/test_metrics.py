@@ -26,7 +26,7 @@ def test_a_histogram_counts_like_the_librarys(at_once: bool) -> None:  # noqa: F
     else:
         for value in values:
             ours.observe(("GET", "/x", "200"), value)
-        exposition.take([])
+    exposition.publish()
     assert buckets(exposition.text(), ours.name) == buckets(prometheus_client.generate_latest(registry), "theirs")
 
 
@@ -44,11 +44,11 @@ def test_what_was_published_is_not_published_again() -> None:
     metrics = Metrics()
     exposition = Exposition(metrics)
     metrics.created.add(("s",), 2)
-    exposition.take([])
-    exposition.take([])
+    exposition.publish()
+    exposition.publish()
     assert b'jay_sessions_created_total{source="s"} 2.0' in exposition.text()
     metrics.created.add(("s",))
-    exposition.take([])
+    exposition.publish()
     assert b'jay_sessions_created_total{source="s"} 3.0' in exposition.text()
 
 
