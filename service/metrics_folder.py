@@ -23,9 +23,9 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - in memory: what is written often shou
 def metrics_folder() -> Iterator[None]:
     """Make the folder, and remove it when the process that made it leaves. Raises ServerError."""
     owner = os.getpid()
-    root = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    is_free_to_choose = "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK)
     try:
-        folder, lock = _make(root)
+        folder, lock = _make(_MEMORY if is_free_to_choose else None)
     except OSError as error:
         raise ServerError(
             f"cannot keep metrics ({error.strerror}): have TMPDIR name a folder that can be written to, "

@@ -1,10 +1,20 @@
 """Metrics of the real process: several workers, dead ones, and the folder in which they meet."""
 
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.processes import Launch, Process, eventually, kill
+
+NO_ROOM = """
+import sys, tempfile
+tempfile.mkdtemp = lambda **_: open("/none/none")
+from service.cli import main
+sys.exit(main(["serve"]))
+"""
 
 
 def metrics(process: Process) -> str:
@@ -52,20 +62,20 @@ def test_workers_are_added_up(launch: Launch) -> None:
     assert f'process_cpu_seconds_total{{pid="{process.valkey_pid}",process="valkey"}}' in text
 
 
-def test_nothing_is_left_behind(launch: Launch) -> None:
+def test_nothing_is_left_behind(launch: Launch, tmp_path: Path) -> None:
     """The folder goes with the service; that of a killed one goes when the next starts."""
-    first = launch()
+    first = launch(TMPDIR=str(tmp_path))  # where no other service starts meanwhile
     folder = folder_of(first)
     assert folder.exists()
     assert first.stop() == 0
     assert not folder.exists()
-    killed = launch(JAY_REDIS__DATA_DIR="killed")
+    killed = launch(JAY_REDIS__DATA_DIR="killed", TMPDIR=str(tmp_path))
     left = folder_of(killed)
     children = killed.children()
     killed.stop(signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{pid}/maps").exists() for pid in children), "the workers notice")
     assert left.exists()
-    other = launch(JAY_REDIS__DATA_DIR="other")
+    other = launch(JAY_REDIS__DATA_DIR="other", TMPDIR=str(tmp_path))
     assert not left.exists()
     assert folder_of(other).exists()
 
@@ -77,3 +87,26 @@ def test_a_running_services_folder_is_left_alone(launch: Launch) -> None:
     launch(JAY_REDIS__DATA_DIR="two")
     assert folder.exists()
     assert "jay_build_info" in metrics(one)
+
+
+def test_a_worker_that_leaves_takes_nothing_along(launch: Launch) -> None:
+    """A worker ended by SIGTERM is replaced; the folder and what was counted stay."""
+    process = launch(JAY_SERVER__WORKERS="2", JAY_SERVER__DRAIN_SECONDS="0")
+    for _ in range(5):
+        process.create()
+    before = process.worker_pids
+    os.kill(min(before), signal.SIGTERM)
+    eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids != before, "another worker")
+    created = 'jay_sessions_created_total{source="jay.api.playout.1.0.0"}'
+    eventually(lambda: value(metrics(process), created) == 5, "all are counted")
+
+
+def test_no_room_for_metrics(launch: Launch, environment: dict[str, str]) -> None:
+    """Where no folder can be made the start says what to do, and following it helps."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "cannot keep metrics (No such file or directory)" in done.stderr
+    assert "JAY_METRICS__ENABLED=false" in done.stderr
+    assert done.returncode == 1
+    assert launch(JAY_METRICS__ENABLED="false").create()
