@@ -1,6 +1,6 @@
 """The running service against its document: thousands of valid and invalid requests, made by schemathesis.
 
-`make fuzz` makes many more of them than `make test`, and others each time.
+`make fuzz` makes many more of them than `make test`, and others each time unless FUZZ_SEED is set.
 """
 
 import json
@@ -14,6 +14,7 @@ from tests.processes import KEY, Launch
 
 FEW = 20
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))  # for each operation, beside those that go through its limits
+SEED = os.environ.get("FUZZ_SEED")
 LEAST_CASES = int(os.environ.get("FUZZ_LEAST_CASES", "1000"))
 
 
@@ -31,6 +32,7 @@ def test_the_service_does_what_the_document_says(launch: Launch, project: Path, 
             *("--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-color"),
             *("--report", "json", "--report-json-path", "report.json"),
             *(["--generation-deterministic"] if EXAMPLES == FEW else []),
+            *(["--seed", SEED] if SEED else []),
         ],
         env={**os.environ, "PYTHONPATH": str(project), "FUZZ_KEY": KEY},
         cwd=tmp_path,
