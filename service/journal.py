@@ -15,7 +15,7 @@ CHUNK = 256
 # When in seconds since the epoch, method, route, status, seconds it took, request id, name of the API key or "-". All
 # texts are from fixed sets or made by the service. A plain tuple: a class would cost ten times as much to make.
 Entry: TypeAlias = tuple[float, str, str, int, float, str, str]
-Reader: TypeAlias = Callable[[Sequence[Entry]], None]  # must not keep the sequence
+Reader: TypeAlias = Callable[[Sequence[Entry]], None]
 
 
 class Journal:
@@ -51,6 +51,6 @@ class Journal:
 
     def _hand_over(self) -> None:
         if self._entries:
+            entries, self._entries = self._entries, []  # first: a reader that fails must not be given them again
             for reader in self._readers:
-                reader(self._entries)
-            self._entries.clear()
+                reader(entries)
