@@ -3,10 +3,11 @@ WORKDIR /build
 # requirements-otel.txt for an image that can send traces.
 ARG REQUIREMENTS=requirements.txt
 COPY ${REQUIREMENTS} .
-RUN python3 -m venv /opt/jay && /opt/jay/bin/pip install --no-cache-dir --require-hashes -r ${REQUIREMENTS}
+# The lock is complete: pip resolves nothing, so a later release of any package changes nothing.
+RUN python3 -m venv /opt/jay && /opt/jay/bin/pip install --no-cache-dir --no-deps --require-hashes -r ${REQUIREMENTS}
 COPY pyproject.toml README.md ./
 COPY service service
-RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation . && /opt/jay/bin/pip check
 
 FROM python:3.13-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home jay && mkdir /app /data && chown jay /data

