@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test fuzz check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
+.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
 	format lock clean
 .DEFAULT_GOAL := run
 
@@ -20,7 +20,7 @@ run: $(VENV)/.runtime
 	@exec $(BIN)/jay-tracking serve
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -m "not browser" $(TEST_ARGS)
+	$(BIN)/pytest -m "not browser and not locks" $(TEST_ARGS)
 
 # At least 10,000 requests, others each time; two to four minutes on two cores.
 fuzz: $(VENV)/.dev
@@ -28,6 +28,10 @@ fuzz: $(VENV)/.dev
 
 browser-test: $(VENV)/.browser
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)
+
+# Two minutes, and the only tests that need the package index.
+lock-test: $(VENV)/.dev
+	$(BIN)/pytest -m locks tests/system/test_locks.py $(TEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -53,7 +57,7 @@ bench-traces: $(VENV)/.dev
 	$(BIN)/python -m bench.traces
 
 coverage: $(VENV)/.dev
-	$(BIN)/pytest -m "not browser" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
+	$(BIN)/pytest -m "not browser and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -20,7 +20,7 @@ def contradictions(settings: Settings) -> Iterator[str]:
         yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
-            "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --require-hashes -r "
+            "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --no-deps --require-hashes -r "
             "requirements-otel.txt`, build the image with `--build-arg REQUIREMENTS=requirements-otel.txt`, or leave "
             "the setting empty"
         )

@@ -126,13 +126,14 @@ def test_no_machine_and_no_download_host_is_named() -> None:
         assert "://" not in path.read_text("utf-8")
 
 
-def test_the_extra_adds_to_the_lock_and_changes_nothing_in_it() -> None:
-    """With traces the service runs on the same versions, and an image can be built from either lock."""
-    plain, otel = (
-        set(re.findall(r"^\S+==\S+", (ROOT / name).read_text("utf-8"), re.MULTILINE))
-        for name in ("requirements.txt", "requirements-otel.txt")
+def test_each_lock_adds_to_the_one_before_it() -> None:
+    """The service runs on the same versions everywhere: in an image, with traces, in the tests."""
+    names = ("", "-otel", "-dev", "-browser")
+    plain, otel, dev, browser = (
+        set(re.findall(r"^\S+==\S+", (ROOT / f"requirements{name}.txt").read_text("utf-8"), re.MULTILINE))
+        for name in names
     )
-    assert plain < otel
+    assert plain < otel < dev < browser
     assert {"!requirements.txt", "!requirements-otel.txt"} <= set((ROOT / ".dockerignore").read_text().splitlines())
 
 
