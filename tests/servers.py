@@ -4,10 +4,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from fakeredis import TcpFakeServer
 
 from service.storage.embedded import find_binary
 
@@ -35,7 +38,7 @@ class RedisServer:
     """A server of its own on the loopback."""
 
     def __init__(self, binary: str, folder: Path, *options: str) -> None:
-        self._binary = binary
+        self.binary = binary
         self._folder = folder
         self._options = options
         self.port = free_port()
@@ -50,7 +53,7 @@ class RedisServer:
         """Start it and wait until it answers."""
         self._process = subprocess.Popen(
             [
-                self._binary,
+                self.binary,
                 *("--port", str(self.port)),
                 *("--bind", "127.0.0.1"),
                 *("--dir", str(self._folder)),
@@ -95,3 +98,29 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+class FakeRedisServer:
+    """fakeredis behind a socket: Redis in Python, in a thread of this process. It cannot be killed or frozen."""
+
+    def __init__(self) -> None:
+        self._server = TcpFakeServer(("127.0.0.1", 0), server_type="redis", server_version=(7, 0))
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(DEADLINE_SECONDS)

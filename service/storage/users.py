@@ -7,6 +7,7 @@ that others who ask Redis meanwhile need not wait too long.
 import secrets
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -91,7 +92,7 @@ class Users:
                     found[session.id] = session
             if cursor == b"0":
                 break
-        return sorted(found.values(), key=lambda session: session.started_at), Bounds(at_least, at_most)
+        return sorted(found.values(), key=attrgetter("started_at", "id")), Bounds(at_least, at_most)
 
 
 async def _rewrite(client: Redis) -> bool:

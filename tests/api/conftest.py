@@ -4,12 +4,14 @@ import asyncio
 import dataclasses
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, DummyCookieJar, web
+from aiohttp import ClientResponse, DummyCookieJar, web
+from aiohttp.test_utils import BaseTestServer, TestClient
+from pytest_aiohttp import AiohttpClient
 
 from service.api.http_server import Runner
 from service.api_keys import ApiKey, Scope, hash_key
@@ -38,18 +40,13 @@ class Service:
     runner: Runner
     port: int
     log: io.StringIO
-    client: ClientSession
+    client: TestClient[web.Request, None]
 
     async def request(self, method: str, path: str = PATH, **more: Any) -> ClientResponse:
         """Send a request with the demo key; `headers=` adds to it, a None takes a header away."""
         headers: dict[str, str | None] = {"X-API-Key": KEY, **more.pop("headers", {})}
         given = {name: value for name, value in headers.items() if value is not None}
-        response = await self.client.request(
-            method,
-            f"http://127.0.0.1:{self.port}{path}",
-            headers=given,
-            **more,
-        )
+        response = await self.client.request(method, path, headers=given, **more)
         await response.read()
         return response
 
@@ -69,7 +66,7 @@ class Service:
             async with asyncio.timeout(30):
                 for number, packet in enumerate(packets):
                     if number:
-                        async with self.client.get(f"http://127.0.0.1:{self.port}/livez"):
+                        async with self.client.get("/livez"):
                             pass  # answered after the packet before it
                     writer.write(packet)
                 return await reader.read(-1) if until_closed else await _one_answer(reader)
@@ -101,33 +98,39 @@ async def _one_answer(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(length)
 
 
+class RunnerServer(BaseTestServer):
+    """The whole service as aiohttp's test client takes it: our runner, with its own connections and dispatch."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__()
+        self._own_runner = runner
+
+    async def _make_runner(self, **_: Any) -> Runner:
+        return self._own_runner
+
+
 Start = Callable[..., Awaitable[Service]]
 
 
 @pytest.fixture
-async def start(valkey: RedisServer, prefix: str) -> AsyncIterator[Start]:
+async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient) -> Start:
     """Start services; `url=` names another Redis, other keywords replace settings sections."""
-    async with ClientSession(cookie_jar=DummyCookieJar()) as client:
-        runners: list[Runner] = []
 
-        async def start_one(url: str = valkey.url, **sections: Any) -> Service:
-            settings = Settings(
-                redis=RedisSettings(key_prefix=prefix),
-                cors=CorsSettings(origins=(ORIGIN,)),
-                api_keys=KEYS,
-            )
-            settings = dataclasses.replace(settings, **sections)
-            log = io.StringIO()
-            runner = await build(settings, url, RequestLog(log, as_text=False, is_enabled=True))
-            await runner.setup()
-            runners.append(runner)
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            return Service(runner, runner.addresses[0][1], log, client)
+    async def start_one(url: str = valkey.url, **sections: Any) -> Service:
+        settings = Settings(
+            redis=RedisSettings(key_prefix=prefix),
+            cors=CorsSettings(origins=(ORIGIN,)),
+            api_keys=KEYS,
+        )
+        settings = dataclasses.replace(settings, **sections)
+        log = io.StringIO()
+        runner = await build(settings, url, RequestLog(log, as_text=False, is_enabled=True))
+        server = RunnerServer(runner)
+        client: TestClient[web.Request, None] = await aiohttp_client(server, cookie_jar=DummyCookieJar())
+        assert server.port is not None
+        return Service(runner, server.port, log, client)
 
-        yield start_one
-        for runner in runners:
-            await runner.cleanup()
+    return start_one
 
 
 @pytest.fixture

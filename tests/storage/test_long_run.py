@@ -164,8 +164,8 @@ async def test_a_user_of_many_sessions_is_erased_as_a_whole(
     """Ten thousand in one step, more in several, and one that began later stays alive."""
     now = int(time.time())
     # Patient, as on a busy machine a call that is repeated would be counted too.
-    store = await make_store(own_server.url, timeout_seconds=10)
-    users = make_users(own_server.url, timeout_seconds=10)
+    store = await make_store(own_server.url, redis={"timeout_seconds": 10})
+    users = make_users(own_server.url, redis={"timeout_seconds": 10})
     for _ in range(sessions // 500):
         await store.create_many([mint(now, user_id="u") for _ in range(500)])
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:

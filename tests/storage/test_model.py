@@ -275,10 +275,10 @@ class Machine(RuleBasedStateMachine):
         return CountRange.around(self.first_day * DAY, self.now + 60, Interval.DAY)
 
 
-def test_whatever_happens_the_store_is_what_the_model_says(server: RedisServer, tmp_path: Path) -> None:
+def test_whatever_happens_the_store_is_what_the_model_says(binary: str, tmp_path: Path) -> None:
     """Sessions, indexes, counts, unique users and top lists are exact after every operation, loss and restart."""
     # Written before each answer and never put off, so that a killed server loses nothing.
-    with RedisServer(server._binary, tmp_path, "--appendonly", "yes", "--appendfsync", "no") as persistent:
+    with RedisServer(binary, tmp_path, "--appendonly", "yes", "--appendfsync", "no") as persistent:
 
         class OnThisServer(Machine):
             server = persistent

@@ -45,11 +45,9 @@ async def test_another_database(own_server: RedisServer, make_store: MakeStore, 
         assert await raw.dbsize() == 0
 
 
-async def test_a_unix_socket(
-    server: RedisServer, make_store: MakeStore, factory: SessionFactory, tmp_path: Path
-) -> None:
+async def test_a_unix_socket(binary: str, make_store: MakeStore, factory: SessionFactory, tmp_path: Path) -> None:
     """`unix://` with the path of the socket."""
-    with RedisServer(server._binary, tmp_path, "--unixsocket", str(tmp_path / "r.sock")):
+    with RedisServer(binary, tmp_path, "--unixsocket", str(tmp_path / "r.sock")):
         await works(await make_store(f"unix://{tmp_path / 'r.sock'}"), factory)
 
 
