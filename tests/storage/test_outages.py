@@ -17,10 +17,12 @@ from service.storage.session_store import CoalescedSessionStore, SessionStore
 from tests.servers import RedisServer
 from tests.storage.conftest import MakeStore
 
+USUAL = {"timeout_seconds": 0.25}  # the default
+
 
 @pytest.fixture
 async def store(own_server: RedisServer, make_store: MakeStore) -> SessionStore:
-    return await make_store(own_server.url)
+    return await make_store(own_server.url, redis=USUAL)
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, 
     """Redis turns further clients away; that is 503, and over when the others leave."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.config_set("maxclients", "1")
-        store = await make_store(own_server.url)
+        store = await make_store(own_server.url, redis=USUAL)
         with pytest.raises(StoreUnavailable):
             await store.create_many([factory.new("s")])
         await raw.config_set("maxclients", "100")
