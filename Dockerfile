@@ -1,4 +1,7 @@
-FROM python:3.13-slim-bookworm AS build
+# To pin it by digest: --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm@sha256:... (README, "In production").
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 # requirements-otel.txt for an image that can send traces.
 ARG REQUIREMENTS=requirements.txt
@@ -9,13 +12,14 @@ COPY pyproject.toml README.md ./
 COPY service service
 RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation . && /opt/jay/bin/pip check
 
-FROM python:3.13-slim-bookworm
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home jay && mkdir /app /data && chown jay /data
 COPY --from=build /opt/jay /opt/jay
 COPY config.yaml /app/config.yaml
 WORKDIR /app
 USER jay
-ENV PATH=/opt/jay/bin:$PATH PYTHONDONTWRITEBYTECODE=1 JAY_SERVER__HOST=0.0.0.0 JAY_REDIS__DATA_DIR=/data
+# PYTHONSAFEPATH: modules are never taken from the working directory, which is a mounted folder in docker-compose.yml.
+ENV PATH=/opt/jay/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1 JAY_SERVER__HOST=0.0.0.0 JAY_REDIS__DATA_DIR=/data
 EXPOSE 8080
 VOLUME /data
 STOPSIGNAL SIGTERM

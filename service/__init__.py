@@ -7,7 +7,7 @@ How a request travels, and where to look:
     app.py               puts the parts together: where HTTP meets Redis
     api/                 HTTP: routes.py first, then boundary.py, authorization.py, sessions.py and analytics.py
     storage/             Redis: keyspace.py first, then session_store.py, analytics.py, users.py and scripts/*.lua
-    settings.py          every setting with its meaning; config.py reads them from file and environment
+    settings.py          every setting with its meaning; config.py reads them from file and environment.py
     sessions.py, counts.py, api_keys.py, versions.py    the subject itself, without any I/O
     errors.py, logs.py   everything that can go wrong, drawn as a tree; how it is told
     metrics.py           what is counted in a worker; exposition.py adds up the workers

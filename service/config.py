@@ -18,14 +18,14 @@ from typing import Any, Literal, get_args, get_origin
 from service.api_key_entries import parse_api_keys
 from service.config_checks import contradictions
 from service.config_file import read_yaml
+from service.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
 from service.errors import ConfigError
 from service.settings import Settings
 
 DEFAULT_FILE = Path("config.yaml")
-ENV_PREFIX = "JAY_"
 CONFIG_VARIABLE = "JAY_CONFIG"
 URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # of the command line, as a client of the service
-_NO_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE}
+_NO_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, *COMPOSE_VARIABLES}
 _FILE_SUFFIX = "_FILE"
 # Kubernetes sets such variables for each service; one may be called `jay-tracking`.
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
@@ -50,7 +50,7 @@ class Leaf:
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return ENV_PREFIX + self.name.upper().replace(".", "__")
+        return PREFIX + self.name.upper().replace(".", "__")
 
 
 @dataclass
@@ -79,6 +79,7 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
     `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working directory; only the last may
     be missing. Raises ConfigError with every mistake there is.
     """
+    environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     reading = _Reading()
     known = {leaf.name: leaf for leaf in leaves()}
@@ -86,7 +87,7 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
     _read_environment(environ, known, reading)
     if not reading.mistakes:  # with mistakes, the rest would be checked against defaults
         settings: Settings = _build(Settings, reading)
-        reading.mistakes += contradictions(settings)
+        reading.mistakes += contradictions(settings, environ.get(REDIS_PASSWORD_VARIABLE))
     if reading.mistakes:
         raise ConfigError(reading.mistakes)
     origins = {name: reading.origins.get(name, "default") for name in known}
@@ -124,7 +125,7 @@ def _read_mapping(content: object, prefix: str, known: Mapping[str, Leaf], readi
 def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], reading: _Reading) -> None:
     variables = {leaf.variable: leaf for leaf in known.values()}
     for variable, text in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS or not text:
+        if variable in _NO_SETTINGS:
             continue
         leaf = variables.get(variable)
         if leaf is not None:
@@ -138,7 +139,7 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], rea
             except (OSError, ValueError) as error:
                 reading.mistakes.append(f"{variable}: the file it names cannot be read ({type(error).__name__})")
         elif not _OF_KUBERNETES.search(f"{variable}={text}"):
-            reading.mistakes.append(f"{variable}: is not a setting{_nearest(variable, variables)}")
+            reading.mistakes.append(f"{variable}: is not a setting{_nearest(variable, {*variables, *_NO_SETTINGS})}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:

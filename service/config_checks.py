@@ -4,13 +4,17 @@ import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from service.api_keys import demo_keys_in
-from service.settings import DEVELOPMENT_USER_SECRET, Settings
+from service.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings
 
 
-def contradictions(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each contradiction, and for each thing that production refuses."""
+def contradictions(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
+    """Yield a sentence for each contradiction, and for each thing that production refuses.
+
+    `redis_password` is the one of which docker-compose.yml makes `redis.url`.
+    """
     tls = settings.server.tls
     if (tls.certificate is None) != (tls.key is None):
         yield "server.tls: certificate and key go together; set both or neither"
@@ -25,18 +29,28 @@ def contradictions(settings: Settings) -> Iterator[str]:
             "the setting empty"
         )
     if settings.environment == "production":
-        if not settings.api_keys:
-            yield "api_keys: nobody could call; make a key with `jay-tracking keys new`"
-        for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):
-            yield (
-                f"api_keys: `{name}` is a published demo key; remove its entry, and make a key of your own with "
-                "`jay-tracking keys new`"
-            )
-        if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
-            yield (
-                "session.user_secret: is the published one; set JAY_SESSION__USER_SECRET to one of your own, such as "
-                "the output of `openssl rand -hex 32`"
-            )
+        yield from _published(settings, redis_password)
+
+
+def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
+    """Yield a sentence for each key and secret that everybody knows."""
+    if not settings.api_keys:
+        yield "api_keys: nobody could call; make a key with `jay-tracking keys new`"
+    for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):
+        yield (
+            f"api_keys: `{name}` is a published demo key; remove its entry, and make a key of your own with "
+            "`jay-tracking keys new`"
+        )
+    if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
+        yield (
+            "session.user_secret: is the published one; set JAY_SESSION__USER_SECRET to one of your own, such as "
+            "the output of `openssl rand -hex 32`"
+        )
+    if DEVELOPMENT_REDIS_PASSWORD in {redis_password, unquote(urlsplit(settings.redis.url).password or "")}:
+        yield (
+            "redis.url: has the published password of docker-compose.yml; set JAY_REDIS_PASSWORD to one of your own, "
+            "such as the output of `openssl rand -hex 32`, or name another Redis in JAY_REDIS__URL"
+        )
 
 
 def _can_trace() -> bool:

@@ -1,5 +1,6 @@
 """A YAML file as plain values, or one sentence that says why not."""
 
+import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def read_yaml(path: Path) -> object:
     except UnicodeDecodeError:
         mistake = "is not text in UTF-8; save it anew in that encoding"
     except OSError as error:
-        mistake = f"cannot be read ({error.strerror}); check its permissions"
+        mistake = f"cannot be read by user {os.getuid()} ({error.strerror}); check its permissions and its folder's"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" near line {mark.line + 1}" if mark else ""

@@ -50,7 +50,8 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     request_log = logs.configure(settings.log)
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
     listener = bind(settings.server)  # before the store is touched; it listens once the store is there
-    embedded = EmbeddedServer(settings.redis.data_dir) if settings.redis.url == "embedded" else None
+    redis = settings.redis
+    embedded = EmbeddedServer(redis.data_dir, redis.max_memory) if redis.url == "embedded" else None
     if embedded is not None:
         embedded.start()
     url = settings.server.url(listener.getsockname()[1])

@@ -12,8 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from service.api_keys import ApiKey
 from service.sessions import SOURCE_PATTERN
+from service.sizes import HALF, check_max_memory
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
+DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - of docker-compose.yml, refused like the secret
 
 Check = Callable[[Any], str | None]
 
@@ -130,6 +132,11 @@ class RedisSettings:
         secret=True,
     )
     data_dir: Path = setting(Path("data"), "where the embedded server keeps its data")
+    max_memory: str = setting(
+        HALF,
+        "most memory of the embedded server: `half` of what the container or machine allows, or a size such as 512mb",
+        check=check_max_memory,
+    )
     key_prefix: str = setting(
         "jay",
         "first part of every key; short, as each key carries it",

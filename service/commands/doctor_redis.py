@@ -74,21 +74,29 @@ def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
-    limit, used = int(info.get("maxmemory") or 0), int(info["used_memory"])
-    policy = info.get("maxmemory_policy")
-    if policy == "noeviction" or not limit:
+    used, policy = int(info["used_memory"]), info.get("maxmemory_policy")
+    limit = int(info["maxmemory"]) if "maxmemory" in info else None
+    if limit is None:
+        yield unknown("Redis does not say how much memory it may use")
+        return
+    if not limit:
+        machine = int(info.get("total_system_memory") or 0)
+        whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
+        advice = "set maxmemory to half of the memory that Redis can have, and maxmemory-policy noeviction"
+        in_use = f"{used / 2**20:,.0f} MiB in use{whole}"
+        yield problem(f"no memory limit is set ({in_use}): when memory runs out, the system ends Redis", advice)
+        return
+    if policy is None:
+        yield unknown("Redis does not say whether it may evict")
+    elif policy == "noeviction":
         yield good("nothing is evicted")
     else:
         yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
-    machine = int(info.get("total_system_memory") or 0)
-    room = limit or machine
-    if not room:
-        yield unknown("the memory's limit cannot be told")
-    elif used > _FULL * room:
-        share = f"{used / room:.0%} of {'maxmemory' if limit else 'the machine'}"
-        yield problem(f"memory is nearly used up: {share}", "give it more; when full, no session can be created")
+    if used > _FULL * limit:
+        advice = "give it more; when full, no session can be created"
+        yield problem(f"memory is nearly used up: {used / limit:.0%} of maxmemory", advice)
     else:
-        yield good(f"memory: {used / 2**20:,.0f} of {room / 2**20:,.0f} MiB in use")
+        yield good(f"memory: {used / 2**20:,.0f} of {limit / 2**20:,.0f} MiB in use")
 
 
 def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:

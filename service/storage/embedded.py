@@ -22,6 +22,8 @@ from urllib.parse import quote
 
 from service.errors import EmbeddedServerError
 from service.settings import RedisSettings
+from service.sizes import HALF
+from service.storage.memory_limit import max_memory_bytes
 
 _logger = logging.getLogger(__name__)
 
@@ -37,8 +39,9 @@ _PR_SET_PDEATHSIG = 1
 class EmbeddedServer:
     """A Valkey on a Unix socket that only this user may open, with its data in `data_dir`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, max_memory: str = HALF) -> None:
         self._data_dir = data_dir.absolute()
+        self._max_memory = max_memory
         self._binary = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._lock_file: int | None = None
@@ -158,6 +161,8 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            # Full is then an error that requests are answered 503 for, and not the end of the process.
+            "maxmemory": str(max_memory_bytes(self._max_memory)),
             "maxmemory-policy": "noeviction",
             "slowlog-log-slower-than": "-1",  # its entries would hold user ids
         }

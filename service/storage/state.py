@@ -35,12 +35,13 @@ def state_of(info: Mapping[str, Any]) -> StoreState:
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
-    limit = int(info.get("maxmemory") or 0)
+    limit = int(info["maxmemory"]) if "maxmemory" in info else None
     policy, file = info.get("maxmemory_policy"), info.get("aof_enabled")
     return StoreState(
         server=f"{name} {version}" if version else None,
         memory_used_bytes=int(info["used_memory"]) if "used_memory" in info else None,
-        memory_limit_bytes=limit or int(info.get("total_system_memory") or 0) or None,
+        memory_limit_bytes=limit,
+        machine_memory_bytes=int(info["total_system_memory"]) if "total_system_memory" in info else None,
         append_only_file=None if file is None else bool(file),
         may_evict=None if policy is None else bool(limit) and policy != "noeviction",
     )

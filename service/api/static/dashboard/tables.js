@@ -99,17 +99,23 @@ export function showStore(state, { isKnown = true } = {}) {
   setText(state_, state ? "answers" : isKnown ? "cannot be asked" : UNKNOWN);
   if (!state && isKnown) return; // what it said last stays, greyed with the rest
   const { memory_used_bytes: used, memory_limit_bytes: limit } = state ?? {};
-  const memory = () => (limit ? `${bytes(used)} of ${bytes(limit)}` : bytes(used));
+  const isUnlimited = limit === 0;
+  const memory = () => {
+    if (isUnlimited) return `${bytes(used)}, no limit is set`;
+    return limit ? `${bytes(used)} of ${bytes(limit)}` : bytes(used);
+  };
+  const full = (may) => (may ? "may drop sessions" : isUnlimited ? "the system ends Redis" : "keeps all, refuses new ones");
   const texts = {
     server: () => told(state.server, String),
     answered: () => `${state.answered_in_ms} ms`,
     memory: () => told(used, memory),
     kept: () => told(state.append_only_file, (is) => (is ? "yes, append-only file" : "no, append-only file is off")),
-    full: () => told(state.may_evict, (may) => (may ? "may drop sessions" : "keeps all, refuses new ones")),
+    full: () => told(state.may_evict, full),
   };
   for (const [name, words] of Object.entries(texts)) setText(byId(`store-${name}`), state ? words() : UNKNOWN);
   byId("store-kept").classList.toggle("bad", state?.append_only_file === false);
-  byId("store-full").classList.toggle("bad", state?.may_evict === true);
+  byId("store-memory").classList.toggle("bad", isUnlimited);
+  byId("store-full").classList.toggle("bad", state?.may_evict === true || isUnlimited);
 }
 
 /** Set the texts of a row's cells; each cell has one element for its text, its last. */

@@ -1,0 +1,34 @@
+"""The service's environment variables as they arrive: from compose, from `docker run --env-file`, from a shell."""
+
+from collections.abc import Mapping
+
+PREFIX = "JAY_"
+REDIS_PASSWORD_VARIABLE = "JAY_REDIS_PASSWORD"  # noqa: S105 - its name
+
+# Variables that only docker-compose.yml reads. They are in the same .env as the settings, so the service skips them.
+COMPOSE_VARIABLES = frozenset(
+    {
+        REDIS_PASSWORD_VARIABLE,
+        "JAY_CONFIG_FOLDER",
+        "JAY_GRAFANA_IMAGE",
+        "JAY_GRAFANA_PASSWORD",
+        "JAY_METRICS_KEY",
+        "JAY_PROMETHEUS_IMAGE",
+        "JAY_PYTHON_IMAGE",
+        "JAY_REDIS_IMAGE",
+        "JAY_REQUIREMENTS",
+    }
+)
+
+
+def own_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that begin with `JAY_` and are not empty, without white space and quotes around values."""
+    values = {name: _unquoted(value.strip()) for name, value in environ.items() if name.startswith(PREFIX)}
+    return {name: value for name, value in values.items() if value}
+
+
+def _unquoted(value: str) -> str:
+    """Remove one pair of quotes, which a shell and compose remove from a .env and `docker run --env-file` keeps."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]:
+        return value[1:-1]
+    return value
