@@ -139,7 +139,9 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], rea
             except (OSError, ValueError) as error:
                 reading.mistakes.append(f"{variable}: the file it names cannot be read ({type(error).__name__})")
         elif not _OF_KUBERNETES.search(f"{variable}={text}"):
-            reading.mistakes.append(f"{variable}: is not a setting{_nearest(variable, {*variables, *_NO_SETTINGS})}")
+            reading.mistakes.append(
+                f"{variable}: is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}"
+            )
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:

@@ -24,7 +24,7 @@ async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_do
     """Every command of every script, the doctor's too, and nothing of it is refused."""
     compose = (project / "docker-compose.yml").read_text("utf-8")
     commands = re.findall(r"^      - (\+[a-z|]+)$", compose, re.MULTILINE)
-    assert "~jay*" in compose
+    assert '- "~${JAY_REDIS__KEY_PREFIX:-jay}*"' in compose
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         rules = ["-@all", *commands]
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["jay*"], commands=rules)

@@ -127,6 +127,19 @@ def test_redis_set_up_so_that_sessions_can_get_lost_is_found(launch: Launch, doc
         assert word in found
 
 
+def test_a_redis_without_a_memory_limit_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """It never says that it is full: the system ends it."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder, "--appendonly", "yes") as server:
+        process = launch(JAY_REDIS__URL=server.url)
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+    assert status == 1
+    (found,) = problems(output)
+    assert found.startswith("no memory limit is set")
+    assert "set maxmemory to half" in output
+
+
 def test_what_may_not_be_looked_at_is_said(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
     """A Redis user with the service's commands alone: unknown, and no problem."""
     folder = tmp_path / "redis"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service.api_keys import Scope, hash_key
 from service.config import leaves, load
 from service.errors import ConfigError
-from service.settings import ServerSettings, Settings
+from service.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 
 ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
 PRODUCTION = {
@@ -86,6 +86,26 @@ def test_every_kind_of_value_reads_from_the_environment() -> None:
 def test_an_empty_variable_counts_as_unset() -> None:
     """Compose files hand on variables that nobody set."""
     assert load({"JAY_SERVER__PORT": "", "JAY_API_KEYS": ""}).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"JAY_REDIS__URL": f"redis://jay:{DEVELOPMENT_REDIS_PASSWORD}@redis:6379/0"},
+        {"JAY_REDIS__URL": f"rediss://:{DEVELOPMENT_REDIS_PASSWORD.replace('-', '%2D')}@redis.example"},
+        {"JAY_REDIS__URL": f"unix://jay:{DEVELOPMENT_REDIS_PASSWORD}@/run/redis.sock"},
+        {"JAY_REDIS_PASSWORD": DEVELOPMENT_REDIS_PASSWORD},
+        {"JAY_REDIS_PASSWORD": f"'{DEVELOPMENT_REDIS_PASSWORD}'", "JAY_REDIS__URL": "redis://jay:own@redis"},
+    ],
+)
+def test_production_refuses_the_published_redis_password(variables: dict[str, str]) -> None:
+    """Everybody knows it, in whichever variable it comes; development takes it."""
+    (mistake,) = mistakes({**PRODUCTION, **variables})
+    assert mistake.startswith("redis.url: has the published password")
+    assert "set JAY_REDIS_PASSWORD" in mistake
+    assert DEVELOPMENT_REDIS_PASSWORD not in mistake
+    assert load(variables).settings.environment == "development"
+    assert load({**PRODUCTION, "JAY_REDIS_PASSWORD": "own", "JAY_REDIS__URL": "redis://jay:own@redis"})
 
 
 def test_a_secret_can_come_from_a_file() -> None:

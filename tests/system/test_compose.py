@@ -1,0 +1,322 @@
+"""docker-compose.yml: which settings reach the service, from where, and how they change while it runs."""
+
+import json
+import re
+import shutil
+import signal
+import socketserver
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import yaml
+
+from service.api_keys import hash_key
+from service.config import leaves, load
+from service.environment import COMPOSE_VARIABLES
+from service.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
+from service.storage.memory_limit import allowed_bytes
+from tests import compose
+from tests.processes import KEY, Launch, eventually
+
+EVERY_SETTING = {
+    "JAY_ENVIRONMENT": "production",
+    "JAY_SESSION__USER_SECRET": "0123456789abcdef",
+    "JAY_API_KEYS": json.dumps([{"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}]),
+    "JAY_CORS__ORIGINS": json.dumps(["https://a.example", "https://b.example"]),
+}
+PARSERS = ["compose", "docker run", "shell"]
+
+
+@pytest.fixture
+def folder(project: Path, tmp_path: Path) -> Path:
+    """A folder with docker-compose.yml and config.yaml."""
+    return compose.copy_of(project, tmp_path / "server")
+
+
+def test_without_a_dotenv_compose_sets_only_what_it_must(folder: Path) -> None:
+    """The file for the settings and the Redis of the compose file; all else is as config.yaml says."""
+    api = compose.up(folder)["api"]
+    assert api.environment == {
+        "JAY_CONFIG": "config.yaml",
+        "JAY_REDIS__URL": f"redis://jay:{DEVELOPMENT_REDIS_PASSWORD}@redis:6379/0",
+    }
+    assert api.values("-p") == ["127.0.0.1:8080:8080"]
+    assert "--init" in api.arguments
+
+
+def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
+    """Under the service's own names, and with the value that was written."""
+    values = {leaf.variable: EVERY_SETTING.get(leaf.variable, f"value-{leaf.name}") for leaf in leaves()}
+    values |= {"JAY_SERVER__PORT": "9000", "JAY_API_KEYS_FILE": "keys.json", "OTEL_SERVICE_NAME": "jay"}
+    (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
+    api = compose.up(folder)["api"]
+    assert {name: api.environment.get(name) for name in values} == values
+    assert api.values("-p") == ["127.0.0.1:9000:9000"]
+
+
+def test_every_setting_is_taken_from_another_file_and_from_the_shell_too(folder: Path) -> None:
+    """With `docker compose --env-file other.env`, and from variables that are exported where compose is called."""
+    values = {leaf.variable: f"value-{leaf.name}" for leaf in leaves()} | {"JAY_SERVER__PORT": "9000"}
+    (folder / "other.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    for api in (compose.up(folder, "--env-file", "other.env")["api"], compose.up(folder, **values)["api"]):
+        assert {name: api.environment.get(name) for name in values} == values
+
+
+def test_the_shell_wins_over_the_dotenv(folder: Path) -> None:
+    """As it does for compose's own variables."""
+    (folder / ".env").write_text("JAY_LOG__LEVEL=error\nJAY_SERVER__WORKERS=2\n")
+    api = compose.up(folder, JAY_LOG__LEVEL="debug")["api"]
+    assert api.environment["JAY_LOG__LEVEL"] == "debug"
+    assert api.environment["JAY_SERVER__WORKERS"] == "2"
+
+
+def test_another_redis_can_be_named(folder: Path) -> None:
+    """In .env, or in config.yaml when .env leaves JAY_REDIS__URL empty."""
+    (folder / ".env").write_text("JAY_REDIS__URL=rediss://user:p%40ss@redis.example:6380/1\n")
+    assert compose.up(folder)["api"].environment["JAY_REDIS__URL"] == "rediss://user:p%40ss@redis.example:6380/1"
+    (folder / ".env").write_text("JAY_REDIS__URL=\n")
+    (folder / "config.yaml").write_text("redis: {url: redis://other.example/0}\n")
+    assert load(compose.up(folder)["api"].environment, folder / "config.yaml").settings.redis.url == (
+        "redis://other.example/0"
+    )
+
+
+def test_variables_of_the_compose_file_do_not_stop_the_service(project: Path, folder: Path) -> None:
+    """The service knows each name that the compose file reads and that is no setting, and no others."""
+    read = set(re.findall(r"\$\{(JAY_\w+)", (project / "docker-compose.yml").read_text("utf-8")))
+    settings = {leaf.variable for leaf in leaves()}
+    assert read - settings - {"JAY_CONFIG"} == COMPOSE_VARIABLES
+    (folder / ".env").write_text(
+        "".join(f"{name}=./value\n" for name in sorted(COMPOSE_VARIABLES - {"JAY_REDIS_PASSWORD"}))
+    )
+    environment = compose.up(folder)["api"].environment
+    assert environment.keys() >= COMPOSE_VARIABLES - {"JAY_REDIS_PASSWORD"}
+    assert load(environment, folder / "config.yaml").settings.redis.url.endswith("@redis:6379/0")
+
+
+def test_the_store_obeys_the_settings_that_are_about_it(folder: Path) -> None:
+    """Its password, the prefix of its keys and its image."""
+    (folder / ".env").write_text(
+        "JAY_REDIS_PASSWORD=secret123\nJAY_REDIS__KEY_PREFIX=abc\nJAY_REDIS_IMAGE=redis:7.2@sha256:00\n"
+    )
+    containers = compose.up(folder)
+    redis = containers["redis"]
+    assert {">secret123", "~abc*", "redis:7.2@sha256:00"} <= set(redis.arguments)
+    assert redis.environment["REDISCLI_AUTH"] == redis.environment["VALKEYCLI_AUTH"] == "secret123"
+    assert containers["api"].environment["JAY_REDIS__URL"] == "redis://jay:secret123@redis:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("max_memory", "expected"),
+    [("", str(allowed_bytes() // 2)), ("half", str(allowed_bytes() // 2)), ("512mb", "512mb")],
+)
+def test_the_store_gets_a_memory_limit(folder: Path, tmp_path: Path, max_memory: str, expected: str) -> None:
+    """Half of what the container or machine allows, or what the setting says; the image's own entry point follows."""
+    (folder / ".env").write_text(f"JAY_REDIS__MAX_MEMORY={max_memory}\n")
+    redis = compose.up(folder)["redis"]
+    (entry_point,) = redis.values("--entrypoint")
+    image = redis.arguments.index("docker.io/valkey/valkey:8.1")
+    stand_in = tmp_path / "bin" / "docker-entrypoint.sh"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stand_in.chmod(0o755)
+    shown = subprocess.run(
+        [*json.loads(entry_point), *redis.arguments[image + 1 :]],
+        env={"PATH": f"{stand_in.parent}:/usr/bin:/bin", **redis.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert shown[0] == "--appendonly"
+    assert shown[-2:] == ["--maxmemory", expected]
+    assert shown[shown.index("--maxmemory-policy") + 1] == "noeviction"
+
+
+def test_the_grace_period_leaves_the_shutdown_to_the_settings(project: Path) -> None:
+    """However long the settings let requests finish, compose does not kill the service before."""
+    services = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]
+    grace: str = services["api"]["stop_grace_period"]
+    longest = {"JAY_SERVER__DRAIN_SECONDS": "60", "JAY_SERVER__SHUTDOWN_SECONDS": "60"}
+    server = load(longest).settings.server
+    assert int(grace.removesuffix("s")) > server.drain_seconds + server.shutdown_seconds
+
+
+class _Engine(BaseHTTPRequestHandler):
+    """As much of a Docker engine as `docker create` needs; notes the environment of the container."""
+
+    created: ClassVar[dict[str, str]] = {}
+
+    def _answer(self, status: int, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Api-Version", "1.43")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self._answer(200, {})
+
+    do_HEAD = do_GET  # noqa: N815 - the library's name
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.created.update(pair.split("=", 1) for pair in asked["Env"])
+        self._answer(201, {"Id": "0", "Warnings": []})
+
+    def address_string(self) -> str:
+        return "docker"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], dict[str, str]]]:
+    """Docker's own command line, which reads the file, in front of a stand-in for its engine."""
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed")
+    place = tmp_path_factory.mktemp("d") / "s"
+    _Engine.created.clear()
+    with socketserver.ThreadingUnixStreamServer(str(place), _Engine) as engine:
+        thread = threading.Thread(target=engine.serve_forever)
+        thread.start()
+
+        def read(file: Path) -> dict[str, str]:
+            subprocess.run(
+                ["docker", "create", "--env-file", str(file), "image"],
+                env={**compose.plain_environment(), "DOCKER_HOST": f"unix://{place}", "HOME": str(place.parent)},
+                check=True,
+                capture_output=True,
+                timeout=60,
+            )
+            return dict(_Engine.created)
+
+        yield read
+        engine.shutdown()
+        thread.join()
+
+
+def in_a_shell(file: Path) -> dict[str, str]:
+    """Return the variables that a shell exports after it read the file."""
+    script = f"set -a; . '{file}'; set +a; exec env -0"
+    shown = subprocess.run(
+        ["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, check=True, capture_output=True
+    ).stdout
+    return dict(pair.split("=", 1) for pair in shown.decode().split("\0") if pair)
+
+
+Read = Callable[[Path], dict[str, str]]
+
+
+@pytest.fixture(params=PARSERS)
+def read(request: pytest.FixtureRequest) -> Read:
+    """Read a .env as compose does, as `docker run --env-file` does, and as a shell does."""
+    if request.param == "docker run":
+        docker: Read = request.getfixturevalue("docker")
+        return docker
+    return in_a_shell if request.param == "shell" else lambda file: compose.up(file.parent)["api"].environment
+
+
+def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, read: Read) -> None:
+    """Written by the rules in the README, each setting has the same value whoever reads the file."""
+    values = {
+        **EVERY_SETTING,
+        "JAY_REDIS__URL": "rediss://user:p%27%5C%24w@redis.example:6380/1",
+        "JAY_SERVER__DRAIN_SECONDS": "2.5",
+        "JAY_COOKIE__PARTITIONED": "true",
+        "JAY_COOKIE__SAME_SITE": "None",
+        "JAY_REDIS_PASSWORD": "letters123",
+    }
+    lines = [
+        f"{name}='{value}'" if set(value) & set("\"' #") else f"{name}={value}" for name, value in values.items()
+    ]
+    (folder / ".env").write_text("# A comment with 'quotes' and $dollars.\n\n" + "\n".join(lines) + "\n")
+    loaded = load(read(folder / ".env"), folder / "config.yaml")
+    assert loaded.settings == load(values, folder / "config.yaml").settings
+    assert loaded.settings.cors.origins == ("https://a.example", "https://b.example")
+    assert loaded.settings.api_keys[0].name == "web"
+    assert {name for name, origin in loaded.origins.items() if origin.startswith("JAY_")} == {
+        leaf.name for leaf in leaves() if leaf.variable in values
+    }
+
+
+def readme_block(project: Path, start: str) -> str:
+    """Return the README's shell block that begins with a line."""
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", (project / "README.md").read_text("utf-8"), re.DOTALL)
+    return next(block for block in blocks if block.startswith(start))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_readmes_dotenv_works_as_pasted(project: Path, folder: Path, read: Read) -> None:
+    """It makes a file that only its owner can read, and production lacks nothing but keys of its own."""
+    lines = readme_block(project, "(umask 077; cat > .env)").splitlines()
+    assert lines.pop() == "docker compose run --rm --no-deps api keys new web-player"
+    subprocess.run(["sh", "-euc", "\n".join(lines)], cwd=folder, check=True)
+    assert (folder / ".env").stat().st_mode & 0o077 == 0
+    entry = f"{{name: web-player, sha256: {hash_key('k')}, scopes: [track]}}"
+    (folder / "config.yaml").write_text(f"api_keys: [{entry}]\n")
+    settings = load(read(folder / ".env"), folder / "config.yaml").settings
+    assert settings.environment == "production"
+    assert settings.cors.origins == ("https://www.example.com",)
+    assert len(settings.session.user_secret) == 64
+    assert settings.session.user_secret != Settings().session.user_secret
+
+
+def replace(file: Path, content: str) -> None:
+    """Save a file as most editors do: write a new one and give it the name of the old one."""
+    new = file.with_suffix(".new")
+    new.write_text(content)
+    new.replace(file)
+
+
+def test_the_readmes_rotation_of_keys_works_in_compose(folder: Path, launch: Launch, tmp_path: Path) -> None:
+    """The service sees the folder that compose mounts, where an editor replaces config.yaml before each SIGHUP."""
+    api = compose.up(folder)["api"]
+    source, target, mode = api.values("-v")[0].rsplit(":", 2)
+    assert (api.values("-w"), mode) == ([target], "ro")
+    (tmp_path / "mounted").symlink_to(source)  # a folder by another path, as a bind mount is
+
+    def entry(raw: str) -> str:
+        return f"{{name: web-player, sha256: {hash_key(raw)}, scopes: [track]}}"
+
+    replace(folder / "config.yaml", f"session: {{source: tv.app}}\napi_keys: [{entry(KEY)}]\n")
+    inside = tmp_path / "mounted" / api.environment["JAY_CONFIG"]
+    process = launch(**{**api.environment, "JAY_CONFIG": str(inside), "JAY_REDIS__URL": ""})
+    assert process.request("POST").json["source"] == "tv.app"
+
+    def reload(*raws: str) -> None:
+        before = sum("uses the reloaded" in line for line in process.log)
+        replace(folder / "config.yaml", f"api_keys: [{', '.join(map(entry, raws))}]\n")
+        process.popen.send_signal(signal.SIGHUP)
+        eventually(lambda: sum("uses the reloaded" in line for line in process.log) > before, "keys reloaded")
+
+    def statuses() -> tuple[int, int]:
+        return process.request("POST").status, process.request("POST", X_API_Key="second").status
+
+    assert statuses() == (201, 401)
+    reload(KEY, "second")
+    assert statuses() == (201, 201)
+    reload("second")
+    assert statuses() == (401, 201)
+
+
+def test_compose_mounts_a_folder_and_that_folder_can_be_another_one(folder: Path) -> None:
+    """By default the one of the compose file; with JAY_CONFIG_FOLDER one that holds nothing else."""
+    assert compose.up(folder)["api"].values("-v") == [f"{folder}:/config:ro"]
+    (folder / "conf").mkdir()
+    (folder / ".env").write_text("JAY_CONFIG_FOLDER=./conf\n")
+    assert compose.up(folder)["api"].values("-v") == [f"{folder}/conf:/config:ro"]
+
+
+def test_the_image_has_a_configuration_of_its_own(project: Path) -> None:
+    """`docker run` without a mounted folder starts with the checked-in config.yaml in its working directory."""
+    lines = (project / "Dockerfile").read_text("utf-8").splitlines()
+    assert "COPY config.yaml /app/config.yaml" in lines
+    assert "WORKDIR /app" in lines

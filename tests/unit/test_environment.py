@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from service.config import load
+from service.environment import COMPOSE_VARIABLES, own_variables
+from service.errors import ConfigError
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("plain", "plain"),
+        ("'single'", "single"),
+        ('"double"', "double"),
+        ("  spaces\r", "spaces"),
+        ('\'["a", "b"]\'', '["a", "b"]'),
+        ('["a", "b"]', '["a", "b"]'),
+        ("'it's'", "'it's'"),
+        ("'", "'"),
+        ("'\"", "'\""),
+    ],
+)
+def test_one_pair_of_quotes_around_a_value_is_removed(written: str, value: str) -> None:
+    """`docker run --env-file` keeps the quotes that compose and shells remove; other quotes belong to the value."""
+    assert own_variables({"JAY_X": written}) == {"JAY_X": value}
+
+
+@pytest.mark.parametrize("empty", ["", " ", "''", '""', "\r"])
+def test_a_value_that_is_empty_without_its_quotes_counts_as_unset(empty: str) -> None:
+    """Also beside the variable that names a file, and for JAY_CONFIG."""
+    assert own_variables({"JAY_X": empty}) == {}
+    assert load({"JAY_SERVER__PORT": empty, "JAY_CONFIG": empty}).settings == Settings()
+
+
+def test_only_variables_of_the_service_are_returned() -> None:
+    """The rest of the environment is none of its business."""
+    assert own_variables({"HOME": "/", "JAY": "x", "jay_x": "y"}) == {}
+
+
+def test_variables_of_the_compose_file_are_skipped() -> None:
+    """The whole .env can be handed to the service."""
+    assert load(dict.fromkeys(COMPOSE_VARIABLES, "x")).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("JAY_USER_SECRET", "JAY_SESSION__USER_SECRET"),
+        ("JAY_CORS_ORIGINS", "JAY_CORS__ORIGINS"),
+        ("JAY_OTLP_ENDPOINT", "JAY_TRACING__OTLP_ENDPOINT"),
+        ("JAY_SAMPLE_RATIO", "JAY_TRACING__SAMPLE_RATIO"),
+        ("JAY_REDIS_PASWORD", "JAY_REDIS_PASSWORD"),
+    ],
+)
+def test_a_name_that_is_not_known_is_answered_with_the_one_that_is(old: str, new: str) -> None:
+    """The compose file had names of its own for some settings; a .env that still has them names the right ones."""
+    with pytest.raises(ConfigError, match=f"{old}: is not a setting; did you mean {new}\\?"):
+        load({old: "x"})

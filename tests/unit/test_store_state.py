@@ -1,0 +1,50 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from service.commands.doctor_redis import _memory
+from service.commands.findings import Verdict
+from service.storage.state import state_of
+
+MB = 1024 * 1024
+USED = {"used_memory": 10 * MB, "total_system_memory": 1000 * MB, "maxmemory_policy": "noeviction"}
+
+
+@pytest.mark.parametrize(
+    ("info", "limit", "machine", "may_evict"),
+    [
+        ({**USED, "maxmemory": 100 * MB}, 100 * MB, 1000 * MB, False),
+        ({**USED, "maxmemory": 0}, 0, 1000 * MB, False),
+        ({**USED, "maxmemory": 100 * MB, "maxmemory_policy": "allkeys-lru"}, 100 * MB, 1000 * MB, True),
+        ({**USED, "maxmemory": 0, "maxmemory_policy": "allkeys-lru"}, 0, 1000 * MB, False),
+        (USED, None, 1000 * MB, False),
+        ({}, None, None, None),
+    ],
+)
+def test_no_limit_is_not_the_same_as_a_limit_that_is_not_known(
+    info: Mapping[str, Any], limit: int | None, machine: int | None, may_evict: Any
+) -> None:
+    """0 where Redis has no limit, None where it does not say; the machine's memory is a figure of its own."""
+    state = state_of(info)
+    assert (state.memory_limit_bytes, state.machine_memory_bytes, state.may_evict) == (limit, machine, may_evict)
+
+
+@pytest.mark.parametrize(
+    ("info", "verdicts", "words"),
+    [
+        ({**USED, "maxmemory": 100 * MB}, ["GOOD", "GOOD"], "10 of 100 MiB"),
+        ({**USED, "maxmemory": 11 * MB}, ["GOOD", "PROBLEM"], "91% of maxmemory"),
+        ({**USED, "maxmemory": 0}, ["PROBLEM"], "no memory limit is set (10 MiB in use of the machine's 1,000 MiB)"),
+        ({"used_memory": 10 * MB, "maxmemory": 0}, ["PROBLEM"], "no memory limit is set (10 MiB in use)"),
+        ({**USED, "maxmemory": 100 * MB, "maxmemory_policy": "allkeys-lru"}, ["PROBLEM", "GOOD"], "allkeys-lru"),
+        ({"used_memory": 10 * MB, "maxmemory": 100 * MB}, ["UNKNOWN", "GOOD"], "whether it may evict"),
+        (USED, ["UNKNOWN"], "does not say how much memory"),
+    ],
+)
+def test_the_doctor_says_how_memory_is_limited(info: Mapping[str, Any], verdicts: list[str], words: str) -> None:
+    """Without a limit there is a problem, whatever the policy is: the system would end Redis."""
+    findings = list(_memory(info))
+    assert [finding.verdict for finding in findings] == [Verdict[name] for name in verdicts]
+    assert words in " ".join(finding.what for finding in findings)
+    assert all(finding.advice for finding in findings if finding.verdict is Verdict.PROBLEM)
