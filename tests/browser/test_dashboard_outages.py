@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from service.api_keys import hash_key
 from tests.browser.dashboard import Dashboard, Open, create, expect, keys_of
 from tests.processes import KEY, Launch, Process
+from tests.servers import RedisServer, binaries
 
 pytestmark = pytest.mark.browser
 
@@ -42,6 +44,31 @@ def set_hidden(page: Any, *, hidden: bool) -> None:
         }""",
         hidden,
     )
+
+
+@pytest.mark.parametrize(
+    ("memory", "words", "consequence"),
+    [
+        (0, "no limit is set", "the system ends Redis"),
+        (100_000_000, "of 100 MB", "keeps all, refuses new ones"),
+    ],
+)
+def test_the_memory_limit_of_redis_is_shown_as_it_is(
+    open_dashboard: Open, launch: Launch, tmp_path: Path, memory: int, words: str, consequence: str
+) -> None:
+    """Without a limit the page says so in red, and does not present the machine's memory as one."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder, "--maxmemory", str(memory)) as server:
+        page = open_dashboard(launch(JAY_REDIS__URL=server.url)).sign_in().page
+        is_bad = re.compile(r"(^|\s)bad(\s|$)")
+        for name, text in (("memory", words), ("full", consequence)):
+            shown = page.locator(f"#store-{name}")
+            expect(shown).to_contain_text(text)
+            if memory:
+                expect(shown).not_to_have_class(is_bad)
+            else:
+                expect(shown).to_have_class(is_bad)
 
 
 def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> None:
