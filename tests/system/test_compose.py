@@ -39,14 +39,25 @@ def folder(project: Path, tmp_path: Path) -> Path:
 
 
 def test_without_a_dotenv_compose_sets_only_what_it_must(folder: Path) -> None:
-    """The file for the settings and the Redis of the compose file; all else is as config.yaml says."""
+    """The file, the Redis of the compose file and what the image sets; all else is as config.yaml says."""
     api = compose.up(folder)["api"]
     assert api.environment == {
+        "JAY_SERVER__HOST": "0.0.0.0",
+        "JAY_REDIS__DATA_DIR": "/data",
         "JAY_CONFIG": "config.yaml",
         "JAY_REDIS__URL": f"redis://jay:{DEVELOPMENT_REDIS_PASSWORD}@redis:6379/0",
     }
     assert api.values("-p") == ["127.0.0.1:8080:8080"]
     assert "--init" in api.arguments
+
+
+def test_compose_takes_no_variable_of_the_image_away(project: Path) -> None:
+    """Docker removes one that compose names without a value, so compose repeats the value of the image."""
+    declared = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]["api"]["environment"]
+    of_the_image = dict(re.findall(r" (JAY_\w+)=(\S+)", (project / "Dockerfile").read_text("utf-8")))
+    assert of_the_image
+    for name, value in of_the_image.items():
+        assert declared[name] == f"${{{name}:-{value}}}"
 
 
 def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
@@ -232,6 +243,8 @@ def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, r
         "JAY_SERVER__DRAIN_SECONDS": "2.5",
         "JAY_COOKIE__PARTITIONED": "true",
         "JAY_COOKIE__SAME_SITE": "None",
+        "JAY_SERVER__HOST": "0.0.0.0",
+        "JAY_REDIS__DATA_DIR": "/data",
         "JAY_REDIS_PASSWORD": "letters123",
     }
     lines = [
