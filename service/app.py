@@ -99,6 +99,17 @@ def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Hea
     )
 
 
+def _journal(request_log: RequestLog, metrics: Metrics, exposition: Exposition | None) -> Journal:
+    if exposition is None:
+        return Journal([request_log.take])
+
+    def publish() -> None:
+        metrics.log_lines_dropped.add((), request_log.take_dropped())
+        exposition.publish()
+
+    return Journal([request_log.take, exposition.take], [publish])
+
+
 async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
     """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
     keyspace = Keyspace(settings.redis.key_prefix)
@@ -107,10 +118,9 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     stores = _stores(settings, connection, keyspace, metrics, traces)
     health = Health(lambda: connection.check_takes_writes(keyspace.ready))
     table = routes.table(_handlers(settings, stores, metrics, health))
-    journal = Journal([request_log.take])
-    if settings.metrics.enabled:
-        exposition = Exposition(metrics)
-        journal = Journal([request_log.take, exposition.take], [exposition.publish])
+    exposition = Exposition(metrics) if settings.metrics.enabled else None
+    journal = _journal(request_log, metrics, exposition)
+    if exposition is not None:
         table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
 
     app = web.Application()
@@ -122,10 +132,12 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
             await connection.check_takes_writes(keyspace.ready)
 
     async def close(_: web.Application) -> None:
-        await stores.sessions.close()
-        await connection.close()
-        journal.flush()
-        traces.close()
+        try:
+            await stores.sessions.close()
+            await connection.close()
+        finally:
+            journal.flush()
+            traces.close()
 
     app.on_startup.append(say_whether_redis_serves)
     app.on_cleanup.append(close)

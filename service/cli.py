@@ -144,9 +144,11 @@ def _load(options: argparse.Namespace) -> LoadedConfig:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from service import log_stream
     from service.commands.greeting import greet
     from service.metrics_folder import metrics_folder
 
+    log_stream.install()
     settings = _load(options).settings
     with metrics_folder() if settings.metrics.enabled else nullcontext():
         from service.server import serve  # only now: see metrics_folder.py

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from service import __version__
 from service.journal import Entry
-from service.metrics import Counter, Gauge, Histogram, Labels, Metrics
+from service.metrics import LOG_LINES_DROPPED, Counter, Gauge, Histogram, Labels, Metrics
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 
@@ -57,6 +57,12 @@ class Exposition:
             registry.register(self._own)
         registry.register(_Processes())
         return prometheus_client.generate_latest(registry)
+
+
+def dropped_lines_of_supervisor(take: Callable[[], int]) -> Callable[[], None]:
+    """Return what adds the dropped log lines of the supervisor, which has no journal, to those of the workers."""
+    counter = prometheus_client.Counter(*LOG_LINES_DROPPED, registry=CollectorRegistry())
+    return lambda: counter.inc(take())
 
 
 class _BulkHistogram(prometheus_client.Histogram):

@@ -1,56 +1,87 @@
-"""What was answered: noted in one step per request, worked up many at a time by the log and the metrics.
+"""Answered requests: recorded in one step each, handled many at a time by the request log and the metrics.
 
 A line of the standard logging module would cost a tenth of a GET, and Prometheus's client half as much again.
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-FLUSH_SECONDS = 0.1  # what a SIGKILL takes is that much
-# Worked up while they are in the processor's cache: the thousands of a tenth of a second cost a GET 1 µs more. With
-# fewer, writing the log costs as much.
+_logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
+# 256 entries fit the CPU cache. Batches of thousands cost 1 µs more per GET. With smaller ones, writing the log
+# costs as much.
 CHUNK = 256
+_QUIET_SECONDS = 60.0
 
 # When in seconds since the epoch, method, route, status, seconds it took, request id, name of the API key or "-". All
-# texts are from fixed sets or made by the service. A plain tuple: a class would cost ten times as much to make.
+# strings are from fixed sets or made by the service. A plain tuple: a class would cost ten times as much to make.
 Entry: TypeAlias = tuple[float, str, str, int, float, str, str]
-Reader: TypeAlias = Callable[[Sequence[Entry]], None]
+Sink: TypeAlias = Callable[[Sequence[Entry]], None]
 
 
 class Journal:
-    """Collects entries and hands them to its readers, some hundreds at a time; does nothing when idle.
+    """Collects entries and passes them to its sinks, in batches of at most 256. Does nothing while idle.
 
-    `on_flush` are called a tenth of a second after an entry, when readers have all there is.
+    Sinks run in callbacks of the event loop and never inside a request. The journal holds at most one batch and the
+    requests that are answered in one turn of the event loop. `on_flush` are called a tenth of a second after an
+    entry, when the sinks have seen all entries. A sink or callback that fails is logged, at most once a minute, and
+    keeps no other one from its work. The failed sink does not get the same entries again.
     """
 
-    def __init__(self, readers: Sequence[Reader], on_flush: Sequence[Callable[[], None]] = ()) -> None:
-        self._readers = readers
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        on_flush: Sequence[Callable[[], None]] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sinks = sinks
         self._on_flush = on_flush
+        self._clock = clock
         self._entries: list[Entry] = []
         self._is_scheduled = False
+        self._quiet_until: dict[object, float] = {}
 
     def note(self, entry: Entry) -> None:
-        """Note a request that was answered."""
-        self._entries.append(entry)
-        if len(self._entries) >= CHUNK:
-            self._hand_over()
+        """Record an answered request."""
+        entries = self._entries
+        entries.append(entry)
+        if len(entries) == CHUNK:
+            asyncio.get_running_loop().call_soon(self._hand_over)
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._scheduled_flush)
 
     def flush(self) -> None:
-        """Have readers and whoever comes after them do all that is to be done."""
+        """Pass all entries to the sinks, then run the flush callbacks."""
         self._hand_over()
-        for do in self._on_flush:
-            do()
+        for callback in self._on_flush:
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and it is logged
+                self._report(callback, error)
 
     def _scheduled_flush(self) -> None:
         self._is_scheduled = False
         self.flush()
 
     def _hand_over(self) -> None:
-        if self._entries:
-            entries, self._entries = self._entries, []  # first: a reader that fails must not be given them again
-            for reader in self._readers:
-                reader(entries)
+        entries, self._entries = self._entries, []
+        for begin in range(0, len(entries), CHUNK):
+            chunk = entries[begin : begin + CHUNK]
+            for sink in self._sinks:
+                try:
+                    sink(chunk)
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._report(sink, error)
+
+    def _report(self, failed: object, error: Exception) -> None:
+        """Log an error, once a minute for each sink."""
+        now = self._clock()
+        if now >= self._quiet_until.get(failed, now):
+            self._quiet_until[failed] = now + _QUIET_SECONDS
+            name = getattr(failed, "__qualname__", type(failed).__qualname__)
+            _logger.error("%s failed: the log or the metrics lack some requests", name, exc_info=error)

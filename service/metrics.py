@@ -96,6 +96,10 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SOURCE, _OPERATION = ("source",), ("operation",)
 
 
+# Name and meaning: the supervisor, which has no other metric, counts its lines too.
+LOG_LINES_DROPPED = "jay_log_lines_dropped", "Log lines that were dropped because nobody read them in time"
+
+
 class Metrics:
     """All metrics of a worker. Prometheus adds `_total` to the names of counters."""
 
@@ -126,6 +130,7 @@ class Metrics:
             "jay_redis_breaker_open", "1 while a worker holds requests back as Redis did not answer", (), "livemax"
         )
         self.connections = Gauge("jay_redis_connections", "Connections to Redis", ("state",))
+        self.log_lines_dropped = Counter(*LOG_LINES_DROPPED, ())
 
     def all(self) -> Sequence[Counter | Histogram | Gauge]:
         """Return every metric."""

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,7 @@ from service.api_keys import Keyring
 from service.app import AUTHORIZER, build
 from service.effective_settings import changed_settings, effective_settings
 from service.errors import ConfigError
+from service.exposition import dropped_lines_of_supervisor
 from service.listener import bind
 from service.settings import Settings
 from service.storage.embedded import EmbeddedServer
@@ -48,6 +50,7 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
     ServerError when the service cannot start; the message says what to do.
     """
     request_log = logs.configure(settings.log)
+    logs.log_uncaught()
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
     listener = bind(settings.server)  # before the store is touched; it listens once the store is there
     redis = settings.redis
@@ -86,6 +89,8 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.embedded = embedded
         self._listener = listener
         self._request_log = request_log
+        is_counted = settings.metrics.enabled
+        self.count_dropped = dropped_lines_of_supervisor(request_log.take_dropped) if is_counted else lambda: None
         super().__init__()
 
     def load_config(self) -> None:
@@ -149,6 +154,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         """Once a second: replace what died, the embedded server included."""
         if self.app.embedded is not None:
             self.app.embedded.ensure_running()
+        self.app.count_dropped()
         super().manage_workers()
 
     def spawn_worker(self) -> int:
@@ -188,6 +194,14 @@ class Worker(GunicornUVLoopWebWorker):
     """A worker process: one event loop, one client of Redis, one application."""
 
     _runner: Runner
+
+    def init_process(self) -> None:
+        """Run until the worker ends. An error is logged here: gunicorn would print its text, whatever that holds."""
+        try:
+            super().init_process()
+        except Exception:
+            _logger.exception("the worker %s", "failed" if self.booted else "cannot start")
+            sys.exit(Arbiter.WORKER_BOOT_ERROR if not self.booted else 1)
 
     def load_wsgi(self) -> None:
         """Have aiohttp's worker run our runner."""

@@ -108,7 +108,7 @@ def _problem(error: Exception, method: str, request_id: str) -> web.Response:
     elif isinstance(error, UnicodeEncodeError):  # bytes beyond UTF-8, on their way into a text of aiohttp's
         error = errors.MalformedRequest("Send header fields in ASCII.")
     if not isinstance(error, errors.JayError):
-        _logger.error("internal error, request_id %s", request_id, exc_info=error)
+        _logger.error("internal error, request_id %s", request_id, exc_info=error, extra={"is_of_client": True})
     return problem_response(error, request_id)
 
 

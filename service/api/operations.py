@@ -56,7 +56,8 @@ class MetricsHandler:
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Answer the metrics of all workers; of the others, what they had a tenth of a second ago."""
-        self._journal.flush()
+        asyncio.get_running_loop().call_soon(self._journal.flush)
+        await asyncio.sleep(0)  # the loop runs callbacks in their order: the flush first
         return text_response(await asyncio.to_thread(self._write_text), self._content_type)
 
 
