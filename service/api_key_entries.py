@@ -43,7 +43,12 @@ def _mistakes_in(entry: object) -> list[str]:
     if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
         mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
     scopes = entry.get("scopes")
-    if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(Scope):
+    # Strings only: what else YAML can hold may refer to itself, and grow to gigabytes as text.
+    if (
+        not isinstance(scopes, list)
+        or not scopes
+        or not all(isinstance(one, str) and one in set(Scope) for one in scopes)
+    ):
         mistakes.append(f".scopes must be a list of {', '.join(Scope)}")
     source = entry.get("source")
     if source is not None and (mistake := _mistake_in_text(source, check_source)):

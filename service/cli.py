@@ -12,10 +12,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from service import __version__
+from service import __version__, terminal
 from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in
 from service.commands import argument_types
 from service.config import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
+from service.error_text import describe
 from service.errors import CommandError, ConfigError, ServerError
 
 if TYPE_CHECKING:
@@ -31,28 +32,29 @@ Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
-    options = _parser().parse_args(arguments)
-    command: Command = options.command
+    terminal.prepare()
+    options = argparse.Namespace()
     try:
-        return _flushed(command(options))
+        try:
+            options = _parser().parse_args(arguments)
+            command: Command = options.command
+            return command(options)
+        finally:
+            sys.stdout.flush()  # find out here, not when the interpreter ends, that nobody reads any more
     except ConfigError as error:
         for mistake in error.mistakes:
-            print(f"configuration: {mistake}", file=sys.stderr)
+            terminal.complain(f"configuration: {mistake}")
         return MISCONFIGURED
     except (ServerError, CommandError) as error:
-        print(f"jay-tracking: {error}", file=sys.stderr)
+        terminal.complain(f"jay-tracking: {error}")
         return FAILED
-    except BrokenPipeError:  # whoever reads has had enough, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        terminal.discard(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # else a reader has had enough, such as `head`
+            terminal.complain(f"jay-tracking: {describe(error)}")
         return FAILED
     except KeyboardInterrupt:
         return 0 if getattr(options, "watch", None) else INTERRUPTED
-
-
-def _flushed(status: int) -> int:
-    """Find out here, not when the interpreter ends, that nobody reads any more."""
-    sys.stdout.flush()
-    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,19 +8,20 @@ import dataclasses
 import difflib
 import json
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_origin
 
 from service.api_key_entries import parse_api_keys
 from service.config_checks import contradictions
 from service.config_file import read_yaml
+from service.config_values import convert, number_in, shown
 from service.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
 from service.errors import ConfigError
 from service.settings import Settings
+from service.text_file import UnreadableText, read_secret
 
 DEFAULT_FILE = Path("config.yaml")
 CONFIG_VARIABLE = "JAY_CONFIG"
@@ -135,9 +136,9 @@ def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], rea
                 reading.mistakes.append(f"{variable}: {leaf.variable} is set too; unset one of the two")
                 continue
             try:
-                _accept_text(leaf, Path(text).read_text("utf-8").strip(), reading, variable)
-            except (OSError, ValueError) as error:
-                reading.mistakes.append(f"{variable}: the file it names cannot be read ({type(error).__name__})")
+                _accept_text(leaf, read_secret(Path(text)), reading, variable)
+            except UnreadableText as error:
+                reading.mistakes.append(f"{variable}: the file it names {error}")
         elif not _OF_KUBERNETES.search(f"{variable}={text}"):
             reading.mistakes.append(
                 f"{variable}: is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}"
@@ -151,18 +152,16 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
 
 def _accept_text(leaf: Leaf, text: str, reading: _Reading, origin: str) -> None:
     """Take a value from the environment, where everything is text: lists are JSON."""
+    text = text.removeprefix("\ufeff")
     value: object = text
     if leaf.kind is bool:
         value = {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)
     elif leaf.kind in (int, float):
-        try:
-            value = leaf.kind(text)
-        except ValueError:
-            value = text
+        value = number_in(text, leaf.kind)
     elif get_origin(leaf.kind) is tuple:
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             item = (
                 '{"name": …, "sha256": …, "scopes": […]}' if leaf.name == "api_keys" else '"https://www.example.com"'
             )
@@ -179,43 +178,18 @@ def _accept(leaf: Leaf, value: object, reading: _Reading, origin: str) -> None:
         converted: object = keys
     else:
         try:
-            converted = _convert(value, leaf.kind)
+            converted = convert(value, leaf.kind)
         except ValueError as expected:
-            shown = "" if leaf.field.metadata["secret"] or value in (None, "") else f", not {value!r}"
-            reading.mistakes.append(f"{where} must be {expected}{shown}")
+            given = "" if leaf.field.metadata["secret"] or value in (None, "") else f", not {shown(value)}"
+            reading.mistakes.append(f"{where} must be {expected}{given}")
             return
         check = leaf.field.metadata["check"]
         if check and (mistake := check(converted)):
-            shown = f", not {converted}" if isinstance(converted, int | float) else ""
-            reading.mistakes.append(f"{where} {mistake}{shown}")
+            given = f", not {shown(converted)}" if isinstance(converted, int | float) else ""
+            reading.mistakes.append(f"{where} {mistake}{given}")
             return
     reading.values[leaf.name] = converted
     reading.origins[leaf.name] = origin
-
-
-def _convert(value: object, kind: Any) -> object:
-    """Return `value` as `kind`. Raises ValueError with what was expected."""
-    if get_origin(kind) is types.UnionType:
-        return None if value in (None, "") else _convert(value, get_args(kind)[0])
-    if get_origin(kind) is Literal:
-        # YAML reads an unquoted `None` as text, but `null` and an empty value as nothing.
-        if value in get_args(kind):
-            return value
-        raise ValueError("one of " + ", ".join(get_args(kind)) + (" and not empty" if value is None else ""))
-    if get_origin(kind) is tuple:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise ValueError("a list of texts")
-    if kind is Path and isinstance(value, str) and value:
-        return Path(value)
-    if kind is float and type(value) in (int, float):
-        return float(typing.cast("float", value))
-    if type(value) is kind and value != "":
-        return value
-    if kind is str and isinstance(value, int | float):
-        raise ValueError("a text; put it in quotes")
-    expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
-    raise ValueError(f"{expected} and not empty" if value in (None, "") else expected)
 
 
 def _build(section: type, reading: _Reading, prefix: str = "") -> Any:

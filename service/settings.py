@@ -8,14 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlsplit
 
 from service.api_keys import ApiKey
+from service.host_name import host_mistake
+from service.redis_url import check_redis_url
 from service.sessions import SOURCE_PATTERN
 from service.sizes import HALF, check_max_memory
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
 DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - of docker-compose.yml, refused like the secret
+
+MAX_PORT = 65535
+MIN_SECRET_LENGTH = 8
 
 Check = Callable[[Any], str | None]
 
@@ -47,40 +51,39 @@ def _web_origins(values: tuple[str, ...]) -> str | None:
     return next((mistake for value in values if (mistake := check_origin(value))), None)
 
 
-# Of what redis-py takes there, what a deployment needs; the rest would override the time-outs that the service sets.
-_REDIS_PARAMETERS = {"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
-
-
-def _redis_url(value: str) -> str | None:
-    if value == "embedded":
-        return None
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        parts = None
-    if parts is None or parts.fragment or parts.netloc.count("@") > 1:
-        return "is not a valid URL; in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
-    if unknown := {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - _REDIS_PARAMETERS:
-        known = ", ".join(sorted(_REDIS_PARAMETERS))
-        return f"has a parameter that is not known here ({min(unknown)}); known are {known}"
-    if parts.scheme == "unix" and parts.path.startswith("/"):
-        return None
-    if parts.scheme in {"redis", "rediss"} and parts.hostname and re.fullmatch(r"/?|/[0-9]+", parts.path):
-        return None
-    return (
-        "must be `embedded` or a URL like redis://user:password@host:6379/0, "
-        "rediss://host:6380/0 or unix:///run/redis.sock"
-    )
+def _host(value: str) -> str | None:
+    mistake = host_mistake(value)
+    return f"must be {mistake}" if mistake else None
 
 
 def _otlp_endpoint(value: str | None) -> str | None:
     if value is None:
         return None
-    if re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", value):
-        is_whole = value.rstrip("/").endswith("/v1/traces")
-        return "must not end in /v1/traces; that part is added" if is_whole else None
-    return "must be a URL like http://collector:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+    found = re.fullmatch(
+        r"https?://(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?", value
+    )
+    if found is None:
+        return "must be a URL like http://collector:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+    if value.rstrip("/").endswith("/v1/traces"):
+        return "must not end in /v1/traces; that part is added"
+    if found[3] and not 1 <= int(found[3]) <= MAX_PORT:
+        return f"must have a port from 1 to {MAX_PORT}"
+    mistake = host_mistake(found[1] or found[2])
+    return f"must have {mistake}" if mistake else None
+
+
+def _cookie_domain(value: str | None) -> str | None:
+    if value is None:
+        return None
+    name = value.removeprefix(".")
+    if host_mistake(name) or ":" in name or "_" in name or name.endswith(".") or re.fullmatch("[0-9.]+", name):
+        return "must be a domain name, such as example.com, and no address; empty means the host that set it"
+    return None
+
+
+def _user_secret(value: str) -> str | None:
+    is_long = len(value.strip()) >= MIN_SECRET_LENGTH
+    return None if is_long else f"must have {MIN_SECRET_LENGTH} characters or more besides white space at its ends"
 
 
 check_key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
@@ -99,10 +102,8 @@ class TlsSettings:
 class ServerSettings:
     """The HTTP server and its processes."""
 
-    host: str = setting(
-        "127.0.0.1", "address to listen on; 0.0.0.0 for all", check=matching(r"[A-Za-z0-9.:-]+", "an address")
-    )
-    port: int = setting(8080, "TCP port; 0 takes a free one", check=between(0, 65535))
+    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for all", check=_host)
+    port: int = setting(8080, "TCP port; 0 takes a free one", check=between(0, MAX_PORT))
     workers: int = setting(1, "worker processes; one per core at most", check=between(1, 64))
     drain_seconds: float = setting(
         1.0,
@@ -128,7 +129,7 @@ class RedisSettings:
     url: str = setting(
         "embedded",
         "`embedded` (a private Valkey) or redis://, rediss://, unix:// with user and password",
-        check=_redis_url,
+        check=check_redis_url,
         secret=True,
     )
     data_dir: Path = setting(Path("data"), "where the embedded server keeps its data")
@@ -158,7 +159,7 @@ class SessionSettings:
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,
         "keys the hash under which a user's sessions are found; the same in all processes",
-        check=lambda value: None if len(value) >= 8 else "must have 8 characters or more",  # noqa: PLR2004
+        check=_user_secret,
         secret=True,
     )
 
@@ -173,7 +174,7 @@ class CookieSettings:
     domain: str | None = setting(
         None,
         "`Domain`; empty: the host that set it",
-        check=matching(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", "a domain name"),
+        check=_cookie_domain,
     )
     path: str = setting("/", "`Path`", check=matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
     partitioned: bool = setting(default=False, help_text="`Partitioned`, for embedded cross-site pages (CHIPS)")

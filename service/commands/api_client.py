@@ -4,17 +4,19 @@ import http.client
 import json
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from service.errors import CommandError
+from service.host_name import host_mistake
 
 TIMEOUT_SECONDS = 10.0
 
 _VISIBLE_ASCII = re.compile("[!-~]+")
-_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?(/[!-~]*)?")
+_PATH = re.compile("(?:/[!-~]*)?")
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class ApiClient:
     def __init__(
         self, url: str, key: str | None = None, *, verify_tls: bool = True, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        parts = urlsplit(url) if _URL.fullmatch(url) else None
-        if parts is None or parts.query or parts.fragment:
-            raise CommandError("the URL must be like http://127.0.0.1:8080, without a user (--url, JAY_URL)")
+        if mistake := next(_url_mistakes(url), None):
+            raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL); this one {mistake}")
+        parts = urlsplit(url)
         if key is not None and not _VISIBLE_ASCII.fullmatch(key):
             raise CommandError("the key must be visible ASCII characters, without spaces (--key, JAY_KEY)")
         self.url = url.rstrip("/")
@@ -101,3 +103,27 @@ class ApiClient:
         if self._context is None:
             return http.client.HTTPConnection(self._host, timeout=self._timeout)
         return http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._context)
+
+
+def _url_mistakes(url: str) -> Iterator[str]:
+    """Yield what is wrong with the URL of a service. Repeats nothing of it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        yield f"has an invalid host, or a port that is not from 1 to {_MAX_PORT}"
+        return
+    if not url.isprintable() or " " in url:
+        yield "has a space or another character that no URL has"
+    if parts.scheme not in {"http", "https"} or not host:
+        yield "does not begin with http:// or https:// and a host"
+    if "@" in parts.netloc:
+        yield "has a user; the service takes an API key (--key, JAY_KEY)"
+    if port == 0:
+        yield f"has a port that is not from 1 to {_MAX_PORT}"
+    if mistake := host_mistake(host):
+        yield f"needs {mistake}"
+    if "[" in parts.netloc and ":" not in host:
+        yield "has brackets around what is no IPv6 address"
+    if "?" in url or "#" in url or not _PATH.fullmatch(parts.path):
+        yield "has a query, a fragment, or a path with characters that are not encoded"

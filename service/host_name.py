@@ -1,0 +1,25 @@
+"""Names and addresses of machines, as settings and the command line take them."""
+
+import ipaddress
+import re
+
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # underscores: service names of Compose
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
+_MAX_LENGTH = 253
+
+
+def host_mistake(host: str) -> str | None:
+    """Return what a host must be. None for a name or an address that can be used, IPv6 without brackets."""
+    if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
+        return None if _is_address(host) else "a valid IP address, without a zone"
+    if len(host) <= _MAX_LENGTH and _NAME.fullmatch(host):
+        return None
+    return "a host name of letters, digits, - and _ between dots, with at most 63 characters between two dots"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host
