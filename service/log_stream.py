@@ -5,7 +5,7 @@ that is busy. O_NONBLOCK is no way out, because every process that shares the op
 this process writes, and everybody else puts bytes into a bounded queue. While the queue is full, lines are dropped
 and counted. As soon as a write succeeds again, one line gives their number.
 
-Order: the lines of one process are written in their order. Processes that share a stream take turns (`_Turn`), so
+Order: the lines of one process are written in their order. Processes that share a stream take turns (`Turn`), so
 that no line begins inside another. Nothing here decides what a line contains.
 """
 
@@ -47,7 +47,7 @@ class LogStream(io.TextIOBase):
     up to a line feed. `describe_dropped` makes the line about dropped ones and may be replaced.
     """
 
-    def __init__(self, descriptor: int, encoding: str, turn: "_Turn", *, is_terminal: bool = False) -> None:
+    def __init__(self, descriptor: int, encoding: str, turn: "Turn", *, is_terminal: bool = False) -> None:
         self._descriptor = descriptor
         self._encoding = encoding
         self._turn = turn
@@ -173,7 +173,7 @@ def install() -> None:
     """
     # Python cannot know that the thread below holds no lock that a fork would copy.
     warnings.filterwarnings("ignore", r".*multi-threaded, use of (fork|forkpty)\(\)", DeprecationWarning)
-    turn = _Turn()
+    turn = Turn()
     errors = _over(sys.stderr, turn)
     # One stream where both are one terminal, file or pipe, so that the lines keep their order.
     output = errors if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()) else _over(sys.stdout, turn)
@@ -182,12 +182,12 @@ def install() -> None:
         atexit.register(stream.drain, _EXIT_SECONDS)
 
 
-def _over(stream: TextIO, turn: "_Turn") -> LogStream:
+def _over(stream: TextIO, turn: "Turn") -> LogStream:
     stream.flush()
     return LogStream(stream.fileno(), stream.encoding, turn, is_terminal=stream.isatty())
 
 
-class _Turn:
+class Turn:
     """Mutual exclusion between this process and its forks, which ends when its holder dies."""
 
     def __init__(self) -> None:

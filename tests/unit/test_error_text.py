@@ -1,0 +1,171 @@
+import asyncio
+import errno
+import io
+import json
+import logging
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service import errors, logs
+from service.error_text import describe
+from service.settings import LogSettings
+
+CANARY = "canary-8d2f"
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook, sys.unraisablehook)
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    logging.captureWarnings(capture=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermissionError(errno.EACCES, "x", "/a/b"), "PermissionError: Permission denied (EACCES): /a/b"),
+        (
+            FileNotFoundError(errno.ENOENT, "x", b"/a/b"),
+            "FileNotFoundError: No such file or directory (ENOENT): /a/b",
+        ),
+        (OSError(errno.EXDEV, "x", "/a", None, "/b"), "OSError: Invalid cross-device link (EXDEV): /a -> /b"),
+        (OSError(errno.EMFILE, "x"), "OSError: Too many open files (EMFILE)"),
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, CANARY),
+            "ConnectionRefusedError: Connection refused (ECONNREFUSED)",
+        ),
+        (OSError(errno.EBADF, "x", 7), "OSError: Bad file descriptor (EBADF)"),
+        (OSError(CANARY), "OSError"),
+        (TimeoutError(), "TimeoutError"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "gaierror: Name or service not known"),
+        (errors.ServerError("use another port"), "ServerError: use another port"),
+        (errors.ConfigError(["a is wrong", "b too"]), "ConfigError: a is wrong; b too"),
+        (errors.StoreUnavailable("TimeoutError"), "StoreUnavailable: TimeoutError"),
+        (ModuleNotFoundError("No module named 'x'"), "ModuleNotFoundError: No module named 'x'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_helps_is_repeated(error: BaseException, expected: str) -> None:
+    """The system's message, the file, and messages of the service's own."""
+    assert describe(error) == expected
+
+
+def test_an_error_of_tls_has_its_reason() -> None:
+    """OpenSSL's reasons are constants; its message may name the peer."""
+    with pytest.raises(ssl.SSLError) as caught:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(__file__)
+    assert describe(caught.value) == "SSLError: NO_CERTIFICATE_OR_CRL_FOUND"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(CANARY),
+        KeyError(CANARY),
+        TypeError(CANARY),
+        RuntimeError(CANARY),
+        AssertionError(CANARY),
+        Exception(CANARY),
+        json.JSONDecodeError(CANARY, CANARY, 0),
+        UnicodeEncodeError("ascii", CANARY, 0, 1, CANARY),
+        UnicodeDecodeError("ascii", CANARY.encode(), 0, 1, CANARY),
+        OSError(errno.EIO, CANARY),
+        errors.InvalidRequest(CANARY, member=CANARY),
+        errors.MalformedRequest(CANARY),
+        ExceptionGroup(CANARY, [ValueError(CANARY)]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_be_a_clients_is_not_repeated(error: Exception) -> None:
+    """The type and the place say where to look."""
+    error.add_note(CANARY)
+    assert type(error).__qualname__ in describe(error)
+    for is_of_client in (False, True):
+        assert CANARY not in describe(error, is_of_client=is_of_client)
+    assert CANARY not in logged(error, is_of_client=False)
+
+
+@pytest.mark.parametrize(
+    "name", [CANARY, f"/{CANARY}/x", f"/etc/{CANARY}", f"../{CANARY}", f"/etc/{CANARY}\0", "/etc/" + CANARY * 1000]
+)
+def test_while_a_request_is_handled_a_path_is_shown_as_far_as_it_exists(name: str) -> None:
+    """A part that exists is not the client's; the rest might be."""
+    text = describe(FileNotFoundError(errno.ENOENT, "x", name), is_of_client=True)
+    assert text.startswith("FileNotFoundError: No such file or directory (ENOENT): ")
+    assert CANARY not in text
+    assert describe(PermissionError(errno.EACCES, "x", __file__), is_of_client=True).endswith(__file__)
+    assert describe(PermissionError(errno.EACCES, "x", f"{Path(__file__).parent}/new"), is_of_client=True).endswith(
+        f"{Path(__file__).parent}/…"
+    )
+
+
+def logged(error: BaseException, *, is_of_client: bool) -> str:
+    """Return the whole log, as text and as JSON, of an error that another one has led to."""
+    shown = ""
+    for form in ("text", "json"):
+        stream = io.StringIO()
+        logs.configure(LogSettings(format=form), stream)
+        try:
+            try:
+                raise error
+            except type(error) as first:
+                raise LookupError from first
+        except LookupError:
+            logging.getLogger("service").exception("failed", extra={"is_of_client": is_of_client})
+        shown += stream.getvalue()
+    return shown
+
+
+def test_the_log_says_which_file_cannot_be_used() -> None:
+    """An error without its path helps nobody."""
+    shown = logged(PermissionError(errno.EACCES, "x", "/dev/shm/wgunicorn-1"), is_of_client=False)  # noqa: S108
+    assert shown.count("PermissionError: Permission denied (EACCES): /dev/shm/wgunicorn-1") == 2
+    assert shown.count("LookupError") >= 2
+    assert "test_error_text.py" in shown
+
+
+async def test_the_event_loop_hides_what_may_be_a_clients() -> None:
+    """Its callbacks serve connections."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(), stream)
+    error = FileNotFoundError(errno.ENOENT, "x", f"/{CANARY}/x")
+    logs.log_loop_error(asyncio.get_running_loop(), {"message": "failed", "exception": error})
+    assert "FileNotFoundError: No such file or directory (ENOENT): /" in json.loads(stream.getvalue())["traceback"]
+    assert CANARY not in stream.getvalue()
+
+
+def test_what_nobody_catches_is_a_log_line() -> None:
+    """Errors at the end of the process, of threads and of destructors, and warnings: one JSON line each."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(), stream)
+    logs.log_uncaught()
+    error = ValueError(CANARY)
+    sys.excepthook(ValueError, error, None)
+
+    def fail() -> None:
+        raise KeyError(CANARY)
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+    class Broken:
+        def __del__(self) -> None:
+            raise LookupError(CANARY)
+
+    def drop(one: Callable[[], object]) -> None:
+        one()
+
+    drop(Broken)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["traceback"].partition("\n")[0] for line in lines] == ["ValueError", "KeyError", "LookupError"]
+    assert CANARY not in stream.getvalue()

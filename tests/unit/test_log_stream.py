@@ -1,0 +1,265 @@
+import errno
+import fcntl
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.log_stream import CAPACITY_BYTES, LogStream, Turn
+from tests.processes import eventually
+
+LINE = "x" * 180
+SECONDS = 20.0
+
+
+class Reader:
+    """Reads a descriptor to its end in a thread of its own, once it is started."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.data = b""
+        self._descriptor = descriptor
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            while more := os.read(self._descriptor, 65536):
+                self.data += more
+        except OSError:  # how a terminal ends
+            pass
+
+    def lines(self) -> list[str]:
+        return self.data.decode().replace("\r\n", "\n").splitlines()
+
+
+def a_pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def a_socket() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+def a_terminal() -> tuple[int, int]:
+    return pty.openpty()
+
+
+def a_nonblocking_pipe() -> tuple[int, int]:
+    """As it is when the parent of the process, which shares it, is written in Node.js."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    return reading, writing
+
+
+KINDS: list[Callable[[], tuple[int, int]]] = [a_pipe, a_socket, a_terminal, a_nonblocking_pipe]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
+    """What reads and what writes, of each kind that a service's standard error is."""
+    reading, writing = request.param()
+    yield reading, writing
+    for descriptor in (writing, reading):
+        try:
+            os.close(descriptor)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+
+
+def dropped_in(lines: list[str]) -> int:
+    return sum(int(found[1]) for line in lines if (found := re.match(r"(\d+) log lines were dropped", line)))
+
+
+def test_a_stalled_reader_costs_lines_and_every_one_is_counted(ends: tuple[int, int]) -> None:
+    """Writing never waits. Once somebody reads again, lines read and lines dropped are the lines written."""
+    reading, writing = ends
+    stream = LogStream(writing, "utf-8", Turn())
+    started = time.monotonic()
+    written = 0
+    while written < 20_000:
+        stream.write("".join(f"{written + number} {LINE}\n" for number in range(100)))
+        written += 100
+    assert time.monotonic() - started < SECONDS
+    dropped = stream.take_dropped()
+    assert 0 < dropped < written
+    reader = Reader(reading)
+    reader.start()
+    eventually(lambda: dropped_in(reader.lines()) >= dropped, "the line about dropped lines", SECONDS)
+    stream.drain(SECONDS)
+    for number in range(written, written + 100):
+        stream.write(f"{number} {LINE}\n")
+    stream.drain(SECONDS)
+    eventually(lambda: f"{written + 99} {LINE}" in reader.lines(), "the last line", SECONDS)
+    lines = reader.lines()
+    numbers = [int(line.split()[0]) for line in lines if line.endswith(LINE)]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) + dropped_in(lines) == written + 100
+    assert dropped_in(lines) == dropped + stream.take_dropped()
+    assert all(line.endswith(LINE) or "were dropped" in line for line in lines)
+
+
+def test_what_waits_is_bounded() -> None:
+    """A reader that never comes back costs the process a mebibyte."""
+    reading, writing = os.pipe()
+    stream = LogStream(writing, "utf-8", Turn())
+    for _ in range(100):
+        stream.write(f"{'y' * 100_000}\n")
+    assert stream.take_dropped() >= 100 - CAPACITY_BYTES / 100_000 - 1
+    os.close(reading)
+    stream.drain(SECONDS)
+    os.close(writing)
+
+
+def test_waiting_for_the_rest_ends_in_time() -> None:
+    """At exit a stalled reader costs the time that is given, and no more."""
+    reading, writing = os.pipe()
+    stream = LogStream(writing, "utf-8", Turn())
+    stream.write(f"{'y' * 200_000}\n")
+    started = time.monotonic()
+    stream.drain(0.2)
+    assert 0.2 <= time.monotonic() - started < 5
+    os.close(reading)
+    stream.drain(SECONDS)
+    os.close(writing)
+
+
+def test_a_full_disk_and_a_closed_pipe_lose_lines_and_say_so_afterwards(tmp_path: Path) -> None:
+    """Errors of a write count as dropped lines, and the next write that succeeds is followed by their number."""
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    full = os.open("/dev/full", os.O_WRONLY)
+    reading, gone = os.pipe()
+    os.close(reading)
+    target = os.dup(full)
+    stream = LogStream(target, "utf-8", Turn())
+    stream.write("one\ntwo\n")
+    stream.drain(SECONDS)
+    os.dup2(gone, target)
+    stream.write("three\n")
+    stream.drain(SECONDS)
+    os.dup2(log, target)
+    stream.write("four\n")
+    stream.drain(SECONDS)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines[0] == "four"
+    assert dropped_in(lines) == stream.take_dropped() == 3
+    for descriptor in (log, full, gone, target):
+        os.close(descriptor)
+
+
+def test_lines_of_several_processes_do_not_mix() -> None:
+    """Not even lines that are longer than what a pipe takes at once, while a slow reader lets them pile up."""
+    program = """
+import os, sys
+from service.log_stream import LogStream, Turn
+stream = LogStream(2, "utf-8", Turn())
+stream.write("parent starts\\n")
+children = []
+for child in range(3):
+    pid = os.fork()
+    if pid == 0:
+        for number in range(40):
+            stream.write(f"{child} " * 5000 + "end\\n" + f"{child} short\\n")
+        stream.drain(30)
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    os.waitpid(pid, 0)
+stream.write("parent ends\\n")
+stream.drain(30)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as popen:
+        assert popen.stderr
+        data = b""
+        while more := os.read(popen.stderr.fileno(), 1000):
+            data += more
+    assert popen.returncode == 0
+    lines = data.decode().splitlines()
+    assert lines[0] == "parent starts"
+    assert lines[-1] == "parent ends"
+    shapes = {line if len(line) < 20 else re.sub(r"^(\d) (?:\1 )+end$", r"\1 long", line) for line in lines[1:-1]}
+    assert shapes == {f"{child} {length}" for child in range(3) for length in ("short", "long")}
+    assert len(lines) == 2 + 3 * 80
+
+
+# Python cannot know that this thread holds no lock.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
+    """Neither lines that wait, nor the beginning of a line, nor the count of dropped ones."""
+    reading, writing = os.pipe()
+    stream = LogStream(writing, "utf-8", Turn())
+    for _ in range(200):
+        stream.write(f"{'parent ' * 2000}\n")
+    dropped = stream.take_dropped()
+    stream.write(f"{'parent ' * 200_000}\n")
+    stream.write("a begun line of the parent")
+    report, result = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)  # the parent's alone
+        stream.write("child\n")
+        os.write(result, b"%d" % stream.take_dropped())
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert os.read(report, 100) == b"0"
+    assert dropped > 0
+    assert stream.take_dropped() == 1
+    reader = Reader(reading)
+    reader.start()
+    stream.drain(SECONDS)
+    eventually(lambda: "a begun line" in reader.data.decode(), "the end", SECONDS)
+    assert "child" not in reader.data.decode()
+    os.close(writing)
+
+
+def test_a_line_may_be_written_in_parts() -> None:
+    """As `print` and the interpreter do; a last line without an end is written at exit all the same."""
+    reading, writing = os.pipe()
+    stream = LogStream(writing, "ascii", Turn())
+    print("one", "é", file=stream, flush=True)
+    stream.write("two ")
+    stream.write("three\nfour")
+    stream.drain(SECONDS)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        assert file.read() == "one \\xe9\ntwo three\nfour\n"
+
+
+def test_signals_are_not_delivered_to_the_writing_thread() -> None:
+    """The supervisor's main thread waits for them, and would sleep on when another thread took one."""
+    reading, writing = os.pipe()
+    before = threading.enumerate()
+    stream = LogStream(writing, "utf-8", Turn())
+    stream.write("hello\n")
+    stream.drain(SECONDS)
+    (thread,) = [thread for thread in threading.enumerate() if thread not in before]
+    blocked = re.search(r"SigBlk:\s+(\w+)", Path(f"/proc/self/task/{thread.native_id}/status").read_text())
+    assert blocked
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        assert int(blocked[1], 16) >> (number - 1) & 1
+        assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    os.close(reading)
+    os.close(writing)
+
+
+def test_the_open_file_is_left_as_it_is() -> None:
+    """Other processes share it, so that making it non-blocking would change their writes too."""
+    reading, writing = os.pipe()
+    flags = fcntl.fcntl(writing, fcntl.F_GETFL)
+    stream = LogStream(writing, "utf-8", Turn())
+    stream.write("hello\n")
+    stream.drain(SECONDS)
+    assert fcntl.fcntl(writing, fcntl.F_GETFL) == flags
+    os.close(reading)
+    os.close(writing)
