@@ -98,7 +98,7 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
     counts.add_argument("--from", dest="start", metavar="TIME", help=f"{when}; default: 24h")
     counts.add_argument("--to", dest="end", metavar="TIME", help="the same; default: now")
     counts.add_argument("--interval", choices=("hour", "day"), help="step of the series; default: by the range")
-    counts.add_argument("--source", help="only this source")
+    counts.add_argument("--source", type=argument_types.utf8, help="only this source")
     form = counts.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the whole answer of the API")
     form.add_argument("--csv", action="store_true", help="the series: start, source, created, ended")
@@ -114,7 +114,7 @@ def _add_users(commands: Group) -> Sequence[argparse.ArgumentParser]:
     erase = _add(users, "erase", "end a user's sessions and forget the id, after a question", _users)
     erase.add_argument("--yes", action="store_true", help="do not ask")
     for command in (show, export, erase):
-        command.add_argument("user_id", metavar="USER_ID")
+        command.add_argument("user_id", metavar="USER_ID", type=argument_types.utf8)
     return show, export, erase
 
 

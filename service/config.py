@@ -17,7 +17,7 @@ from typing import Any, get_origin
 from service.api_key_entries import parse_api_keys
 from service.config_checks import contradictions
 from service.config_file import read_yaml
-from service.config_values import convert, number_in, shown
+from service.config_values import as_utf8, convert, number_in, shown
 from service.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
 from service.errors import ConfigError
 from service.settings import Settings
@@ -152,7 +152,7 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
 
 def _accept_text(leaf: Leaf, text: str, reading: _Reading, origin: str) -> None:
     """Take a value from the environment, where everything is text: lists are JSON."""
-    text = text.removeprefix("\ufeff")
+    text = as_utf8(text).removeprefix("\ufeff")
     value: object = text
     if leaf.kind is bool:
         value = {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)

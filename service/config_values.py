@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -12,6 +13,14 @@ from typing import Any, Literal, get_args, get_origin
 INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _MAX_DIGITS = 80  # of a number, and of a value in a message
+
+
+def as_utf8(text: str) -> str:
+    """Return the text of a variable as UTF-8, whatever the locale: a secret must be the same for all processes."""
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        return text
 
 
 def number_in(text: str, kind: type[int] | type[float]) -> int | float | str:
@@ -70,12 +79,10 @@ def _check_text(value: str) -> None:
 
 
 def _path(value: str) -> Path:
-    try:
-        is_usable = b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:
-        is_usable = False
-    if not is_usable:
-        raise ValueError("a path that this machine can have; see the locale for letters beyond ASCII")
+    if not value.isascii() and sys.getfilesystemencoding() != "utf-8":
+        raise ValueError("a path in ASCII, because the locale is not UTF-8; set LC_ALL=C.UTF-8 for others")
+    if "\0" in value:
+        raise ValueError("a path, without null bytes")
     return Path(value)
 
 

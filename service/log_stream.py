@@ -47,9 +47,18 @@ class LogStream(io.TextIOBase):
     up to a line feed. `describe_dropped` makes the line about dropped ones and may be replaced.
     """
 
-    def __init__(self, descriptor: int, encoding: str, turn: "Turn", *, is_terminal: bool = False) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        encoding: str,
+        turn: "Turn",
+        *,
+        errors: str = "backslashreplace",
+        is_terminal: bool = False,
+    ) -> None:
         self._descriptor = descriptor
         self._encoding = encoding
+        self._errors = errors
         self._turn = turn
         self._is_terminal = is_terminal
         self.describe_dropped: DescribeDropped = notice
@@ -92,7 +101,7 @@ class LogStream(io.TextIOBase):
         with self._guard:
             lines, newline, rest = text.rpartition("\n")
             if newline:
-                data = f"{self._begun_line}{lines}\n".encode(self._encoding, "backslashreplace")
+                data = f"{self._begun_line}{lines}\n".encode(self._encoding, self._errors)
                 self._begun_line = rest
                 self._submit(data)
             else:
@@ -146,7 +155,7 @@ class LogStream(io.TextIOBase):
                 self._lose(lost)
                 unreported = 0 if lost else self._unreported
                 self._unreported -= unreported
-            if unreported and self._put_out(self.describe_dropped(unreported).encode(self._encoding)):
+            if unreported and self._put_out(self.describe_dropped(unreported).encode(self._encoding, self._errors)):
                 with self._guard:
                     self._unreported += unreported
 
@@ -184,7 +193,8 @@ def install() -> None:
 
 def _over(stream: TextIO, turn: "Turn") -> LogStream:
     stream.flush()
-    return LogStream(stream.fileno(), stream.encoding, turn, is_terminal=stream.isatty())
+    errors = stream.errors or "backslashreplace"
+    return LogStream(stream.fileno(), stream.encoding, turn, errors=errors, is_terminal=stream.isatty())
 
 
 class Turn:

@@ -3,6 +3,7 @@
 import re
 from argparse import ArgumentTypeError
 
+from service.config_values import as_utf8
 from service.settings import check_key_name
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
@@ -27,3 +28,8 @@ def key_name(text: str) -> str:
     if mistake := check_key_name(text):
         raise ArgumentTypeError(mistake)
     return text
+
+
+def utf8(text: str) -> str:
+    """Return an argument as UTF-8, which the service takes it for, whatever the locale."""
+    return as_utf8(text)
