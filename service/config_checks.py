@@ -1,6 +1,7 @@
 """What is wrong with settings that are right one by one."""
 
 import ssl
+import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,8 @@ def contradictions(settings: Settings, redis_password: str | None = None) -> Ite
         yield from _tls_mistakes(tls.certificate, tls.key)
     if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
         yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
+    if settings.redis.url == "embedded" and _is_no_directory(settings.redis.data_dir):
+        yield f"redis.data_dir: {settings.redis.data_dir} is not a directory; name another place for the data of the embedded server"
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
             "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --no-deps --require-hashes -r "
@@ -51,6 +54,13 @@ def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
             "redis.url: has the published password of docker-compose.yml; set JAY_REDIS_PASSWORD to one of your own, "
             "such as the output of `openssl rand -hex 32`, or name another Redis in JAY_REDIS__URL"
         )
+
+
+def _is_no_directory(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except OSError:  # it does not exist yet, or may not be looked at: starting the server says what is wrong
+        return False
 
 
 def _can_trace() -> bool:

@@ -81,8 +81,8 @@ def _check_text(value: str) -> None:
 def _path(value: str) -> Path:
     if not value.isascii() and sys.getfilesystemencoding() != "utf-8":
         raise ValueError("a path in ASCII, because the locale is not UTF-8; set LC_ALL=C.UTF-8 for others")
-    if "\0" in value:
-        raise ValueError("a path, without null bytes")
+    if "\0" in value or not value.strip():
+        raise ValueError("a path, which has no null bytes and more than white space")
     return Path(value)
 
 

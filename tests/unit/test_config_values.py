@@ -1,0 +1,298 @@
+"""What values mean, in files and in variables, and that every value that is accepted can be used."""
+
+import codecs
+import io
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from service.api_keys import hash_key
+from service.app import build
+from service.config import Leaf, leaves, load
+from service.errors import ConfigError, ServerError
+from service.listener import bind
+from service.logs import RequestLog
+from service.settings import Settings
+
+ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def mistakes(environ: dict[str, str], content: str | bytes = b"") -> tuple[str, ...]:
+    Path("config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as caught:
+        load(environ)
+    return caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1_000", "010", "0o10", "0x10", "0b1", "12:30:00", "٣", "1e3", "1.0", "+-1", "true", "yes", "2026-01-31"],
+)
+def test_a_whole_number_is_written_in_decimal_digits(number: str) -> None:
+    """A file and a variable agree, and nothing is another number than what it looks like."""
+    assert mistakes({}, f"session: {{ttl_seconds: {number}}}")[0].startswith(
+        "config.yaml: session.ttl_seconds must be a whole number"
+    )
+    if number not in {"true", "yes"}:
+        assert mistakes({"JAY_SESSION__TTL_SECONDS": number})[0].startswith(
+            "JAY_SESSION__TTL_SECONDS must be a whole number"
+        )
+
+
+@pytest.mark.parametrize(
+    "number",
+    [".inf", "-.inf", ".nan", "1e999", "9" * 400, "-0.1", "60.5", "1_0.5", "1:30.5", "infinity", "nan", "0x1p3"],
+)
+def test_a_number_is_finite_and_within_its_bounds(number: str) -> None:
+    """Also one that is too large for any computer."""
+    (of_file,) = mistakes({}, f"server: {{drain_seconds: {number}}}")
+    (of_variable,) = mistakes({"JAY_SERVER__DRAIN_SECONDS": number})
+    for found in (of_file, of_variable):
+        assert "server.drain_seconds must be" in found or "JAY_SERVER__DRAIN_SECONDS must be" in found
+        assert len(found) < 200
+
+
+@pytest.mark.parametrize("number", ["1", "+1", "1.0", "1.", ".5", "1e1", "1.5E-1"])
+def test_a_number_has_the_usual_forms(number: str) -> None:
+    """The same in a file and in a variable."""
+    Path("config.yaml").write_text(f"server: {{drain_seconds: {number}}}")
+    assert load({}).settings == load({"JAY_SERVER__DRAIN_SECONDS": number}, Path("config.yaml")).settings
+    assert load({}).settings.server.drain_seconds == float(number)
+
+
+def test_dates_and_times_are_strings() -> None:
+    """A source may look like a date."""
+    Path("config.yaml").write_text("session: {source: 2026-01-31, user_secret: 2026-01-31 12:30:00}")
+    session = load({}).settings.session
+    assert (session.source, session.user_secret) == ("2026-01-31", "2026-01-31 12:30:00")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("server: {port: '8080'}", "server.port must be a whole number, not '8080'"),
+        ("server: {port: true}", "server.port must be a whole number, not True"),
+        ("server: {port: [1]}", "server.port must be a whole number, not a list"),
+        ("server: {port: {a: 1}}", "server.port must be a whole number, not a mapping"),
+        ("server: {port: 65536}", "server.port must be from 0 to 65535, not 65536"),
+        ("server: {port: " + "9" * 5000 + "}", "holds a value that cannot be read"),
+        ("server: {port: !!int ''}", "holds a value that cannot be read"),
+        ("server: {port: !!int x}", "holds a value that cannot be read"),
+        ("server: {port: !!int 0x" + "f" * 5000 + "}", "must be from 0 to 65535, not one with so many digits"),
+        ("server: {port: !!bool x}", "holds a value that cannot be read"),
+        ("server: {port: !!timestamp x}", "holds a value that cannot be read"),
+        ("server: {port: !!python/object/apply:os.getcwd []}", "is not YAML"),
+        ("server: {drain_seconds: " + "9" * 4000 + "}", "server.drain_seconds must be a number that is not as large"),
+        ("server: {host: a..b}", "server.host must be a host name"),
+        ("server: {host: " + "a" * 64 + "}", "server.host must be a host name"),
+        ("server: {host: '1:2'}", "server.host must be a valid IP address"),
+        ("server: {host: 999.1.1.1}", "server.host must be a valid IP address"),
+        ("server: {host: 'fe80::1%eth0'}", "server.host must be a valid IP address, without a zone"),
+        ('redis: {data_dir: "a\\0b"}', "redis.data_dir must be a path, which has no null bytes"),
+        ("redis: {data_dir: ' '}", "redis.data_dir must be a path"),
+        ("redis: {data_dir: config.yaml}", "redis.data_dir: config.yaml is not a directory"),
+        ('redis: {data_dir: "a\\ud800"}', "redis.data_dir must be text in UTF-8"),
+        ('session: {user_secret: "\\ud800aaaaaaaa"}', "session.user_secret must be text in UTF-8"),
+        ("session: {user_secret: '            '}", "session.user_secret must have 8 characters or more"),
+        ("session: {user_secret: !!binary aGVsbG8gd29ybGQ=}", "session.user_secret must be a text"),
+        ("cookie: {domain: 10.0.0.1}", "cookie.domain must be a domain name"),
+        ("cookie: {domain: -example.com}", "cookie.domain must be a domain name"),
+        ("cookie: {domain: example.com.}", "cookie.domain must be a domain name"),
+        ("cookie: {path: '/a;b'}", "cookie.path must be a path that begins with /"),
+        ("tracing: {otlp_endpoint: 'http://collector:0'}", "tracing.otlp_endpoint must have a port from 1 to 65535"),
+        (
+            "tracing: {otlp_endpoint: 'http://collector:99999'}",
+            "tracing.otlp_endpoint must have a port from 1 to 65535",
+        ),
+        ("tracing: {otlp_endpoint: 'http://a..b:1'}", "tracing.otlp_endpoint must have a host name"),
+        ("tracing: {otlp_endpoint: 'http://[::g]:1'}", "tracing.otlp_endpoint must be a URL"),
+        ("tracing: {sample_ratio: .nan}", "tracing.sample_ratio must be from 0 to 1"),
+        ("redis: {url: 'redis://h?db=x'}", "redis.url has the parameter db, which must be the number"),
+        ("a: &a {port: 1}\nserver: {<<: *a}", "`<<` is used near line 2; write the names out"),
+        ("cors: {origins: {a: 1}}", "cors.origins must be a list of texts"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(content: str, expected: str) -> None:
+    """One sentence says which setting, and what it must be."""
+    assert [line for line in mistakes({}, content) if expected in line]
+
+
+def test_a_small_file_stays_small() -> None:
+    """Anchors that would grow to gigabytes when they are written out are not written out."""
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    for number in range(1, 12):
+        bomb += f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]\n"
+    bomb += "server: {port: *a11}\nlog: {level: *a11}\ncors: {origins: *a11}\n"
+    bomb += "api_keys: [{name: *a11, sha256: *a11, scopes: *a11, source: *a11, origins: *a11}]\n"
+    found = mistakes({}, bomb)
+    assert len("".join(found)) < 5000
+    assert "config.yaml: server.port must be a whole number, not a list" in found
+    assert any(line.startswith("config.yaml: api_keys[0].scopes must be a list of") for line in found)
+
+
+MARKS = {
+    "plain": (b"", "utf-8"),
+    "utf-8": (codecs.BOM_UTF8, "utf-8"),
+    "utf-16-le": (codecs.BOM_UTF16_LE, "utf-16-le"),
+    "utf-16-be": (codecs.BOM_UTF16_BE, "utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r\n\r\n"], ids=repr)
+@pytest.mark.parametrize("mark", MARKS)
+def test_files_of_any_editor_are_read(mark: str, end: str) -> None:
+    """Byte order marks and line ends of Windows are no part of a secret, a configuration or a list of keys."""
+    before, encoding = MARKS[mark]
+
+    def save(name: str, text: str) -> None:
+        Path(name).write_bytes(before + text.encode(encoding))
+
+    save("secret", f"gehéim-😀-secret{end}")
+    save("keys", json.dumps([ENTRY], ensure_ascii=False) + end)
+    save(
+        "own.yaml",
+        f"session:{end or ' '}{{source: tv.app}}{end}" if not end else f"session:{end}  source: tv.app{end}",
+    )
+    settings = load(
+        {"JAY_SESSION__USER_SECRET_FILE": "secret", "JAY_API_KEYS_FILE": "keys", "JAY_CONFIG": "own.yaml"}
+    ).settings
+    assert settings.session.user_secret == "gehéim-😀-secret"
+    assert settings.session.source == "tv.app"
+    assert [key.name for key in settings.api_keys] == ["web"]
+
+
+def test_a_variable_may_begin_with_a_byte_order_mark() -> None:
+    """It comes along when the value was pasted from a file."""
+    settings = load({"JAY_API_KEYS": "\ufeff" + json.dumps([ENTRY]), "JAY_SERVER__PORT": "\ufeff81"}).settings
+    assert (len(settings.api_keys), settings.server.port) == (1, 81)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (codecs.BOM_UTF8 + b"\r\n", "is empty"),
+        (b"\xff\xfe\xff", "is not text in UTF-8"),
+        (b"caf\xe9-secret", "is not text in UTF-8"),
+        ("secret-secret".encode("utf-16-le"), "is not text in UTF-8"),
+        (codecs.BOM_UTF32_LE + "secret-secret".encode("utf-32-le"), "is not text in UTF-8"),
+        (b"x" * (1 << 20) + b"x", "is larger than 1 MiB"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_explained(content: bytes, expected: str) -> None:
+    """Without a part of it."""
+    Path("secret").write_bytes(content)
+    (found,) = mistakes({"JAY_SESSION__USER_SECRET_FILE": "secret"})
+    assert found.startswith(f"JAY_SESSION__USER_SECRET_FILE: the file it names {expected}")
+    assert "secret-" not in found
+
+
+def test_a_path_that_is_no_file_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, an endless device, a name that is too long, a missing file. The name may be the secret itself."""
+    for path, expected in (
+        (".", "Is a directory"),
+        ("/dev/zero", "larger than 1 MiB"),
+        ("x" * 300, "File name too long"),
+        ("hunter2-hunter2", "No such file"),
+        ("config.yaml/x", "Not a directory"),
+    ):
+        (found,) = mistakes({"JAY_SESSION__USER_SECRET_FILE": path})
+        assert expected in found
+        assert "hunter2" not in found
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError) as caught:
+        load({"JAY_SESSION__USER_SECRET_FILE": "x"})
+    assert "the file it names cannot be read (Permission denied)" in str(caught.value)
+    assert "config.yaml: cannot be read (Permission denied)" in str(caught.value)
+
+
+def test_a_secret_is_the_same_in_every_locale() -> None:
+    """Python reads the environment by the locale; bytes that the locale does not know are surrogates."""
+    as_posix = "gehéim-secret".encode().decode("ascii", "surrogateescape")
+    assert load({"JAY_SESSION__USER_SECRET": as_posix}).settings.session.user_secret == "gehéim-secret"
+    (found,) = mistakes({"JAY_SESSION__USER_SECRET": os.fsdecode(b"caf\xe9-secret")})
+    assert found == "JAY_SESSION__USER_SECRET must be text in UTF-8"
+
+
+def test_deep_json_is_refused() -> None:
+    """As a value that is no list of keys."""
+    assert "must be a JSON list" in mistakes({"JAY_API_KEYS": "[" * 100_000})[0]
+
+
+WORDS = r"""
+0 1 -1 +1 00 010 1_0 0x1 1.5 .5 1e3 1e999 nan .nan inf .inf 12:30:00 2026-01-31 true yes None null ~ [] {} [1] {a:1}
+* & ! | > % @ ` a a.b a..b a_b -a ::1 [::1] 1.2.3.4 999.9.9.9 / // /a /é é 😀 "\ud800" "\0" '' a:b ://
+http://a http://a:0 http://a_b:99999/x https://a.example redis://a redis://a:0 rediss://a?ssl_cert_reqs=none
+redis://a?db=1 unix:///a unix://a embedded Lax Strict production json text debug 99999999999999999999
+65535 100 86400 0.01
+"""
+ODD = st.sampled_from(["", " ", "\ufeff", "a b", *WORDS.split()])
+# Rather a value that fits than none: what is refused proves nothing here.
+FITTING = {
+    int: st.one_of(st.integers(0, 10**6).map(str), ODD),
+    float: st.one_of(st.floats(0, 100).map(str), ODD),
+    str: st.one_of(ODD, st.text(max_size=70)),
+}
+
+
+def values(leaf: Leaf) -> st.SearchStrategy[str]:
+    return FITTING.get(leaf.kind, ODD)
+
+
+async def works(settings: Settings) -> None:
+    """Do what `serve` does with settings, but for listening and for the embedded server."""
+    with suppress(ServerError):  # such as a host that is not this machine's
+        bind(settings.server).close()
+    url = "unix:///nowhere" if settings.redis.url == "embedded" else settings.redis.url
+    await build(settings, url, RequestLog(io.StringIO(), as_text=True, is_enabled=True))
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(st.data())
+async def test_what_is_accepted_in_variables_can_be_used(data: st.DataObject) -> None:
+    """Whatever check-config takes, the service takes; all else is a list of sentences."""
+    some = data.draw(st.lists(st.sampled_from(list(leaves())), max_size=3, unique_by=lambda leaf: leaf.name))
+    environ = {leaf.variable: data.draw(values(leaf)) for leaf in some}
+    await accepted_means_usable(environ)
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(st.data())
+async def test_what_is_accepted_in_a_file_can_be_used(data: st.DataObject) -> None:
+    """With all that YAML can say."""
+    leaf = data.draw(st.sampled_from(list(leaves())))
+    *sections, name = leaf.name.split(".")
+    line = f"{name}: {data.draw(values(leaf))}"
+    for section in reversed(sections):
+        line = f"{section}: {{{line}}}"
+    save("config.yaml", line)
+    await accepted_means_usable({})
+
+
+def save(name: str, text: str) -> None:
+    Path(name).write_text(text, "utf-8")
+
+
+async def accepted_means_usable(environ: dict[str, str]) -> None:
+    try:
+        settings = load(environ).settings
+    except ConfigError as error:
+        assert error.mistakes
+        assert all(mistake and "Error" not in mistake for mistake in error.mistakes)
+    else:
+        await works(settings)
