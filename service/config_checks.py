@@ -24,7 +24,8 @@ def contradictions(settings: Settings, redis_password: str | None = None) -> Ite
     if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
         yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
     if settings.redis.url == "embedded" and _is_no_directory(settings.redis.data_dir):
-        yield f"redis.data_dir: {settings.redis.data_dir} is not a directory; name another place for the data of the embedded server"
+        folder = settings.redis.data_dir
+        yield f"redis.data_dir: {folder} is not a directory; name another place for the data of the embedded server"
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
             "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --no-deps --require-hashes -r "

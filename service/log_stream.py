@@ -17,13 +17,15 @@ import select
 import signal
 import stat
 import sys
-import tempfile
 import termios
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TextIO, TypeAlias, cast
+
+from service.log_turn import Turn
 
 # Five thousand lines of requests, a quarter of a second at full load.
 CAPACITY_BYTES = 1 << 20
@@ -51,7 +53,7 @@ class LogStream(io.TextIOBase):
         self,
         descriptor: int,
         encoding: str,
-        turn: "Turn",
+        turn: Turn,
         *,
         errors: str = "backslashreplace",
         is_terminal: bool = False,
@@ -120,11 +122,16 @@ class LogStream(io.TextIOBase):
         """Return when everything is written, but after `seconds` at the latest."""
         if self._pid != os.getpid() or self._thread is None:
             return
-        if self._begun_line:
+        deadline = time.monotonic() + seconds
+        self._wait_until_written(deadline)
+        if self._begun_line:  # only now: a full queue would drop it
             self.write("\n")
+            self._wait_until_written(deadline)
+
+    def _wait_until_written(self, deadline: float) -> None:
         done = threading.Event()
         self._queue.put(done)
-        done.wait(seconds)
+        done.wait(deadline - time.monotonic())
 
     def _submit(self, data: bytes) -> None:
         if self._is_full:  # until there is room again for some thousand lines: few long gaps, not many short ones
@@ -191,25 +198,10 @@ def install() -> None:
         atexit.register(stream.drain, _EXIT_SECONDS)
 
 
-def _over(stream: TextIO, turn: "Turn") -> LogStream:
+def _over(stream: TextIO, turn: Turn) -> LogStream:
     stream.flush()
     errors = stream.errors or "backslashreplace"
     return LogStream(stream.fileno(), stream.encoding, turn, errors=errors, is_terminal=stream.isatty())
-
-
-class Turn:
-    """Mutual exclusion between this process and its forks, which ends when its holder dies."""
-
-    def __init__(self) -> None:
-        can_name = hasattr(os, "memfd_create")
-        self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115
-        os.set_inheritable(self._file, False)
-
-    def __enter__(self) -> None:
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
 def _started(thread: threading.Thread) -> threading.Thread:

@@ -217,8 +217,8 @@ def test_a_path_that_is_no_file_is_explained(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ConfigError) as caught:
         load({"JAY_SESSION__USER_SECRET_FILE": "x"})
-    assert "the file it names cannot be read (Permission denied)" in str(caught.value)
-    assert "config.yaml: cannot be read (Permission denied)" in str(caught.value)
+    assert f"the file it names cannot be read by user {os.getuid()} (Permission denied)" in str(caught.value)
+    assert f"config.yaml: cannot be read by user {os.getuid()} (Permission denied)" in str(caught.value)
 
 
 def test_a_secret_is_the_same_in_every_locale() -> None:

@@ -162,7 +162,8 @@ def test_lines_of_several_processes_do_not_mix() -> None:
     """Not even lines that are longer than what a pipe takes at once, while a slow reader lets them pile up."""
     program = """
 import os, sys
-from service.log_stream import LogStream, Turn
+from service.log_stream import LogStream
+from service.log_turn import Turn
 stream = LogStream(2, "utf-8", Turn())
 stream.write("parent starts\\n")
 children = []
