@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from service.log_stream import CAPACITY_BYTES, LogStream, Turn
+from service.log_stream import CAPACITY_BYTES, LogStream
+from service.log_turn import Turn
 from tests.processes import eventually
 
 LINE = "x" * 180
