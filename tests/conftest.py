@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+from hypothesis import settings
 
 from service.storage.keyspace import Keyspace
 from tests.servers import Raw, RedisServer, binaries
 
 pytest_plugins = ("tests.processes",)
+
+# A busy machine is not an error of the code under test.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")
