@@ -21,7 +21,7 @@ from gunicorn.glogging import Logger
 from prometheus_client.multiprocess import mark_process_dead
 
 from service import logs
-from service.api.http_server import BACKLOG, KEEPALIVE_SECONDS, Runner
+from service.api.http_server import BACKLOG, Runner
 from service.api_keys import Keyring
 from service.app import AUTHORIZER, build
 from service.effective_settings import changed_settings, effective_settings
@@ -105,7 +105,6 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "backlog": BACKLOG,
             "timeout": _HUNG_SECONDS,
             "graceful_timeout": int(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
-            "keepalive": int(KEEPALIVE_SECONDS),
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeats: no disk
             "certfile": str(server.tls.certificate) if server.tls.certificate else None,

@@ -113,6 +113,11 @@ class ServerSettings:
     shutdown_seconds: float = setting(
         10.0, "how long requests in flight may take to finish at shutdown", check=between(0, 60)
     )
+    keepalive_seconds: float = setting(
+        75.0,
+        "how long an idle connection stays open; longer than the proxies in front keep theirs",
+        check=between(1, 7200),
+    )
     tls: TlsSettings = field(default_factory=TlsSettings)
 
     def url(self, port: int) -> str:

@@ -7,7 +7,10 @@ and why, stands in docs/decisions.md.
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
@@ -19,14 +22,16 @@ from service import errors
 from service.api import wire
 from service.api.authorization import Handler
 from service.api.boundary import Boundary, MisframedRequest
+from service.api.connection_clocks import TimedConnection
 from service.api.cors import Cors, origin_in
+from service.api.framing import Framing
 from service.api.operations import Health
+from service.api.site import Site
 from service.journal import Journal
 
 MAX_LINE_BYTES = 4096
 MAX_FIELD_BYTES = 8190
 MAX_HEADERS = 64
-KEEPALIVE_SECONDS = 15.0  # aiohttp's only limit for slow headers too
 BACKLOG = 2048
 LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 
@@ -38,16 +43,16 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-class Connection(RequestHandler):
+class Connection(TimedConnection):
     """One client connection."""
 
-    __slots__ = ("_arriving", "_boundary", "_has_ended", "_refused", "_unparsed")
+    __slots__ = ("_arriving", "_boundary", "_framing", "_has_ended", "_refused")
 
     def __init__(self, boundary: Boundary, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._boundary = boundary
         self._arriving: StreamReader | None = None  # the body of the last request, complete or not
-        self._unparsed = b""  # received since the last whole head
+        self._framing = Framing()
         self._refused = b""  # what could not be parsed
         self._has_ended = False  # the client has closed its side
 
@@ -65,18 +70,31 @@ class Connection(RequestHandler):
                 super().data_received(data)
             finally:
                 self._close, self._force_close = closing
-        if self._request_count == count:
-            if body is None and len(self._unparsed) < MAX_FIELD_BYTES:  # a part of a head; bodies are not kept
-                self._unparsed += data
-            return
-        message, payload = self._messages[-1]
-        if isinstance(message, _ErrInfo):
-            self._refused = self._unparsed + data
-            # aiohttp queues the error behind the request, which would wait for the rest of its body in vain.
-            self._break_off(body)
-        else:
+        self._follow(data, self._request_count - count, body)
+
+    def _follow(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
+        """Note where the last head stands: not begun, begun, or whole. `parsed` requests were found in `data`."""
+        framing = self._framing
+        if parsed:
+            message, payload = self._messages[-1]
+            self.stop_head_clock()
+            if isinstance(message, _ErrInfo):
+                framing.add(data)
+                self._refused = bytes(framing.open_head)
+                # aiohttp queues the error behind the request, which would wait for the rest of its body in vain.
+                self._break_off(body)
+                return
             self._arriving = payload
-        self._unparsed = b""
+            if parsed == 1 and framing.is_whole_request(data, payload):
+                return
+        elif self._close or self._force_close:
+            return  # aiohttp has dropped the bytes
+        had_begun = bool(framing.open_head)
+        framing.add(data)
+        for message, _ in islice(self._messages, len(self._messages) - parsed, None):
+            framing.take(cast("RawRequestMessage", message))
+        if framing.open_head and (parsed or not had_begun):
+            self.start_head_clock()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio.Protocol allows it
         """Stay open for the answers when a client closes its side after its requests; TLS cannot do that."""
@@ -84,10 +102,14 @@ class Connection(RequestHandler):
         is_idle = not self._messages and (is_waiting or self._request_count == 0)
         if is_idle or self.ssl_context is not None:
             return None
-        self._has_ended = True
         self._break_off(self._arriving)
-        self.begin_request()
+        self.finish_requests()
         return True
+
+    def finish_requests(self) -> None:
+        """Answer the requests that have arrived, then close."""
+        self._has_ended = True
+        self.begin_request()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wake whoever still reads a body; aiohttp forgets those that only read the rest of a refused one."""
@@ -157,6 +179,7 @@ class Runner(web.AppRunner):
         cors: Cors,
         health: Health,
         journal: Journal,
+        keepalive_seconds: float,
         shutdown_seconds: float,
         boundary: Callable[..., Boundary] = Boundary,
     ) -> None:
@@ -164,7 +187,7 @@ class Runner(web.AppRunner):
             app,
             access_log=None,
             logger=_silent,
-            keepalive_timeout=KEEPALIVE_SECONDS,
+            keepalive_timeout=keepalive_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_FIELD_BYTES,
@@ -176,7 +199,19 @@ class Runner(web.AppRunner):
         self._cors = cors
         self._journal = journal
         self._new_boundary = boundary
+        self._listeners: Sequence[socket.socket] = ()
+        self._tls: ssl.SSLContext | None = None
         self.health = health
+
+    def listen_on(self, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
+        """Have `setup` listen on these bound sockets."""
+        self._listeners, self._tls = listeners, tls
+
+    async def setup(self) -> None:
+        """Start the application, then listen."""
+        await super().setup()
+        for listener in self._listeners:
+            await Site(self, listener, ssl_context=self._tls).start()
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from service.api import http_server, json_body
-from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
+from service.api import json_body
+from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode()
 CANARY = b"canary-5e55"
@@ -395,15 +395,6 @@ async def test_refusals_of_the_parser_can_be_read_by_an_allowed_page(service: Se
                 status, headers, _ = parsed(await service.raw(*packets))
                 assert status in {405, 431}
                 assert (headers.get("access-control-allow-origin") == origin) is allowed
-
-
-async def test_slow_headers_are_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection without a whole request ends after 15 s at most."""
-    assert http_server.KEEPALIVE_SECONDS <= 15
-    monkeypatch.setattr(http_server, "KEEPALIVE_SECONDS", 0.05)
-    service = await start()
-    for data in (b"", HEAD):
-        assert await service.raw(data, until_closed=True) == b""
 
 
 async def test_many_connections_find_room_to_wait(service: Service) -> None:

@@ -1,0 +1,300 @@
+"""When the service closes a connection: a head that stalls, an idle connection, a TLS handshake that never ends."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trustme
+from aiohttp import web
+
+from service.api import connection_clocks, json_body, site
+from service.api.site import Site
+from service.settings import ServerSettings, Settings
+from tests.api.conftest import KEY, PATH, Service, Start
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+BODY = b'{"user_id": "u"}'
+POST = (
+    f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
+    f"Content-Length: {len(BODY)}\r\n\r\n"
+).encode() + BODY
+PART = b"GET /livez HTTP/1.1\r\nHo"
+REST = GET.removeprefix(PART)
+LONG = 60.0  # a clock that must not fire within a test
+SHORT = 0.3
+SOON = 10.0  # a deadline that a loaded machine keeps, and that is before LONG
+
+
+@dataclass
+class Client:
+    """A connection to the service."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def ask(self, *packets: bytes, answers: int = 1) -> None:
+        """Send packets, each after a pause in which the service reads the one before; await 2xx answers."""
+        for number, packet in enumerate(packets):
+            if number:
+                await asyncio.sleep(0.02)
+            self.writer.write(packet)
+        for _ in range(answers):
+            async with asyncio.timeout(SOON):
+                head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+                assert head.startswith((b"http/1.1 200 ", b"http/1.1 201 ")), head
+                await self.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+
+    async def seconds_until_closed(self) -> float:
+        """Return how long the service keeps the connection from now; fail when it sends anything."""
+        started = time.monotonic()
+        async with asyncio.timeout(SOON):
+            assert await self.reader.read() == b""
+        return time.monotonic() - started
+
+
+Connect = Callable[[Service], Awaitable[Client]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Open connections to a service."""
+    writers = []
+
+    async def open_one(service: Service) -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writers.append(writer)
+        return Client(reader, writer)
+
+    yield open_one
+    for writer in writers:
+        writer.close()
+
+
+def clocks(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
+    """Set the clock for heads; return settings with the clock for idle connections."""
+    monkeypatch.setattr(connection_clocks, "HEAD_SECONDS", head)
+    return ServerSettings(keepalive_seconds=keepalive)
+
+
+def test_each_clock_has_its_own_time() -> None:
+    """The documented times: 75 s idle, 15 s for a head, 15 s for a TLS handshake, 5 s for a body."""
+    assert Settings().server.keepalive_seconds == 75
+    assert connection_clocks.HEAD_SECONDS == 15
+    assert site.HANDSHAKE_SECONDS == 15
+    assert json_body.DEADLINE_SECONDS == 5
+
+
+STALLS = {
+    "nothing sent": [],
+    "first head": [PART],
+    "head after a request": [GET, PART],
+    "head after a request with a body": [POST, PART],
+    "head after a body of its own packet": [POST[: -len(BODY)], BODY, PART],
+    "head in the packet of a request": [GET + PART],
+    "head in the packet of a request with a body": [POST + PART],
+    "head in the packet of a body's end": [POST[:-3], POST[-3:] + PART],
+    "head in the packet of the end of a head": [PART, REST + PART],
+    "head behind several requests": [GET + POST + GET + PART],
+    "head behind more requests than aiohttp queues": [GET * 100 + PART],
+    "end of a head": [GET, GET[:-1]],
+    "first byte of a head": [GET, b"G"],
+    "empty lines before a head": [GET, b"\r\n\r\nG"],
+}
+
+
+@pytest.mark.parametrize("case", STALLS)
+async def test_a_head_that_stalls_ends_the_connection(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """On a new connection and on one that has served requests, although the clock for idle ones is far longer."""
+    service = await start(server=clocks(monkeypatch, head=SHORT))
+    client = await connect(service)
+    packets = STALLS[case]
+    data = b"".join(packets)
+    answers = data.count(GET) + data.count(POST)
+    await client.ask(*packets, answers=answers)
+    assert await client.seconds_until_closed() > (0 if answers else SHORT * 0.8)
+
+
+@pytest.mark.parametrize("first", [b"", GET, POST, GET * 40])
+async def test_bytes_that_drip_do_not_prolong_a_head(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    """The clock runs from the first byte of the head to its end."""
+    service = await start(server=clocks(monkeypatch, head=SHORT))
+    client = await connect(service)
+    await client.ask(first, answers=first.count(b"HTTP/1.1"))
+    started = time.monotonic()
+    async with asyncio.timeout(SOON):
+        for byte in b"GET /" + b"x" * 1000:
+            if client.reader.at_eof() or client.writer.is_closing():
+                break
+            client.writer.write(bytes([byte]))
+            await asyncio.sleep(SHORT / 20)
+        else:
+            pytest.fail("the connection is open")
+    assert time.monotonic() - started > SHORT * 0.8
+
+
+IDLE = {
+    "request": [GET],
+    "request with a body": [POST],
+    "body in packets": [POST[: -len(BODY)], BODY[:3], BODY[3:]],
+    "head in packets": [PART, REST],
+    "everything in packets": [POST[:9], POST[9:-9], POST[-9:]],
+    "several requests": [GET + POST + GET],
+    "requests across packets": [GET + POST[:-3], POST[-3:] + PART, REST],
+    "more requests than aiohttp queues": [(GET + POST) * 50],
+    "line end after a body": [POST + b"\r\n"],
+    "line ends between requests": [b"\r\n" + GET + b"\r\n\r\n", GET],
+}
+
+
+@pytest.mark.parametrize("case", IDLE)
+async def test_an_idle_connection_outlives_the_clock_for_heads(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """However the requests were cut into packets, the service knows that no head has begun."""
+    service = await start(server=clocks(monkeypatch, head=SHORT))
+    client = await connect(service)
+    data = b"".join(IDLE[case])
+    await client.ask(*IDLE[case], answers=data.count(GET) + data.count(POST))
+    await asyncio.sleep(SHORT * 2)
+    await client.ask(POST)
+
+
+@pytest.mark.parametrize("case", IDLE)
+async def test_an_idle_connection_is_closed_in_time(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """`server.keepalive_seconds` after the last response, although the clock for heads is far longer."""
+    service = await start(server=clocks(monkeypatch, keepalive=SHORT))
+    client = await connect(service)
+    data = b"".join(IDLE[case])
+    await client.ask(*IDLE[case], answers=data.count(GET) + data.count(POST))
+    assert await client.seconds_until_closed() > SHORT * 0.8
+
+
+async def test_a_head_that_begins_just_in_time_is_served(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock for idle connections stops at the first byte of a request, not at its last."""
+    service = await start(server=clocks(monkeypatch, keepalive=SHORT))
+    client = await connect(service)
+    for _ in range(3):
+        await client.ask(GET)
+        client.writer.write(PART)
+        await asyncio.sleep(SHORT * 2)
+        await client.ask(REST)
+    assert await client.seconds_until_closed() > SHORT * 0.8
+
+
+@pytest.mark.parametrize("begun", [b"", PART])
+async def test_a_request_that_waits_while_the_service_is_paused_is_served(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """A request that arrived before the deadline is answered, although the clock fires before it is read."""
+    service = await start(server=clocks(monkeypatch, head=SHORT, keepalive=SHORT))
+    client = await connect(service)
+    await client.ask(GET)
+    client.writer.write(begun)
+    await asyncio.sleep(SHORT / 3)
+    assert service.runner.server is not None
+    (connection,) = service.runner.server.connections
+    transport = connection.transport
+    assert transport is not None
+    transport.pause_reading()
+    client.writer.write(GET.removeprefix(begun))
+    await asyncio.sleep(0)
+    time.sleep(SHORT * 2)  # noqa: ASYNC251 - the pause
+    asyncio.get_running_loop().call_soon(transport.resume_reading)
+    await client.ask()
+
+
+async def test_no_clock_ends_a_request_in_progress(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow request is answered, and so are those behind it, before a head that stalls ends the connection."""
+    service = await start(server=clocks(monkeypatch, head=SHORT, keepalive=SHORT))
+    boundary = service.runner.server.request_handler.__self__  # type: ignore[union-attr]
+    shortcut = boundary._shortcuts["GET", "/livez"]
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(SHORT * 2)
+        response: web.StreamResponse = await shortcut(request)
+        return response
+
+    monkeypatch.setitem(boundary._shortcuts, ("GET", "/livez"), slow)
+    client = await connect(service)
+    await client.ask(GET)
+    await client.ask(GET * 2 + PART, answers=2)
+    assert await client.seconds_until_closed() < SHORT
+    client = await connect(service)
+    client.writer.write(GET + PART)
+    await client.ask()
+    assert await client.seconds_until_closed() < SHORT
+
+
+async def test_a_response_that_a_slow_client_reads_is_sent_whole(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is not idle while its client takes the response."""
+    service = await start(server=clocks(monkeypatch, keepalive=SHORT))
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", service.port))
+        await loop.sock_sendall(client, GET.replace(b"/livez", b"/static/vendor/swagger-ui/swagger-ui-bundle.js"))
+        received = b""
+        async with asyncio.timeout(30):
+            while data := await loop.sock_recv(client, 20_000):
+                received += data
+                await asyncio.sleep(0.01)
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert len(body) == int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) > 1_000_000
+
+
+@asynccontextmanager
+async def tls_port(service: Service) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
+    """Have a service listen with TLS too; yield the port and a client's context."""
+    authority, serving, trusting = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    authority.configure_trust(trusting)
+    listener = socket.create_server(("127.0.0.1", 0))
+    tls_site = Site(service.runner, listener, ssl_context=serving)
+    await tls_site.start()
+    yield listener.getsockname()[1], trusting
+    await tls_site.stop()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
+async def test_a_tls_handshake_that_never_begins_or_ends_is_cut_off(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    """It has a clock of its own, whose end is no error in the log."""
+    monkeypatch.setattr(site, "HANDSHAKE_SECONDS", SHORT)
+    async with tls_port(service) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert await Client(reader, writer).seconds_until_closed() > SHORT * 0.8
+        writer.close()
+    assert not caplog.records
+
+
+async def test_the_clocks_run_under_tls_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle connection stays for its time, a head that stalls ends it."""
+    service = await start(server=clocks(monkeypatch, head=SHORT))
+    async with tls_port(service) as (port, trusting):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+        client = Client(reader, writer)
+        await client.ask(GET)
+        await asyncio.sleep(SHORT * 2)
+        await client.ask(POST + PART)
+        assert await client.seconds_until_closed() < SHORT + 1
+        writer.close()
