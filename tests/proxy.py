@@ -1,4 +1,4 @@
-"""A TCP proxy between the service and Redis that loses replies."""
+"""TCP proxies: one between the service and Redis that loses replies, one that makes a link slow."""
 
 import asyncio
 from collections.abc import Callable
@@ -67,3 +67,72 @@ class LossyProxy:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 writer.write(data)
+
+
+class SlowLink:
+    """Forwards everything, the end of a connection included, `delay_seconds` later in each direction."""
+
+    def __init__(self, target_port: int, delay_seconds: float) -> None:
+        self._target_port = target_port
+        self._delay_seconds = delay_seconds
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections = 0
+
+    @property
+    def port(self) -> int:
+        """The port for clients."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.connections += 1
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            await asyncio.gather(self._forward(reader, target_writer), self._forward(target_reader, writer))
+        finally:
+            for stream in (writer, target_writer):
+                stream.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def receive() -> None:
+            data = b"-"
+            while data:
+                try:
+                    data = await reader.read(65536)
+                except ConnectionError:  # a reset ends the connection too
+                    data = b""
+                arrived.put_nowait((loop.time() + self._delay_seconds, data))
+
+        receiving = asyncio.create_task(receive())
+        try:
+            while True:
+                due, data = await arrived.get()
+                await asyncio.sleep(due - loop.time())
+                if not data:
+                    break
+                writer.write(data)
+            with suppress(OSError, RuntimeError):
+                writer.write_eof()
+        finally:
+            receiving.cancel()

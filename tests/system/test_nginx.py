@@ -1,59 +1,54 @@
-"""Behind a real nginx, configured with the README's own lines: cookie, header and alias, and the underscore trap."""
+"""Behind a real nginx with the shipped site: cookie, header and alias, the underscore trap, idle connections."""
 
-import re
-import shutil
+import asyncio
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.processes import KEY, PATH, TOKEN, Launch, Process, eventually
-from tests.servers import free_port
+from tests.nginx import NGINX, SITE, start_nginx
+from tests.processes import KEY, PATH, TOKEN, Launch, Process
+from tests.proxy import SlowLink
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
 Proxy = Callable[..., Process]
+LINK_SECONDS = 0.02
+LANES = 14
 
 
 @pytest.fixture
-def proxy(launch: Launch, project: Path, tmp_path: Path) -> Iterator[Proxy]:
-    """Start the service and an nginx in front of it; `without=` leaves a line of the README's configuration out."""
-    process = launch()
-    readme = re.search(r"```nginx\n(.*?)```", (project / "README.md").read_text("utf-8"), re.DOTALL)
-    assert readme
-    servers = []
+def nginx(tmp_path: Path) -> Iterator[Proxy]:
+    """Start nginx in front of a URL."""
+    servers: list[subprocess.Popen[bytes]] = []
 
-    def start(without: str = "") -> Process:
-        port = free_port()
-        site = readme[1].replace("127.0.0.1:8080", urlsplit(process.url).netloc)
-        site = site.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
-        site = site.replace("/var/log/nginx/error.log", str(tmp_path / "error.log"))
-        kept = [line for line in site.splitlines() if "ssl_certificate" not in line]
-        site = "\n".join(line for line in kept if not without or without not in line)
-        temporary = "".join(
-            f"{kind}_temp_path {tmp_path / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        config = tmp_path / "nginx.conf"
-        config.write_text(
-            f"daemon off;\npid {tmp_path / 'nginx.pid'};\nerror_log {tmp_path / 'error.log'} warn;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}\n}}\n"
-        )
-        nginx = subprocess.Popen([str(NGINX), "-c", str(config), "-p", str(tmp_path)], stderr=subprocess.DEVNULL)
-        servers.append(nginx)
-        front = Process(nginx, tmp_path, url=f"http://127.0.0.1:{port}")
-        eventually(lambda: front.status_of("x") == 404, "nginx answers")
+    def start(upstream: str, **options: str) -> Process:
+        front = start_nginx(tmp_path / f"nginx-{len(servers)}", upstream, **options)
+        servers.append(front.popen)
         return front
 
     yield start
-    for nginx in servers:
-        nginx.terminate()
-        nginx.wait()
+    for server in servers:
+        server.terminate()
+        server.wait()
 
 
-def test_the_readmes_nginx_passes_everything(proxy: Proxy) -> None:
+@pytest.fixture
+def proxy(launch: Launch, nginx: Proxy) -> Proxy:
+    """Start nginx in front of a service; `without=` leaves a line of the shipped site out."""
+    process = launch()
+    return lambda without="": nginx(process.url, without=without)
+
+
+def test_the_readme_shows_the_shipped_site(project: Path) -> None:
+    """Both are the same, letter by letter."""
+    assert f"```nginx\n{SITE.read_text('utf-8')}```" in (project / "README.md").read_text("utf-8")
+
+
+def test_the_shipped_site_passes_everything(proxy: Proxy) -> None:
     """Cookie, header and alias reach the service; cookie, version and problems come back."""
     front = proxy()
     created = front.request("POST")
@@ -76,3 +71,69 @@ def test_without_the_underscore_line_the_header_is_lost_and_the_alias_is_not(pro
     assert front.status_of(session_id) == 404
     assert front.request("GET", X_Jay_Tracking=session_id).status == 200
     assert front.request("GET", Cookie=f"{TOKEN}={session_id}").status == 200
+
+
+async def post(url: str) -> int:
+    """Create a session on a connection of its own; return the status."""
+    host, _, port = urlsplit(url).netloc.partition(":")
+    body = b'{"user_id": "u"}'
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    async with asyncio.timeout(30):
+        answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
+
+
+async def statuses_after(pauses: list[float], process: Process, nginx: Proxy, keepalive_timeout: str) -> list[int]:
+    """Send a POST after each pause through an nginx that has one connection to the service, over a slow link.
+
+    Several nginx run at once, each with its own link and its share of the pauses.
+    """
+    port = urlsplit(process.url).port
+    assert port
+
+    async def lane(link: SlowLink, front: Process, pauses: list[float]) -> list[int]:
+        assert await post(front.url) == 201
+        before, statuses = link.connections, []
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            statuses.append(await post(front.url))
+        assert link.connections > before, "nginx kept a connection longer than it is told to"
+        return statuses
+
+    async with AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(SlowLink(port, LINK_SECONDS)) for _ in range(LANES)]
+        fronts = [
+            await asyncio.to_thread(nginx, f"http://127.0.0.1:{link.port}", keepalive_timeout=keepalive_timeout)
+            for link in links
+        ]
+        found = await asyncio.gather(
+            *(
+                lane(link, front, pauses[number::LANES])
+                for number, (link, front) in enumerate(zip(links, fronts, strict=True))
+            )
+        )
+    return [status for statuses in found for status in statuses]
+
+
+def around(seconds: float) -> list[float]:
+    """Return pauses in steps of 5 ms, from 100 ms before to 100 ms after."""
+    return [seconds + step / 200 for step in range(-20, 21)]
+
+
+async def test_no_pause_between_requests_is_a_502(launch: Launch, nginx: Proxy) -> None:
+    """A POST after any pause around every time-out in the path is answered, over a link of 20 ms."""
+    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="2")
+    statuses = await statuses_after(around(1) + around(2), process, nginx, "1s")
+    assert statuses == [201] * 82
+
+
+async def test_a_service_that_closes_first_is_a_502(launch: Launch, nginx: Proxy) -> None:
+    """The reason for the line `keepalive_timeout`, and the proof that the test before this one can fail."""
+    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1")
+    assert 502 in await statuses_after(around(1), process, nginx, "60s")
