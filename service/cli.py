@@ -141,8 +141,8 @@ def _add(commands: Group, name: str, help_text: str, command: Command) -> argpar
     return parser
 
 
-def _load(options: argparse.Namespace) -> LoadedConfig:
-    return load(os.environ, options.config)
+def _load(options: argparse.Namespace, *, reads_tls_files: bool = False) -> LoadedConfig:
+    return load(os.environ, options.config, reads_tls_files=reads_tls_files)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -151,7 +151,7 @@ def _serve(options: argparse.Namespace) -> int:
     from service.metrics_folder import metrics_folder
 
     log_stream.install()
-    settings = _load(options).settings
+    settings = _load(options, reads_tls_files=True).settings
     with metrics_folder() if settings.metrics.enabled else nullcontext():
         from service.server import serve  # only now: see metrics_folder.py
 
@@ -162,7 +162,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     from service.commands import check_config
 
-    check_config.show(_load(options))
+    check_config.show(_load(options, reads_tls_files=True))
     return 0
 
 

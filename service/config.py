@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from service.api_key_entries import parse_api_keys
-from service.config_checks import contradictions
+from service.config_checks import contradictions, unusable_files
 from service.config_file import read_yaml
 from service.config_values import as_utf8, convert, number_in, shown
 from service.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
@@ -74,11 +74,12 @@ def leaves(section: type = Settings, prefix: str = "") -> Iterator[Leaf]:
             yield Leaf(prefix + declared.name, kind, declared)
 
 
-def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
+def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_files: bool = True) -> LoadedConfig:
     """Read the settings.
 
     `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working directory; only the last may
-    be missing. Raises ConfigError with every mistake there is.
+    be missing. `reads_tls_files` checks the certificate and the key too, which only the service needs.
+    Raises ConfigError with every mistake there is.
     """
     environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
@@ -89,6 +90,7 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> LoadedConfig:
     if not reading.mistakes:  # with mistakes, the rest would be checked against defaults
         settings: Settings = _build(Settings, reading)
         reading.mistakes += contradictions(settings, environ.get(REDIS_PASSWORD_VARIABLE))
+        reading.mistakes += unusable_files(settings.server.tls) if reads_tls_files else ()
     if reading.mistakes:
         raise ConfigError(reading.mistakes)
     origins = {name: reading.origins.get(name, "default") for name in known}

@@ -1,6 +1,5 @@
 """What is wrong with settings that are right one by one."""
 
-import ssl
 import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -8,7 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from service.api_keys import demo_keys_in
-from service.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings
+from service.errors import TlsError
+from service.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings, TlsSettings
+from service.tls import load_pair
 
 
 def contradictions(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
@@ -19,8 +20,6 @@ def contradictions(settings: Settings, redis_password: str | None = None) -> Ite
     tls = settings.server.tls
     if (tls.certificate is None) != (tls.key is None):
         yield "server.tls: certificate and key go together; set both or neither"
-    elif tls.certificate is not None and tls.key is not None:
-        yield from _tls_mistakes(tls.certificate, tls.key)
     if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
         yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
     if settings.redis.url == "embedded" and _is_no_directory(settings.redis.data_dir):
@@ -64,21 +63,18 @@ def _is_no_directory(path: Path) -> bool:
         return False
 
 
+def unusable_files(tls: TlsSettings) -> Iterator[str]:
+    """Yield a sentence when the certificate and the key cannot be used."""
+    if tls.certificate is not None and tls.key is not None:
+        try:
+            load_pair(tls.certificate, tls.key)
+        except TlsError as error:
+            yield str(error)
+
+
 def _can_trace() -> bool:
     """Tell whether the extra `otel` is there, of which only a part may be."""
     try:
         return all(map(find_spec, ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")))
     except ModuleNotFoundError:  # the package that it would be in
         return False
-
-
-def _tls_mistakes(certificate: Path, key: Path) -> Iterator[str]:
-    try:
-        # A password is never asked for: the service has nobody to ask.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
-    except (ssl.SSLError, OSError) as error:
-        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        yield (
-            f"server.tls: {certificate} and {key} cannot be used ({reason}); they must be PEM files that belong "
-            "together, the key without a passphrase"
-        )

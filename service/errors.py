@@ -3,7 +3,8 @@
     JayError
     ├── ConfigError                 the settings cannot be used; lists every mistake
     ├── ServerError                 the service cannot start; says what to do
-    │   └── EmbeddedServerError     the private Valkey cannot run here
+    │   ├── EmbeddedServerError     the private Valkey cannot run here
+    │   └── TlsError                the certificate or its key cannot be used
     ├── CommandError                a command of the command line failed; says what to do
     ├── StoreUnavailable            Redis down, hung, full, read-only, loading          503
     └── RequestError                the client's to mend
@@ -47,6 +48,10 @@ class ServerError(JayError):
 
 class EmbeddedServerError(ServerError):
     """The private Valkey cannot run here; the message says what to do instead."""
+
+
+class TlsError(ServerError):
+    """The certificate or its key cannot be used; the message names the file and what to do."""
 
 
 class CommandError(JayError):

@@ -1,7 +1,7 @@
 """The processes: a supervisor that starts workers, restarts dead ones and drains; the embedded server beside it.
 
 gunicorn's arbiter does the supervising and aiohttp's worker runs the loop; the classes here add what is this
-service's own: keys reloaded on SIGHUP, draining in two steps, the embedded Valkey.
+service's own: keys and certificate reloaded on SIGHUP, draining in two steps, the embedded Valkey.
 """
 
 import dataclasses
@@ -30,6 +30,7 @@ from service.exposition import dropped_lines_of_supervisor
 from service.listener import bind
 from service.settings import Settings
 from service.storage.embedded import EmbeddedServer
+from service.tls import ServerTls
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ _HUNG_SECONDS = 30  # a worker whose event loop stands still for so long is repl
 # 10 s, and Redis back under its name would be found that much later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
 _EXIT_SECONDS = 2.0  # what the workers' own clean-up may take on top of draining and requests in flight
-_WORKER_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+# The supervisor has its workers reload the API keys by SIGHUP and the certificate by SIGUSR1: one may be broken.
+_WORKER_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 
 Load = Callable[[], Settings]
 
@@ -87,6 +89,8 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.settings = settings
         self.load_settings = load
         self.embedded = embedded
+        # Loaded before the fork: a worker that starts while the files are being renewed has the last good pair.
+        self.tls = ServerTls.of(settings.server.tls)
         self._listener = listener
         self._request_log = request_log
         is_counted = settings.metrics.enabled
@@ -107,8 +111,6 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": int(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeats: no disk
-            "certfile": str(server.tls.certificate) if server.tls.certificate else None,
-            "keyfile": str(server.tls.key) if server.tls.key else None,
             "on_exit": lambda _: self._exit(),
             "child_exit": lambda _, worker: self._forget(worker.pid),
         }
@@ -169,7 +171,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         return pid
 
     def handle_hup(self) -> None:
-        """Read the API keys anew and have the workers do so; no worker is restarted.
+        """Reload the API keys and the certificate, each by itself, and have the workers do so without a restart.
 
         When it is the terminal that was closed, which sends the same signal, stop.
         """
@@ -182,6 +184,9 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every request is answered 401"
             _logger.info("API keys reloaded (%s); other settings need a restart", names)
             self.kill_workers(signal.SIGHUP)
+        if self.app.tls is not None and self.app.tls.reload():
+            self.app.tls.log_validity()
+            self.kill_workers(signal.SIGUSR1)
 
     def handle_int(self) -> None:
         """Stop without waiting for the drain delay. gunicorn would send SIGQUIT, which leaves core dumps."""
@@ -193,6 +198,7 @@ class Worker(GunicornUVLoopWebWorker):
     """A worker process: one event loop, one client of Redis, one application."""
 
     _runner: Runner
+    sockets: list[socket.socket]
 
     def init_process(self) -> None:
         """Run until the worker ends. An error is logged here: gunicorn would print its text, whatever that holds."""
@@ -208,14 +214,18 @@ class Worker(GunicornUVLoopWebWorker):
 
     async def _build(self) -> Runner:
         self._runner = await self.app.build()
+        # aiohttp's worker would make sites that have asyncio's time-out for TLS handshakes: 60 s.
+        self._runner.listen_on(self.sockets, self.app.tls.context if self.app.tls else None)
+        self.sockets = []
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
         return self._runner
 
     def init_signals(self) -> None:
-        """Add SIGHUP to the signals that aiohttp's worker handles."""
+        """Add the signals to reload to those that aiohttp's worker handles."""
         super().init_signals()
         self.loop.set_exception_handler(logs.log_loop_error)
         self.loop.add_signal_handler(signal.SIGHUP, self._reload_keys)
+        self.loop.add_signal_handler(signal.SIGUSR1, self._reload_certificate)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - gunicorn's signature
         """SIGTERM: say so on /readyz while proxies still send requests, then stop listening and finish."""
@@ -231,6 +241,10 @@ class Worker(GunicornUVLoopWebWorker):
         if self.app.reload_keys():
             self._runner.app[AUTHORIZER].keyring = Keyring(self.app.settings.api_keys)
             _logger.info("worker %d uses the reloaded API keys", self.pid)
+
+    def _reload_certificate(self) -> None:
+        if self.app.tls is not None and self.app.tls.reload():
+            _logger.info("worker %d presents the reloaded certificate", self.pid)
 
 
 class SupervisorLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

@@ -5,7 +5,7 @@ import logging
 
 from rich.console import Console
 
-from service.commands import doctor_client, doctor_redis
+from service.commands import doctor_certificate, doctor_client, doctor_redis
 from service.commands.api_client import ApiClient
 from service.commands.findings import Report, unknown
 from service.settings import Settings
@@ -17,6 +17,8 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
     logging.disable()  # what the service would log is told by the findings
     console = Console()
     report = Report(console)
+    if client.url.startswith("https:"):
+        report.part(f"Certificate at {client.url}", doctor_certificate.look(client.url))
     report.part(f"Requests to {client.url}", doctor_client.look(client, origin))
     if settings is not None and (url := find_redis(settings.redis)) is None:
         advice = "give the service's configuration, run it where the service runs, or say --no-redis"

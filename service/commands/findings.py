@@ -12,6 +12,7 @@ class Verdict(Enum):
     """How something is; the value is what stands before the line, with its colour and an ASCII stand-in."""
 
     GOOD = ("✓", "green", "ok")
+    WARNING = ("!", "yellow", "WARNING")
     PROBLEM = ("✗", "red", "PROBLEM")
     UNKNOWN = ("?", "yellow", "unknown")
 
@@ -28,6 +29,11 @@ class Finding:
 def good(what: str) -> Finding:
     """Return a finding that asks for nothing."""
     return Finding(Verdict.GOOD, what)
+
+
+def warning(what: str, advice: str) -> Finding:
+    """Return a finding that becomes a problem when nobody acts on it. It is no reason for an exit status."""
+    return Finding(Verdict.WARNING, what, advice)
 
 
 def problem(what: str, advice: str) -> Finding:

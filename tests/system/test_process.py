@@ -7,7 +7,6 @@ import pty
 import re
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,6 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import redis
-import trustme
 
 from service.api_keys import hash_key
 from service.config import leaves
@@ -243,24 +241,6 @@ def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
     text = "\n".join(process.log)
     for secret in (session_id, "canary", KEY, "demo-operator-key"):
         assert secret not in text
-
-
-def test_tls(launch: Launch, tmp_path: Path, environment: dict[str, str]) -> None:
-    """With a certificate the service speaks HTTPS, and its own health check knows."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    files = {"JAY_SERVER__TLS__CERTIFICATE": "cert.pem", "JAY_SERVER__TLS__KEY": "key.pem"}
-    process = launch(trusting, **files)
-    assert process.url.startswith("https://127.0.0.1:")
-    assert process.status_of(process.create()) == 200
-    check = command("healthcheck", "--url", process.url)
-    assert subprocess.run(check, env=environment, check=False, capture_output=True).returncode == 0
-    with pytest.raises(AssertionError, match="cannot be used"):
-        launch(**files | {"JAY_SERVER__TLS__KEY": "cert.pem", "JAY_REDIS__DATA_DIR": "other"})
 
 
 def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The certificate's side of the doctor: until when is the certificate valid that clients are shown at a URL."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from service.commands.api_client import TIMEOUT_SECONDS
+from service.commands.findings import Finding, good, problem, unknown, warning
+from service.tls import Validity
+
+_HTTPS_PORT = 443
+_RENEW = "renew it where TLS ends (the service or the proxy) and reload it there; for the service, send SIGHUP"
+
+
+def look(url: str) -> Iterator[Finding]:
+    """Yield what is to be said about the dates of the certificate at an https:// URL.
+
+    Whether the certificate can be trusted is said by the requests, which refuse it otherwise.
+    """
+    try:
+        validity = Validity.of_der(_presented_at(url))
+    except (OSError, ValueError) as error:
+        yield unknown(f"the certificate cannot be read ({type(error).__name__})", "see the requests below")
+        return
+    now = datetime.now(UTC)
+    said = validity.warning(now)
+    if said is None:
+        yield good(f"the certificate is valid until {validity.ends_at:%Y-%m-%d}, for {validity.days_left(now)} days")
+    elif validity.starts_at <= now < validity.ends_at:
+        yield warning(f"the certificate {said}", _RENEW)
+    else:
+        yield problem(f"the certificate {said}", _RENEW)
+
+
+def _presented_at(url: str) -> bytes:
+    """Return the server's certificate in DER form. It is not verified: an expired one is looked at too."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, parts.port or _HTTPS_PORT), TIMEOUT_SECONDS) as connection,
+        context.wrap_socket(connection, server_hostname=host) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""

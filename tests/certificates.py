@@ -1,0 +1,48 @@
+"""Certificates for tests: a certificate authority of their own, and pairs of files that it issues."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trustme
+from cryptography import x509
+
+
+class Authority:
+    """Issues pairs for 127.0.0.1 and localhost into two files."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.certificate = folder / "cert.pem"
+        self.key = folder / "key.pem"
+        self.file = folder / "ca.pem"
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(self.file)
+
+    def issue(self, *, days: float = 90, age_days: float = 1) -> bytes:
+        """Write a new pair that ends in `days`; return the certificate in DER form."""
+        now = datetime.now(UTC)
+        pair = self._authority.issue_cert(
+            "127.0.0.1", "localhost", not_before=now - timedelta(age_days), not_after=now + timedelta(days)
+        )
+        for file, content in ((self.certificate, pair.cert_chain_pems[0]), (self.key, pair.private_key_pem)):
+            fresh = file.with_suffix(".new")
+            content.write_to_path(fresh)
+            fresh.replace(file)
+        return ssl.PEM_cert_to_DER_cert(self.certificate.read_text())
+
+    def trusting(self) -> ssl.SSLContext:
+        """Return a client's context that trusts this authority alone."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.file)
+        return context
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a service that uses the pair."""
+        return {"JAY_SERVER__TLS__CERTIFICATE": str(self.certificate), "JAY_SERVER__TLS__KEY": str(self.key)}
+
+
+def end_of(certificate: bytes) -> datetime:
+    """Return when a certificate in DER form ends."""
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc

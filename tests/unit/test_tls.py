@@ -1,0 +1,197 @@
+"""A certificate and its key: read as one, with errors that name the file, and replaced at once or not at all."""
+
+import re
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from service.config import load
+from service.errors import ConfigError, TlsError
+from service.settings import TlsSettings
+from service.tls import ServerTls, Validity, load_pair
+from tests.certificates import Authority, end_of
+
+CERTIFICATE, KEY = "server.tls.certificate", "server.tls.key"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """An authority that has issued a pair."""
+    authority = Authority(tmp_path)
+    authority.issue()
+    return authority
+
+
+def presented(context: ssl.SSLContext, name: str | None = None) -> bytes:
+    """Return the certificate that a server's context presents, in a handshake without a network."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        context.wrap_bio(to_server, to_client, server_side=True),
+    )
+    done = [False, False]
+    for _ in range(5):
+        for number, side in enumerate(sides):
+            try:
+                side.do_handshake()
+                done[number] = True
+            except ssl.SSLWantReadError:
+                pass
+    assert done == [True, True]
+    return sides[0].getpeercert(binary_form=True) or b""
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-60])
+
+
+def garble(file: Path) -> None:
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line[::-1] if number == 2 else line for number, line in enumerate(lines)))
+
+
+def lock(file: Path) -> None:
+    """Encrypt a key with a passphrase."""
+    content = subprocess.run(
+        ["openssl", "pkey", "-in", str(file), "-aes128", "-passout", "pass:canary"], capture_output=True, check=True
+    ).stdout
+    file.write_bytes(content)
+
+
+def unlink_and_mkdir(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+BROKEN: dict[str, tuple[Callable[[Authority], object], str, str]] = {
+    "no certificate": (lambda a: a.certificate.unlink(), CERTIFICATE, "No such file"),
+    "no key": (lambda a: a.key.unlink(), KEY, "No such file"),
+    "certificate is a folder": (lambda a: unlink_and_mkdir(a.certificate), CERTIFICATE, "Is a directory"),
+    "key is a folder": (lambda a: unlink_and_mkdir(a.key), KEY, "Is a directory"),
+    "empty certificate": (lambda a: a.certificate.write_bytes(b""), CERTIFICATE, "no certificate in PEM form"),
+    "empty key": (lambda a: a.key.write_bytes(b""), KEY, "no private key in PEM form"),
+    "DER": (
+        lambda a: a.certificate.write_bytes(ssl.PEM_cert_to_DER_cert(a.certificate.read_text())),
+        CERTIFICATE,
+        "no certificate in PEM form",
+    ),
+    "key in both": (lambda a: shutil.copy(a.key, a.certificate), CERTIFICATE, "no certificate in PEM form"),
+    "certificate in both": (lambda a: shutil.copy(a.certificate, a.key), KEY, "no private key in PEM form"),
+    "certificate cut off": (lambda a: cut(a.certificate), CERTIFICATE, "damaged or cut off"),
+    "key cut off": (lambda a: cut(a.key), KEY, "damaged or cut off"),
+    "certificate garbled": (lambda a: garble(a.certificate), CERTIFICATE, "damaged or cut off"),
+    "second certificate cut off": (
+        lambda a: a.certificate.write_bytes(a.certificate.read_bytes() + a.file.read_bytes()[:-60]),
+        CERTIFICATE,
+        "damaged or cut off",
+    ),
+    "key with a passphrase": (lambda a: lock(a.key), KEY, "it has a passphrase"),
+    "key of another certificate": (
+        lambda a: (
+            Authority(a.key.parent / "other").issue() and shutil.copy(a.key.parent / "other" / "key.pem", a.key)
+        ),
+        KEY,
+        "is not the key of",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_pair_that_cannot_be_used_is_one_sentence(authority: Authority, case: str) -> None:
+    """It names the setting, the file and what to do, and holds nothing of the files."""
+    spoil, setting, reason = BROKEN[case]
+    secret_lines = authority.key.read_text().splitlines()[1:-1]
+    spoil(authority)
+    with pytest.raises(TlsError) as raised:
+        load_pair(authority.certificate, authority.key)
+    message = str(raised.value)
+    file = authority.certificate if setting == CERTIFICATE else authority.key
+    assert message.startswith(f"{setting}: {file} cannot be used (")
+    assert reason in message
+    assert re.search(r"\); (name|check|copy|remove|have) ", message)
+    assert "\n" not in message
+    assert not any(line in message for line in secret_lines)
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        load(authority.variables)
+    assert load(authority.variables, reads_tls_files=False).settings.server.tls.key == authority.key
+
+
+def test_key_and_certificate_may_share_a_file(authority: Authority) -> None:
+    """As some tools write them."""
+    authority.certificate.write_bytes(authority.key.read_bytes() + authority.certificate.read_bytes())
+    _, validity = load_pair(authority.certificate, authority.certificate)
+    assert validity.days_left(datetime.now(UTC)) in {89, 90}
+
+
+@pytest.mark.parametrize("name", [None, "localhost", "other.example"])
+def test_a_reload_replaces_the_certificate_of_new_handshakes(authority: Authority, name: str | None) -> None:
+    """For clients that name a server and for those that name none."""
+    tls = ServerTls(authority.certificate, authority.key)
+    first = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text())
+    assert presented(tls.context, name) == first
+    for _ in range(3):
+        fresh = authority.issue()
+        assert presented(tls.context, name) == first
+        assert tls.reload()
+        assert presented(tls.context, name) == fresh
+        first = fresh
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_pair_keeps_the_old_one(authority: Authority, caplog: pytest.LogCaptureFixture, case: str) -> None:
+    """One line says why."""
+    spoil, setting, reason = BROKEN[case]
+    tls = ServerTls(authority.certificate, authority.key)
+    old = presented(tls.context)
+    spoil(authority)
+    assert not tls.reload()
+    assert presented(tls.context) == old
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith(f"the certificate stays as it is: {setting}: ")
+    assert reason in record.getMessage()
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("age_days", "days", "level", "said"),
+    [
+        (1, 90, "INFO", "is valid until"),
+        (1, 14.1, "INFO", "is valid until"),
+        (1, 13.9, "WARNING", "in less than 14 days"),
+        (10, -1, "WARNING", "expired on"),
+        (-1, 90, "WARNING", "is not valid before"),
+    ],
+)
+def test_the_log_says_until_when_a_certificate_is_valid(
+    authority: Authority, caplog: pytest.LogCaptureFixture, age_days: float, days: float, level: str, said: str
+) -> None:
+    """Information for a good one, a warning for one that ends soon, has ended or has not begun."""
+    caplog.set_level("INFO")
+    authority.issue(age_days=age_days, days=days)
+    assert ServerTls.of(TlsSettings(certificate=authority.certificate, key=authority.key)) is not None
+    (record,) = caplog.records
+    assert (record.levelname, said in record.getMessage()) == (level, True), record.getMessage()
+    assert str(authority.certificate) in record.getMessage()
+
+
+def test_without_settings_there_is_no_tls() -> None:
+    """The default is plain HTTP."""
+    assert ServerTls.of(TlsSettings()) is None
+
+
+@pytest.mark.parametrize("days", [-400, -1, 0.5, 1, 60, 20_000])
+def test_the_end_is_read_from_a_file_and_from_a_presented_certificate(authority: Authority, days: float) -> None:
+    """Both are what another library reads."""
+    certificate = authority.issue(days=days, age_days=500)
+    validity = Validity.of_der(certificate)
+    assert validity == Validity.of_file(authority.certificate)
+    assert validity.ends_at == end_of(certificate)
+    assert validity.days_left(validity.ends_at - timedelta(days=3)) == 3
