@@ -115,7 +115,7 @@ class ServerSettings:
     )
     keepalive_seconds: float = setting(
         75.0,
-        "how long an idle connection stays open; longer than the proxies in front keep theirs",
+        "how long an idle connection stays open, longer than in the proxies in front",
         check=between(1, 7200),
     )
     tls: TlsSettings = field(default_factory=TlsSettings)

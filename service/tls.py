@@ -21,7 +21,7 @@ WARNING_DAYS = 14  # ACME clients renew 30 days before the end: two weeks later 
 
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _KEY_MARK = b"PRIVATE KEY-----"
-_BOTH = "name the two files that were issued together"
+_BOTH = "Name the two files that were issued together"
 
 
 class _KeyHasPassphraseError(Exception):
@@ -76,7 +76,7 @@ def load_pair(certificate: Path, key: Path) -> tuple[ssl.SSLContext, Validity]:
         context.load_cert_chain(certificate, key, password=_refuse_passphrase)
         return context, Validity.of_file(certificate)
     except _KeyHasPassphraseError:
-        advice = f"remove it with `openssl pkey -in {key} -out NEW_FILE`"
+        advice = f"Remove it with `openssl pkey -in {key} -out NEW_FILE`"
         raise errors.TlsError(_unusable("key", key, "it has a passphrase", advice)) from None
     except (OSError, ValueError) as error:
         raise errors.TlsError(_diagnosis(certificate, key, error)) from None
@@ -113,13 +113,11 @@ class ServerTls:
 
     def log_validity(self) -> None:
         """Log until when the certificate is valid, as a warning when that is over or near."""
-        validity = Validity.of_file(self._certificate)
-        if warning := validity.warning(datetime.now(UTC)):
-            _logger.warning("certificate %s %s; renew it and send SIGHUP", self._certificate, warning)
+        if warning := self._validity.warning(datetime.now(UTC)):
+            _logger.warning("certificate %s %s. Renew it and send SIGHUP.", self._certificate, warning)
         else:
-            _logger.info(
-                "certificate %s is valid until %s", self._certificate, f"{validity.ends_at:%Y-%m-%dT%H:%M:%SZ}"
-            )
+            end = f"{self._validity.ends_at:%Y-%m-%dT%H:%M:%SZ}"
+            _logger.info("certificate %s is valid until %s", self._certificate, end)
 
     def _present(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._current
@@ -130,7 +128,7 @@ def _refuse_passphrase() -> NoReturn:
 
 
 def _unusable(setting: str, path: Path, reason: str, advice: str) -> str:
-    return f"server.tls.{setting}: {path} cannot be used ({reason}); {advice}"
+    return f"server.tls.{setting}: {path} cannot be used ({reason}). {advice}."
 
 
 def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str:
@@ -141,7 +139,7 @@ def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str
             content = path.read_bytes()
         except (OSError, ValueError) as unreadable:
             reason = getattr(unreadable, "strerror", None) or type(unreadable).__name__
-            return _unusable(setting, path, reason, "check the path, and that the service may read the file")
+            return _unusable(setting, path, reason, "Check the path, and that the service may read the file")
         if mark not in content:
             what = "certificate" if setting == "certificate" else "private key"
             return _unusable(setting, path, f"it holds no {what} in PEM form", _BOTH)
@@ -151,10 +149,10 @@ def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
     except (OSError, ValueError):
-        return _unusable("certificate", certificate, "it is damaged or cut off", "copy the file again")
+        return _unusable("certificate", certificate, "it is damaged or cut off", "Copy the file again")
     if reason in {"EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"}:
-        return _unusable("certificate", certificate, f"OpenSSL: {reason}", "have a stronger one issued")
-    return _unusable("key", key, "it is damaged or cut off", "copy the file again")
+        return _unusable("certificate", certificate, f"OpenSSL: {reason}", "Have a stronger one issued")
+    return _unusable("key", key, "it is damaged or cut off", "Copy the file again")
 
 
 def _moment(text: str) -> datetime:

@@ -115,7 +115,7 @@ def test_a_pair_that_cannot_be_used_is_one_sentence(authority: Authority, case: 
     file = authority.certificate if setting == CERTIFICATE else authority.key
     assert message.startswith(f"{setting}: {file} cannot be used (")
     assert reason in message
-    assert re.search(r"\); (name|check|copy|remove|have) ", message)
+    assert re.search(r"\)\. (Name|Check|Copy|Remove|Have) .*\.$", message)
     assert "\n" not in message
     assert not any(line in message for line in secret_lines)
     with pytest.raises(ConfigError, match=re.escape(reason)):
