@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
-from cryptography import x509
+from cryptography import x509  # trustme is built on it
 
 
 class Authority:

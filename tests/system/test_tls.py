@@ -8,7 +8,6 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from service.api_keys import hash_key
-from tests.certificates import Authority
+from tests.certificates import Authority, end_of
 from tests.processes import KEY, PATH, Launch, Process, command, eventually, kill
 
 WORKERS = 3
@@ -253,24 +252,11 @@ def test_the_doctor_looks_at_the_certificate(
     process = launch(authority.trusting(), **authority.variables)
     certificate = authority.issue(days=days, age_days=9)
     hang_up(process, "presents the reloaded certificate", 1)
-    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(_not_after(certificate, authority)), UTC)
     variables = {"SSL_CERT_FILE": str(authority.file)}
     found, output, _ = run(environment, "doctor", "--no-redis", "--url", process.url, **variables)
     assert found == status, output
-    assert f"  {sign} {said.format(end=f'{end:%Y-%m-%d}')}" in output
+    assert f"  {sign} {said.format(end=f'{end_of(certificate):%Y-%m-%d}')}" in output
     assert ("cannot be trusted (certificate has expired)" in output) is (days < 0)
-
-
-def _not_after(certificate: bytes, authority: Authority) -> str:
-    """Return the end of a certificate as OpenSSL's own program prints it."""
-    shown = subprocess.run(
-        ["openssl", "x509", "-noout", "-enddate", "-in", str(authority.certificate)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ssl.PEM_cert_to_DER_cert(authority.certificate.read_text()) == certificate
-    return shown.stdout.strip().removeprefix("notAfter=")
 
 
 def test_the_doctor_says_when_a_certificate_cannot_be_read(environment: dict[str, str]) -> None:

@@ -3,12 +3,17 @@
 import re
 import shutil
 import ssl
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from service.config import load
 from service.errors import ConfigError, TlsError
@@ -59,10 +64,9 @@ def garble(file: Path) -> None:
 
 def lock(file: Path) -> None:
     """Encrypt a key with a passphrase."""
-    content = subprocess.run(
-        ["openssl", "pkey", "-in", str(file), "-aes128", "-passout", "pass:canary"], capture_output=True, check=True
-    ).stdout
-    file.write_bytes(content)
+    key = load_pem_private_key(file.read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"canary"))
+    file.write_bytes(locked)
 
 
 def unlink_and_mkdir(file: Path) -> None:
