@@ -94,12 +94,12 @@ class TimedConnection(RequestHandler):
         return bool(poll.poll(0))
 
     def _is_sending(self) -> bool:
-        """Return whether a slow client has taken a part of its response since the last look."""
+        """Return whether a slow client has taken a part of its response, maybe the last, since the last look."""
         before, self._unsent_bytes = self._unsent_bytes, 0
         descriptor = self._descriptor()
         if self.transport is not None and descriptor is not None:
             self._unsent_bytes = self.transport.get_write_buffer_size() + _unacknowledged_bytes(descriptor)
-        return self._unsent_bytes not in {0, before}
+        return self._unsent_bytes != before
 
     def _descriptor(self) -> int | None:
         socket = self.transport.get_extra_info("socket") if self.transport is not None else None

@@ -11,7 +11,7 @@ from service.commands.findings import Finding, good, problem, unknown, warning
 from service.tls import Validity
 
 _HTTPS_PORT = 443
-_RENEW = "renew it where TLS ends (the service or the proxy) and reload it there; for the service, send SIGHUP"
+_RENEW = "renew it, then have it loaded where TLS ends: send SIGHUP to the service, or reload the proxy"
 
 
 def look(url: str) -> Iterator[Finding]:

@@ -244,7 +244,7 @@ async def test_a_response_that_a_slow_client_reads_is_sent_whole(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is not idle while its client takes the response."""
-    service = await start(server=clocks(monkeypatch, keepalive=SHORT))
+    service = await start(server=clocks(monkeypatch, keepalive=SHORT * 2))
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

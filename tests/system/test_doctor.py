@@ -11,13 +11,13 @@ import redis
 from service.storage.keyspace import SHARD_TAGS
 from tests.processes import Launch, Process, command, until_gone
 from tests.servers import RedisServer, binaries
-from tests.system.test_nginx import proxy
+from tests.system.test_nginx import nginx, proxy
 from tests.system.test_operator_commands import create
 
 Doctor = Callable[..., tuple[int, str]]
 ORIGIN = "https://app.example.com"
 
-__all__ = ["proxy"]  # a fixture
+__all__ = ["nginx", "proxy"]  # fixtures
 
 
 @pytest.fixture

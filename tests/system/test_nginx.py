@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 Proxy = Callable[..., Process]
 LINK_SECONDS = 0.02
 LANES = 14
+PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "10"}  # a Redis that a loaded machine delays is not the point
 
 
 @pytest.fixture
@@ -83,14 +84,17 @@ async def post(url: str) -> int:
         f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
-    async with asyncio.timeout(30):
-        answer = await reader.read()
-    writer.close()
+    try:
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
     return int(answer.split()[1])
 
 
 async def statuses_after(pauses: list[float], process: Process, nginx: Proxy, keepalive_timeout: str) -> list[int]:
-    """Send a POST after each pause through an nginx that has one connection to the service, over a slow link.
+    """Send a POST, and another after each pause, through an nginx that has one connection to the service, over a slow link.
 
     Several nginx run at once, each with its own link and its share of the pauses.
     """
@@ -98,8 +102,7 @@ async def statuses_after(pauses: list[float], process: Process, nginx: Proxy, ke
     assert port
 
     async def lane(link: SlowLink, front: Process, pauses: list[float]) -> list[int]:
-        assert await post(front.url) == 201
-        before, statuses = link.connections, []
+        before, statuses = link.connections, [await post(front.url)]
         for pause in pauses:
             await asyncio.sleep(pause)
             statuses.append(await post(front.url))
@@ -128,12 +131,12 @@ def around(seconds: float) -> list[float]:
 
 async def test_no_pause_between_requests_is_a_502(launch: Launch, nginx: Proxy) -> None:
     """A POST after any pause around every time-out in the path is answered, over a link of 20 ms."""
-    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="2")
+    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="2", **PATIENT)
     statuses = await statuses_after(around(1) + around(2), process, nginx, "1s")
-    assert statuses == [201] * 82
+    assert statuses == [201] * (82 + LANES)
 
 
 async def test_a_service_that_closes_first_is_a_502(launch: Launch, nginx: Proxy) -> None:
     """The reason for the line `keepalive_timeout`, and the proof that the test before this one can fail."""
-    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1")
+    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1", **PATIENT)
     assert 502 in await statuses_after(around(1), process, nginx, "60s")

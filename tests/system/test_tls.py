@@ -106,7 +106,11 @@ async def load_of(process: Process, context: ssl.SSLContext) -> AsyncIterator[di
 async def test_a_certificate_is_swapped_under_load(launch: Launch, authority: Authority) -> None:
     """No request fails in five renewals; connections go on, and every worker presents the new certificate."""
     process = await asyncio.to_thread(
-        launch, authority.trusting(), **authority.variables, JAY_SERVER__WORKERS=str(WORKERS)
+        launch,
+        authority.trusting(),
+        **authority.variables,
+        JAY_SERVER__WORKERS=str(WORKERS),
+        JAY_REDIS__TIMEOUT_SECONDS="10",
     )
     workers = await asyncio.to_thread(
         eventually, lambda: len(process.worker_pids) == WORKERS and process.worker_pids, ""
@@ -158,6 +162,7 @@ def test_a_broken_pair_keeps_the_old_one_and_reloads_the_keys(
     file = spoil(authority)
     config.write_text(entry.format(hash_key("second")))
     hang_up(process, "uses the reloaded API keys", 2)
+    eventually(lambda: lines(process, '"error"'), "a line about the certificate")
     (line,) = lines(process, '"error"')
     assert f"the certificate stays as it is: server.tls.{file.stem.replace('cert', 'certificate')}: {file} " in line
     assert process.request("POST", X_API_Key="second").status == 201
@@ -169,6 +174,7 @@ def test_a_broken_pair_keeps_the_old_one_and_reloads_the_keys(
     assert process.worker_pids != workers
     for _ in range(10):
         assert presented(process, authority) == old
+    assert lines(process, "stays as it is") == [line]  # the workers did not try
     fresh = authority.issue()
     hang_up(process, "presents the reloaded certificate", 2)
     for _ in range(10):
