@@ -147,7 +147,6 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         cors=Cors(app, registered.api_resources, settings.cors),
         health=health,
         journal=journal,
-        keepalive_seconds=settings.server.keepalive_seconds,
-        shutdown_seconds=settings.server.shutdown_seconds,
+        server=settings.server,
         boundary=traces.boundary,
     )

@@ -17,7 +17,6 @@ from types import FrameType
 from aiohttp.worker import GunicornUVLoopWebWorker
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.glogging import Logger
 from prometheus_client.multiprocess import mark_process_dead
 
 from service import logs
@@ -30,6 +29,7 @@ from service.exposition import dropped_lines_of_supervisor
 from service.listener import bind
 from service.settings import Settings
 from service.storage.embedded import EmbeddedServer
+from service.supervisor_log import SupervisorLogger
 from service.tls import ServerTls
 
 _logger = logging.getLogger(__name__)
@@ -245,19 +245,3 @@ class Worker(GunicornUVLoopWebWorker):
     def _reload_certificate(self) -> None:
         if self.app.tls is not None and self.app.tls.reload():
             _logger.info("worker %d presents the reloaded certificate", self.pid)
-
-
-class SupervisorLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own lines go where all others go."""
-
-    def setup(self, cfg: object) -> None:
-        """Leave handlers and levels as `logs.configure` set them."""
-        self.cfg = cfg
-        self.error_log.propagate = True
-        self._access_log_enabled = False
-
-    def close_on_exec(self) -> None:
-        """Do nothing: there is no log file of gunicorn's."""
-
-    def reopen_files(self) -> None:
-        """Do nothing: there is no log file of gunicorn's."""

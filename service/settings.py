@@ -114,9 +114,7 @@ class ServerSettings:
         10.0, "how long requests in flight may take to finish at shutdown", check=between(0, 60)
     )
     keepalive_seconds: float = setting(
-        75.0,
-        "how long an idle connection stays open, longer than in the proxies in front",
-        check=between(1, 7200),
+        75.0, "how long an idle connection stays open, longer than in the proxies in front", check=between(1, 7200)
     )
     tls: TlsSettings = field(default_factory=TlsSettings)
 

@@ -4,7 +4,9 @@ It also reads the dates of a certificate. Which connections use TLS is decided i
 """
 
 import logging
+import os
 import ssl
+import stat
 import tempfile
 from _ssl import _test_decode_cert  # type: ignore[attr-defined]  # typeshed lists what is public
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ _logger = logging.getLogger(__name__)
 
 WARNING_DAYS = 14  # ACME clients renew 30 days before the end: two weeks later something is broken
 
+_MAX_BYTES = 1 << 20  # a chain has some kilobytes
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _KEY_MARK = b"PRIVATE KEY-----"
 _BOTH = "Name the two files that were issued together"
@@ -71,6 +74,8 @@ def load_pair(certificate: Path, key: Path) -> tuple[ssl.SSLContext, Validity]:
 
     Raises TlsError, which names the file and says what to do.
     """
+    _check_file("certificate", certificate, _CERTIFICATE_MARK)
+    _check_file("key", key, _KEY_MARK)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, password=_refuse_passphrase)
@@ -131,18 +136,27 @@ def _unusable(setting: str, path: Path, reason: str, advice: str) -> str:
     return f"server.tls.{setting}: {path} cannot be used ({reason}). {advice}."
 
 
+def _check_file(setting: str, path: Path, mark: bytes) -> None:
+    """Raise TlsError for a file that OpenSSL need not see. It would read a device or a pipe without end."""
+    try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise errors.TlsError(_unusable(setting, path, "it is not a regular file", "Check the path"))
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is invalid"
+        advice = f"Check the path, and that user {os.getuid()} may read the file"
+        raise errors.TlsError(_unusable(setting, path, reason, advice)) from None
+    if len(content) > _MAX_BYTES:
+        raise errors.TlsError(_unusable(setting, path, "it is larger than 1 MiB", "Check the path"))
+    if mark not in content:
+        what = "private key" if mark == _KEY_MARK else "certificate"
+        raise errors.TlsError(_unusable(setting, path, f"it holds no {what} in PEM form", _BOTH))
+
+
 def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str:
     """Return which of the two files is the cause. OpenSSL names neither."""
-    files = (("certificate", certificate, _CERTIFICATE_MARK), ("key", key, _KEY_MARK))
-    for setting, path, mark in files:
-        try:
-            content = path.read_bytes()
-        except (OSError, ValueError) as unreadable:
-            reason = getattr(unreadable, "strerror", None) or type(unreadable).__name__
-            return _unusable(setting, path, reason, "Check the path, and that the service may read the file")
-        if mark not in content:
-            what = "certificate" if setting == "certificate" else "private key"
-            return _unusable(setting, path, f"it holds no {what} in PEM form", _BOTH)
     reason = getattr(error, "reason", None) or type(error).__name__
     if reason == "KEY_VALUES_MISMATCH":
         return _unusable("key", key, f"it is not the key of {certificate}", _BOTH)

@@ -28,6 +28,7 @@ from service.api.framing import Framing
 from service.api.operations import Health
 from service.api.site import Site
 from service.journal import Journal
+from service.settings import ServerSettings
 
 MAX_LINE_BYTES = 4096
 MAX_FIELD_BYTES = 8190
@@ -179,21 +180,20 @@ class Runner(web.AppRunner):
         cors: Cors,
         health: Health,
         journal: Journal,
-        keepalive_seconds: float,
-        shutdown_seconds: float,
+        server: ServerSettings,
         boundary: Callable[..., Boundary] = Boundary,
     ) -> None:
         super().__init__(
             app,
             access_log=None,
             logger=_silent,
-            keepalive_timeout=keepalive_seconds,
+            keepalive_timeout=server.keepalive_seconds,
             lingering_time=LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_HEADERS,
             auto_decompress=False,
-            shutdown_timeout=shutdown_seconds / 2,  # aiohttp may wait that long twice
+            shutdown_timeout=server.shutdown_seconds / 2,  # aiohttp may wait that long twice
         )
         self._shortcuts = shortcuts
         self._cors = cors

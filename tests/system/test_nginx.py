@@ -94,7 +94,7 @@ async def post(url: str) -> int:
 
 
 async def statuses_after(pauses: list[float], process: Process, nginx: Proxy, keepalive_timeout: str) -> list[int]:
-    """Send a POST, and another after each pause, through an nginx that has one connection to the service, over a slow link.
+    """Send a POST, and another after each pause, through an nginx with one slow connection to the service.
 
     Several nginx run at once, each with its own link and its share of the pauses.
     """

@@ -1,5 +1,6 @@
 """A certificate and its key: read as one, with errors that name the file, and replaced at once or not at all."""
 
+import os
 import re
 import shutil
 import ssl
@@ -74,11 +75,24 @@ def unlink_and_mkdir(file: Path) -> None:
     file.mkdir()
 
 
+def replace_by(file: Path, target: str) -> None:
+    file.unlink()
+    file.symlink_to(target)
+
+
+def replace_by_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
 BROKEN: dict[str, tuple[Callable[[Authority], object], str, str]] = {
     "no certificate": (lambda a: a.certificate.unlink(), CERTIFICATE, "No such file"),
     "no key": (lambda a: a.key.unlink(), KEY, "No such file"),
     "certificate is a folder": (lambda a: unlink_and_mkdir(a.certificate), CERTIFICATE, "Is a directory"),
     "key is a folder": (lambda a: unlink_and_mkdir(a.key), KEY, "Is a directory"),
+    "certificate is a device": (lambda a: replace_by(a.certificate, "/dev/zero"), CERTIFICATE, "not a regular file"),
+    "key is a pipe": (lambda a: replace_by_pipe(a.key), KEY, "not a regular file"),
+    "key is endless": (lambda a: os.truncate(a.key, 1 << 40), KEY, "larger than 1 MiB"),
     "empty certificate": (lambda a: a.certificate.write_bytes(b""), CERTIFICATE, "no certificate in PEM form"),
     "empty key": (lambda a: a.key.write_bytes(b""), KEY, "no private key in PEM form"),
     "DER": (
