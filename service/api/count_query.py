@@ -1,4 +1,8 @@
-"""The query of a count: from texts to a range of time, a source, a limit. Every mistake names its parameter."""
+"""The query of a count: from strings to a range of time, a source and a limit. Each error names its parameter.
+
+A date is its whole UTC day at either end of a range: `from=2026-11-26&to=2026-11-26` is one day. A time is an
+instant. A range includes the instant at its start and excludes the one at its end. Both kinds can be mixed.
+"""
 
 import re
 from collections.abc import Callable, Collection
@@ -16,7 +20,24 @@ MAX_HOURS = 31 * 24
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt](\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:[Zz]|[+-]00:00))?", re.ASCII)
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{1,9})?(?:[Zz]|[+-]00:00))?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """One end of a range as asked for: seconds since the epoch from `start` to before `end`.
+
+    An instant has both equal. A date has a day between them.
+    """
+
+    start: float
+    end: float
+
+    @property
+    def is_date(self) -> bool:
+        return self.end > self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +71,25 @@ class CountQueries:
         return CountQuery(self._range(given, interval), source, _limit(given))
 
     def _range(self, given: dict[str, str], interval: Interval) -> CountRange:
-        now = self._clock()
-        end = _moment(given, "to") if "to" in given else now
-        start = _moment(given, "from") if "from" in given else min(end, now) - DAY + 1
-        if start >= end:
-            raise errors.InvalidRequest("`from` must be before `to`; `to` is now when left out.", member="from")
-        if start > now:
+        now = int(self._clock())
+        past = now + 1  # the second that has begun belongs to the past
+        last = _moment(given, "to") if "to" in given else _Moment(past, past)
+        # Today is asked for as a whole, with the hours that are still to come. A range that ends at a time in the
+        # future ends now.
+        end = min(last.end, (now // DAY + 1) * DAY if last.is_date else past)
+        start = _moment(given, "from").start if "from" in given else end - DAY
+        if start >= past:
             raise errors.InvalidRequest("`from` must not be in the future.", member="from")
-        oldest = (int(now) // DAY - self._retention_days) * DAY
+        if start >= last.end:
+            raise errors.InvalidRequest(_not_before(start, last), member="from")
+        oldest = (now // DAY - self._retention_days) * DAY
         if start < oldest:
             raise errors.InvalidRequest(
                 f"Counts are kept for {self._retention_days} days; ask from {rfc3339(oldest)} on.",
                 member="from" if "from" in given else "to",
                 oldest=rfc3339(oldest),
             )
-        asked = CountRange.around(start, min(end, now + 1), interval)
+        asked = CountRange.around(start, end, interval)
         if interval is Interval.HOUR and len(asked.starts) > MAX_HOURS:
             raise errors.InvalidRequest(
                 f"A series by hour has at most {MAX_HOURS} hours; ask for interval=day or a shorter range.",
@@ -85,16 +110,27 @@ def _interval(given: dict[str, str]) -> Interval:
     return Interval(text)
 
 
-def _moment(given: dict[str, str], name: str) -> float:
-    """Return a time in seconds since the epoch; fractions of a second make no difference here and are dropped."""
+def _moment(given: dict[str, str], name: str) -> _Moment:
+    """Return what a parameter stands for. Raises InvalidRequest."""
     if found := _TIME.fullmatch(given[name]):
+        date, time, fraction = found.groups()
         try:
-            return datetime.fromisoformat(f"{found[1]}T{found[2] or '00:00:00'}+00:00").timestamp()
+            start = datetime.fromisoformat(f"{date}T{time or '00:00:00'}+00:00").timestamp()
         except ValueError:
             pass
+        else:
+            start += float(fraction or 0)
+            return _Moment(start, start if time else start + DAY)
     raise errors.InvalidRequest(
-        f"{name} must be a time in UTC like 2026-01-31T18:00:00Z, or a date like 2026-01-31.", member=name
+        f"{name} must be a time in UTC like 2026-01-31T18:00:00Z, or a date like 2026-01-31 for the whole day.",
+        member=name,
     )
+
+
+def _not_before(start: float, last: _Moment) -> str:
+    if start == last.end and not last.is_date:
+        return "`from` and `to` are the same instant, so the range is empty. Give a date for a whole day."
+    return "`from` must not be after `to`; `to` is now when left out."
 
 
 def _limit(given: dict[str, str]) -> int:

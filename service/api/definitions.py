@@ -7,12 +7,12 @@ _ACTIVE = {
     "session.ttl_seconds are alive",
 }
 _CREATED = {
-    "meaning": "sessions created, counted when they began; each once, whatever replies were lost",
+    "meaning": "sessions created from `from` to before `to`, counted when they began, each once",
     "kind": "exact",
     "error": "none, but for creations of a user that an erasure overtook: those were never stored",
 }
 _ENDED = {
-    "meaning": "sessions ended by DELETE or erasure, counted when they ended; expired ones are not among them",
+    "meaning": "sessions ended by DELETE or erasure from `from` to before `to`; expired sessions are not counted",
     "kind": "exact",
     "error": "none",
 }
@@ -22,7 +22,7 @@ _UNIQUE_USERS = {
     "error": "standard error 0.2 % with many users, 0.8 % with few; merged over days and sources, never summed",
 }
 _BOUNDS = {
-    "meaning": "sessions created on the UTC days of the range; the true number is from at_least to at_most",
+    "meaning": "sessions created on the UTC days from `from` to before `to`; the number is from at_least to at_most",
     "kind": "bounded",
     "error": "at_most less at_least; only the most active users of each day are kept, and none before an erasure",
 }

@@ -87,7 +87,8 @@ async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
     """The answer says how it was understood."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = today - timedelta(days=3), today - timedelta(days=1)
-    query = {"from": (start + timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M:%SZ"), "to": end.strftime("%Y-%m-%d")}
+    query = {"from": (start + timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    query["to"] = (end - timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = await get(service, "sessions", interval="day", **query)
     assert document["from"] == start.strftime("%Y-%m-%dT00:00:00Z")
     assert document["to"] == end.strftime("%Y-%m-%dT00:00:00Z")
@@ -95,9 +96,38 @@ async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "interval"), [("sessions", "hour"), ("sessions", "day"), ("users", None), ("users/user-1", None)]
+)
+async def test_from_and_to_of_one_date_are_that_day(service: Service, path: str, interval: str | None) -> None:
+    """Today has what was just created, yesterday has nothing, and the answer names the whole day."""
+    await fill(service)
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = []
+    for day in (today, today - timedelta(days=1)):
+        date = day.strftime("%Y-%m-%d")
+        query = {"from": date, "to": date} | ({"interval": interval} if interval else {})
+        document = await get(service, path, **query)
+        assert document["from"] == day.strftime("%Y-%m-%dT00:00:00Z")
+        assert document["to"] == (day + timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")
+        if path == "sessions":
+            assert len(document["series"]) == (24 if interval == "hour" else 1)
+            assert sum(point["created"] for point in document["series"]) == document["totals"]["created"]
+            found.append(document["totals"]["created"])
+        elif path == "users":
+            found.append(sum(user["created"]["at_least"] for user in document["users"]))
+        else:
+            found.append(document["created"]["at_least"])
+    assert found == [{"sessions": 12, "users": 6, "users/user-1": 2}[path], 0]
+
+
+@pytest.mark.parametrize(
     ("path", "query", "member"),
     [
         ("sessions", {"from": "yesterday"}, "from"),
+        ("sessions", {"from": "2026-11-26", "to": "2026-11-25"}, "from"),
+        ("sessions", {"from": "2026-11-26T12:00:00Z", "to": "2026-11-26T12:00:00Z"}, "from"),
+        ("users", {"from": "2026-11-26", "to": "2026-11-26T00:00:00Z"}, "from"),
+        ("users/u", {"from": "2026-11-26T12:00:00Z", "to": "2026-11-25"}, "from"),
         ("sessions", {"from": "2026-13-01T00:00:00Z"}, "from"),
         ("sessions", {"to": "2026-11-01T00:00:00+05:00"}, "to"),
         ("sessions", {"from": "1999-01-01"}, "from"),

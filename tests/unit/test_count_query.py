@@ -1,0 +1,110 @@
+"""The range of a count: dates are whole days, times are instants, and the answer says which range is in force."""
+
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from service import errors
+from service.api.count_query import CountQueries, rfc3339
+from service.counts import CountRange
+
+NOW = datetime(2026, 11, 26, 17, 21, 9, 500_000, UTC)
+KNOWN = ("from", "to", "interval")
+
+
+def asked(now: datetime = NOW, **query: str) -> CountRange:
+    given = {name.rstrip("_"): value for name, value in query.items()}
+    request = make_mocked_request("GET", f"/?{urlencode(given)}")
+    return CountQueries(90, now.timestamp).read(request, KNOWN).asked
+
+
+def ends(found: CountRange) -> tuple[str, str]:
+    return rfc3339(found.start), rfc3339(found.end)
+
+
+@pytest.mark.parametrize("interval", ["hour", "day"])
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [
+        ("2026-11-20", "2026-11-20", "2026-11-20", "2026-11-21"),
+        ("2026-11-26", "2026-11-26", "2026-11-26", "2026-11-27"),
+        ("2026-11-24", "2026-11-26", "2026-11-24", "2026-11-27"),
+        ("2026-11-25", "2026-11-30", "2026-11-25", "2026-11-27"),
+        ("2026-11-25", "9999-12-31", "2026-11-25", "2026-11-27"),
+        ("2026-11-20T00:00:00Z", "2026-11-20", "2026-11-20", "2026-11-21"),
+        ("2026-11-20", "2026-11-21T00:00:00Z", "2026-11-20", "2026-11-21"),
+        ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-20", "2026-11-21"),
+    ],
+)
+def test_a_date_is_its_whole_day(interval: str, start: str, end: str, first: str, last: str) -> None:
+    """At both ends, mixed with times, and today with its hours to come."""
+    found = asked(from_=start, to=end, interval=interval)
+    assert ends(found) == (f"{first}T00:00:00Z", f"{last}T00:00:00Z")
+
+
+@pytest.mark.parametrize("now", ["2026-11-26T00:00:00", "2026-11-26T23:59:59.999999"])
+def test_today_is_a_day_at_every_moment_of_it(now: str) -> None:
+    """The first and the last moment of the day are no exceptions, with or without an end."""
+    moment = datetime.fromisoformat(f"{now}+00:00")
+    day = ("2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z")
+    assert ends(asked(moment, from_="2026-11-26", to="2026-11-26")) == day
+    assert ends(asked(moment, from_="2026-11-26", interval="day")) == day
+    assert ends(asked(moment, to="2026-11-26")) == day
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "last"),
+    [
+        ({}, "2026-11-25T17", "2026-11-26T18"),
+        ({"to": "2026-11-20"}, "2026-11-20T00", "2026-11-21T00"),
+        ({"to": "2026-11-20T12:00:00Z"}, "2026-11-19T12", "2026-11-20T12"),
+        ({"from_": "2026-11-26"}, "2026-11-26T00", "2026-11-26T18"),
+        ({"from_": "2026-11-26T16:59:59Z", "to": "2026-11-26T17:00:00Z"}, "2026-11-26T16", "2026-11-26T17"),
+        ({"from_": "2026-11-26T16:00:00Z", "to": "2026-11-26T17:00:00.001Z"}, "2026-11-26T16", "2026-11-26T18"),
+        ({"from_": "2026-11-26T16:00:00.5Z", "to": "2026-11-26T16:00:00.6Z"}, "2026-11-26T16", "2026-11-26T17"),
+        ({"from_": "2026-11-26T17:21:09Z"}, "2026-11-26T17", "2026-11-26T18"),
+        ({"from_": "2026-11-26T12:00:00Z", "to": "2999-01-01T00:00:00Z"}, "2026-11-26T12", "2026-11-26T18"),
+    ],
+)
+def test_a_time_is_an_instant(query: dict[str, str], first: str, last: str) -> None:
+    """The last instant is excluded, the range is widened to whole hours, and it ends now at the latest."""
+    assert ends(asked(**query)) == (f"{first}:00:00Z", f"{last}:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2026-11-26", "2026-11-25", "must not be after `to`"),
+        ("2026-11-26T12:00:00Z", "2026-11-25", "must not be after `to`"),
+        ("2026-11-26", "2026-11-25T23:59:59Z", "must not be after `to`"),
+        ("2026-11-26T12:00:00Z", "2026-11-26T11:59:59Z", "must not be after `to`"),
+        ("2026-11-26T12:00:00Z", "2026-11-26T12:00:00Z", "is empty"),
+        ("2026-11-26", "2026-11-26T00:00:00Z", "is empty"),
+        ("2026-11-27T00:00:00Z", "2026-11-26", "in the future"),
+        ("2026-11-27", "2026-11-27", "in the future"),
+        ("2026-11-26T17:21:10Z", "2026-11-26", "in the future"),
+        ("2026-08-27", "2026-11-26", "Counts are kept for 90 days"),
+    ],
+)
+def test_a_range_without_a_moment_is_refused(start: str, end: str, words: str) -> None:
+    """The error names `from` and says whether the range is reversed, empty, in the future or too old."""
+    with pytest.raises(errors.InvalidRequest, match=words) as caught:
+        asked(from_=start, to=end, interval="day")
+    assert caught.value.members["member"] == "from"
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2026-11-26T24:00:00Z", "2026-11-26T23:59:60Z", "0000-01-01", ""])
+def test_a_moment_that_does_not_exist_is_refused(text: str) -> None:
+    """The same in every Python version."""
+    for name in ("from", "to"):
+        with pytest.raises(errors.InvalidRequest, match="whole day"):
+            asked(**{name: text})
+
+
+def test_a_month_by_hour_is_the_longest() -> None:
+    """31 whole days by hour are answered, and 32 are not."""
+    assert len(asked(from_="2026-10-27", to="2026-11-26").starts) == 31 * 24
+    with pytest.raises(errors.InvalidRequest, match="at most 744 hours"):
+        asked(from_="2026-10-26", to="2026-11-26")
