@@ -94,9 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_counts(commands: Group) -> argparse.ArgumentParser:
     counts = _add(commands, "counts", "print how many sessions there are and were, by source", _counts)
-    when = "a time like 2026-01-31T18:00:00Z, a date, or 24h or 7d for so long ago"
+    when = "a time in UTC like 2026-01-31T18:00:00Z, a date for its whole day, or 24h or 7d for so long ago"
     counts.add_argument("--from", dest="start", metavar="TIME", help=f"{when}; default: 24h")
-    counts.add_argument("--to", dest="end", metavar="TIME", help="the same; default: now")
+    counts.add_argument("--to", dest="end", metavar="TIME", help="the same, a date included; default: now")
     counts.add_argument("--interval", choices=("hour", "day"), help="step of the series; default: by the range")
     counts.add_argument("--source", type=argument_types.utf8, help="only this source")
     form = counts.add_mutually_exclusive_group()

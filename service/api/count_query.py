@@ -20,9 +20,7 @@ MAX_HOURS = 31 * 24
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{1,9})?(?:[Zz]|[+-]00:00))?", re.ASCII
-)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{1,9})?(?:[Zz]|[+-]00:00))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

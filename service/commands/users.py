@@ -5,13 +5,13 @@ import sys
 from typing import Any
 from urllib.parse import quote
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from service.api import wire
+from service.commands import tables, time_range
 from service.commands.api_client import ApiClient
+from service.commands.tables import MIN_WIDTH, Column, Figures
 from service.errors import CommandError
 
 
@@ -20,17 +20,17 @@ def show(client: ApiClient, user_id: str) -> None:
     path = f"{wire.OPERATOR_PATH}/analytics/users/{_encoded(user_id)}"
     document = client.fetch(path, needs=("user_id", "active", "sources", "created"))
     _check_same(document["user_id"], user_id)
-    table = Table(title=Text(f"User {user_id}", style="bold"), title_justify="left", show_footer=True, box=box.SIMPLE)
-    table.add_column("Source", "All sources", overflow="fold")
-    table.add_column("Active", f"{document['active']:,}", justify="right")
-    for row in document["sources"]:
-        table.add_row(Text(row["source"]), f"{row['active']:,}")
+    active, rows = document["active"], document["sources"]
+    column = Column("Active", [f"{row['active']:,}" for row in rows], f"{active:,}")
+    figures = Figures("Source", [row["source"] for row in rows], "All sources", [column])
+    console = Console()
+    heading = tables.shortened(f"User {user_id}", max(console.width, MIN_WIDTH), console)
+    console.print(Text(heading, style="bold", no_wrap=True, overflow="ignore"), crop=False)
+    console.print(tables.laid_out(figures, console), crop=False)
     created = document["created"]
     low, high = created["at_least"], created["at_most"]
-    console = Console()
-    console.print(table)
     number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    console.print(f"Created from {document['from']} to {document['to']}: {number}", highlight=False)
+    console.print(f"Created {time_range.spoken(document['from'], document['to'])}: {number}", highlight=False)
 
 
 def export(client: ApiClient, user_id: str) -> None:

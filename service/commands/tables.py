@@ -1,0 +1,126 @@
+"""Tables of names with figures that fit any terminal. No name is broken in two, and no figure is cut.
+
+The first layout that fits the width is used:
+
+1. a table, with a chart of each row where there is one,
+2. the same table without charts,
+3. each name on a line of its own, and its figures in the line below,
+4. each name and each figure on a line of its own.
+
+Layouts 3 and 4 shorten a name that is longer than the line in its middle. Below 40 columns they leave lines to the
+terminal to wrap.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from rich import box
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+MIN_WIDTH = 40
+_ANY_WIDTH = 10_000
+_BETWEEN = "   "
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of figures: its title, a figure for each row, and the total."""
+
+    title: str
+    figures: Sequence[str]
+    total: str
+
+    @property
+    def width(self) -> int:
+        """The cells that title and figures need."""
+        return max(len(text) for text in (self.title, self.total, *self.figures))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a table holds. `charts` has a line of characters for each row, or nothing."""
+
+    name_title: str
+    names: Sequence[str]
+    total_name: str
+    columns: Sequence[Column]
+    charts: Sequence[str] = ()
+
+
+def laid_out(figures: Figures, console: Console) -> RenderableType:
+    """Return the widest layout that fits the console."""
+    options: list[Sequence[str]] = [figures.charts, ()] if figures.charts else [()]
+    for charts in options:
+        table = _table(figures, charts)
+        if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).minimum <= console.width:
+            return table
+    width = max(console.width, MIN_WIDTH)
+    names = [shortened(name, width, console) for name in (*figures.names, figures.total_name)]
+    for charts in options:
+        lines = list(_two_lines_each(figures, names, charts))
+        if max(map(cell_len, lines)) <= width:
+            break
+    else:
+        lines = list(_one_by_one(figures, names))
+    return Group(*(Text(line, no_wrap=True, overflow="ignore") for line in ("", *lines)))
+
+
+def _table(figures: Figures, charts: Sequence[str]) -> Table:
+    table = Table(show_footer=True, box=box.SIMPLE)
+    table.add_column(figures.name_title, figures.total_name, no_wrap=True)
+    for column in figures.columns:
+        table.add_column(column.title, column.total, justify="right", min_width=_widest_word(column))
+    if charts:
+        table.add_column("Over time", no_wrap=True)
+    for number, name in enumerate(figures.names):
+        row = [column.figures[number] for column in figures.columns]
+        table.add_row(Text(name), *row, *charts[number : number + 1])
+    return table
+
+
+def _widest_word(column: Column) -> int:
+    """Return the least width of a column: titles may be wrapped between words, figures may not."""
+    return max(len(word) for word in (*column.title.split(), column.total, *column.figures))
+
+
+def _two_lines_each(figures: Figures, names: Sequence[str], charts: Sequence[str]) -> Iterator[str]:
+    def line(texts: Sequence[str], chart: str) -> str:
+        aligned = [text.rjust(column.width) for text, column in zip(texts, figures.columns, strict=True)]
+        return "  " + _BETWEEN.join([*aligned, chart] if chart else aligned)
+
+    yield figures.name_title
+    yield line([column.title for column in figures.columns], "Over time" if charts else "")
+    for name, row, chart in zip_longest(names, _rows(figures), charts, fillvalue=""):
+        yield from ("", name, line(row, chart))
+    yield ""
+
+
+def _one_by_one(figures: Figures, names: Sequence[str]) -> Iterator[str]:
+    for name, row in zip(names, _rows(figures), strict=True):
+        yield name
+        for column, figure in zip(figures.columns, row, strict=True):
+            yield f"  {column.title}: {figure}"
+        yield ""
+
+
+def _rows(figures: Figures) -> list[tuple[str, ...]]:
+    return list(zip(*((*column.figures, column.total) for column in figures.columns), strict=True))
+
+
+def shortened(name: str, width: int, console: Console) -> str:
+    """Return a name of at most `width` cells; of a longer one the beginning and the end, with dots between.
+
+    Both ends are kept because names of sources and users often differ only in one of them.
+    """
+    if cell_len(name) <= width:
+        return name
+    dots = "…" if console.encoding.lower().startswith("utf") else "..."
+    room = width - len(dots)
+    tail = room // 2
+    head = chop_cells(name, room - tail)[0]
+    return head + dots + chop_cells(name[::-1], tail)[0][::-1]

@@ -1,0 +1,45 @@
+"""Ranges of time on the command line: what is typed, and how a range is printed. Dates are whole UTC days."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_AGO = re.compile(r"(\d{1,4})([hd])")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY = timedelta(days=1)
+_HOURLY = timedelta(days=3)  # a longer series by hour has more points than a sparkline has characters
+
+
+def moment(text: str | None) -> str | None:
+    """Return the parameter of the API for what is typed: `7d` and `24h` are so long ago, the rest is passed on."""
+    if text is None or not (ago := _AGO.fullmatch(text)):
+        return text
+    length = timedelta(**{"hours" if ago[2] == "h" else "days": int(ago[1])})
+    return (datetime.now(UTC) - length).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def suitable_interval(start: str | None, end: str | None) -> str | None:
+    """Return a series' interval that suits its length, both ends as returned by `moment`.
+
+    None leaves the choice to the service, also where a string is no time: the service says what is invalid.
+    """
+    if start is None:
+        return None
+    try:
+        first = datetime.fromisoformat(start)
+        last = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    except ValueError:
+        return None
+    if end and _DATE.fullmatch(end):
+        last += _DAY
+    length = last.replace(tzinfo=UTC) - first.replace(tzinfo=UTC)
+    return "hour" if length <= _HOURLY else "day"
+
+
+def spoken(start: str, end: str) -> str:
+    """Return a range of an answer in words. `end` is exclusive, so whole days are named by their last day."""
+    first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    if any(time.hour or time.minute or time.second for time in (first, last)):
+        return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    if last - first <= _DAY:
+        return f"on {first:%Y-%m-%d} (UTC day)"
+    return f"from {first:%Y-%m-%d} to {last - _DAY:%Y-%m-%d} (UTC days)"
