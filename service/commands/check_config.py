@@ -1,19 +1,56 @@
 """`jay-tracking check-config`: the settings in force, and where each came from."""
 
+import os
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from service.config import LoadedConfig
 from service.effective_settings import effective_settings
 from service.tls import Validity
 
+_MIN_WIDTH = 40
+
 
 def show(loaded: LoadedConfig) -> None:
-    """Print a line for each setting, with secrets masked, then warnings to standard error."""
+    """Print each setting, then warnings to standard error. Secrets are masked.
+
+    A program that reads the output gets one line for each setting, whatever its length. A terminal gets lines that
+    fit its width: a long row goes on below its name. `COLUMNS` sets a width where there is no terminal.
+    """
     rows = [(name, shown, loaded.origins[name]) for name, shown in effective_settings(loaded.settings).items()]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for name, shown, origin in rows:
-        print(f"{name:{widths[0]}}  {shown:{widths[1]}}  {origin}")
+    width = _width()
+    if width is None or max(map(len, _aligned(rows))) <= width:
+        lines = _aligned(rows)
+    else:
+        lines = [line for row in rows for line in _wrapped(row, max(len(name) for name, _, _ in rows) + 2, width)]
+    print("\n".join(lines))
     certificate = loaded.settings.server.tls.certificate
     if certificate is not None and (warning := Validity.of_file(certificate).warning(datetime.now(UTC))):
         print(f"warning: server.tls.certificate: {certificate} {warning}", file=sys.stderr)
+
+
+def _width() -> int | None:
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return max(shutil.get_terminal_size().columns, _MIN_WIDTH)
+    return None
+
+
+def _aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return [f"{name:{widths[0]}}  {shown:{widths[1]}}  {origin}" for name, shown, origin in rows]
+
+
+def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str]:
+    """Return a row's lines. They break between words only, so that a URL or a path can be copied whole."""
+    name, shown, origin = row
+    first = f"{name:{indent}}{shown}  {origin}"
+    if len(first) <= width:
+        yield first
+        return
+    value = textwrap.wrap(shown, width - indent, break_long_words=False, break_on_hyphens=False) or [""]
+    yield f"{name:{indent}}{value[0]}"
+    for line in [*value[1:], origin]:
+        yield " " * min(indent, max(width - len(line), 2)) + line

@@ -86,7 +86,7 @@ def _view(document: dict[str, Any], console: Console) -> RenderableType:
     """Return heading, table and footnote."""
     span = time_range.spoken(document["from"], document["to"])
     heading = f"Sessions {span}, by {document['interval']}"
-    footnote = f"As of {document['as_of']}. Active is now. Unique users are approximate, by whole UTC days."
+    footnote = f"Figures as of {document['as_of']}. Active is now. Unique users are approximate, by whole UTC days."
     return Group(
         Text(heading, style="bold"),
         tables.laid_out(_figures(document, console), console),

@@ -1,6 +1,7 @@
 """Redis's side of the doctor: is it set up so that nothing is lost, and do its counts agree with its sessions."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,10 +16,12 @@ from service.settings import Settings
 from service.storage.connection import RedisConnection
 from service.storage.inspection import Audit, Inspection
 from service.storage.keyspace import Keyspace
+from service.storage.state import number_in
 
 _OLDEST_VERSION = (7, 0)
 _TIMEOUT_SECONDS = 5.0
 _FULL = 0.8  # of maxmemory
+_AUDIT_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
 
 
 async def look(settings: Settings, url: str, console: Console, *, repair: bool) -> list[tuple[str, list[Finding]]]:
@@ -53,8 +56,11 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[Finding]:
         )
         return
     name = "Valkey" if "valkey_version" in info else "Redis"
-    version = str(info.get("valkey_version") or info["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_VERSION:
+    version = str(info.get("valkey_version") or info.get("redis_version") or "")
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None:
+        yield unknown(f"the version of {name} is not in INFO", "7.0 or newer is needed, or Valkey 7.2")
+    elif (int(found[1]), int(found[2])) >= _OLDEST_VERSION:
         yield good(f"{name} {version}")
     else:
         yield problem(f"{name} {version}", "7.0 or newer is needed")
@@ -65,43 +71,47 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[Finding]:
 
 
 def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
-    if not info.get("aof_enabled"):
+    enabled = number_in(info, "aof_enabled")
+    if enabled is None:
+        yield unknown("persistence is not in INFO", "look in the provider's console whether data survives a restart")
+    elif not enabled:
         yield problem("no append-only file: a restart of Redis loses sessions", "set appendonly yes")
-    elif info.get("aof_last_write_status") != "ok" or info.get("aof_last_bgrewrite_status") != "ok":
+    elif any(info.get(name, "ok") != "ok" for name in ("aof_last_write_status", "aof_last_bgrewrite_status")):
         yield problem("the append-only file cannot be written", "see Redis's log; usually the disk is full")
     else:
         yield good("an append-only file keeps sessions over a restart")
 
 
 def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
-    used, policy = int(info["used_memory"]), info.get("maxmemory_policy")
-    limit = int(info["maxmemory"]) if "maxmemory" in info else None
-    if limit is None:
-        yield unknown("Redis does not say how much memory it may use")
-        return
-    if not limit:
-        machine = int(info.get("total_system_memory") or 0)
+    yield from _eviction(info)
+    used, limit, machine = (number_in(info, name) for name in ("used_memory", "maxmemory", "total_system_memory"))
+    if limit is None or used is None:
+        yield unknown("memory in use and its limit are not in INFO")
+    elif not limit:
         whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
-        advice = "set maxmemory to half of the memory that Redis can have, and maxmemory-policy noeviction"
         in_use = f"{used / 2**20:,.0f} MiB in use{whole}"
+        advice = "set maxmemory to half of the memory that Redis can have, and maxmemory-policy noeviction"
         yield problem(f"no memory limit is set ({in_use}): when memory runs out, the system ends Redis", advice)
-        return
-    if policy is None:
-        yield unknown("Redis does not say whether it may evict")
-    elif policy == "noeviction":
-        yield good("nothing is evicted")
-    else:
-        yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
-    if used > _FULL * limit:
+    elif used > _FULL * limit:
         advice = "give it more; when full, no session can be created"
         yield problem(f"memory is nearly used up: {used / limit:.0%} of maxmemory", advice)
     else:
         yield good(f"memory: {used / 2**20:,.0f} of {limit / 2**20:,.0f} MiB in use")
 
 
+def _eviction(info: Mapping[str, Any]) -> Iterator[Finding]:
+    policy = info.get("maxmemory_policy")
+    if policy == "noeviction" or number_in(info, "maxmemory") == 0:
+        yield good("nothing is evicted")
+    elif policy is None:
+        yield unknown("maxmemory-policy is not in INFO", "it must be noeviction, or Redis may evict sessions and counts")
+    else:
+        yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
+
+
 def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:
     if audit is None:
-        yield unknown("not allowed to look at all keys", "allow the Redis user +scan and +dbsize")
+        yield unknown("not allowed to look at all keys", f"allow the Redis user {_AUDIT_COMMANDS}")
         return
     yield good(f"{audit.sessions:,} sessions, {audit.users:,} of them of users, among {audit.keys:,} keys")
     if audit.wrong_hours:

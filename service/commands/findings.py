@@ -1,11 +1,14 @@
-"""What the doctor finds, and how it is told."""
+"""Findings of the doctor, and how they are printed."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from rich.console import Console
 from rich.text import Text
+
+_MIN_WIDTH = 40  # below it lines are left to the terminal to wrap
 
 
 class Verdict(Enum):
@@ -59,10 +62,18 @@ class Report:
         for finding in findings:
             sign, colour, word = finding.verdict.value
             shown = sign if self._console.encoding.lower().startswith("utf") else word
-            self._console.print(Text.assemble("  ", (shown, colour), " ", finding.what), soft_wrap=True)
+            self._print(Text.assemble("  ", (shown, colour), " "), finding.what)
             if finding.advice:
-                self._console.print(Text(f"      {finding.advice}"), soft_wrap=True)
+                self._print(Text("      "), finding.advice)
             self.problems += finding.verdict is Verdict.PROBLEM
+
+    def _print(self, start: Text, words: str) -> None:
+        """Print words behind `start`, wrapped between words only: a URL or a setting's name stays whole."""
+        width = max(self._console.width, _MIN_WIDTH) - len(start)
+        lines = textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
+        for number, line in enumerate(lines):
+            before = Text(" " * len(start)) if number else start
+            self._console.print(Text.assemble(before, line), soft_wrap=True)
 
     def conclude(self) -> None:
         """Print the sum."""

@@ -2,6 +2,10 @@
 
 Sessions come and go meanwhile. The live counts of an hour are therefore read before and after all keys were visited:
 of hours in which no session begins any more, the sessions found must lie between the two.
+
+Keys are visited page by page, and so are the entries of an index, so that memory does not grow with the number of
+sessions. It grows with that of counts by hour, source and shard. `SeenKeys` keeps figures exact although SCAN and
+HSCAN may return a key or an entry twice.
 """
 
 import time
@@ -18,11 +22,14 @@ from service.sessions import SHARD_COUNT, UserDigest, is_source, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.counters import LIVE_BYTES, numbers
 from service.storage.keyspace import Keyspace
+from service.storage.refusals import is_refused
+from service.storage.seen_keys import SeenKeys
 from service.storage.session_value import decode
 
 T = TypeVar("T")
 
 _SCANNED_AT_ONCE = 1000
+_INDEXES_AT_ONCE = 50  # of up to 1,000 entries each
 _SETTLED_SECONDS = 60  # after the end of an hour, no session of that hour is on its way any more
 
 # A shard, a source, and an hour since the epoch.
@@ -42,6 +49,21 @@ class Audit:
     expired_in_indexes: int = 0
     wrong_hours: list[Bucket] = field(default_factory=list)
     compared_hours: int = 0
+
+
+class _Refused(Exception):
+    """The service's Redis user may not use a command of the audit."""
+
+
+class _Walk:
+    """One walk through all keys: those it has seen, what it found, and the live sessions by bucket."""
+
+    def __init__(self, seen: SeenKeys, progress: Callable[[int], None], *, repair: bool) -> None:
+        self.seen = seen
+        self.progress = progress
+        self.repair = repair
+        self.found = Audit()
+        self.live: Counter[Bucket] = Counter()
 
 
 class Inspection:
@@ -66,26 +88,28 @@ class Inspection:
     async def audit(self, progress: Callable[[int], None], *, repair: bool) -> Audit | None:
         """Compare; with `repair` take expired sessions out of indexes, and put in those that are missing.
 
-        `progress` is told how many keys were visited. None where the service's user may not SCAN.
+        `progress` is called with the number of keys just visited. None where the service's Redis user may not look.
+        Raises StoreUnavailable, and CommandError where there is no room for a temporary file.
         """
+        try:
+            with SeenKeys() as seen:
+                return await self._audit(_Walk(seen, progress, repair=repair))
+        except _Refused:
+            return None
+
+    async def _audit(self, walk: "_Walk") -> Audit:
         began = time.time()
         before = await self._live_by_hour(began)
-        found = Audit()
-        live: Counter[Bucket] = Counter()
-        seen: set[bytes] = set()  # SCAN may tell a key twice
         cursor = 0
         while True:
-            step = await self._scan(cursor)
-            if step is None:
-                return None
-            cursor, keys = step
-            fresh = [key for key in keys if key not in seen]
-            seen.update(fresh)
-            await self._visit([key.decode(errors="replace") for key in fresh], found, live, repair=repair)
-            progress(len(fresh))
+            cursor, keys = await self._scan(cursor)
+            fresh = walk.seen.fresh(keys)
+            await self._visit([key.decode(errors="replace") for key in fresh], walk)
+            walk.progress(len(fresh))
             if not cursor:
                 break
         after = await self._live_by_hour(began)
+        found, live = walk.found, walk.live
         first_hour = (int(time.time()) - self._ttl_seconds) // HOUR + 1  # before it, sessions have expired
         moving_hour = int(began - _SETTLED_SECONDS) // HOUR
         for bucket in sorted({*before, *after, *live}):
@@ -97,9 +121,12 @@ class Inspection:
         return found
 
     async def _scan(self, cursor: int) -> Any:
-        return await self._if_allowed(
+        step = await self._if_allowed(
             lambda client: client.scan(cursor, match=self._keyspace.pattern, count=_SCANNED_AT_ONCE)
         )
+        if step is None:
+            raise _Refused
+        return step
 
     async def _live_by_hour(self, now: float) -> Counter[Bucket]:
         """Return what the counts say is live, as far back as a session lives."""
@@ -122,9 +149,10 @@ class Inspection:
                     live[shard, source, day * 24 + hour] = count
         return live
 
-    async def _visit(self, keys: Sequence[str], found: Audit, live: Counter[Bucket], *, repair: bool) -> None:
+    async def _visit(self, keys: Sequence[str], walk: "_Walk") -> None:
         if not keys:
             return
+        found = walk.found
         found.keys += len(keys)
         found.without_lifetime += (await self._ask(*(("TTL", key) for key in keys))).count(-1)
         ids = {key: session_id for key in keys if (session_id := self._keyspace.id_in(key))}
@@ -136,53 +164,72 @@ class Inspection:
                 found.foreign += value is not None
                 continue
             found.sessions += 1
-            live[shard_of(session_id), session.source, session.started_at // 1_000_000 // HOUR] += 1
+            walk.live[shard_of(session_id), session.source, session.started_at // 1_000_000 // HOUR] += 1
             if session.user_id is not None:
                 users.append((key, session_id, self._keyspace.user(self._user_digest(session.user_id))))
-        await self._check_indexed(users, found, repair=repair)
-        await self._check_indexes([key for key in keys if self._keyspace.is_user_index(key)], found, repair=repair)
+        await self._check_indexed(users, walk)
+        indexes = [key for key in keys if self._keyspace.is_user_index(key)]
+        for start in range(0, len(indexes), _INDEXES_AT_ONCE):
+            await self._check_indexes(indexes[start : start + _INDEXES_AT_ONCE], walk)
 
-    async def _check_indexed(self, users: Sequence[tuple[str, str, str]], found: Audit, *, repair: bool) -> None:
-        """See that each session of a user, as key, id and index, stands in the index, or erasing would miss it."""
-        found.users += len(users)
+    async def _check_indexed(self, users: Sequence[tuple[str, str, str]], walk: "_Walk") -> None:
+        """Check that each session, as key, id and index, is in its user's index. Erasing misses one that is not."""
+        walk.found.users += len(users)
         is_there = await self._ask(*(("HEXISTS", index, session_id) for _, session_id, index in users))
         for (key, session_id, index), flag in zip(users, is_there, strict=True):
             if flag:
                 continue
             now_there, lifetime = await self._ask(("HEXISTS", index, session_id), ("TTL", key))
             if now_there == 0 and lifetime > 0:  # else it ended meanwhile
-                found.not_indexed += 1
-                if repair:
+                walk.found.not_indexed += 1
+                if walk.repair:
                     put = ("HSET", index, session_id, "")
                     await self._ask(put, ("EXPIRE", index, lifetime, "NX"), ("EXPIRE", index, lifetime, "GT"))
 
-    async def _check_indexes(self, indexes: Sequence[str], found: Audit, *, repair: bool) -> None:
-        """Count what has expired, which is no mistake, but takes room until the user comes again."""
-        entries = []
-        for index, ids in zip(indexes, await self._ask(*(("HKEYS", index) for index in indexes)), strict=True):
-            if isinstance(ids, Exception):
-                found.foreign += 1
-            else:
+    async def _check_indexes(self, indexes: Sequence[str], walk: "_Walk") -> None:
+        """Count expired entries. They are no error, but take room until the user comes again."""
+        cursors = dict.fromkeys(indexes, 0)
+        while cursors:
+            pages = await self._ask(
+                *(("HSCAN", index, cursor, "COUNT", _SCANNED_AT_ONCE) for index, cursor in cursors.items())
+            )
+            entries = []
+            for index, page in zip(list(cursors), pages, strict=True):
+                if isinstance(page, Exception):
+                    walk.found.foreign += 1
+                    del cursors[index]
+                    continue
+                cursors[index], ids = page
                 entries += [(index, session_id.decode(errors="replace")) for session_id in ids]
-        for start in range(0, len(entries), _SCANNED_AT_ONCE):
-            part = entries[start : start + _SCANNED_AT_ONCE]
-            alive = await self._ask(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in part))
-            expired = [entry for entry, flag in zip(part, alive, strict=True) if flag == 0]
-            found.expired_in_indexes += len(expired)
-            if repair:
-                await self._ask(*(("HDEL", index, session_id) for index, session_id in expired))
+                if not cursors[index]:
+                    del cursors[index]
+            for start in range(0, len(entries), _SCANNED_AT_ONCE):
+                await self._check_entries(entries[start : start + _SCANNED_AT_ONCE], walk)
+
+    async def _check_entries(self, entries: Sequence[tuple[str, str]], walk: "_Walk") -> None:
+        alive = await self._ask(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in entries))
+        expired = [entry for entry, flag in zip(entries, alive, strict=True) if flag == 0]
+        walk.found.expired_in_indexes += len(walk.seen.fresh(f"{index} {one}".encode() for index, one in expired))
+        if walk.repair:
+            await self._ask(*(("HDEL", index, session_id) for index, session_id in expired))
 
     async def _if_allowed(self, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
         async def ask(client: Redis) -> T | None:
             try:
                 return await operation(client)
-            except exceptions.NoPermissionError:
-                return None
+            except exceptions.ResponseError as error:
+                if is_refused(error):
+                    return None
+                raise
 
         return await self._connection.run("inspect", ask)
 
     async def _ask(self, *commands: tuple[str | int, ...]) -> list[Any]:
-        """Return the replies to repeatable commands, sent together; an error reply is returned, not raised."""
+        """Return the replies to repeatable commands, sent together.
+
+        An error reply, such as that to a command for another type of key, is returned. Raises _Refused where one of
+        the commands is not allowed: its reply says nothing about the key.
+        """
 
         async def send(client: Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
@@ -190,4 +237,7 @@ class Inspection:
                 pipeline.execute_command(*command)
             return await pipeline.execute(raise_on_error=False)
 
-        return await self._connection.run("inspect", send) if commands else []
+        replies = await self._connection.run("inspect", send) if commands else []
+        if any(isinstance(reply, exceptions.ResponseError) and is_refused(reply) for reply in replies):
+            raise _Refused
+        return replies

@@ -7,6 +7,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.storage.connection import RedisConnection
+from service.storage.refusals import is_refused
 from service.store_state import StoreState
 
 
@@ -24,10 +25,18 @@ class StateReader:
 async def _info(client: Redis) -> Mapping[str, Any]:
     try:
         found: Mapping[str, Any] = await client.info("server", "memory", "persistence")
-    except exceptions.NoPermissionError:
+    except exceptions.ResponseError as error:
+        if not is_refused(error):
+            raise
         await client.ping()  # so that an answer means what it says: Redis serves
         return {}
     return found
+
+
+def number_in(info: Mapping[str, Any], name: str) -> int | None:
+    """Return a number of INFO; None where managed Redis leaves the field out or has something else in it."""
+    value = info.get(name)
+    return int(value) if isinstance(value, int | float) else None
 
 
 def state_of(info: Mapping[str, Any]) -> StoreState:
@@ -35,13 +44,13 @@ def state_of(info: Mapping[str, Any]) -> StoreState:
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
-    limit = int(info["maxmemory"]) if "maxmemory" in info else None
-    policy, file = info.get("maxmemory_policy"), info.get("aof_enabled")
+    limit = number_in(info, "maxmemory")
+    policy, file = info.get("maxmemory_policy"), number_in(info, "aof_enabled")
     return StoreState(
         server=f"{name} {version}" if version else None,
-        memory_used_bytes=int(info["used_memory"]) if "used_memory" in info else None,
+        memory_used_bytes=number_in(info, "used_memory"),
         memory_limit_bytes=limit,
-        machine_memory_bytes=int(info["total_system_memory"]) if "total_system_memory" in info else None,
+        machine_memory_bytes=number_in(info, "total_system_memory"),
         append_only_file=None if file is None else bool(file),
         may_evict=None if policy is None else bool(limit) and policy != "noeviction",
     )

@@ -1,0 +1,159 @@
+"""The doctor's walk through Redis: exact although SCAN repeats keys, in bounded memory, and silent about nothing."""
+
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from service.sessions import Session, SessionFactory, UserDigest
+from service.storage.connection import RedisConnection
+from service.storage.inspection import Audit, Inspection
+from service.storage.keyspace import Keyspace
+from service.storage.seen_keys import SeenKeys
+from service.storage.session_store import SessionStore
+from tests.servers import Raw, RedisServer
+from tests.storage.conftest import Connect, MakeStore
+
+Look = Callable[..., Awaitable[Audit | None]]
+
+
+@pytest.fixture
+def look(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: UserDigest) -> Look:
+    """Audit the test's own keys."""
+
+    async def audit(
+        *,
+        repair: bool = False,
+        connection: RedisConnection | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Audit | None:
+        inspection = Inspection(
+            connection or connect(server.url, timeout_seconds=5), keyspace, digest, ttl_seconds=86400
+        )
+        return await inspection.audit(progress or (lambda _: None), repair=repair)
+
+    return audit
+
+
+async def create_all(store: SessionStore, sessions: Sequence[Session]) -> None:
+    for start in range(0, len(sessions), 250):
+        assert all(await store.create_many(sessions[start : start + 250]))
+
+
+class RepeatingRedis:
+    """A client whose SCAN and HSCAN return every page twice, as during a resize. The rest goes to the real one."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def scan(self, cursor: int, **more: Any) -> tuple[int, list[bytes]]:
+        """Repeat the page within itself, and all keys again in the last page."""
+        following, keys = await self._client.scan(cursor, **more)
+        every = [] if following else [key async for key in self._client.scan_iter(match=more["match"])]
+        return following, [*keys, *keys, *every]
+
+
+async def test_keys_that_scan_repeats_are_counted_once(
+    look: Look,
+    connect: Connect,
+    server: RedisServer,
+    make_store: MakeStore,
+    factory: SessionFactory,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """Sessions, users, keys without a lifetime, foreign keys and progress are exact."""
+    store = await make_store(server.url, timeout_seconds=5)
+    sessions = [factory.new("s", f"u{n % 7}" if n % 2 else None) for n in range(2500)]
+    await create_all(store, sessions)
+    await raw.set(f"{keyspace.base(0)}stranger", "x")
+    await raw.set(keyspace.session(factory.new("s").id), "foreign", ex=60)
+    connection = connect(server.url, timeout_seconds=5)
+    connection._client = RepeatingRedis(connection._client)  # type: ignore[assignment]
+    visited: list[int] = []
+    found = await look(connection=connection, progress=visited.append)
+    assert found is not None
+    assert (found.sessions, found.users, found.wrong_hours) == (2500, 1250, [])
+    assert (found.without_lifetime, found.foreign) == (1, 1)
+    assert sum(visited) == found.keys
+    once = await look()
+    assert once is not None
+    assert once.keys == found.keys
+
+
+async def test_a_large_index_is_read_in_pages(
+    look: Look, server: RedisServer, make_store: MakeStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """Expired entries of one user with thousands of sessions are counted exactly, and taken out by a repair."""
+    store = await make_store(server.url, timeout_seconds=5)
+    sessions = [factory.new("s", "u") for _ in range(3000)]
+    await create_all(store, sessions)
+    for session in sessions[:1200]:
+        await raw.delete(keyspace.session(session.id))
+    for repair in (False, True):
+        found = await look(repair=repair)
+        assert found is not None
+        assert (found.expired_in_indexes, found.users) == (1200, 1800)
+    last = await look()
+    assert last is not None
+    assert last.expired_in_indexes == 0
+
+
+@pytest.mark.parametrize("command", ["scan", "hscan", "get", "getrange", "hexists", "exists", "smembers", "ttl"])
+async def test_a_command_that_is_not_allowed_is_no_foreign_data(
+    own_server: RedisServer,
+    connect: Connect,
+    make_store: MakeStore,
+    factory: SessionFactory,
+    keyspace: Keyspace,
+    digest: UserDigest,
+    command: str,
+) -> None:
+    """The audit then has no result, instead of one that takes the refusal for what is stored."""
+    store = await make_store(own_server.url)
+    assert all(await store.create_many([factory.new("s", f"u{n}") for n in range(5)]))
+    admin = connect(own_server.url)
+    rules = ["+@all", f"-{command}"]
+    await admin.run(
+        "acl", lambda client: client.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=rules)
+    )
+    limited = connect(own_server.url.replace("redis://", "redis://jay:p@"))
+    assert await Inspection(limited, keyspace, digest, ttl_seconds=86400).audit(lambda _: None, repair=False) is None
+
+
+def test_seen_keys_are_exact_and_small() -> None:
+    """100,000 keys are each fresh once, with next to no memory of Python's."""
+    keys = [f"jay{{u0}}{number:036}".encode() for number in range(100_000)]
+    with SeenKeys() as seen:
+        tracemalloc.start()
+        try:
+            for start in range(0, len(keys), 1000):
+                page = keys[start : start + 1000]
+                assert len(seen.fresh([*page, *page])) == 1000
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert seen.fresh(keys) == []
+    assert peak < 500_000
+
+
+async def test_sessions_of_different_hours_are_compared(
+    look: Look, server: RedisServer, make_store: MakeStore, mint: Callable[..., Any], raw: Raw, keyspace: Keyspace
+) -> None:
+    """A session that somebody deleted by hand makes its hour wrong, and no other."""
+    store = await make_store(server.url, timeout_seconds=5)
+    now = time.time()
+    sessions = [mint(now - hours * 3600, "s") for hours in range(5, 15) for _ in range(3)]
+    assert all(await store.create_many(sessions))
+    found = await look()
+    assert found is not None
+    assert found.wrong_hours == []
+    await raw.delete(keyspace.session(sessions[0].id))
+    found = await look()
+    assert found is not None
+    assert len(found.wrong_hours) == 1
