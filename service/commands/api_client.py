@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +22,16 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; `headers` keeps duplicates, `body` is what came, undecoded."""
+    """A response; `headers` keeps duplicates, `body` is what came, undecoded.
+
+    `sent_at` and `received_at` are this machine's clock around the request, in seconds since the epoch.
+    """
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes
+    sent_at: float
+    received_at: float
 
     def document(self) -> dict[str, Any]:
         """Return the body as a JSON object, {} when it is none."""
@@ -59,6 +65,7 @@ class ApiClient:
         if self._context and not verify_tls:
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
+        self.has_key = key is not None
         self._key = key
         self._timeout = timeout
 
@@ -69,9 +76,11 @@ class ApiClient:
         try:
             connection = self._connection()
             try:
+                connection.connect()
+                sent_at = time.time()
                 connection.request(method, self._prefix + path, headers=sent)
                 response = connection.getresponse()
-                return Answer(response.status, response.headers, response.read())
+                return Answer(response.status, response.headers, response.read(), sent_at, time.time())
             finally:
                 connection.close()
         except ssl.SSLCertVerificationError as error:

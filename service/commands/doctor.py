@@ -5,8 +5,9 @@ import logging
 
 from rich.console import Console
 
-from service.commands import doctor_certificate, doctor_client, doctor_redis
+from service.commands import doctor_certificate, doctor_clocks, doctor_redis
 from service.commands.api_client import ApiClient
+from service.commands.doctor_client import ClientSide
 from service.commands.findings import Report, unknown
 from service.settings import Settings
 from service.storage.embedded import find_redis
@@ -19,11 +20,14 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
     report = Report(console)
     if client.url.startswith("https:"):
         report.part(f"Certificate at {client.url}", doctor_certificate.look(client.url))
-    report.part(f"Requests to {client.url}", doctor_client.look(client, origin))
+    client_side = ClientSide(client, origin)
+    report.part(f"Requests to {client.url}", client_side.look())
     if settings is not None and (url := find_redis(settings.redis)) is None:
         advice = "give the service's configuration, run it where the service runs, or say --no-redis"
         report.part("Redis", [unknown("no embedded server runs here", advice)])
     elif settings is not None and url is not None:
+        if clocks := asyncio.run(doctor_clocks.look(client_side.clock, settings, url)):
+            report.part("Clocks", clocks)
         for title, findings in asyncio.run(doctor_redis.look(settings, url, console, repair=repair)):
             report.part(title, findings)
     report.conclude()

@@ -1,4 +1,8 @@
-"""The client's side of the doctor: what becomes of requests and answers on the way to the service and back."""
+"""The client's side of the doctor: does the way to the service and back leave requests and answers as they are.
+
+A key may do a part of the checks only. A check that the key's scopes or origins do not allow is reported as skipped,
+with the key that it needs: it says nothing about the deployment.
+"""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -7,6 +11,7 @@ from http.cookies import SimpleCookie
 from service import versions
 from service.api import cors, wire
 from service.commands.api_client import Answer, ApiClient
+from service.commands.doctor_clocks import Offset, offset_of
 from service.commands.findings import Finding, good, problem, unknown
 from service.errors import CommandError
 from service.sessions import parse_session_id
@@ -18,28 +23,77 @@ _UNDERSCORES = (
 )
 
 
-def look(client: ApiClient, origin: str | None) -> Iterator[Finding]:
-    """Create a session the way clients do, read it in each way, end it."""
-    try:
-        yield from _readiness(client)
-        created = client.send("POST", _PATH)
-    except CommandError as error:
-        yield problem(str(error), "start it, or name the URL that clients use with --url")
-        return
-    session_id = created.document().get("session_id")
-    if created.status != HTTPStatus.CREATED or not (isinstance(session_id, str) and parse_session_id(session_id)):
-        said = created.detail() or "not the answer of this service"
-        yield problem(f"a session cannot be created: {created.status}, {said}", _advice(created))
-        return
-    yield good("a session can be created")
-    yield from _headers(created, session_id)
-    try:
-        yield from _ways(client, session_id)
-        yield from _paths(client)
-        if origin:
-            yield from _cors(client, origin)
-    except CommandError as error:
-        yield problem(str(error), "run the doctor again: the service was there a moment ago")
+class ClientSide:
+    """Looks at the service as clients see it. `clock` is the offset of its clock, once an answer had its time."""
+
+    def __init__(self, client: ApiClient, origin: str | None) -> None:
+        self._client = client
+        self._origin = origin
+        self.clock: Offset | None = None
+
+    def look(self) -> Iterator[Finding]:
+        """Create a session the way clients do, read it in each way, end it; then the rest that the key may do."""
+        try:
+            yield from _readiness(self._client)
+            created = self._client.send("POST", _PATH)
+        except CommandError as error:
+            yield problem(str(error), "start it, or name the URL that clients use with --url")
+            return
+        self.clock = offset_of(created)
+        try:
+            yield from self._session(created)
+            if created.status != HTTPStatus.SERVICE_UNAVAILABLE:  # one finding for one cause
+                yield from self._operator()
+            if self._origin:
+                yield from _cors(self._client, self._origin)
+        except CommandError as error:
+            yield problem(str(error), "run the doctor again: the service was there a moment ago")
+
+    def _session(self, created: Answer) -> Iterator[Finding]:
+        session_id = created.document().get("session_id")
+        if created.status == HTTPStatus.CREATED and isinstance(session_id, str) and parse_session_id(session_id):
+            yield good("a session can be created")
+            yield from _version_and_caching(created)
+            yield from _headers(created, session_id)
+            yield from _ways(self._client, session_id)
+        elif _is_problem(created, "forbidden"):
+            yield from _version_and_caching(created)
+            skipped = "creating, reading and ending a session, its cookie and its headers"
+            yield _skipped(skipped, "track")
+        elif _is_problem(created, "unauthorized") and not self._client.has_key:
+            yield _skipped("all that needs a key", "track", "no key was given")
+        else:
+            said = created.detail() or "not the answer of this service"
+            yield problem(f"a session cannot be created: {created.status}, {said}", _advice(created))
+
+    def _operator(self) -> Iterator[Finding]:
+        """Check what needs another scope than `track`. One of a missing or an unknown key is reported already."""
+        answer = self._client.send("GET", f"{wire.OPERATOR_PATH}/analytics/users/doctor")
+        if _is_problem(answer, "unauthorized"):
+            return
+        if answer.status == HTTPStatus.OK and "as_of" in answer.document():
+            self.clock = self.clock or offset_of(answer)
+            yield good("counts can be read")
+        elif _is_problem(answer, "forbidden"):
+            yield _skipped("reading counts", "analytics")
+        elif answer.document():
+            said = answer.detail() or "without a reason"
+            yield problem(f"counts cannot be read: {answer.status}, {said}", _advice(answer))
+        else:
+            yield unknown("counts are not to be seen from here", "fine where the proxy only passes sessions")
+        yield from _paths(self._client)
+
+
+def _is_problem(answer: Answer, slug: str) -> bool:
+    return answer.document().get("type") == wire.PROBLEM_TYPE_PREFIX + slug
+
+
+def _skipped(checks: str, scope: str, reason: str = "") -> Finding:
+    why = reason or f"this key lacks the scope `{scope}`"
+    return unknown(
+        f"not checked: {checks}; {why}",
+        f"run the doctor again with a key with the scope `{scope}`: --key or JAY_KEY",
+    )
 
 
 def _readiness(client: ApiClient) -> Iterator[Finding]:
@@ -54,18 +108,25 @@ def _readiness(client: ApiClient) -> Iterator[Finding]:
 
 
 def _advice(answer: Answer) -> str:
-    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return "give a key with the scope `track` with --key or in JAY_KEY"
+    if _is_problem(answer, "unauthorized"):
+        return "give a key of this service with --key or in JAY_KEY"
     return "see `detail`, and the service's log under the request_id" if answer.document() else "check --url"
 
 
-def _headers(created: Answer, session_id: str) -> Iterator[Finding]:
+def _version_and_caching(created: Answer) -> Iterator[Finding]:
     version = created.headers.get(wire.API_VERSION)
     if version == versions.LATEST:
         yield good(f"API version {version}")
     else:
         said = f"the service answers with API version {version}" if version else "the answer names no API version"
-        yield problem(said, f"this program knows {versions.LATEST}: update the older of the two, or mend the proxy")
+        yield problem(said, f"this program knows {versions.LATEST}: update the older of the two, or fix the proxy")
+    if created.headers.get("Cache-Control") == "no-store":
+        yield good("answers may not be cached")
+    else:
+        yield problem("Cache-Control is not `no-store` any more", "let the proxy or CDN keep the service's header")
+
+
+def _headers(created: Answer, session_id: str) -> Iterator[Finding]:
     if created.headers.get(wire.SESSION_TOKEN) == session_id:
         yield good("the answer's session header arrives")
     else:
@@ -76,10 +137,6 @@ def _headers(created: Answer, session_id: str) -> Iterator[Finding]:
         yield good("the cookie arrives, Secure and HttpOnly")
     else:
         yield problem("the cookie does not arrive as it was set", "let the proxy pass Set-Cookie unchanged")
-    if created.headers.get("Cache-Control") == "no-store":
-        yield good("answers may not be cached")
-    else:
-        yield problem("Cache-Control is not `no-store` any more", "let the proxy or CDN keep the service's header")
 
 
 def _ways(client: ApiClient, session_id: str) -> Iterator[Finding]:
@@ -139,11 +196,14 @@ def _cors(client: ApiClient, origin: str) -> Iterator[Finding]:
     else:
         advice = "add it to cors.origins, spelled exactly so, and restart; let the proxy pass OPTIONS"
         yield problem(f"pages of {origin} may not call: the preflight fails ({preflight.status})", advice)
-    answer = client.send("GET", _PATH, {"Origin": origin})
+    plain, answer = (client.send("GET", _PATH, {"Origin": given}) for given in (None, origin))
+    if _is_problem(answer, "forbidden") and not _is_problem(plain, "forbidden"):
+        yield unknown(
+            f"not checked: whether pages of {origin} may use their key; the `origins` of this key do not list it",
+            "run the doctor again with the key of that page, or add the origin to this key's `origins`",
+        )
     exposed = {name.strip().lower() for name in answer.headers.get("Access-Control-Expose-Headers", "").split(",")}
-    if answer.status == HTTPStatus.FORBIDDEN:
-        yield problem(f"pages of {origin} may not use this key", "add the origin to the key's `origins`")
-    elif _allows(answer, origin) and exposed >= {name.lower() for name in cors.EXPOSED_HEADERS}:
+    if _allows(answer, origin) and exposed >= {name.lower() for name in cors.EXPOSED_HEADERS}:
         yield good("pages can read the answers, errors too")
     else:
         yield problem("pages cannot read the answers", "let the proxy pass the Access-Control headers, and add none")

@@ -1,5 +1,6 @@
 """`doctor` against real deployments: healthy ones, and each thing that it is there to find."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from service.api_keys import hash_key
 from service.storage.keyspace import SHARD_TAGS
-from tests.processes import Launch, Process, command, until_gone
+from tests.processes import KEY, Launch, Process, command, until_gone
 from tests.servers import RedisServer, binaries
 from tests.system.test_nginx import nginx, proxy
 from tests.system.test_operator_commands import create
@@ -171,8 +173,54 @@ def test_nobody_there_is_a_problem(launch: Launch, doctor: Doctor) -> None:
     assert "Redis cannot be asked" in output
 
 
-def test_a_key_without_the_scope_is_said(launch: Launch, doctor: Doctor) -> None:
-    """The doctor creates a session, for which it needs the scope `track`."""
-    status, output = doctor("--url", launch().url, "--key", "demo-operator-key", "--no-redis")
+def test_a_key_that_may_do_a_part_is_no_problem_of_the_deployment(launch: Launch, doctor: Doctor) -> None:
+    """Each key runs what it may, and the rest is named with the scope that it needs: exit status 0."""
+    process = launch(JAY_CORS__ORIGINS=f'["{ORIGIN}"]')
+    status, output = doctor("--url", process.url, "--origin", ORIGIN, "--key", "demo-operator-key")
+    assert (status, problems(output)) == (0, []), output
+    assert "? not checked: creating, reading and ending a session" in output
+    assert "a key with the scope `track`" in output
+    for word in (
+        "API version",
+        "counts can be read",
+        "paths reach the service",
+        "preflight passes",
+        "pages can read",
+    ):
+        assert word in output
+    assert "clocks of service and Redis agree" in output
+    status, output = doctor("--url", process.url, "--key", KEY)
+    assert (status, problems(output)) == (0, []), output
+    assert "? not checked: reading counts; this key lacks the scope `analytics`" in output
+    assert "the session can be ended" in output
+
+
+def test_a_key_of_another_page_is_no_problem_of_the_deployment(launch: Launch, doctor: Doctor) -> None:
+    """The origin may call, but not with this key: the check is skipped, and only a closed preflight is a problem."""
+    entry = {
+        "name": "page",
+        "sha256": hash_key("page-key"),
+        "scopes": ["track"],
+        "origins": ["https://other.example"],
+    }
+    process = launch(JAY_CORS__ORIGINS=f'["{ORIGIN}", "https://other.example"]', JAY_API_KEYS=json.dumps([entry]))
+    status, output = doctor("--url", process.url, "--origin", ORIGIN, "--key", "page-key", "--no-redis")
+    assert (status, problems(output)) == (0, []), output
+    assert f"? not checked: whether pages of {ORIGIN} may use their key" in output
+    status, output = doctor(
+        "--url", process.url, "--origin", "https://other.example", "--key", "page-key", "--no-redis"
+    )
+    assert (status, output.count("may use their key")) == (0, 0), output
+
+
+def test_a_missing_key_is_no_problem_and_a_wrong_one_is(launch: Launch, doctor: Doctor) -> None:
+    """Without a key there is nothing to say about sessions. One that the service does not know is an error."""
+    entry = {"name": "own", "sha256": hash_key("own-key"), "scopes": ["track"]}
+    keys = {"JAY_API_KEYS": json.dumps([entry])}
+    process = launch(**keys)
+    status, output = doctor("--url", process.url, "--no-redis", **keys)
+    assert status == 0, output
+    assert "no key was given" in output
+    status, output = doctor("--url", process.url, "--no-redis", "--key", "wrong-key")
     assert status == 1
-    assert "scope `track`" in output
+    assert len(problems(output)) == 1
