@@ -94,7 +94,7 @@ def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Hea
         SessionHandlers(stores.sessions, factory, cookie, source=source, metrics=metrics),
         AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days),
         UserHandlers(stores.users, metrics),
-        StoreHandlers(stores.state.read),
+        StoreHandlers(stores.state.read, settings.environment),
         health,
     )
 

@@ -64,17 +64,19 @@ class MetricsHandler:
 class StoreHandlers:
     """GET of `/analytics/store`."""
 
-    def __init__(self, read_state: Callable[[], Awaitable[StoreState]]) -> None:
+    def __init__(self, read_state: Callable[[], Awaitable[StoreState]], environment: str) -> None:
         self._read_state = read_state
+        self._environment = environment
         self._answers = AnswerCache()
 
     async def get_state(self, _: web.Request) -> web.Response:
-        """Answer how Redis is, and how long it took to say so; that of one second is shared."""
+        """Answer the service's environment, the state of Redis, and how long Redis took; shared for a second."""
 
         async def answer() -> bytes:
             now, started = time.time(), time.perf_counter()
             state = await self._read_state()
             milliseconds = (time.perf_counter() - started) * 1000
-            return orjson.dumps({"as_of": rfc3339(now), "answered_in_ms": round(milliseconds, 2), **asdict(state)})
+            heading = {"as_of": rfc3339(now), "environment": self._environment}
+            return orjson.dumps({**heading, "answered_in_ms": round(milliseconds, 2), **asdict(state)})
 
         return json_response(await self._answers.get("state", answer))

@@ -26,7 +26,7 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
         advice = "give the service's configuration, run it where the service runs, or say --no-redis"
         report.part("Redis", [unknown("no embedded server runs here", advice)])
     elif settings is not None and url is not None:
-        if clocks := asyncio.run(doctor_clocks.look(client_side.clock, settings, url)):
+        if client_side.is_reached and (clocks := asyncio.run(doctor_clocks.look(client_side.clock, settings, url))):
             report.part("Clocks", clocks)
         for title, findings in asyncio.run(doctor_redis.look(settings, url, console, repair=repair)):
             report.part(title, findings)

@@ -24,11 +24,15 @@ _UNDERSCORES = (
 
 
 class ClientSide:
-    """Looks at the service as clients see it. `clock` is the offset of its clock, once an answer had its time."""
+    """Looks at the service as clients see it.
+
+    `is_reached` says whether it answered, `clock` is the offset of its clock once an answer had its time.
+    """
 
     def __init__(self, client: ApiClient, origin: str | None) -> None:
         self._client = client
         self._origin = origin
+        self.is_reached = False
         self.clock: Offset | None = None
 
     def look(self) -> Iterator[Finding]:
@@ -39,6 +43,7 @@ class ClientSide:
         except CommandError as error:
             yield problem(str(error), "start it, or name the URL that clients use with --url")
             return
+        self.is_reached = True
         self.clock = offset_of(created)
         try:
             yield from self._session(created)

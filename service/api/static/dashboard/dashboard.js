@@ -4,13 +4,24 @@ import { Unanswered, ask } from "./api.js";
 import { Chart } from "./chart.js";
 import { define, listen } from "./definitions.js";
 import { byId, setText } from "./dom.js";
-import { say, sayKeptFrom, sayStale, wordsFor } from "./notice.js";
+import { forgetKey, keepKey, storedKey, survivesReload } from "./key_store.js";
+import { NOT_STORED, keptFrom, say, sayStale, wordsFor } from "./notice.js";
 import { Poller } from "./poller.js";
 import { DEFAULT_RANGE, rangeOf } from "./ranges.js";
 import { Slots, stackOf } from "./series.js";
-import { SignIn, forgetKey, keepKey, storedKey } from "./sign_in.js";
+import { SignIn } from "./sign_in.js";
 import { showNumbers, showSources, showStore, showTotals, showUsers } from "./tables.js";
 import { day, second, span } from "./text.js";
+
+// Checked at once: used later, each would look like a service that does not answer.
+for (const [name, found] of [
+  ["AbortSignal.any", AbortSignal.any],
+  ["AbortSignal.timeout", AbortSignal.timeout],
+  ["Object.hasOwn", Object.hasOwn],
+  ["uPlot", window.uPlot],
+]) {
+  if (!found) throw new Error(`${name} is missing`);
+}
 
 const NOT_A_KEY = new Set(["unknown-key", "forbidden"]);
 
@@ -75,8 +86,7 @@ function show({ sessions, users, store }) {
   setText(byId("as-of"), `As of ${second(asOf)} UTC`);
   byId("as-of").dataset.state = "good";
   byId("figures").classList.remove("stale");
-  if (isCut) sayKeptFrom(from);
-  else say("", "");
+  say("information", [isCut && keptFrom(from), !survivesReload && NOT_STORED].filter(Boolean).join(" "));
 }
 
 /** Say why there is nothing new. What was shown last stays, greyed. */
@@ -177,3 +187,5 @@ if (key) {
   showSignedOut();
   signIn.focus();
 }
+byId("failure").hidden = true;
+document.documentElement.dataset.started = ""; // start.js shows a notice where this is missing

@@ -5,6 +5,8 @@ import { dayOfYear, second } from "./text.js";
 
 const AGAIN = "The dashboard keeps trying.";
 
+export const NOT_STORED = "This browser blocks storage, so the key is only in this page: a reload asks for it again.";
+
 /** Return why a question was not answered, for the reader; `wasAccepted` tells whether the key was good before. */
 export function wordsFor({ kind, status, problem }, wasAccepted = false) {
   switch (kind) {
@@ -28,9 +30,9 @@ export function sayStale(error, asOf) {
   say("warning", [wordsFor(error), figures, AGAIN].filter(Boolean).join(" "));
 }
 
-/** Say that less is shown than was asked for. */
-export function sayKeptFrom(start) {
-  say("information", `Counts are not kept for so long here: the figures begin on ${dayOfYear(start)}.`);
+/** Return that less is shown than was asked for. */
+export function keptFrom(start) {
+  return `Counts are not kept for so long here: the figures begin on ${dayOfYear(start)}.`;
 }
 
 /** Say something, or with an empty text nothing. It is read aloud when it changes. */

@@ -1,12 +1,8 @@
-/** The form for the operator key. The key is kept in sessionStorage: in this tab, until it is closed. */
+/** The form for the operator key. */
 
 import { byId, setText } from "./dom.js";
-
-const STORED = "jay-tracking-operator-key";
-
-export const storedKey = () => sessionStorage.getItem(STORED);
-export const keepKey = (key) => sessionStorage.setItem(STORED, key);
-export const forgetKey = () => sessionStorage.removeItem(STORED);
+import { survivesReload } from "./key_store.js";
+import { NOT_STORED } from "./notice.js";
 
 export class SignIn {
   #form = byId("sign-in").querySelector("form");
@@ -15,6 +11,7 @@ export class SignIn {
 
   /** `attempt(key)` resolves to why the key is refused, in words, or to nothing. */
   constructor(attempt) {
+    if (!survivesReload) setText(byId("key-kept"), NOT_STORED);
     this.#form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (this.#button.disabled) return;

@@ -106,6 +106,7 @@ export function showStore(state, { isKnown = true } = {}) {
   };
   const full = (may) => (may ? "may drop sessions" : isUnlimited ? "the system ends Redis" : "keeps all, refuses new ones");
   const texts = {
+    environment: () => told(state.environment, String),
     server: () => told(state.server, String),
     answered: () => `${state.answered_in_ms} ms`,
     memory: () => told(used, memory),

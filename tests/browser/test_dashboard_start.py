@@ -1,0 +1,255 @@
+"""The dashboard's start: without storage it works, and where it cannot start it says so instead of staying empty."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import OPTIONS
+from tests.browser.dashboard import OPERATOR_KEY, Dashboard, Open, create, expect, watch
+from tests.processes import Launch, Process
+
+pytestmark = pytest.mark.browser
+
+STATIC = Path(__file__).parent.parent.parent / "service" / "api" / "static"
+MODULES = sorted(file.name for file in (STATIC / "dashboard").glob("*.js") if file.name != "start.js")
+UPLOT = "/static/vendor/uplot/uPlot.iife.min.js"
+RELOAD = "This browser blocks storage, so the key is only in this page: a reload asks for it again."
+BLOCKED_STORAGE = {
+    "it throws at every access": (
+        "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('no', 'SecurityError'); }});"
+    ),
+    "there is none": "Object.defineProperty(window, 'sessionStorage', {value: null});",
+    "it has no room": "Storage.prototype.setItem = () => { throw new DOMException('no', 'QuotaExceededError'); };",
+}
+WIDTHS = [360, 1600]
+
+
+@pytest.fixture
+def process(launch: Launch) -> Process:
+    """Run a service with a session."""
+    started = launch()
+    create(started, "user-123-xyz")
+    return started
+
+
+@pytest.fixture
+def page(chromium: Any, process: Process, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A blank page, 1600 pixels wide unless the test says otherwise."""
+    width = getattr(request, "param", WIDTHS[-1])
+    context = chromium.new_context(viewport={"width": width, "height": 800}, base_url=process.url)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def page_of(chromium: Any, process: Process, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Open a page in a Chromium whose user has blocked something: keywords are content settings, 2 is blocked."""
+    contexts: list[Any] = []
+
+    def start(**settings: int) -> Any:
+        preferences = tmp_path / f"profile-{len(contexts)}" / "Default" / "Preferences"
+        preferences.parent.mkdir(parents=True)
+        preferences.write_text(json.dumps({"profile": {"default_content_setting_values": settings}}))
+        context = chromium.browser_type.launch_persistent_context(
+            preferences.parent.parent, executable_path=shutil.which("chromium"), args=OPTIONS, base_url=process.url
+        )
+        contexts.append(context)
+        return context.pages[0]
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+def says_that_it_has_not_started(page: Any, words: str) -> None:
+    """Expect a notice with these words inside the window, and no form."""
+    notice = page.locator("#failure")
+    expect(notice).to_be_visible()
+    expect(notice).to_contain_text(words)
+    expect(notice).to_contain_text("Reload the page")
+    expect(page.get_by_label("Operator key")).to_be_hidden()
+    width = page.viewport_size["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("script", BLOCKED_STORAGE.values(), ids=list(BLOCKED_STORAGE))
+@pytest.mark.parametrize("page", WIDTHS, indirect=True)
+def test_blocked_storage_costs_no_more_than_a_reload(page: Any, process: Process, script: str) -> None:
+    """The key is kept in memory, figures come and renew themselves, and a sentence says what a reload does."""
+    page.add_init_script(script)
+    dashboard = Dashboard(page, process.url, [], [])
+    watch(dashboard)
+    page.goto("/dashboard")
+    expect(page.locator("#key-hint")).to_contain_text(RELOAD)
+    dashboard.sign_in().shows(active="1", created="1")
+    dashboard.says(RELOAD)
+    create(process)
+    dashboard.shows(created="2")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Operator key")).to_be_focused()
+    dashboard.says("")
+    dashboard.sign_in().shows(created="2")
+    page.reload()
+    expect(page.get_by_label("Operator key")).to_be_focused()
+    assert dashboard.complaints == []
+
+
+def test_a_profile_that_blocks_cookies_can_use_it(page_of: Callable[..., Any], process: Process) -> None:
+    """With the setting of a real browser, not only as it is imitated."""
+    page = page_of(cookies=2)
+    dashboard = Dashboard(page, process.url, [], [])
+    watch(dashboard)
+    page.goto("/dashboard")
+    assert page.evaluate("(() => { try { return Boolean(sessionStorage); } catch { return false; } })()") is False
+    dashboard.sign_in().shows(active="1")
+    dashboard.says(RELOAD)
+    assert dashboard.complaints == []
+
+
+def test_a_profile_that_blocks_javascript_is_told(page_of: Callable[..., Any]) -> None:
+    """At once, without a script that could say it."""
+    page = page_of(javascript=2)
+    page.goto("/dashboard")
+    expect(page.locator("noscript p")).to_be_visible()
+    assert page.locator("noscript p").text_content() == "The dashboard needs JavaScript."
+
+
+def test_a_module_that_does_not_arrive_is_told(page: Any) -> None:
+    """Whichever it is. Once it arrives, the dashboard starts."""
+    for name in MODULES:
+        page.route(f"**/static/dashboard/{name}", lambda route: route.fulfill(status=404, body=""))
+        page.goto("/dashboard")
+        says_that_it_has_not_started(page, "was not loaded")
+        page.unroute(f"**/static/dashboard/{name}")
+    page.reload()
+    expect(page.get_by_label("Operator key")).to_be_visible()
+    expect(page.locator("#failure")).to_be_hidden()
+
+
+def answer_with(script: str) -> Callable[[Any], None]:
+    """Return a handler of a route that answers a script."""
+    return lambda route: route.fulfill(content_type="text/javascript; charset=utf-8", body=script)
+
+
+@pytest.mark.parametrize("name", ["dashboard.js", "text.js", "key_store.js"])
+def test_a_module_that_fails_is_told(page: Any, name: str) -> None:
+    """An exception, an error of syntax as an old browser has, missing exports, and a page of a proxy."""
+    source = (STATIC / "dashboard" / name).read_text("utf-8")
+    for body, words in (
+        (f"throw new Error('broken here');\n{source}", "broken here"),
+        (f"{source}; const = 1;", f"/static/dashboard/{name}"),
+        ("<h1>Bad gateway</h1>", f"/static/dashboard/{name}"),
+        ("", "does not run JavaScript modules" if name == "dashboard.js" else "does not provide an export"),
+    ):
+        page.route(f"**/static/dashboard/{name}", answer_with(body))
+        page.goto("/dashboard")
+        says_that_it_has_not_started(page, words)
+        page.unroute(f"**/static/dashboard/{name}")
+
+
+def test_a_browser_that_lacks_something_is_told(page: Any) -> None:
+    """The name of what is missing is there for whoever asks for help."""
+    for script in (
+        "delete AbortSignal.any",
+        "delete AbortSignal.timeout",
+        "delete Object.hasOwn",
+        "delete window.ResizeObserver",
+        "window.matchMedia = undefined",
+        "delete Intl.NumberFormat",
+    ):
+        old = page.context.new_page()
+        old.add_init_script(script)
+        old.goto("/dashboard")
+        missing = re.findall(r"\w+", script.partition("=")[0])[-1]
+        says_that_it_has_not_started(old, missing)
+        old.close()
+
+
+def test_a_browser_without_modules_is_told(page: Any) -> None:
+    """It ignores the dashboard's script; the first one is in a syntax that it knows."""
+    page.route(
+        "**/dashboard",
+        lambda route: route.fulfill(
+            response=(answer := route.fetch()), body=answer.text().replace('type="module"', 'type="unknown"')
+        ),
+    )
+    page.goto("/dashboard")
+    says_that_it_has_not_started(page, "does not run JavaScript modules")
+    script = re.sub(r"/\*.*?\*/", "", (STATIC / "dashboard" / "start.js").read_text("utf-8"), flags=re.DOTALL)
+    assert not re.search(r"=>|`|\?\.|\b(const|let|class|import|export|async) ", script)
+
+
+@pytest.mark.parametrize("page", WIDTHS, indirect=True)
+def test_without_the_chart_library_the_notice_names_it(page: Any) -> None:
+    """It is the one file that others have written."""
+    page.route(f"**{UPLOT}", lambda route: route.abort())
+    page.goto("/dashboard")
+    says_that_it_has_not_started(page, UPLOT)
+
+
+@pytest.mark.parametrize("page", WIDTHS, indirect=True)
+def test_without_any_script_the_page_says_so(page: Any) -> None:
+    """A proxy passes the page alone or adds a policy, or a file never arrives: words within seconds."""
+    page.route("**/static/**/*.js", lambda route: route.fulfill(status=404, body=""))
+    page.goto("/dashboard")
+    says_that_it_has_not_started(page, "its files below /static/ cannot be loaded")
+    page.unroute("**/static/**/*.js")
+    page.route(
+        "**/dashboard",
+        lambda route: route.fulfill(
+            response=(answer := route.fetch()),
+            headers={**answer.headers, "content-security-policy": "script-src 'none'"},
+        ),
+    )
+    page.goto("/dashboard")
+    says_that_it_has_not_started(page, "its files below /static/ cannot be loaded")
+    page.unroute("**/dashboard")
+    page.route("**/static/dashboard/dashboard.js", lambda _: None)
+    page.goto("/dashboard", wait_until="commit")
+    says_that_it_has_not_started(page, "It is still loading")
+
+
+def test_an_error_after_the_start_is_told(open_dashboard: Open, process: Process) -> None:
+    """The figures stay, with a notice above them; errors of other scripts, such as extensions', are not ours."""
+    dashboard = open_dashboard(process).sign_in()
+    page = dashboard.page
+    dashboard.shows(active="1")
+    page.evaluate("setTimeout(() => { throw new Error('of another script'); })")
+    page.evaluate("new Promise(resolve => setTimeout(resolve, 50))")
+    expect(page.locator("#failure")).to_be_hidden()
+    own = "{message: 'broken later', filename: location.origin + '/static/x.js'}"
+    page.evaluate(f"dispatchEvent(new ErrorEvent('error', {own}))")
+    notice = page.locator("#failure")
+    expect(notice).to_contain_text("The dashboard has met an error")
+    expect(notice).to_contain_text("broken later")
+    dashboard.shows(active="1")
+    dashboard.complaints[:] = [one for one in dashboard.complaints if "of another script" not in one]
+
+
+def test_the_notice_is_never_seen_where_all_is_well(page: Any) -> None:
+    """Not even for a moment, and the preloaded modules are those that the dashboard imports."""
+    page.add_init_script(
+        """window.seen = 0;
+        requestAnimationFrame(function look() {
+            if (document.querySelector('#failure')?.checkVisibility({visibilityProperty: true})) window.seen += 1;
+            requestAnimationFrame(look);
+        });"""
+    )
+    page.goto("/dashboard")
+    expect(page.get_by_label("Operator key")).to_be_focused()
+    assert page.evaluate("window.seen") == 0
+    html = (STATIC / "dashboard.html").read_text("utf-8")
+    assert re.findall(r'modulepreload" href="/static/dashboard/([^"]+)"', html) == [
+        name for name in MODULES if name != "dashboard.js"
+    ]
+
+
+def test_the_environment_is_shown(open_dashboard: Open, process: Process) -> None:
+    """Who looks at figures sees whether they are production's."""
+    dashboard = open_dashboard(process).sign_in(OPERATOR_KEY)
+    expect(dashboard.page.locator("#store-environment")).to_have_text("development")
