@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -69,15 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     health = _add(commands, "healthcheck", "exit 0 when the service on this machine is ready, else 1", _healthcheck)
     health.add_argument("--url", help="where it listens; from the configuration when left out")
     health.add_argument("--live", action="store_true", help="ask only whether the process runs, not for Redis")
-    clients = [_add_counts(commands), *_add_users(commands), _add_doctor(commands)]
+    clients = [_add_counts(commands), *_add_users(commands), _add_doctor(commands), _add_demo(commands)]
     for command in clients:
         command.add_argument("--url", help="of the service; default: JAY_URL, else as the configuration says")
         command.add_argument("--key", help="API key; better in JAY_KEY, as others may see this command line")
-    demo = _add(commands, "demo", "fill a development service with a made-up week of sessions", _demo)
-    demo.add_argument(
-        "--sessions", type=argument_types.demo_size, default=50_000, help="about how many; default: 50000"
-    )
-    for command in (serve, check, health, demo, *clients):
+    for command in (serve, check, health, *clients):
         command.add_argument("--config", type=Path, metavar="FILE", help="instead of JAY_CONFIG or ./config.yaml")
 
     openapi = _add(commands, "openapi", "print the API reference, an OpenAPI document", _openapi)
@@ -88,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     name_help = "a name for logs; give a second key the same name to rotate; default: client"
     new.add_argument("name", nargs="?", default="client", type=argument_types.key_name, help=name_help)
     scopes = [scope.value for scope in Scope]
-    new.add_argument("--scope", action="append", choices=scopes, help="what it may do; repeatable; default: track")
+    scope_help = f"what it may do: {', '.join(scopes)}; repeatable; default: track"
+    new.add_argument("--scope", action="append", choices=scopes, metavar="SCOPE", help=scope_help)
     return parser
 
 
@@ -131,6 +127,14 @@ def _add_doctor(commands: Group) -> argparse.ArgumentParser:
     return doctor
 
 
+def _add_demo(commands: Group) -> argparse.ArgumentParser:
+    demo_help = "fill a development service that has no sessions with a made-up week of them"
+    demo = _add(commands, "demo", demo_help, _demo)
+    size, size_help = argument_types.demo_size, "about how many; default: 50000"
+    demo.add_argument("--sessions", type=size, default=50_000, help=size_help)
+    return demo
+
+
 def _group(commands: Group, name: str, help_text: str, dest: str = argparse.SUPPRESS) -> Group:
     return commands.add_parser(name, help=help_text).add_subparsers(required=True, metavar="COMMAND", dest=dest)
 
@@ -167,14 +171,14 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _healthcheck(options: argparse.Namespace) -> int:
+    from service.commands import health
     from service.commands.api_client import ApiClient
 
     server = None if options.url else _load(options).settings.server
     # It asks itself, over the loopback; the certificate names the public host.
     client = ApiClient(server.url(server.port) if server else options.url, verify_tls=False, timeout=3)
-    answer = client.send("GET", "/livez" if options.live else "/readyz")
-    print(answer.body.decode(errors="replace"))
-    return 0 if answer.status == HTTPStatus.OK else FAILED
+    print(health.check(client, is_live=options.live))
+    return 0
 
 
 def _counts(options: argparse.Namespace) -> int:
@@ -217,9 +221,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from service.commands import demo
 
-    settings = _load(options).settings
-    url = os.environ.get(URL_VARIABLE) or settings.server.url(settings.server.port)
-    demo.fill(settings, url, options.sessions)
+    demo.fill(_load(options).settings, _client(options, DEMO_OPERATOR_KEY), options.sessions)
     return 0
 
 

@@ -1,6 +1,5 @@
 """`jay-tracking check-config`: the settings in force, and where each came from."""
 
-import os
 import shutil
 import sys
 import textwrap
@@ -18,7 +17,7 @@ def show(loaded: LoadedConfig) -> None:
     """Print each setting, then warnings to standard error. Secrets are masked.
 
     A program that reads the output gets one line for each setting, whatever its length. A terminal gets lines that
-    fit its width: a long row goes on below its name. `COLUMNS` sets a width where there is no terminal.
+    fit its width: a long row goes on below its name.
     """
     rows = [(name, shown, loaded.origins[name]) for name, shown in effective_settings(loaded.settings).items()]
     width = _width()
@@ -33,9 +32,7 @@ def show(loaded: LoadedConfig) -> None:
 
 
 def _width() -> int | None:
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
-        return max(shutil.get_terminal_size().columns, _MIN_WIDTH)
-    return None
+    return max(shutil.get_terminal_size().columns, _MIN_WIDTH) if sys.stdout.isatty() else None
 
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:

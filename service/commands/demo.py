@@ -16,12 +16,13 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from service.commands import demo_target
+from service.commands.api_client import ApiClient
 from service.counts import DAY, HOUR
 from service.errors import CommandError, StoreUnavailable
 from service.sessions import Session, SessionFactory, UserDigest
 from service.settings import Settings
 from service.storage.connection import RedisConnection
-from service.storage.embedded import find_redis
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 
@@ -57,30 +58,36 @@ _SOURCES = (
 _MATCH_DAY, _MATCH_HOUR, _MATCH_FACTOR = 4, 19, 2.6  # an evening on which everybody watches
 
 
-def fill(settings: Settings, url: str, sessions: int) -> None:
-    """Create about so many sessions over the last week and say what there is to see; `url` is the service's.
+def fill(settings: Settings, client: ApiClient, sessions: int) -> None:
+    """Create about so many sessions over the last week and print a summary. `client` is of the service.
 
-    Raises CommandError in production, and where Redis cannot be asked.
+    Raises CommandError, before anything is written, unless service and Redis are ones to make up sessions in
+    (see demo_target.py).
     """
-    if settings.environment == "production":
-        raise CommandError("these sessions are made up, and production counts would be too: use another environment")
-    redis_url = find_redis(settings.redis)
-    if redis_url is None:
-        raise CommandError("no embedded server runs here: start the service first, for example with `make run`")
+    redis_url = demo_target.check_environments(settings, client)
     try:
-        created, ended = asyncio.run(_Week(settings, redis_url, time.time()).write(sessions))
+        created, ended = asyncio.run(_fill(settings, client, redis_url, sessions))
     except StoreUnavailable as error:
         raise CommandError(f"Redis cannot be asked ({error}); check redis.url") from None
     print(f"Created {created:,} sessions of {DAYS} days and {len(_SOURCES)} sources, and ended {ended:,} of them.")
-    print(f"See {url}/dashboard, or `jay-tracking counts --from 7d`.")
+    print(f"See {client.url}/dashboard, or `jay-tracking counts --from 7d`.")
+
+
+async def _fill(settings: Settings, client: ApiClient, redis_url: str, sessions: int) -> tuple[int, int]:
+    connection = RedisConnection(redis_url, replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
+    try:
+        await demo_target.check_redis(connection, Keyspace(settings.redis.key_prefix), client)
+        return await _Week(settings, connection, time.time()).write(sessions)
+    finally:
+        await connection.close()
 
 
 class _Week:
     """The days before `now`, hour by hour."""
 
-    def __init__(self, settings: Settings, redis_url: str, now: float) -> None:
+    def __init__(self, settings: Settings, connection: RedisConnection, now: float) -> None:
         self._settings = settings
-        self._redis_url = redis_url
+        self._connection = connection
         self._now = now
         self._digest = UserDigest(settings.session.user_secret)
         self._new = SessionFactory(self._digest).new
@@ -88,20 +95,15 @@ class _Week:
 
     async def write(self, sessions: int) -> tuple[int, int]:
         """Write about so many sessions; return how many were created and ended."""
-        quick = replace(self._settings.redis, timeout_seconds=_TIMEOUT_SECONDS)
-        connection = RedisConnection(self._redis_url, quick)
         ends: defaultdict[int, list[str]] = defaultdict(list)
         created = ended = 0
-        try:
-            for hour, per_source in track(self._plan(sessions), "Writing", console=Console(), transient=True):
-                starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
-                store = self._store(connection, hour)
-                for batch in _batches(starting):
-                    created += sum(await store.create_many(batch))
-                for ids in _batches(ends.pop(hour, [])):
-                    ended += sum(map(len, await store.end_many([[session_id] for session_id in ids])))
-        finally:
-            await connection.close()
+        for hour, per_source in track(self._plan(sessions), "Writing", console=Console(), transient=True):
+            starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
+            store = self._store(hour)
+            for batch in _batches(starting):
+                created += sum(await store.create_many(batch))
+            for ids in _batches(ends.pop(hour, [])):
+                ended += sum(map(len, await store.end_many([[session_id] for session_id in ids])))
         return created, ended
 
     def _plan(self, sessions: int) -> list[tuple[int, list[float]]]:
@@ -143,12 +145,12 @@ class _Week:
         """Return a user's number; few come often, most seldom."""
         return 1 + int(users * self._chance.random() ** 1.6)
 
-    def _store(self, connection: RedisConnection, hour: int) -> SessionStore:
+    def _store(self, hour: int) -> SessionStore:
         """Return the store as it was in an hour: what it creates expires a day after, what it ends it ended then."""
         ttl_seconds = self._settings.session.ttl_seconds
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
         return SessionStore(
-            connection,
+            self._connection,
             Keyspace(self._settings.redis.key_prefix),
             self._digest,
             ttl_seconds=min(max(left, _LEAST_TTL_SECONDS), ttl_seconds),

@@ -89,5 +89,9 @@ class Keyspace:
         """Tell whether a key is of a user's index."""
         return key.rpartition("}")[2].startswith("user:")
 
+    def is_left_by_operators(self, key: str) -> bool:
+        """Tell whether a key is left by reading counts or by an erasure, which there may be without any session."""
+        return key.rpartition("}")[2].startswith(("unions:", "erased:"))
+
 
 assert len(SHARD_TAGS) == SHARD_COUNT  # noqa: S101 - a slip in the table must not start

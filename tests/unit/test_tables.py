@@ -1,0 +1,109 @@
+"""Tables on the command line: in any width no name is broken in two and no figure is cut."""
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from service.commands import time_range
+from service.commands.findings import Report, good, problem
+from service.commands.tables import Column, Figures, laid_out, shortened
+
+SHORT = ["jay.api.playout.1.0.0", "tv.app.2"]
+LONG = [f"jay.web.player.{number}.{'x' * 46}{number}" for number in range(2)]
+LARGE = [f"{10**number:,}" for number in (0, 9)]
+WIDTHS = (40, 60, 80, 92, 120, 200)
+
+
+def console(width: int, encoding: str = "utf-8") -> Console:
+    return Console(file=io.TextIOWrapper(io.BytesIO(), encoding), width=width)
+
+
+def printed(names: list[str], figures: list[str], width: int, charts: list[str] | None = None) -> list[str]:
+    target = console(width)
+    columns = [Column(title, figures, figures[-1]) for title in ("Active", "Created", "Ended", "Unique users")]
+    table = laid_out(Figures("Source", names, "All sources", columns, charts or []), target)
+    with target.capture() as capture:
+        target.print(table, crop=False)
+    return capture.get().splitlines()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("figures", [["1", "2"], LARGE])
+@pytest.mark.parametrize("names", [SHORT, LONG])
+def test_a_table_fits_its_width(names: list[str], figures: list[str], width: int) -> None:
+    """Every line does, a name that fits is whole, one that does not is on one line, and every figure is there."""
+    lines = printed(names, figures, width, ["▁▂▃▄▅▆▇█▁▂▃▄"] * len(names))
+    assert max(map(cell_len, lines)) <= width
+    for name in (*names, "All sources"):
+        shown = shortened(name, width, console(width))
+        assert sum(shown in line for line in lines) == 1, name
+        assert (shown == name) is (len(name) <= width)
+    for figure in figures:
+        assert sum(line.split().count(figure) for line in lines) >= 4, figure
+
+
+def test_the_widest_layout_is_used() -> None:
+    """Charts go first, then the line shared by name and figures, then the line shared by figures."""
+    charts = ["▁▂▃▄▅▆▇█▁▂▃▄"] * 2
+    assert any(SHORT[0] in line and charts[0] in line for line in printed(SHORT, ["1", "2"], 80, charts))
+    without = printed(SHORT, ["1", "2"], 66, charts)
+    assert any(SHORT[0] in line and line.split()[-1] == "1" for line in without)
+    below = printed(LONG, ["1", "2"], 80, charts)
+    row = below.index(LONG[0])
+    assert below[row + 1].split() == ["1", "1", "1", "1", charts[0]]
+    assert "  Active: 1" in printed(LONG, ["1", "2"], 40, charts)
+
+
+@pytest.mark.parametrize("name", ["a" * 128, "日本語" * 40, "e\u0301" * 64, "🔑" * 64])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:
+    """In cells of the terminal, whatever the script; a terminal without Unicode gets dots."""
+    for encoding, dots in (("utf-8", "…"), ("ascii", "...")):
+        shown = shortened(name, width, console(width, encoding))
+        assert cell_len(shown) <= width
+        head, found, tail = shown.partition(dots)
+        assert name.startswith(head)
+        assert name.endswith(tail)
+        assert bool(found) is (cell_len(name) > width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_findings_are_wrapped_between_words(width: int) -> None:
+    """With the rest of a finding below its beginning; a URL stays whole, also where it is longer than the line."""
+    target = console(width)
+    words = "the service's clock is behind, so set the header __Secure-jay_tracking and look at the log"
+    url = f"https://www.example.com/{'x' * 60}"
+    with target.capture() as capture:
+        Report(target).part("Part", [good(words), problem(f"pages of {url} may not call", words)])
+    lines = capture.get().splitlines()
+    assert all(cell_len(line) <= width or url in line for line in lines)
+    shown = " ".join(capture.get().split())
+    assert shown.count(words) == 2
+    assert url in shown
+
+
+def test_ranges_are_spoken_in_whole_days() -> None:
+    """The exclusive end of an answer is the day before it for people, and times keep their minutes."""
+    spoken = time_range.spoken
+    assert spoken("2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z") == "on 2026-11-26 (UTC day)"
+    assert spoken("2026-11-20T00:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-20 to 2026-11-26 (UTC days)"
+    assert spoken("2026-11-26T17:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-26 17:00 to 2026-11-27 00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "interval"),
+    [
+        ("2026-11-24", "2026-11-26", "hour"),
+        ("2026-11-23", "2026-11-26", "day"),
+        ("2026-11-26", "2026-11-26", "hour"),
+        ("2026-11-23T12:00:00Z", "2026-11-26T12:00:00Z", "hour"),
+        ("2026-11-23T12:00:00Z", "2026-11-26", "day"),
+        ("yesterday", None, None),
+        (None, "2026-11-26", None),
+    ],
+)
+def test_the_interval_suits_whole_days(start: str | None, end: str | None, interval: str | None) -> None:
+    """Three days by hour, the last one counted whole."""
+    assert time_range.suitable_interval(start, end) == interval
