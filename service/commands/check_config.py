@@ -48,6 +48,10 @@ def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str
         yield first
         return
     value = textwrap.wrap(shown, width - indent, break_long_words=False, break_on_hyphens=False) or [""]
-    yield f"{name:{indent}}{value[0]}"
-    for line in [*value[1:], origin]:
+    if max(map(len, value)) <= width - indent:
+        yield f"{name:{indent}}{value[0]}"
+        del value[0]
+    else:
+        yield name
+    for line in [*value, origin]:  # one that is too long for the column begins further to the left
         yield " " * min(indent, max(width - len(line), 2)) + line

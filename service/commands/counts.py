@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,18 +42,33 @@ def show(client: ApiClient, options: CountsOptions) -> None:
 
 
 def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
-    """Show the table and renew it until Ctrl-C. When an answer fails the last one stays, and a line says why."""
+    """Show the table and renew it until Ctrl-C; without a terminal, print one after the other.
+
+    When an answer fails the last one stays, and a line says why.
+    """
     console = Console()
+    views = _views(client, options, seconds, console)
+    if not console.is_terminal:
+        for view in views:
+            console.print(view, crop=False)
+            sys.stdout.flush()
+        return
+    with Live(next(views), console=console, auto_refresh=False, screen=True) as live:
+        live.refresh()
+        for view in views:
+            live.update(view, refresh=True)
+
+
+def _views(client: ApiClient, options: CountsOptions, seconds: float, console: Console) -> Iterator[RenderableType]:
     document = _fetch(client, options)
-    with Live(_view(document, console), console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            live.refresh()
-            time.sleep(seconds)
-            try:
-                document = _fetch(client, options)
-                live.update(_view(document, console))
-            except CommandError as error:
-                live.update(Group(_view(document, console), Text(f"Not renewed: {error}", style="red")))
+    yield _view(document, console)
+    while True:
+        time.sleep(seconds)
+        try:
+            document = _fetch(client, options)
+            yield _view(document, console)
+        except CommandError as error:
+            yield Group(_view(document, console), Text(f"Not renewed: {error}", style="red"))
 
 
 def print_json(client: ApiClient, options: CountsOptions) -> None:

@@ -6,6 +6,7 @@ service that it is for, and not only the configuration of the machine that it ru
 
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -82,7 +83,7 @@ async def _has_keys(connection: RedisConnection, keyspace: Keyspace) -> bool:
             return False
 
 
-async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> tuple[int, list[bytes]]:
+async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> Any:  # the next cursor, and keys as bytes
     try:
         following, keys = await redis.scan(cursor, match=keyspace.pattern, count=_SCANNED_AT_ONCE)
     except exceptions.ResponseError as error:

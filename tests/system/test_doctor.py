@@ -1,9 +1,12 @@
 """`doctor` against real deployments: healthy ones, and each thing that it is there to find."""
 
+import http.server
 import json
 import re
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import redis
 
 from service.api_keys import hash_key
 from service.storage.keyspace import SHARD_TAGS
-from tests.processes import KEY, Launch, Process, command, until_gone
+from tests.processes import KEY, TOKEN, Launch, Process, command, until_gone
 from tests.servers import RedisServer, binaries
 from tests.system.test_nginx import nginx, proxy
 from tests.system.test_operator_commands import create
@@ -224,3 +227,70 @@ def test_a_missing_key_is_no_problem_and_a_wrong_one_is(launch: Launch, doctor: 
     status, output = doctor("--url", process.url, "--no-redis", "--key", "wrong-key")
     assert status == 1
     assert len(problems(output)) == 1
+
+
+@pytest.fixture
+def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
+    """Run a service whose clock is five minutes slow; return its URL and by how many seconds."""
+    service, seconds = launch(), 300.0
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            names = ("X-API-Key", "Cookie", TOKEN, "X-Jay-Tracking")
+            sent = {name.replace("-", "_"): self.headers.get(name) for name in names if name != TOKEN}
+            answer = service.request(self.command, self.path, **sent, token=self.headers.get(TOKEN))
+            body = re.sub(rb"\d{4}-\d\d-\d\dT[\d:]+\.\d{6}", self.slow, answer.body)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in {"content-length", "connection", "transfer-encoding", "date"}:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
+
+        def slow(self, found: "re.Match[bytes]") -> bytes:
+            moment = datetime.fromisoformat(found[0].decode()) - timedelta(seconds=seconds)
+            return moment.strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", seconds
+        server.shutdown()
+
+
+def test_a_service_whose_clock_is_slow_is_found(
+    service_with_another_clock: tuple[str, float], doctor: Doctor
+) -> None:
+    """By how much and with what follows; the clock of this machine is not blamed."""
+    url, seconds = service_with_another_clock
+    status, output = doctor("--url", url)
+    assert status == 1
+    (problem,) = [one for one in problems(output) if "clock" in one]
+    behind = re.search(r"the service's clock is ([\d.]+) s behind Redis's", problem)
+    assert behind
+    assert seconds - 15 < float(behind[1]) < seconds + 1
+    assert "erasure" in output
+    assert "this machine's clock" not in output.partition("Clocks")[2].partition("Redis\n")[0].replace(
+        "this machine's clock, and so", ""
+    )
+
+
+def test_a_redis_without_info_can_be_examined(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """As some managed offerings are: the commands are unknown there, not only forbidden."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    hidden = [word for name in ("INFO", "DBSIZE") for word in ("--rename-command", name, "")]
+    with RedisServer(binaries()["valkey"], folder, *hidden) as server:
+        process = launch(JAY_REDIS__URL=server.url)
+        create(process, "u")
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+        state = process.request("GET", "/v1/playouts/tracking/analytics/store", **{"X-API-Key": "demo-operator-key"})
+    assert (status, problems(output)) == (0, []), output
+    assert "? not allowed to look at persistence, eviction and memory" in output
+    assert "1 sessions, 1 of them of users" in output
+    assert (state.status, state.json["server"]) == (200, None)

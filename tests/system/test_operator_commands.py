@@ -12,10 +12,13 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
+from service.api_keys import hash_key
 from service.commands.counts import sparkline
 from tests.processes import KEY, PATH, Launch, Process, command, eventually
 
@@ -31,11 +34,11 @@ def service(launch: Launch) -> Process:
     return process
 
 
-def create(process: Process, user_id: str | None) -> None:
+def create(process: Process, user_id: str | None, key: str = KEY) -> None:
     request = urllib.request.Request(  # noqa: S310 - our own URL
         process.url + PATH,
         method="POST",
-        headers={"X-API-Key": KEY, "Content-Type": "application/json"},
+        headers={"X-API-Key": key, "Content-Type": "application/json"},
         data=json.dumps({"user_id": user_id}).encode(),
     )
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
@@ -112,6 +115,24 @@ def test_a_watched_table_renews_itself(environment: dict[str, str], service: Pro
         watching.kill()
         watching.wait()
         os.close(leader)
+
+
+def test_a_watched_table_can_be_piped(environment: dict[str, str], service: Process) -> None:
+    """Each table is there as soon as it is made, and a reader that stops ends the program."""
+    given = {**environment, "JAY_URL": service.url, "COLUMNS": "120"}
+    watching = subprocess.Popen(command("counts", "--watch", "1"), env=given, stdout=subprocess.PIPE)
+    try:
+        assert watching.stdout
+        tables = 0
+        while tables < 2:
+            line = watching.stdout.readline()
+            assert line, "it ended"
+            tables += b"All sources" in line
+        watching.stdout.close()
+        assert watching.wait(20) == 1
+    finally:
+        watching.kill()
+        watching.wait()
 
 
 def test_users_are_shown_exported_and_erased(run: Run) -> None:
@@ -229,3 +250,102 @@ def test_sparklines_fit() -> None:
     assert sparkline([0, 0], 24) == "  "
     assert len(sparkline([1] * 90, 24)) == 23
     assert sparkline([1] * 48, 24) == "█" * 24
+
+
+LONG_SOURCES = [f"jay.web.player.with-a-long-name/{'x' * 30}:{number}" for number in (1, 2)]
+LONG_USERS = ["u" * 128, "日本語ユーザー" * 18]
+
+
+@pytest.fixture
+def wide(launch: Launch) -> Process:
+    """A service whose sources and users have names as long as they may be."""
+    keys = [{"name": "operator", "sha256": hash_key("demo-operator-key"), "scopes": ["analytics", "privacy"]}]
+    keys += [
+        {"name": f"k{n}", "sha256": hash_key(f"k{n}"), "scopes": ["track"], "source": source}
+        for n, source in enumerate(LONG_SOURCES)
+    ]
+    process = launch(JAY_API_KEYS=json.dumps(keys))
+    for number in range(2):
+        for user_id in LONG_USERS:
+            create(process, user_id, key=f"k{number}")
+    return process
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_long_names_fit(environment: dict[str, str], wide: Process, width: int) -> None:
+    """No line is wider than the terminal. A name that fits is whole; JSON and CSV have all of them whole."""
+    given = {**environment, "JAY_URL": wide.url, "JAY_KEY": "demo-operator-key", "COLUMNS": str(width)}
+
+    def shown(*arguments: str) -> str:
+        done = subprocess.run(
+            command(*arguments), env=given, capture_output=True, timeout=60, check=False, encoding="utf-8"
+        )
+        return output(done)
+
+    for arguments in (("counts",), ("users", "show", LONG_USERS[0]), ("users", "show", LONG_USERS[1])):
+        text = shown(*arguments)
+        assert max(map(cell_len, text.splitlines())) <= width, text
+        assert all(source in text for source in LONG_SOURCES) is (width >= 64)
+        assert text.count(LONG_SOURCES[0][:20]) == 2
+    assert all(source in shown("counts", "--csv") for source in LONG_SOURCES)
+    assert all(source in shown("counts", "--json") for source in LONG_SOURCES)
+    assert LONG_USERS[1] in shown("users", "export", LONG_USERS[1])
+
+
+def test_a_date_is_a_whole_day(run: Run) -> None:
+    """Today has the new sessions, and the heading names the day that was typed."""
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    document = json.loads(output(run("counts", "--json", "--from", today, "--to", today)))
+    assert document["from"] == f"{today}T00:00:00Z"
+    assert (document["interval"], len(document["series"])) == ("hour", 24)
+    assert document["totals"]["created"] == 4
+    assert f"Sessions on {today} (UTC day), by hour" in output(run("counts", "--from", today, "--to", today))
+    done = run("counts", "--from", today, "--to", "2020-01-01")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "must not be after `to`" in done.stderr
+
+
+def test_settings_fit_a_terminal(environment: dict[str, str]) -> None:
+    """A long row goes on below its name, and a URL stays whole."""
+    url = f"redis://user:password@{'long-name.' * 6}example.com:6379/0"
+    leader, follower = pty.openpty()
+    given = {**environment, "COLUMNS": "80", "JAY_REDIS__URL": url, "JAY_CORS__ORIGINS": json.dumps(ORIGINS)}
+    done = subprocess.run(command("check-config"), env=given, stdout=follower, timeout=60, check=False)
+    os.close(follower)
+    text = read_all(leader)
+    assert done.returncode == 0
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert all(len(line) <= 80 or "long-name" in line for line in lines)
+    assert any(url.replace("user:password", "user:***") in line for line in lines)
+    assert all(any(origin in line for line in lines) for origin in ORIGINS)
+
+
+ORIGINS = [f"https://www-{number}.example.com" for number in range(8)]
+
+
+def read_all(leader: int) -> str:
+    """Return what was written to a terminal whose other end is closed, and close it."""
+    seen = b""
+    try:
+        while part := os.read(leader, 65536):
+            seen += part
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(leader)
+    return seen.decode()
+
+
+def test_help_fits_80_columns(environment: dict[str, str]) -> None:
+    """Of the program and of every command."""
+    names = re.findall(r"^    ([a-z][a-z-]+)\b", help_of(environment), re.MULTILINE)
+    assert {"serve", "counts", "users", "doctor", "demo", "keys"} <= set(names)
+    for words in ([], *([name] for name in names), ["users", "show"], ["users", "erase"], ["keys", "new"]):
+        assert max(map(len, help_of(environment, *words).splitlines())) <= 80, words
+
+
+def help_of(environment: dict[str, str], *words: str) -> str:
+    given = {**environment, "COLUMNS": "80"}
+    done = subprocess.run(
+        command(*words, "--help"), env=given, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout

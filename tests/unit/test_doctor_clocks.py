@@ -1,0 +1,81 @@
+"""The doctor's clocks: what offsets mean, and how they are read from answers."""
+
+import http.client
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.commands.api_client import Answer
+from service.commands.doctor_clocks import Offset, compare, offset_of
+from service.commands.findings import Finding, Verdict
+
+SENT, RECEIVED = 1_000_000.0, 1_000_000.2
+
+
+def found(service: Offset | None, redis: Offset | None) -> dict[Verdict, list[Finding]]:
+    findings = list(compare(service, redis))
+    return {verdict: [one for one in findings if one.verdict is verdict] for verdict in Verdict}
+
+
+def about(seconds: float, width: float = 0.02) -> Offset:
+    return Offset(seconds - width / 2, seconds + width / 2)
+
+
+@pytest.mark.parametrize(
+    ("service", "redis", "words"),
+    [
+        (about(3), about(0), "3.0 s ahead of Redis's"),
+        (about(0), about(2.5), "2.5 s behind Redis's"),
+        (about(-7200), about(0), "7,200.0 s behind Redis's"),
+    ],
+)
+def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words: str) -> None:
+    """By how much, in which direction, and what follows from it."""
+    (problem,) = found(service, redis)[Verdict.PROBLEM]
+    assert words in problem.what
+    assert "erasure" in problem.advice
+    assert "wrong hour" in problem.advice
+
+
+@pytest.mark.parametrize(
+    ("service", "redis"),
+    [(about(0), about(0)), (about(0.9), about(0)), (about(3), about(3)), (about(2, 5), about(0))],
+)
+def test_clocks_that_may_agree_are_no_problem(service: Offset, redis: Offset) -> None:
+    """Within a second, or within what the answer's time leaves open."""
+    assert found(service, redis)[Verdict.PROBLEM] == []
+    assert found(service, redis)[Verdict.GOOD]
+
+
+def test_a_wrong_clock_of_this_machine_is_no_problem_of_the_deployment() -> None:
+    """It is named with what depends on it."""
+    findings = found(about(30), about(30))
+    assert findings[Verdict.PROBLEM] == []
+    (own,) = findings[Verdict.UNKNOWN]
+    assert "this machine's clock is 30.0 s behind" in own.what
+    assert "--from" in own.advice
+
+
+def test_clocks_that_cannot_be_read_are_named() -> None:
+    """With what is needed to read them."""
+    shown = [(one.what, one.advice) for one in found(None, None)[Verdict.UNKNOWN]]
+    assert "+time" in shown[0][1]
+    assert "`analytics`" in shown[1][1]
+
+
+def answer(**document: str) -> Answer:
+    return Answer(200, http.client.HTTPMessage(), json.dumps(document).encode(), SENT, RECEIVED)
+
+
+def test_an_answer_has_the_services_time() -> None:
+    """A session's start to the microsecond, else `as_of` to the second; other answers have none."""
+    moment = datetime.fromtimestamp(SENT, UTC) + timedelta(seconds=5.1)
+    offset = offset_of(answer(start_time=moment.strftime("%Y-%m-%dT%H:%M:%S.%f")))
+    assert offset is not None
+    assert (offset.low, offset.high) == pytest.approx((4.9, 5.1))
+    offset = offset_of(answer(as_of=moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    assert offset is not None
+    assert (offset.low, offset.high) == pytest.approx((4.8, 6.0))
+    assert offset_of(answer(as_of="now")) is None
+    assert offset_of(answer(detail="no")) is None

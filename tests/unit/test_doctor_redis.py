@@ -1,0 +1,50 @@
+"""Redis's side of the doctor: any INFO makes sense, also one of a managed Redis that leaves fields out."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from service.commands import doctor_redis
+from service.commands.findings import Verdict
+from service.storage.state import state_of
+
+INFO: dict[str, Any] = {
+    "redis_version": "7.4.1",
+    "role": "master",
+    "aof_enabled": 1,
+    "aof_last_write_status": "ok",
+    "aof_last_bgrewrite_status": "ok",
+    "used_memory": 1_000_000,
+    "maxmemory": 100_000_000,
+    "maxmemory_policy": "noeviction",
+    "total_system_memory": 200_000_000,
+}
+SUBSETS = [set(chosen) for size in range(len(INFO) + 1) for chosen in itertools.combinations(INFO, size)]
+
+
+def test_no_field_is_needed() -> None:
+    """Whatever is left out, nothing fails and nothing that is not known becomes a problem."""
+    for names in SUBSETS:
+        info = {name: INFO[name] for name in names}
+        findings = list(doctor_redis._server(info))
+        assert [one.what for one in findings if one.verdict is Verdict.PROBLEM] == [], names
+        assert all(one.verdict is Verdict.GOOD for one in findings) or names != set(INFO)
+        state_of(info)
+
+
+@pytest.mark.parametrize("value", ["", "unknown", "7", "redacted", {"a": 1}, None])
+def test_a_field_may_hold_anything(value: object) -> None:
+    """A version, a size or a status in another form is unknown."""
+    for name in INFO:
+        findings = list(doctor_redis._server({**INFO, name: value}))
+        if name in {"redis_version", "used_memory", "aof_enabled"}:
+            assert any(one.verdict is Verdict.UNKNOWN for one in findings), name
+    assert state_of({**INFO, "used_memory": value, "maxmemory": value}).memory_used_bytes is None
+
+
+def test_what_is_wrong_is_still_a_problem() -> None:
+    """Where the fields are there, as before."""
+    wrong = {"redis_version": "6.2.0", "role": "slave", "aof_enabled": 0, "maxmemory_policy": "allkeys-lru"}
+    findings = list(doctor_redis._server({**INFO, **wrong, "used_memory": 99_000_000}))
+    assert len([one for one in findings if one.verdict is Verdict.PROBLEM]) == 5
