@@ -101,10 +101,13 @@ def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _eviction(info: Mapping[str, Any]) -> Iterator[Finding]:
     policy = info.get("maxmemory_policy")
-    if policy == "noeviction" or number_in(info, "maxmemory") == 0:
+    if number_in(info, "maxmemory") == 0:
+        return  # the missing limit is the problem
+    if policy == "noeviction":
         yield good("nothing is evicted")
     elif policy is None:
-        yield unknown("maxmemory-policy is not in INFO", "it must be noeviction, or Redis may evict sessions and counts")
+        advice = "it must be noeviction, or Redis may evict sessions and counts"
+        yield unknown("maxmemory-policy is not in INFO", advice)
     else:
         yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
 

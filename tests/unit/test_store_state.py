@@ -38,8 +38,8 @@ def test_no_limit_is_not_the_same_as_a_limit_that_is_not_known(
         ({**USED, "maxmemory": 0}, ["PROBLEM"], "no memory limit is set (10 MiB in use of the machine's 1,000 MiB)"),
         ({"used_memory": 10 * MB, "maxmemory": 0}, ["PROBLEM"], "no memory limit is set (10 MiB in use)"),
         ({**USED, "maxmemory": 100 * MB, "maxmemory_policy": "allkeys-lru"}, ["PROBLEM", "GOOD"], "allkeys-lru"),
-        ({"used_memory": 10 * MB, "maxmemory": 100 * MB}, ["UNKNOWN", "GOOD"], "whether it may evict"),
-        (USED, ["UNKNOWN"], "does not say how much memory"),
+        ({"used_memory": 10 * MB, "maxmemory": 100 * MB}, ["UNKNOWN", "GOOD"], "maxmemory-policy is not in INFO"),
+        (USED, ["GOOD", "UNKNOWN"], "its limit are not in INFO"),
     ],
 )
 def test_the_doctor_says_how_memory_is_limited(info: Mapping[str, Any], verdicts: list[str], words: str) -> None:
