@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
-from service.settings import Check, check_key_name, check_origin, check_source
+from service.settings import Check, check_key_name, check_source, each
+from service.web_origins import check_origin
 
 _MEMBERS = ("name", "sha256", "scopes", "source", "origins")
 
@@ -53,14 +54,17 @@ def _mistakes_in(entry: object) -> list[str]:
     source = entry.get("source")
     if source is not None and (mistake := _mistake_in_text(source, check_source)):
         mistakes.append(f".source {mistake}")
-    origins = entry.get("origins")
-    if origins is not None and (
-        not isinstance(origins, list)
-        or not origins
-        or any(_mistake_in_text(origin, check_origin) for origin in origins)
-    ):
-        mistakes.append(".origins must be a list of exact origins like https://www.example.com")
+    if mistake := _mistake_in_origins(entry.get("origins")):
+        mistakes.append(f".origins {mistake}")
     return mistakes
+
+
+def _mistake_in_origins(origins: object) -> str | None:
+    if origins is None:
+        return None
+    if not isinstance(origins, list) or not origins or not all(isinstance(origin, str) for origin in origins):
+        return "must be a list of exact origins like https://www.example.com"
+    return each(check_origin)(origins)
 
 
 def _mistake_in_text(value: object, check: Check) -> str | None:

@@ -74,7 +74,9 @@ def _add_users(commands: Group) -> Sequence[argparse.ArgumentParser]:
 def _add_doctor(commands: Group) -> argparse.ArgumentParser:
     doctor = _add(commands, "doctor", "look at a running deployment and say what to do; exit 1 on problems", "doctor")
     doctor.add_argument(
-        "--origin", help="see too whether pages of this origin may call, like https://www.example.com"
+        "--origin",
+        type=argument_types.origin,
+        help="see too whether pages of this origin may call, like https://www.example.com",
     )
     of_redis = doctor.add_mutually_exclusive_group()
     of_redis.add_argument("--repair", action="store_true", help="mend users' indexes")

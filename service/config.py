@@ -28,6 +28,12 @@ CONFIG_VARIABLE = "JAY_CONFIG"
 URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # of the command line, as a client of the service
 _NO_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, *COMPOSE_VARIABLES}
 _FILE_SUFFIX = "_FILE"
+# The example of an entry, for the error of a list that is not JSON.
+_LIST_ITEMS = {
+    "api_keys": '{"name": …, "sha256": …, "scopes": […]}',
+    "cors.origins": '"https://www.example.com"',
+    "cors.request_headers": '"x-client-version"',
+}
 # Kubernetes sets such variables for each service; one may be called `jay-tracking`.
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
 
@@ -164,9 +170,7 @@ def _accept_text(leaf: Leaf, text: str, reading: _Reading, origin: str) -> None:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            item = (
-                '{"name": …, "sha256": …, "scopes": […]}' if leaf.name == "api_keys" else '"https://www.example.com"'
-            )
+            item = _LIST_ITEMS.get(leaf.name, '"…"')
             reading.mistakes.append(f"{origin}: must be a JSON list, such as [{item}]")
             return
     _accept(leaf, value, reading, origin)

@@ -12,8 +12,10 @@ from typing import Any, Literal
 from service.api_keys import ApiKey
 from service.host_name import host_mistake
 from service.redis_url import check_redis_url
+from service.request_headers import check_request_headers
 from service.sessions import SOURCE_PATTERN
 from service.sizes import HALF, check_max_memory
+from service.web_origins import check_origin
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
 DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - of docker-compose.yml, refused like the secret
@@ -40,15 +42,14 @@ def matching(pattern: str, meaning: str) -> Check:
     return lambda value: None if value is None or compiled.fullmatch(value) else f"must be {meaning}"
 
 
-def check_origin(value: str) -> str | None:
-    """Check one CORS origin as a browser spells it (RFC 6454): scheme, host and port, all in lower case."""
-    if re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", value):
-        return None
-    return "must be an exact origin like https://www.example.com, in lower case, without path and without *"
+def each(check: Check) -> Check:
+    """Return a check for the entries of a list. The error names the first wrong entry by its number."""
 
+    def check_each(values: tuple[str, ...]) -> str | None:
+        found = ((number, check(value)) for number, value in enumerate(values, 1))
+        return next((f"entry {number} {mistake}" for number, mistake in found if mistake), None)
 
-def _web_origins(values: tuple[str, ...]) -> str | None:
-    return next((mistake for value in values if (mistake := check_origin(value))), None)
+    return check_each
 
 
 def _host(value: str) -> str | None:
@@ -187,7 +188,10 @@ class CookieSettings:
 class CorsSettings:
     """Web pages of other origins that may call the API."""
 
-    origins: tuple[str, ...] = setting((), "exact origins, such as https://www.example.com", check=_web_origins)
+    origins: tuple[str, ...] = setting((), "exact origins, such as https://www.example.com", check=each(check_origin))
+    request_headers: tuple[str, ...] = setting(
+        (), "more request headers that pages may send, such as x-client-version", check=check_request_headers
+    )
     max_age_seconds: int = setting(600, "how long a browser may remember a preflight", check=between(0, 86400))
 
 

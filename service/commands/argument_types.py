@@ -5,6 +5,7 @@ from argparse import ArgumentTypeError
 
 from service.config_values import as_utf8
 from service.settings import check_key_name
+from service.web_origins import check_origin
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
 
@@ -21,6 +22,13 @@ def demo_size(text: str) -> int:
     if not re.fullmatch(r"\d{1,7}", text) or int(text) not in _DEMO_SESSIONS:
         raise ArgumentTypeError("must be a whole number from 1000 to 1000000")
     return int(text)
+
+
+def origin(text: str) -> str:
+    """Return a web origin as browsers send it."""
+    if mistake := check_origin(text):
+        raise ArgumentTypeError(mistake)
+    return text
 
 
 def key_name(text: str) -> str:

@@ -79,6 +79,14 @@ def test_a_proxy_that_drops_underscores_is_found(proxy: Callable[..., Process], 
     assert doctor("--url", proxy().url, "--no-redis")[0] == 0
 
 
+def test_an_origin_that_no_browser_sends_is_an_error(environment: dict[str, str]) -> None:
+    """The right spelling is named, instead of a problem of the deployment."""
+    arguments = command("doctor", "--origin", "https://WWW.example.com:443/")
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "must be spelled as browsers send it: https://www.example.com\n" in done.stderr
+
+
 def test_a_page_that_may_not_call_is_found(launch: Launch, doctor: Doctor) -> None:
     """The origin is not configured."""
     status, output = doctor("--url", launch().url, "--origin", "https://other.example", "--no-redis")

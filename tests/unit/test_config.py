@@ -131,8 +131,8 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
         "JAY_SERVER__PROT: is not a setting; did you mean JAY_SERVER__PORT?",
         "JAY_SESSION__TTL_SECONDS must be from 1 to 34560000, not 0",
         "config.yaml: cookie must be a mapping of names to values",
-        "config.yaml: cors.origins must be an exact origin like https://www.example.com, in lower case, "
-        "without path and without *",
+        "config.yaml: cors.origins entry 1 must not be `*`: pages call with cookies, and browsers then accept exact "
+        "origins only",
         "config.yaml: log.level must be one of debug, info, warning, error, not 'loud'",
         "config.yaml: redis.url must be `embedded` or a URL like redis://user:password@host:6379/0, "
         "rediss://host:6380/0 or unix:///run/redis.sock",
@@ -230,6 +230,9 @@ def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
                     {**ENTRY, "source": "no spaces", "origins": "https://a.example"},
                     raw,
                     {**ENTRY, "scopes": []},
+                    {**ENTRY, "origins": ["app://-", "https://a.example/"]},
+                    {**ENTRY, "origins": [raw]},
+                    {**ENTRY, "origins": []},
                 ]
             )
         }
@@ -244,11 +247,37 @@ def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
         "[1].origins must be a list of exact origins like https://www.example.com",
         "[2] must be a mapping with name, sha256 and scopes",
         "[3].scopes must be a list of track, validate, analytics, privacy",
+        "[4].origins entry 2 must be spelled as browsers send it: https://a.example",
+        "[5].origins entry 1 must be scheme://host or scheme://host:port, such as https://www.example.com, "
+        "http://localhost:3000 or capacitor://localhost",
+        "[6].origins must be a list of exact origins like https://www.example.com",
     ]
     assert "JSON list" in mistakes({"JAY_API_KEYS": raw})[0]
     assert raw not in mistakes({"JAY_API_KEYS": raw})[0]
     assert "same sha256" in mistakes({"JAY_API_KEYS": json.dumps([ENTRY, ENTRY])})[0]
     assert "must be a list" in mistakes({}, "api_keys: {name: web}")[0]
+
+
+def test_cors_lists_are_checked_entry_by_entry() -> None:
+    """The first wrong entry is named by its number, from the file and from the environment."""
+    settings = load(
+        {
+            "JAY_CORS__ORIGINS": '["capacitor://localhost", "app://-", "http://[::1]:3000"]',
+            "JAY_CORS__REQUEST_HEADERS": '["x-client-version"]',
+        }
+    ).settings
+    assert settings.cors.origins == ("capacitor://localhost", "app://-", "http://[::1]:3000")
+    assert settings.cors.request_headers == ("x-client-version",)
+    assert mistakes({"JAY_CORS__ORIGINS": '["app://-", "https://a.example:443"]'}) == (
+        "JAY_CORS__ORIGINS entry 2 must be spelled as browsers send it: https://a.example",
+    )
+    assert mistakes({"JAY_CORS__REQUEST_HEADERS": "x-client-version"}) == (
+        'JAY_CORS__REQUEST_HEADERS: must be a JSON list, such as ["x-client-version"]',
+    )
+    assert mistakes({}, "cors: {request_headers: [x-fine, '*']}") == (
+        "config.yaml: cors.request_headers entry 2 must not be `*`: pages call with cookies, and browsers then take "
+        "it for a name",
+    )
 
 
 def test_secrets_are_not_repeated() -> None:

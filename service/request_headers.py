@@ -1,0 +1,29 @@
+"""Names of request headers that CORS may allow to pages."""
+
+import re
+from collections.abc import Sequence
+
+# One header line of the preflight's answer lists them all. 32 names of 64 characters are 2 KB.
+MAX_NAMES = 32
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")  # RFC 9110's token without `*`
+
+# Browsers set these themselves and never let a page do so (WHATWG Fetch, "forbidden request-header").
+_FORBIDDEN = re.compile(
+    "accept-charset|accept-encoding|access-control-request-(headers|method)|connection|content-length|cookie2?|date"
+    "|dnt|expect|host|keep-alive|origin|referer|set-cookie|te|trailer|transfer-encoding|upgrade|via|proxy-.*|sec-.*",
+    re.IGNORECASE,
+)
+
+
+def check_request_headers(names: Sequence[str]) -> str | None:
+    """Return what the list must be instead, or None when CORS can allow these headers."""
+    if len(names) > MAX_NAMES:
+        return f"must have at most {MAX_NAMES} names"
+    for number, name in enumerate(names, 1):
+        if name == "*":
+            return f"entry {number} must not be `*`: pages call with cookies, and browsers then take it for a name"
+        if not _NAME.fullmatch(name):
+            return f"entry {number} must be the name of a header, such as x-client-version"
+        if _FORBIDDEN.fullmatch(name):
+            return f"entry {number} must be a header that a page can set, and no page can set {name.lower()}"
+    return None
