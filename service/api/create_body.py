@@ -33,5 +33,5 @@ def user_id_in(content: Mapping[str, object]) -> str | None:
 
 
 def _user_id(value: object, member: str) -> str | None:
-    """Return a user id that can be kept, None for null and the empty text, which mean a guest."""
+    """Return a user id that can be kept. null and the empty string mean a guest: None."""
     return None if value is None or value == "" else checked_user_id(value, member)

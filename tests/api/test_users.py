@@ -33,8 +33,8 @@ USER_IDS = (
     "🙂" * 128,
     "<script>alert(1)</script>",
     "'; --",
-    "\u2028",
-    " ",
+    "\u2028u",
+    " u ",
     "sessions",
     ";a=b",
     "a:b@c",
@@ -126,6 +126,20 @@ async def test_other_scopes_and_methods_are_refused(service: Service) -> None:
     response = await service.request("POST", f"{USERS}/u", headers=OPERATOR)
     await problem(response, 405, "method-not-allowed")
     assert response.headers["Allow"] == "DELETE, OPTIONS"
+
+
+@pytest.mark.parametrize(
+    "user_id", ["undefined", "null", "NaN", "%5Bobject%20Object%5D", "%20", "%E3%80%80", "%E2%80%8B"]
+)
+async def test_an_id_that_no_user_can_have_is_refused_in_the_path(service: Service, user_id: str) -> None:
+    """A back end that erases `undefined` learns of its bug, instead of a receipt for nobody."""
+    for method, path in (
+        ("GET", f"{USERS}/{user_id}/sessions"),
+        ("DELETE", f"{USERS}/{user_id}"),
+        ("GET", f"{ANALYTICS}/users/{user_id}"),
+    ):
+        response = await service.request(method, path, headers=OPERATOR)
+        assert (await problem(response, 422, "invalid-request"))["member"] == "user_id"
 
 
 async def test_no_line_of_the_log_holds_a_user_id(service: Service) -> None:

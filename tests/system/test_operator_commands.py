@@ -135,6 +135,15 @@ def test_a_watched_table_can_be_piped(environment: dict[str, str], service: Proc
         watching.wait()
 
 
+@pytest.mark.parametrize("user_id", ["undefined", "[object Object]", " ", "\u3000"])
+def test_an_id_that_no_user_can_have_is_an_error(run: Run, user_id: str) -> None:
+    """A script whose variable is missing erases nobody, and learns why."""
+    for arguments in (("show", user_id), ("export", user_id), ("erase", user_id, "--yes")):
+        done = run("users", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "user_id must" in done.stderr
+
+
 def test_users_are_shown_exported_and_erased(run: Run) -> None:
     """Erasing asks first; where nobody can be asked it wants --yes. Text is text, never markup."""
     assert re.search(r"All sources +2", shown := output(run("users", "show", "u[bold]1")))

@@ -32,8 +32,16 @@ def test_both_spellings_are_read(body: bytes) -> None:
         ({"user_id": None, "userId": "b"}, "userId"),
         ({"userid": "a"}, "userid"),
         ({"user_id": "a", "consent": True}, "consent"),
+        ({"user-id": "a"}, "user-id"),
+        ({"user_id_2": "a"}, "user_id_2"),
+        ({"x" * 32: 1}, "x" * 32),
+        ({"x" * 33: 1}, "unknown"),
+        ({"550e8400-e29b-41d4-a716-446655440000": 1}, "unknown"),
         ({"user-123@example.com": 1}, "unknown"),
-        ({"x" * 40: 1}, "unknown"),
+        ({"user id": 1}, "unknown"),
+        ({"": 1}, "unknown"),
+        ({"@": 1, "user-id": "a"}, "user-id"),
+        ({"user_id": "u", "userId": "undefined"}, "userId"),
         ({"user_id": 7}, "user_id"),
         ({"userId": ["a"]}, "userId"),
         ({"user_id": False}, "user_id"),
@@ -54,9 +62,37 @@ def test_a_wrong_member_is_named(body: object, member: str) -> None:
     assert caught.value.members == {"member": member}
 
 
+@pytest.mark.parametrize(
+    "user_id",
+    [" ", "   ", "\u00a0", "\u2003\u2009", "\u3000", "\u2028", "\u200b", "\ufeff", " \u200d ", "\u00ad"],
+    ids=ascii,
+)
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_user_id_that_nobody_can_see_is_rejected(member: str, user_id: str) -> None:
+    """White space of any script and characters without width are not the id of a user."""
+    with pytest.raises(InvalidRequest, match="white space") as caught:
+        read(json.dumps({member: user_id}).encode())
+    assert caught.value.members == {"member": member}
+
+
+@pytest.mark.parametrize("user_id", ["undefined", "null", "NaN", "[object Object]"])
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_missing_value_of_javascript_is_rejected(member: str, user_id: str) -> None:
+    """Such ids would merge all visitors of a client with this bug into one user."""
+    with pytest.raises(InvalidRequest, match="missing value") as caught:
+        read(json.dumps({member: user_id}).encode())
+    assert caught.value.members == {"member": member}
+
+
+@pytest.mark.parametrize("user_id", ["Undefined", "NULL", "nan", "None", "null ", " null", "nullable", "object", "0"])
+def test_an_id_that_only_resembles_a_missing_value_is_kept(user_id: str) -> None:
+    """The comparison is exact, and white space around an id belongs to it."""
+    assert read(json.dumps({"user_id": user_id}).encode()) == user_id
+
+
 def test_user_ids_may_be_long_and_of_any_script() -> None:
     """128 characters, not bytes."""
-    for user_id in ("user-123-xyz", "ü" * 128, "🙂" * 128, " ", '"; DROP TABLE', "<b>"):
+    for user_id in ("user-123-xyz", "ü" * 128, "🙂" * 128, " u ", "a b", '"; DROP TABLE', "<b>"):
         assert read(json.dumps({"user_id": user_id}).encode()) == user_id
 
 
