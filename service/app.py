@@ -144,7 +144,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     return Runner(
         app,
         registered.handlers,
-        cors=Cors(app, registered.api_resources, settings.cors),
+        cors=Cors(app, registered.resources, settings.cors),
         health=health,
         journal=journal,
         server=settings.server,

@@ -12,7 +12,7 @@
         │   └── UnsupportedVersion  the response names those there are                  400
         ├── Unauthorized            key missing or unknown, answered alike              401
         ├── Forbidden               the key lacks the scope or the origin               403
-        │   └── PreflightRefused    origin, method or header is not allowed             403
+        │   └── PreflightRefused    the origin is not configured                        403
         ├── NotFound                no such path                                        404
         │   └── SessionNotFound     unknown, expired, ended and malformed alike         404
         ├── MethodNotAllowed        `Allow` says which                                  405
@@ -92,7 +92,7 @@ class Forbidden(RequestError):
 
 
 class PreflightRefused(Forbidden):
-    """A CORS preflight asks for an origin, a method or a header that is not allowed."""
+    """A CORS preflight comes from an origin that is not configured."""
 
 
 class NotFound(RequestError):

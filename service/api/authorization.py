@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 
 from service import errors, versions
 from service.api import wire
+from service.api.field_lines import combined, elements
 from service.api_keys import ApiKey, Keyring, Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,7 +28,7 @@ class Authorizer:
 
         async def authorized(request: web.Request) -> web.StreamResponse:
             headers = request.headers
-            if versions.resolve(headers.get(wire.API_VERSION)) is None:
+            if versions.resolve(combined(headers, wire.API_VERSION)) is None:
                 raise errors.UnsupportedVersion(
                     f"Send {wire.API_VERSION} with a version of `supported`, or leave it out for the latest.",
                     supported=versions.SUPPORTED,
@@ -44,21 +45,29 @@ class Authorizer:
         """
 
         async def authorized(request: web.Request) -> web.StreamResponse:
-            given = request.headers.getall(hdrs.AUTHORIZATION, ())
-            tokens = [found[1] for value in given if (found := _BEARER.fullmatch(value))]
+            tokens = _bearer_tokens(combined(request.headers, hdrs.AUTHORIZATION))
             self._admit(request, [*request.headers.getall(wire.API_KEY, ()), *tokens], scope)
             return await handler(request)
 
         return authorized
 
     def _admit(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> None:
-        if len(raw_keys) > 1:
-            raise errors.MalformedRequest(f"Send one {wire.API_KEY} header, not several.")
+        # Two lines may arrive as one, joined by a comma. No key has a comma.
+        if len(raw_keys) > 1 or (raw_keys and "," in raw_keys[0]):
+            raise errors.MalformedRequest(f"Send one API key, in one {wire.API_KEY} header, without a comma.")
         key = self.keyring.find(raw_keys[0]) if raw_keys else None
         if key is None:
             raise errors.Unauthorized(f"Send a valid API key in the header {wire.API_KEY}.")
         request[API_KEY] = key
         if scope not in key.scopes:
             raise errors.Forbidden(f"Use an API key with the scope `{scope}`.")
-        if not key.allows_origin(request.headers.get(hdrs.ORIGIN)):
+        if not key.allows_origin(combined(request.headers, hdrs.ORIGIN)):
             raise errors.Forbidden("The API key's `origins` do not list the origin of this page.")
+
+
+def _bearer_tokens(authorization: str | None) -> list[str]:
+    credentials = list(elements(authorization))
+    tokens = [found[1] for one in credentials if (found := _BEARER.fullmatch(one))]
+    if tokens and len(credentials) > 1:
+        raise errors.MalformedRequest("Send one Authorization header, with one token.")
+    return tokens

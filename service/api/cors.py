@@ -1,8 +1,9 @@
-"""CORS: aiohttp-cors for preflights, and the rest of it here.
+"""CORS: aiohttp-cors decides about preflights, and this module completes its answers.
 
-aiohttp-cors checks preflights. It marks the responses of routes, but not the router's 404 and 405, and names only
-the one method that a preflight asks for: a page could not read those errors, and a browser would ask again for each
-method. So every response is marked here, and preflights are completed.
+aiohttp-cors marks the responses of routes, but not the router's 404 and 405, which a page could
+then not read. It answers a preflight with the method and headers that were asked for, so a
+browser would ask again for each method, and an unknown header would fail the preflight. So
+every response is marked here, and every preflight gets the same constant lists.
 """
 
 import re
@@ -12,32 +13,34 @@ import aiohttp_cors
 from aiohttp import hdrs, web
 
 from service.api import wire
+from service.api.field_lines import combined
+from service.api.responses import empty_response
 from service.settings import CorsSettings
 
-METHODS = (hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_DELETE)
-REQUEST_HEADERS = tuple(
-    name.lower()
-    for name in (hdrs.CONTENT_TYPE, wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS)
+# Headers that libraries add to every request of a page: tracing, jQuery and others, and code
+# that wants to go around caches. Without them in the list the browser sends no request at all.
+LIBRARY_HEADERS = (
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+    "x-requested-with",
+    "cache-control",
+    "pragma",
 )
-EXPOSED_HEADERS = (wire.SESSION_TOKEN, wire.API_VERSION, wire.RETRY_AFTER, wire.REQUEST_ID)
 
-_ORIGIN_LINE = re.compile(rb"\r\n[Oo]rigin:[ \t]*([^\r\n \t]+)[ \t]*\r\n")
-_PREFLIGHT = {
-    hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(METHODS),
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(REQUEST_HEADERS),
-}
+_NO_CONTENT = 204
+_EXPOSED = ", ".join(wire.RESPONSE_HEADERS)
+_ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
 class Cors:
     """Marks responses so that pages of the configured origins may call with cookies and read every answer."""
 
     def __init__(self, app: web.Application, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
+        # `*` has aiohttp-cors check the origin alone. Its answer is completed with the lists below.
         options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library has no types
-            allow_credentials=True,
-            expose_headers=EXPOSED_HEADERS,
-            allow_headers=REQUEST_HEADERS,
-            allow_methods=METHODS,
-            max_age=settings.max_age_seconds,
+            allow_credentials=True, allow_methods="*", allow_headers="*", max_age=settings.max_age_seconds
         )
         cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(settings.origins, options))
         for resource in resources:
@@ -45,32 +48,39 @@ class Cors:
         # Its hook for responses would run for each, and do less than `mark`, which is for pages' requests alone.
         app.on_response_prepare.clear()
         self._origins = frozenset(settings.origins)
-        self._max_age_seconds = settings.max_age_seconds
+        names = (*wire.REQUEST_HEADERS, *LIBRARY_HEADERS, *settings.request_headers)
+        self._preflight = {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(wire.METHODS),
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(dict.fromkeys(name.lower() for name in names)),
+            hdrs.ACCESS_CONTROL_MAX_AGE: str(settings.max_age_seconds),
+        }
 
-    def preflight(self, request: web.Request, error: Exception) -> web.Response | None:
-        """Return the answer to a preflight for a path that does not exist, None for anything else.
+    def answer_options(self, request: web.Request) -> web.Response | None:
+        """Return the answer to an OPTIONS request that no route answers, or None where that is an error.
 
-        The request that follows is answered 404, which the page can only read when the preflight before it passed.
+        A preflight for an unknown path passes, or the page could not read the 404 of the request
+        after it. A request that is not a preflight asks for `Allow`, as load balancers do.
         """
         headers = request.headers
-        if not isinstance(error, web.HTTPNotFound) or request.method != hdrs.METH_OPTIONS:
-            return None
-        if headers.get(hdrs.ORIGIN) not in self._origins or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
-            return None
-        return web.Response(headers={hdrs.ACCESS_CONTROL_MAX_AGE: str(self._max_age_seconds), **_PREFLIGHT})
+        if hdrs.ORIGIN not in headers or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
+            resource = request.match_info.route.resource
+            allowed = wire.ALLOW if resource is None else sorted({route.method for route in resource})
+            return empty_response({hdrs.ALLOW: ", ".join(allowed)})
+        return empty_response(self._preflight) if combined(headers, hdrs.ORIGIN) in self._origins else None
 
     def mark(self, response: web.StreamResponse, origin: str | None) -> None:
         """Let a page of this origin read the response, if the origin is configured."""
         if origin in self._origins:
             headers = response.headers
             if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # of a preflight
-                headers.update(_PREFLIGHT)
+                response.set_status(_NO_CONTENT)
+                headers.update(self._preflight)
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(EXPOSED_HEADERS)
+            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
 
 
 def origin_in(received: bytes) -> str | None:
-    """Return the `Origin` that stands in bytes which could not be parsed; to be compared, never to be written."""
-    found = _ORIGIN_LINE.search(received)
-    return found[1].decode("latin-1") if found else None
+    """Return the `Origin` in bytes that could not be parsed. It is compared, and never written."""
+    found = _ORIGIN_LINE.findall(received)
+    return b", ".join(found).decode("latin-1") if found else None

@@ -24,7 +24,9 @@ from service.api.authorization import Handler
 from service.api.boundary import Boundary, MisframedRequest
 from service.api.connection_clocks import TimedConnection
 from service.api.cors import Cors, origin_in
+from service.api.expectation import take_expectation
 from service.api.framing import Framing
+from service.api.known_paths import KnownPaths
 from service.api.operations import Health
 from service.api.site import Site
 from service.journal import Journal
@@ -159,6 +161,9 @@ class Server(web.Server):
         else:
             is_clear = message.version == HttpVersion10 and coding is None
         if is_clear:
+            if hdrs.EXPECT in message.headers:
+                message, kind = take_expectation(message)
+                return self._make(message, payload, connection, *more, _cls=kind)
             return self._make(message, payload, connection, *more)
         if message.version not in {HttpVersion10, HttpVersion11}:
             message = message._replace(version=HttpVersion11)  # else the status line would repeat what was sent
@@ -218,6 +223,7 @@ class Runner(web.AppRunner):
         boundary = self._new_boundary(
             cast("Handler", server.request_handler),
             self._shortcuts,
+            paths=KnownPaths(resource.canonical for resource in self.app.router.resources()),
             cors=self._cors,
             health=self.health,
             journal=self._journal,
@@ -240,5 +246,5 @@ def _refusal(error: BaseException | None) -> Exception:
     if error.message == "Too many headers received":
         return errors.HeadersTooLarge(f"Send at most {MAX_HEADERS} header fields.")
     if isinstance(error, BadHttpMethod) and _METHOD_TOKEN.search(error.message):
-        return errors.MethodNotAllowed("Use one of the methods that Allow lists.", wire.METHODS)
+        return errors.MethodNotAllowed("Use one of the methods that Allow lists.", wire.ALLOW)
     return errors.MalformedRequest("The bytes received are not an HTTP/1.1 request; mend the client or the proxy.")

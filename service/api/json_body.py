@@ -10,6 +10,8 @@ from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
 from service import errors
+from service.api.expectation import is_waiting, send_continue
+from service.api.field_lines import combined, elements
 from service.api.names import check_names
 
 MAX_MEDIA_TYPE = 128
@@ -24,7 +26,14 @@ async def read_object(
     `members` are those that it may have; `example` is a body such as it should be. Raises BodyTooLarge,
     RequestTimeout, UnsupportedMediaType, and what `parse_object` raises.
     """
-    body = (await _read(request, max_bytes)).strip() if request.body_exists else b""
+    if not request.body_exists:
+        return None
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+    if is_waiting(request):
+        _check_media_type(request)
+        await send_continue(request)
+    body = (await _read(request, max_bytes)).strip()
     if not body:
         return None
     _check_media_type(request)
@@ -36,21 +45,18 @@ def parse_object(body: bytes, members: Collection[str], example: str) -> dict[st
     content = _parse(body, example)
     if not isinstance(content, dict):
         raise errors.MalformedRequest(f"Send a JSON object, such as {example}.")
-    check_names(content, members, "The body", "member")
+    check_names(content, members, "The body", "field")
     return content
 
 
 async def _read(request: web.Request, max_bytes: int) -> bytes:
-    too_large = errors.BodyTooLarge(f"Send at most {max_bytes} bytes.")
-    if (request.content_length or 0) > max_bytes:
-        raise too_large
     body = b""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > max_bytes:
-                    raise too_large
+                    raise _too_large(max_bytes)
     except TimeoutError:
         raise errors.RequestTimeout(f"Send the whole body within {DEADLINE_SECONDS:.0f} seconds.") from None
     except (web.RequestPayloadError, ConnectionError):  # the second: the client went away, and nobody reads this
@@ -58,16 +64,22 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
     return body
 
 
+def _too_large(max_bytes: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"Send at most {max_bytes} bytes.")
+
+
 def _check_media_type(request: web.Request) -> None:
     # Not aiohttp's `content_type`: the e-mail parser behind it raises on odd input, and takes half a second for some.
-    text = request.headers.get(hdrs.CONTENT_TYPE, "")
+    text = request.headers.get(hdrs.CONTENT_TYPE, "")  # aiohttp's parser refuses two lines
     media_type = parse_mimetype(text.lower() if len(text) <= MAX_MEDIA_TYPE else "")
     if media_type.type != "application" or (media_type.suffix or media_type.subtype) != "json":
         raise errors.UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     charset = media_type.parameters.get("charset", "utf-8")
     if charset not in {"utf-8", "utf8"} or "charset*" in media_type.parameters:
         raise errors.UnsupportedMediaType("Send the body in UTF-8.")
-    if hdrs.CONTENT_ENCODING in request.headers:
+    # `identity` means no encoding (RFC 9110 section 12.5.3).
+    codings = elements(combined(request.headers, hdrs.CONTENT_ENCODING))
+    if any(coding.lower() != "identity" for coding in codings):
         raise errors.UnsupportedMediaType("Send the body uncompressed, without Content-Encoding.")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import ETag, hdrs, web
 
+from service.api.field_lines import combined, elements
 from service.api.responses import page_response
 
 _FOLDER = Path(__file__).parent / "static"
@@ -30,8 +31,9 @@ class Page:
     async def get(self, request: web.Request) -> web.Response:
         """Answer the file, or 304 to a browser that has it already."""
         body, etag = self._content
-        known = request.if_none_match or ()
-        is_known = any(candidate.value in {etag, "*"} for candidate in known)
+        # aiohttp's `if_none_match` reads the first line of several.
+        known = {tag.removeprefix("W/") for tag in elements(combined(request.headers, hdrs.IF_NONE_MATCH))}
+        is_known = bool(known & {f'"{etag}"', "*"})
         response = page_response(None, 304) if is_known else page_response(body)
         if not is_known:
             response.headers[hdrs.CONTENT_TYPE] = self._content_type

@@ -34,7 +34,7 @@ _PAGE = {
 }
 
 # Copying a ready multidict is several times cheaper than setting each header on each response.
-_OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
 _OPEN_TEXT = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store"})
 _OPEN_PAGE = CIMultiDict(_PAGE)
 _API_JSON = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})

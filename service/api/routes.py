@@ -15,8 +15,6 @@ from service.api.user_id import PATH_SEGMENT
 from service.api.users import UserHandlers
 from service.api_keys import Scope
 
-STATIC_PATH = "/static/"
-
 
 @dataclass(frozen=True)
 class Route:
@@ -66,7 +64,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
         Route(get, "/openapi.json", OpenapiHandler().get_document, None),
         Route(get, wire.DOCS_PATH, Page("docs.html").get, None),
-        *(Route(get, STATIC_PATH + name, Page(name).get, None) for name in static_files()),
+        *(Route(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 
 
@@ -77,9 +75,9 @@ def metrics_route(handler: MetricsHandler) -> Route:
 
 @dataclass
 class Registered:
-    """What the routes became: the API's resources, and the handlers of fixed paths by method and path."""
+    """The registered routes: their resources, and the handlers of fixed paths by method and path."""
 
-    api_resources: dict[web.Resource, None] = field(default_factory=dict)
+    resources: dict[web.Resource, None] = field(default_factory=dict)
     handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
 
 
@@ -97,6 +95,5 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
             resource.add_route(method, handler)
             if PATH_SEGMENT not in route.path:
                 registered.handlers[method, route.path] = handler
-        if route.scope is not None and route.is_api:
-            registered.api_resources[resource] = None
+        registered.resources[resource] = None
     return registered

@@ -97,7 +97,7 @@ _HEADERS = _Headers()
 def _parent_of(headers: Headers) -> Context:
     """Return the trace context of a request: _NOTHING where it has two, or one that is malformed."""
     values = headers.getall(_TRACEPARENT)
-    if len(values) > 1:
+    if len(values) > 1 or "," in values[0]:
         return _NOTHING
     if _UNSAMPLED_PARENT.fullmatch(values[0]):
         return _UNSAMPLED

@@ -1,5 +1,9 @@
-"""Every name that clients see: headers, paths, members. Pinned by golden tests; changing one breaks clients."""
+"""Every name that clients see: headers, methods, paths, fields. Pinned by golden tests.
 
+Changing a name breaks clients.
+"""
+
+from aiohttp import hdrs
 from multidict import istr
 
 SESSION_TOKEN = istr("__Secure-jay_tracking")
@@ -12,13 +16,33 @@ CONTENT_SECURITY_POLICY = istr("Content-Security-Policy")
 REFERRER_POLICY = istr("Referrer-Policy")
 RETRY_AFTER = istr("Retry-After")
 
+# The request headers that the API reads. CORS allows them to pages.
+REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSION_TOKEN_ALIAS)
+
+# The response headers that CORS lets a page read. Browsers let every page read
+# Cache-Control and Content-Type, and never Set-Cookie.
+RESPONSE_HEADERS = (
+    SESSION_TOKEN,
+    API_VERSION,
+    RETRY_AFTER,
+    REQUEST_ID,
+    hdrs.ALLOW,
+    hdrs.WWW_AUTHENTICATE,
+    CONTENT_TYPE_OPTIONS,
+    hdrs.VARY,
+)
+
+# The methods of routes, and those that CORS allows to pages. No route has PUT yet. It is in
+# the list because browsers keep a preflight's answer after a later version adds such a route.
+METHODS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE)
+# `Allow` where the request names no path of the service, such as `OPTIONS *` and CONNECT.
+ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
+
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
 OPERATOR_PATH = "/v1/playouts/tracking"  # of what back ends and operators ask
 DASHBOARD_PATH = "/dashboard"
 DOCS_PATH = "/docs"
-
-# What any path of the service serves; a CONNECT has no path of which one could say less.
-METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST")
+STATIC_PATH = "/static/"
 
 PROBLEM_TYPE_PREFIX = "urn:jay:problem:"
 PROBLEM_CONTENT_TYPE = "application/problem+json"

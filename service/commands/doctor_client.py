@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.cookies import SimpleCookie
 
 from service import versions
-from service.api import cors, wire
+from service.api import wire
 from service.commands.api_client import Answer, ApiClient
 from service.commands.doctor_clocks import Offset, offset_of
 from service.commands.findings import Finding, good, problem, unknown
@@ -193,7 +193,7 @@ def _cors(client: ApiClient, origin: str) -> Iterator[Finding]:
         "X-API-Key": None,
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": ", ".join(sorted(cors.REQUEST_HEADERS)),
+        "Access-Control-Request-Headers": ", ".join(sorted(wire.REQUEST_HEADERS)),
     }
     preflight = client.send("OPTIONS", _PATH, asked)
     if preflight.status < HTTPStatus.MULTIPLE_CHOICES and _allows(preflight, origin):
@@ -208,7 +208,7 @@ def _cors(client: ApiClient, origin: str) -> Iterator[Finding]:
             "run the doctor again with the key of that page, or add the origin to this key's `origins`",
         )
     exposed = {name.strip().lower() for name in answer.headers.get("Access-Control-Expose-Headers", "").split(",")}
-    if _allows(answer, origin) and exposed >= {name.lower() for name in cors.EXPOSED_HEADERS}:
+    if _allows(answer, origin) and exposed >= {name.lower() for name in wire.RESPONSE_HEADERS}:
         yield good("pages can read the answers, errors too")
     else:
         yield problem("pages cannot read the answers", "let the proxy pass the Access-Control headers, and add none")

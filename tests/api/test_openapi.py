@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api import json_body
-from service.api.routes import STATIC_PATH
+from service.api.wire import STATIC_PATH
 from service.api_keys import ApiKey, Keyring, Scope, hash_key
 from service.app import AUTHORIZER
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start

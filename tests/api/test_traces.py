@@ -115,7 +115,7 @@ async def test_a_preflight_is_a_span_too(traced: Traced) -> None:
     await traced.service.request("OPTIONS", headers=preflight)
     (span,) = await traced.spans(1)
     assert span.name == f"OPTIONS {PATH}"
-    assert dict(span.attributes or {})["http.response.status_code"] == 200
+    assert dict(span.attributes or {})["http.response.status_code"] == 204
 
 
 async def test_what_the_parser_refuses_has_no_span(traced: Traced) -> None:
@@ -184,10 +184,11 @@ async def test_a_malformed_trace_context_is_ignored(
 
 async def test_of_two_trace_contexts_neither_is_taken(traced: Traced) -> None:
     """Nobody could say which one is right."""
-    line = f"traceparent: {TRACEPARENT}\r\n"
-    await traced.service.raw(f"GET /livez HTTP/1.1\r\nHost: a\r\n{line}{line}\r\n".encode())
-    (span,) = await traced.spans(1)
-    assert span.parent is None
+    later = f"cc{TRACEPARENT[2:]}-more"  # by a later version of the standard, which may add to the end
+    for one in (TRACEPARENT, later):
+        for lines in (f"traceparent: {one}\r\ntraceparent: {one}\r\n", f"traceparent: {one}, {one}\r\n"):
+            await traced.service.raw(f"GET /livez HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
+    assert [span.parent for span in await traced.spans(4)] == [None] * 4
 
 
 @pytest.mark.parametrize("tracestate", ["canary-without-value", "a=1,a=2", "a=" + "x" * 600, "\u00e9=1", ","])

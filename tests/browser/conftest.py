@@ -1,7 +1,11 @@
 """Fixtures of the browser tests: one Chromium for all of them, a fresh profile for each."""
 
+import functools
+import http.server
 import shutil
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,3 +60,31 @@ def open_dashboard(chromium: Any) -> Iterator[Open]:
     for dashboard in opened:
         dashboard.page.context.close()
         assert dashboard.complaints == []
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[str]:
+    """Serve an empty page on an origin of its own; pages are `localhost`, where Chromium takes Secure cookies."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html><link rel=icon href=data:,><title>page</title>")
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def page(profile: Any, origin: str) -> Any:
+    """Open the page in a fresh profile."""
+    opened = profile.new_page()
+    opened.goto(origin)
+    return opened

@@ -1,10 +1,6 @@
 """The cookie's life in a real Chromium, driven by the spec's own JavaScript on a page of another origin."""
 
-import functools
-import http.server
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +13,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Iterator[str]:
-    """Serve an empty page on an origin of its own; pages are `localhost`, where Chromium takes Secure cookies."""
-    folder = tmp_path / "page"
-    folder.mkdir()
-    (folder / "index.html").write_text("<!doctype html><link rel=icon href=data:,><title>page</title>")
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
-
-
-@pytest.fixture
 def process(launch: Launch, origin: str) -> Process:
     """Run a service that allows the page's origin."""
     return launch(JAY_CORS__ORIGINS=json.dumps([origin]))
-
-
-@pytest.fixture
-def page(profile: Any, origin: str) -> Any:
-    """Open the page in a fresh profile."""
-    opened = profile.new_page()
-    opened.goto(origin)
-    return opened
 
 
 def test_the_cookie_lives_and_dies(page: Any, process: Process, project: Path) -> None:

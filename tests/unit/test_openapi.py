@@ -11,9 +11,9 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from service import __version__, versions
 from service.api import create_body, definitions, http_server, lookup_body, problems, wire
-from service.api.cors import EXPOSED_HEADERS
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.openapi import openapi_json, openapi_yaml
+from service.api.user_id import NO_USER_IDS
 from service.api_keys import Scope
 from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
 from tests.openapi import COMING_PROBLEMS, Reference
@@ -184,8 +184,10 @@ def test_limits_are_those_of_the_code(reference: Reference) -> None:
     (limit,) = (one["schema"] for one in reference.operations()[TOP]["parameters"] if one.get("name") == "limit")
     assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, MAX_LIMIT, DEFAULT_LIMIT)
     assert reference.document["components"]["headers"]["ExposeHeaders"]["schema"]["const"] == ", ".join(
-        EXPOSED_HEADERS
+        wire.RESPONSE_HEADERS
     )
+    for name in ("UserId", "UserIdOrNone"):
+        assert set(schemas[name]["not"]["enum"]) == NO_USER_IDS
     for sentence in (
         f"at most {MAX_HOURS} hours",
         f"over {http_server.MAX_FIELD_BYTES:,} bytes, or there are more than {http_server.MAX_HEADERS}",

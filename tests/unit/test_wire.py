@@ -13,15 +13,34 @@ def test_wire_names_are_the_contracts() -> None:
     assert wire.SESSION_PATHS == ("/v1/playouts/tracking/session", "/playouts/tracking/session")
     assert versions.LATEST == "2025-05-19"
     assert [*Scope] == ["track", "validate", "analytics", "privacy"]
-    assert cors.METHODS == ("GET", "POST", "DELETE")
-    assert cors.REQUEST_HEADERS == (
+    assert wire.METHODS == ("GET", "HEAD", "POST", "PUT", "DELETE")
+    assert wire.ALLOW == ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
+    assert [name.lower() for name in wire.REQUEST_HEADERS] == [
         "content-type",
         "x-api-key",
         "x-jay-api-version",
         "__secure-jay_tracking",
         "x-jay-tracking",
+    ]
+    assert wire.RESPONSE_HEADERS == (
+        "__Secure-jay_tracking",
+        "x-jay-api-version",
+        "Retry-After",
+        "X-Request-Id",
+        "Allow",
+        "WWW-Authenticate",
+        "X-Content-Type-Options",
+        "Vary",
     )
-    assert cors.EXPOSED_HEADERS == ("__Secure-jay_tracking", "x-jay-api-version", "Retry-After", "X-Request-Id")
+    assert cors.LIBRARY_HEADERS == (
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+        "x-requested-with",
+        "cache-control",
+        "pragma",
+    )
 
 
 def test_versions_resolve() -> None:

@@ -1,0 +1,27 @@
+"""Header fields that a request sends in several lines.
+
+Two lines of one name and one line with both values joined by a comma mean the same (RFC
+9110 section 5.3). Code that reads the first line only would answer the two differently.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from multidict import CIMultiDictProxy
+
+
+def combined(headers: "CIMultiDictProxy[str]", name: str) -> str | None:
+    """Return the value of a header, its lines joined by a comma, or None when it is absent."""
+    lines = headers.getall(name, None)
+    if lines is None:
+        return None
+    return lines[0] if len(lines) == 1 else ", ".join(lines)
+
+
+def elements(value: str | None) -> "Iterator[str]":
+    """Yield the elements of a comma-separated value, without white space and empty ones."""
+    for element in (value or "").split(","):
+        if stripped := element.strip(" \t"):
+            yield stripped

@@ -1,0 +1,89 @@
+"""The known path that a request probably meant, for the 404 of a path close to it.
+
+The result is always a path of the route table. Nothing that the client sent is in it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
+
+from service.api import wire
+from service.api.user_id import PLACEHOLDER
+
+# Longer paths get no hint. The longest known path has 48 characters, and a UUID behind the
+# path of a session makes 65. A user id may take several times as many before it is replaced.
+MAX_LENGTH = 96
+MAX_RAW_LENGTH = 512
+MAX_SEGMENTS = 12
+# Dice coefficient of the trigrams, from 0 to 1. `/sesion` is 0.71 of the end of the session
+# path, `/ready` 0.77 of /readyz, and `/health` less than 0.2 of any.
+CUTOFF = 0.5
+
+# What ends a path when `?` or `#` was escaped or forgotten.
+_QUERY = re.compile("[?#&;]")
+# What copying from a sentence leaves around a path.
+_PUNCTUATION = " \t.,:'\"<>()"
+
+
+class KnownPaths:
+    """Finds the known path that is closest to another path.
+
+    Anyone can cause a 404, so the cost is bounded: about 0.1 ms, where difflib takes 1.3 ms.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Take the paths as the route table has them, with `{user_id}` for a user id."""
+        known = [path for path in dict.fromkeys(paths) if not path.startswith(wire.STATIC_PATH)]
+        spellings: dict[str, str] = {}
+        for path in sorted(known, key=len):
+            for spelling in _spellings(path):
+                spellings.setdefault(spelling, path)
+        spellings |= {path.strip("/"): path for path in known}
+        self._known = [(_trigrams(spelling), path) for spelling, path in spellings.items()]
+
+    def nearest(self, raw_path: str) -> str | None:
+        """Return the known path that a path is close to, or None."""
+        if len(raw_path) > MAX_RAW_LENGTH:
+            return None
+        segments = list(_segments(raw_path.partition("?")[0]))
+        if not 0 < len(segments) <= MAX_SEGMENTS:
+            return None
+        for number, segment in enumerate(segments[:-1], 1):
+            if _similarity(_trigrams(segment), _USERS) >= CUTOFF:
+                segments[number] = PLACEHOLDER  # clients choose the user id, so any string may be here
+        asked = "/".join(segments)
+        if len(asked) > MAX_LENGTH:
+            return None
+        trigrams = _trigrams(asked)
+        similarity, path = max(((_similarity(trigrams, known), path) for known, path in self._known))
+        return path if similarity >= CUTOFF else None
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """Yield a known path, and its ends without the first segments of its prefix."""
+    rest = path.strip("/")
+    yield rest
+    if path.startswith(wire.OPERATOR_PATH):
+        for _ in range(wire.OPERATOR_PATH.count("/")):
+            rest = rest.partition("/")[2]
+            yield rest
+
+
+def _segments(raw_path: str) -> Iterator[str]:
+    """Yield the segments of a path, without the differences that writing it by hand makes."""
+    path = _QUERY.split(unquote(raw_path).replace("\\", "/"), maxsplit=1)[0]
+    for segment in path.lower().split("/"):
+        if stripped := segment.strip(_PUNCTUATION):
+            yield stripped
+
+
+def _trigrams(text: str) -> frozenset[str]:
+    padded = f"  {text} "
+    return frozenset(padded[start : start + 3] for start in range(len(padded) - 2))
+
+
+def _similarity(one: frozenset[str], other: frozenset[str]) -> float:
+    return 2 * len(one & other) / (len(one) + len(other))
+
+
+_USERS = _trigrams("users")
