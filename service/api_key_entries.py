@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
-from service.settings import Check, check_key_name, check_source, each
+from service.setting_checks import Check, each
+from service.settings import check_key_name, check_source
 from service.web_origins import check_origin
 
 _MEMBERS = ("name", "sha256", "scopes", "source", "origins")

@@ -3,88 +3,35 @@
 Each part of the service is handed its own section and sees no other.
 """
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from service.api_keys import ApiKey
-from service.host_name import host_mistake
 from service.redis_url import check_redis_url
 from service.request_headers import check_request_headers
 from service.sessions import SOURCE_PATTERN
+from service.setting_checks import (
+    MAX_PORT,
+    Check,
+    between,
+    check_cookie_domain,
+    check_host,
+    check_otlp_endpoint,
+    check_user_secret,
+    each,
+    matching,
+)
 from service.sizes import HALF, check_max_memory
 from service.web_origins import check_origin
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
 DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - of docker-compose.yml, refused like the secret
 
-MAX_PORT = 65535
-MIN_SECRET_LENGTH = 8
-
-Check = Callable[[Any], str | None]
-
 
 def setting(default: Any, help_text: str, *, check: Check | None = None, secret: bool = False) -> Any:
     """Declare a setting. `check` returns what a value must be when it is not; a secret is never shown."""
     return field(default=default, metadata={"help": help_text, "check": check, "secret": secret})
-
-
-def between(low: float, high: float) -> Check:
-    """Return a check for numbers, both ends included."""
-    return lambda value: None if low <= value <= high else f"must be from {low} to {high}"
-
-
-def matching(pattern: str, meaning: str) -> Check:
-    """Return a check for texts that a regular expression has to match as a whole."""
-    compiled = re.compile(pattern)
-    return lambda value: None if value is None or compiled.fullmatch(value) else f"must be {meaning}"
-
-
-def each(check: Check) -> Check:
-    """Return a check for the entries of a list. The error names the first wrong entry by its number."""
-
-    def check_each(values: tuple[str, ...]) -> str | None:
-        found = ((number, check(value)) for number, value in enumerate(values, 1))
-        return next((f"entry {number} {mistake}" for number, mistake in found if mistake), None)
-
-    return check_each
-
-
-def _host(value: str) -> str | None:
-    mistake = host_mistake(value)
-    return f"must be {mistake}" if mistake else None
-
-
-def _otlp_endpoint(value: str | None) -> str | None:
-    if value is None:
-        return None
-    found = re.fullmatch(
-        r"https?://(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?", value
-    )
-    if found is None:
-        return "must be a URL like http://collector:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
-    if value.rstrip("/").endswith("/v1/traces"):
-        return "must not end in /v1/traces; that part is added"
-    if found[3] and not 1 <= int(found[3]) <= MAX_PORT:
-        return f"must have a port from 1 to {MAX_PORT}"
-    mistake = host_mistake(found[1] or found[2])
-    return f"must have {mistake}" if mistake else None
-
-
-def _cookie_domain(value: str | None) -> str | None:
-    if value is None:
-        return None
-    name = value.removeprefix(".")
-    if host_mistake(name) or ":" in name or "_" in name or name.endswith(".") or re.fullmatch("[0-9.]+", name):
-        return "must be a domain name, such as example.com, and no address; empty means the host that set it"
-    return None
-
-
-def _user_secret(value: str) -> str | None:
-    is_long = len(value.strip()) >= MIN_SECRET_LENGTH
-    return None if is_long else f"must have {MIN_SECRET_LENGTH} characters or more besides white space at its ends"
 
 
 check_key_name = matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
@@ -103,7 +50,7 @@ class TlsSettings:
 class ServerSettings:
     """The HTTP server and its processes."""
 
-    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for all", check=_host)
+    host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for all", check=check_host)
     port: int = setting(8080, "TCP port; 0 takes a free one", check=between(0, MAX_PORT))
     workers: int = setting(1, "worker processes; one per core at most", check=between(1, 64))
     drain_seconds: float = setting(
@@ -163,7 +110,7 @@ class SessionSettings:
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,
         "keys the hash under which a user's sessions are found; the same in all processes",
-        check=_user_secret,
+        check=check_user_secret,
         secret=True,
     )
 
@@ -178,7 +125,7 @@ class CookieSettings:
     domain: str | None = setting(
         None,
         "`Domain`; empty: the host that set it",
-        check=_cookie_domain,
+        check=check_cookie_domain,
     )
     path: str = setting("/", "`Path`", check=matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
     partitioned: bool = setting(default=False, help_text="`Partitioned`, for embedded cross-site pages (CHIPS)")
@@ -227,7 +174,9 @@ class TracingSettings:
     """Traces by OpenTelemetry, which is an optional extra; its own OTEL_ variables say the rest."""
 
     otlp_endpoint: str | None = setting(
-        None, "collector of traces (OTLP over HTTP), such as http://collector:4318; empty: none", check=_otlp_endpoint
+        None,
+        "collector of traces (OTLP over HTTP), such as http://collector:4318; empty: none",
+        check=check_otlp_endpoint,
     )
     sample_ratio: float = setting(
         1.0, "share of requests that are traced; one that belongs to a trace follows it", check=between(0, 1)

@@ -42,7 +42,7 @@ def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
     """One line a setting; secrets are masked."""
     done = run(
         "check-config",
-        JAY_REDIS__URL="rediss://jay:hunter2@redis.example:6379/1?ssl_keyfile=hunter3",
+        JAY_REDIS__URL="rediss://jay:hunter2@redis.example:6379/1?ssl_cert_reqs=none",
         JAY_SESSION__USER_SECRET="hunter4-secret",
         JAY_COOKIE__PARTITIONED="true",
     )
