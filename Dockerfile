@@ -24,5 +24,6 @@ EXPOSE 8080
 VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["jay-tracking", "healthcheck"]
-ENTRYPOINT ["jay-tracking"]
+# As PID 1 Python would lose a SIGTERM of its first 0.05 s. Blocked, it stays pending until the program takes it.
+ENTRYPOINT ["env", "--block-signal=TERM,INT", "jay-tracking"]
 CMD ["serve"]

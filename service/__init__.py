@@ -2,7 +2,8 @@
 
 How a request travels, and where to look:
 
-    cli.py, server.py    start, supervise, drain
+    __main__.py, cli.py  the entry, which holds signals back; the command line
+    server.py            start, workers, drain; supervisor.py has the parent process, event_loop.py the workers' loop
     commands/            the rest of the command line: counts, users, doctor
     app.py               puts the parts together: where HTTP meets Redis
     api/                 HTTP: routes.py first, then boundary.py, authorization.py, sessions.py and analytics.py

