@@ -29,16 +29,11 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPa
         embedded.EmbeddedServer(file / "below").start()
 
 
-def test_a_server_that_does_not_start_names_its_log(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A broken data file is no riddle."""
+def test_a_server_that_does_not_start_names_its_log(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A data file that cannot be read ends the start; the server's log has the reason."""
     folder = tmp_path_factory.mktemp("x")
     (folder / "appendonlydir").mkdir()
     (folder / "appendonlydir" / "appendonly.aof.manifest").write_text("garbage\n")
-    with pytest.raises(EmbeddedServerError, match=r"valkey\.log"):
+    with pytest.raises(EmbeddedServerError, match=r"does not start.*valkey\.log"):
         embedded.EmbeddedServer(folder).start()
     assert (folder / "valkey.log").read_text()
-    monkeypatch.setattr(embedded, "_START_SECONDS", -1)
-    with pytest.raises(EmbeddedServerError, match="does not start"):
-        embedded.EmbeddedServer(tmp_path_factory.mktemp("y")).start()

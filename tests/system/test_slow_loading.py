@@ -1,0 +1,138 @@
+"""An embedded server with a lot of data: the service listens meanwhile, says how far it is, and can be stopped."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.processes import DEADLINE_SECONDS, Process, command, eventually, is_alive, until_gone
+
+ENTRIES = 600_000  # loading takes a second or two
+
+
+def write_append_only_file(data: Path, *, end: bytes = b"") -> None:
+    """Write what a server with many keys leaves behind, without running one."""
+    folder = data / "appendonlydir"
+    folder.mkdir(parents=True)
+    (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    with (folder / "appendonly.aof.1.incr.aof").open("wb") as file:
+        for start in range(0, ENTRIES, 10_000):
+            entries = (b"*3\r\n$3\r\nSET\r\n$8\r\n%08d\r\n$1\r\nx\r\n" % n for n in range(start, start + 10_000))
+            file.write(b"".join(entries))
+        file.write(end)
+
+
+@dataclass
+class Loading:
+    """A service whose embedded server is held while it loads."""
+
+    process: Process
+    valkey: psutil.Process
+
+    def wait_for(self, pattern: str) -> str:
+        """Return what a line of the log has for the pattern."""
+        found = eventually(lambda: re.search(pattern, "\n".join(self.process.log)), pattern)
+        return str(found[1])
+
+
+@pytest.fixture
+def serve() -> Iterator[list[Process]]:
+    """Processes to end."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        servers = [pid for pid, name in process.children().items() if name.startswith("valkey")]
+        process.popen.kill()
+        process.popen.wait()
+        until_gone(servers)
+
+
+def start(environment: dict[str, str], folder: Path, processes: list[Process]) -> Process:
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        popen = subprocess.Popen(command("serve"), cwd=folder, env=environment, stdout=stdout, stderr=stderr)
+    processes.append(Process(popen, folder))
+    return processes[-1]
+
+
+def held(process: Process, *, when: str) -> Loading:
+    """Stop the embedded server, at the first sign of it or once it loads."""
+
+    def server() -> psutil.Process | None:
+        if when == "loading" and not any("is loading its data" in line for line in process.log):
+            return None
+        found = [pid for pid, name in process.children().items() if name.startswith("valkey")]
+        return psutil.Process(found[0]) if found else None
+
+    valkey = eventually(server, "the embedded server", pause_seconds=0)
+    valkey.suspend()
+    return Loading(process, valkey)
+
+
+@pytest.mark.parametrize("when", ["loading", "silent"])
+def test_the_service_listens_while_its_server_loads(
+    environment: dict[str, str], tmp_path: Path, serve: list[Process], when: str
+) -> None:
+    """It is alive and not ready, refuses what needs the store, and serves as soon as the server is there."""
+    if when == "loading":
+        write_append_only_file(tmp_path / "data")
+    loading = held(start(environment, tmp_path, serve), when=when)
+    process = loading.process
+    process.url = loading.wait_for(r"listening on (\S+); requests are answered 503")
+    assert process.request("GET", "/livez").status == 200
+    assert process.request("GET", "/readyz").status == 503
+    refused = process.request("POST")
+    assert refused.status == 503
+    assert refused.headers["Retry-After"]
+    assert refused.json["type"] == "urn:jay:problem:store-unavailable"
+    if when == "loading":
+        assert loading.wait_for(r"is loading its data: (\d+% of \d+ MiB)")
+    else:
+        assert loading.wait_for(r"(the embedded Valkey does not answer yet after \d+ s)")
+    assert not [line for line in process.log if "serving on" in line]
+    assert process.output == []
+    loading.valkey.resume()
+    assert loading.wait_for(r"serving on ([^\s\"]+)") == process.url
+    eventually(process.is_ready, "ready")
+    assert process.status_of(process.create()) == 200
+    assert process.stop() == 0
+
+
+def test_sigterm_ends_a_service_whose_server_loads(
+    environment: dict[str, str], tmp_path: Path, serve: list[Process]
+) -> None:
+    """Also when the server hangs, within the time that a stop may take."""
+    write_append_only_file(tmp_path / "data")
+    loading = held(start(environment, tmp_path, serve), when="loading")
+    loading.process.popen.send_signal(signal.SIGTERM)
+    assert loading.process.popen.wait(15) == 0
+    assert not is_alive(loading.valkey.pid)
+
+
+def test_data_that_cannot_be_loaded_ends_the_start(
+    environment: dict[str, str], tmp_path: Path, serve: list[Process]
+) -> None:
+    """After whatever time the server needs to find out; the message names its log."""
+    write_append_only_file(tmp_path / "data", end=b"garbage\r\n" * 10)
+    process = start(environment, tmp_path, serve)
+    assert process.popen.wait(DEADLINE_SECONDS) == 1
+    assert [line for line in process.log if "the embedded Valkey does not start" in line and "valkey.log" in line]
+    assert "Bad file format" in (tmp_path / "data" / "valkey.log").read_text()
+
+
+def test_a_server_that_is_killed_while_it_loads_is_started_again(
+    environment: dict[str, str], tmp_path: Path, serve: list[Process]
+) -> None:
+    """For example by the kernel when memory was short: that can be over when it is tried again."""
+    write_append_only_file(tmp_path / "data")
+    loading = held(start(environment, tmp_path, serve), when="loading")
+    loading.process.url = loading.wait_for(r"listening on (\S+); ")
+    os.kill(loading.valkey.pid, signal.SIGKILL)
+    assert loading.wait_for(r"the embedded Valkey (was killed by SIGKILL)")
+    loading.wait_for(r"(serving on)")
+    eventually(loading.process.is_ready, "ready")

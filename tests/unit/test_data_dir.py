@@ -1,0 +1,133 @@
+"""The folder of the embedded server."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from service.errors import EmbeddedServerError
+from service.settings import RedisSettings
+from service.storage.data_dir import DataDir
+from service.storage.embedded import EmbeddedServer, find_redis
+
+FILES = ("valkey.log", "lock", "dump.rdb", "temp-rewriteaof-1.aof", "appendonlydir/appendonly.aof.1.incr.aof")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def left_open(folder: Path) -> list[Path]:
+    """Make what an older version with an open umask may have left behind."""
+    (folder / "appendonlydir").mkdir(parents=True)
+    files = [folder / name for name in FILES]
+    for file in files:
+        file.touch()
+        file.chmod(0o664)
+    (folder / "appendonlydir").chmod(0o775)
+    folder.chmod(0o777)
+    return [folder, folder / "appendonlydir", *files]
+
+
+def test_what_was_left_open_is_closed(tmp_path: Path) -> None:
+    """The folder and everything of the server's in it are the user's alone, and still readable for the user."""
+    paths = left_open(tmp_path / "data")
+    folder = DataDir(tmp_path / "data")
+    folder.take()
+    assert {mode(path) & 0o077 for path in paths} == {0}
+    assert {mode(path) & 0o600 for path in paths} == {0o600}
+    folder.leave()
+
+
+def test_a_folder_with_other_files_keeps_its_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It may be one like /tmp that has to stay open; the server's own files are closed, and a line warns."""
+    paths = left_open(tmp_path / "data")
+    (tmp_path / "data" / "somebody's").write_text("x")
+    (tmp_path / "data" / "somebody's").chmod(0o644)
+    folder = DataDir(tmp_path / "data")
+    folder.take()
+    assert mode(paths[0]) == 0o777
+    assert {mode(path) & 0o077 for path in paths[1:]} == {0}
+    assert mode(tmp_path / "data" / "somebody's") == 0o644
+    assert "other users can replace files" in caplog.text
+    folder.leave()
+
+
+def test_new_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    """The server itself runs with an umask that closes its files."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "other").touch()  # so that the folder's own mode does not hide it
+    before = os.umask(0)
+    try:
+        server = EmbeddedServer(tmp_path / "data")
+        server.start()
+        paths = [path for path in (tmp_path / "data").rglob("*") if path.name != "other"]
+        assert len(paths) > 5
+        assert {path.name: mode(path) & 0o077 for path in paths} == {path.name: 0 for path in paths}
+        server.stop()
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("name", [".", "valkey.log", "appendonlydir/appendonly.aof.1.incr.aof"])
+def test_files_of_another_user_are_refused(tmp_path: Path, name: str) -> None:
+    """With the path, the owner, and the ways out; nothing is changed."""
+    left_open(tmp_path / "data")
+    theirs = tmp_path / "data" / name
+    os.chown(theirs, 12345, 12345)
+    before = mode(theirs)
+    with pytest.raises(EmbeddedServerError, match=r"belongs to another user \(user id 12345\).*JAY_REDIS__DATA_DIR"):
+        DataDir(tmp_path / "data").take()
+    assert mode(theirs) == before
+
+
+def test_the_socket_of_a_long_folder_is_found_by_others(tmp_path: Path) -> None:
+    """Doctor and the other commands find it while the service runs, and nothing of it is left afterwards."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    settings = RedisSettings(data_dir=deep)
+    assert find_redis(settings) is None
+    server = EmbeddedServer(deep)
+    server.start()
+    place = DataDir(deep).socket
+    assert len(str(place)) <= 103
+    assert place.is_socket()
+    assert mode(place.parent) == 0o700
+    assert find_redis(settings) == server.url == f"unix://{place}"
+    server.stop()
+    assert not place.parent.exists()
+    assert not place.exists()
+    assert find_redis(settings) is None
+
+
+def test_the_socket_of_a_killed_service_is_cleared_away(tmp_path: Path) -> None:
+    """Its folder is the one behind the symbolic link; other folders are left alone."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    folder = DataDir(deep)
+    folder.take()
+    folder.make_way_for_socket()
+    first = folder.socket.parent
+    folder.make_way_for_socket()
+    assert not first.exists()
+    assert folder.socket.parent.exists()
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (deep / "valkey.sock").unlink()
+    (deep / "valkey.sock").symlink_to(foreign / "valkey.sock")
+    folder.make_way_for_socket()
+    assert foreign.exists()
+    folder.leave()
+
+
+def test_a_long_folder_for_temporary_files_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket there would have too long a path as well."""
+    long = tmp_path / ("t" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    folder = DataDir(tmp_path / ("d" * 60) / ("e" * 60))
+    folder.take()
+    folder.make_way_for_socket()
+    assert len(str(folder.socket)) <= 103
+    folder.leave()

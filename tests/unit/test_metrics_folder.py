@@ -1,0 +1,87 @@
+"""Where the workers of a service keep their figures."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from service import metrics_folder, scratch_folders
+from service.errors import ServerError
+
+RACE = """
+import os, sys
+from pathlib import Path
+from service.metrics_folder import VARIABLE, metrics_folder
+sys.stdin.read()
+for _ in range(60):
+    with metrics_folder():
+        folder = Path(os.environ[VARIABLE])
+        (folder / "figures").write_text("1")
+        for _ in range(3):
+            assert (folder / "figures").exists(), "taken away"
+    assert not folder.exists()
+"""
+
+
+def test_services_that_start_together_do_not_delete_each_others_folders(tmp_path: Path, project: Path) -> None:
+    """Each of eight finds its own folder whole, sixty times, and nothing is left in the end."""
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(project)}
+    services = [
+        subprocess.Popen([sys.executable, "-c", RACE], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(8)
+    ]
+    for service in services:
+        assert service.stdin is not None
+        service.stdin.close()  # now all of them, at once
+        service.stdin = None
+    failures = [service.communicate()[1].decode() for service in services]
+    assert [service.returncode for service in services] == [0] * 8, "".join(failures)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unlocked_folder_is_only_removed_when_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that was killed before it could lock its folder leaves an empty one, which goes after an hour."""
+    monkeypatch.setattr(metrics_folder, "scratch_folders", lambda: iter([tmp_path]))
+    monkeypatch.setenv(metrics_folder.VARIABLE, "")
+    young, old = tmp_path / "jay-new-young", tmp_path / "jay-new-old"
+    young.mkdir()
+    old.mkdir()
+    os.utime(old, (0, 0))
+    with metrics_folder.metrics_folder():
+        assert young.exists()
+        assert not old.exists()
+
+
+def test_the_next_folder_is_taken_when_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only when none is left the start ends, with the reason and what to do."""
+    monkeypatch.setenv(metrics_folder.VARIABLE, "")
+    monkeypatch.setattr(metrics_folder, "scratch_folders", lambda: iter([tmp_path / "none", tmp_path]))
+    with metrics_folder.metrics_folder():
+        assert Path(os.environ[metrics_folder.VARIABLE]).parent == tmp_path
+    monkeypatch.setattr(metrics_folder, "scratch_folders", lambda: iter([tmp_path / "none"]))
+    with (
+        pytest.raises(ServerError, match=r"cannot keep metrics \(No such file or directory\).*set TMPDIR"),
+        metrics_folder.metrics_folder(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("is_there", "has_tmpdir"), [(True, False), (False, False), (True, True)])
+def test_memory_is_used_where_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool, has_tmpdir: bool
+) -> None:
+    """Unless TMPDIR names a folder, or none can be used in memory."""
+    memory, usual = tmp_path / "memory", tmp_path / "usual"
+    usual.mkdir()
+    if is_there:
+        memory.mkdir()
+    monkeypatch.setattr(scratch_folders, "_MEMORY", memory)
+    monkeypatch.setattr(tempfile, "tempdir", str(usual))
+    monkeypatch.setenv("TMPDIR", str(usual))
+    if not has_tmpdir:
+        monkeypatch.delenv("TMPDIR")
+    expected = [memory, usual] if is_there and not has_tmpdir else [usual]
+    assert list(scratch_folders.scratch_folders()) == expected
