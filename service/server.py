@@ -192,7 +192,8 @@ class Worker(GunicornWebWorker):
             asyncio.set_event_loop(self.loop)
             super(GunicornWebWorker, self).init_process()  # aiohttp's would make a loop of another class
         except Exception as error:
-            _logger.exception("worker %d %s: %s", self.pid, "failed" if self.booted else "cannot start", describe(error))
+            reason = describe(error)  # in the message as well, where it is read first
+            _logger.exception("worker %d %s: %s", self.pid, "failed" if self.booted else "cannot start", reason)
             sys.exit(_CANNOT_START)
 
     def load_wsgi(self) -> None:
