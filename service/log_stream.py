@@ -134,10 +134,9 @@ class LogStream(io.TextIOBase):
         done.wait(deadline - time.monotonic())
 
     def _submit(self, data: bytes) -> None:
-        if self._is_full:  # until there is room again for some thousand lines: few long gaps, not many short ones
-            self._is_full = self._waiting_bytes > CAPACITY_BYTES // 2
-        else:
-            self._is_full = self._waiting_bytes + len(data) > CAPACITY_BYTES
+        # Once full, until there is room for some thousand lines: few long gaps, not many short ones.
+        limit = CAPACITY_BYTES // 2 if self._is_full else CAPACITY_BYTES
+        self._is_full = self._waiting_bytes + len(data) > limit
         if self._is_full:
             self._lose(data.count(b"\n"))
             return

@@ -201,10 +201,8 @@ def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
     """Neither lines that wait, nor the beginning of a line, nor the count of dropped ones."""
     reading, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
-    for _ in range(200):
-        stream.write(f"{'parent ' * 2000}\n")
-    dropped = stream.take_dropped()
-    stream.write(f"{'parent ' * 200_000}\n")
+    stream.write(f"{'x' * 2 * CAPACITY_BYTES}\n")  # dropped
+    stream.write(f"{'parent ' * 20_000}\n")  # waits
     stream.write("a begun line of the parent")
     report, result = os.pipe()
     pid = os.fork()
@@ -215,14 +213,16 @@ def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert os.read(report, 100) == b"0"
-    assert dropped > 0
     assert stream.take_dropped() == 1
     reader = Reader(reading)
     reader.start()
     stream.drain(SECONDS)
     eventually(lambda: "a begun line" in reader.data.decode(), "the end", SECONDS)
-    assert "child" not in reader.data.decode()
+    assert reader.data.count(b"parent ") == 20_000
+    assert b"child" not in reader.data
     os.close(writing)
+    os.close(report)
+    os.close(result)
 
 
 def test_a_line_may_be_written_in_parts() -> None:
