@@ -181,7 +181,8 @@ for pid in children:
 stream.write("parent ends\\n")
 stream.drain(30)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as popen:
+    quiet = ("-W", "ignore::DeprecationWarning")  # Python cannot know that the thread holds no lock at a fork
+    with subprocess.Popen([sys.executable, *quiet, "-c", program], stderr=subprocess.PIPE) as popen:
         assert popen.stderr
         data = b""
         while more := os.read(popen.stderr.fileno(), 1000):

@@ -155,7 +155,7 @@ true 0 1 65536 é .. _
 PARTS = st.sampled_from(WORDS.split())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
 @given(
     st.one_of(st.text(), st.lists(PARTS, max_size=12).map("".join)),
     st.sampled_from(["", "redis://", "rediss://h?", "unix:///"]),
