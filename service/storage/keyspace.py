@@ -34,6 +34,7 @@ A score in `top` holds two numbers: count · 2^26 + error (Space-Saving: the cou
 most). Doubles are exact to 2^53, so both may reach 2^26 and the order is by count.
 """
 
+from service.counts import HOUR
 from service.sessions import SHARD_COUNT, parse_session_id, shard_of
 
 # A single hex digit as hash tag would leave 8 of 16 primaries without a shard. The slots of these tags lie within
@@ -50,6 +51,11 @@ RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that diffe
 def count_lifetime_seconds(retention_days: int) -> int:
     """Return how long counts are kept from their first, which may be at the end of its day or at its beginning."""
     return (retention_days + 1) * 86400
+
+
+def minutes_lifetime_seconds(ttl_seconds: int) -> int:
+    """Return how long counts by minute are kept: until the last session of their hour has expired, and an hour."""
+    return ttl_seconds + 2 * HOUR
 
 
 class Keyspace:

@@ -9,15 +9,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from service.counts import DAY
 from service.metrics import Metrics
 from service.sessions import Session, UserDigest
 from service.settings import AnalyticsSettings
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace, count_lifetime_seconds
+from service.storage.keyspace import Keyspace, count_lifetime_seconds, minutes_lifetime_seconds
 from service.storage.session_value import decode, encode
 
 Candidates = Sequence[str]
+MINUTE_US = 60_000_000
 
 
 class SessionStore:
@@ -37,7 +39,12 @@ class SessionStore:
         self._keyspace = keyspace
         self._user_digest = user_digest
         self._count_lifetime = count_lifetime_seconds(analytics.retention_days)
-        self._create_arguments = (ttl_seconds, self._count_lifetime, analytics.top_users)
+        self._create_settings = (
+            ttl_seconds,
+            self._count_lifetime,
+            minutes_lifetime_seconds(ttl_seconds),
+            analytics.top_users,
+        )
         self._clock = clock
         self._create = connection.script("create")
         self._end = connection.script("end")
@@ -45,9 +52,17 @@ class SessionStore:
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them; False where something else holds the key."""
         keys = [self._keyspace.session(session.id) for session in sessions]
-        values = [encode(session, self._user_digest) for session in sessions]
-        stored = await self._create(keys, [*self._create_arguments, *values])
-        return [flag == 1 for flag in stored]
+        groups: dict[tuple[str, str, int], int] = {}
+        arguments: list[str | int | bytes] = []
+        for session in sessions:
+            minute = session.started_at // MINUTE_US
+            group = groups.setdefault((session.id[0], session.source, minute), len(groups) + 1)
+            digest = "" if session.user_id is None else self._user_digest(session.user_id)
+            arguments += (group, encode(session, digest), session.user_id or "", digest)
+        described = chain.from_iterable((source, minute) for _, source, minute in groups)
+        tomorrow = int(self._clock()) // DAY + 1
+        head = (*self._create_settings, tomorrow, len(groups), *described)
+        return [flag == 1 for flag in await self._create(keys, [*head, *arguments])]
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the first of its candidates that is live, or None."""

@@ -4,22 +4,31 @@ import logging
 
 import orjson
 
-from service.sessions import Session, UserDigest, is_source
+from service.sessions import Session, is_source
 
 _logger = logging.getLogger(__name__)
 
-_MAX_MICROSECONDS = 2**53  # what Lua's numbers hold, in the year 2255
+_MAX_MICROSECONDS = 2**53  # the limit of Lua's numbers, in the year 2255
+ERASED = b"-"  # replaces the value for a minute when an erasure ended the session (erase.lua)
 
 
-def encode(session: Session, user_digest: UserDigest) -> bytes:
-    """Return the stored value. 42 bytes for a guest, which Redis keeps in one allocation."""
+def encode(session: Session, user_digest: str) -> bytes:
+    """Return the stored value. It has 42 bytes for a guest, which Redis keeps in one allocation.
+
+    `user_digest` is ignored for a guest.
+    """
     if session.user_id is None:
         return orjson.dumps([session.started_at, session.source])
-    return orjson.dumps([session.started_at, session.source, session.user_id, user_digest(session.user_id)])
+    return orjson.dumps([session.started_at, session.source, session.user_id, user_digest])
 
 
 def decode(session_id: str, value: bytes | str) -> Session | None:
-    """Return the session, or None when the value is not one of ours: it is left alone and counts as absent."""
+    """Return the session, or None when an erasure ended it or the value is not one of ours.
+
+    Foreign data is left alone and counts as absent.
+    """
+    if value == ERASED:
+        return None
     try:
         started_at, source, *user = orjson.loads(value)
         if (

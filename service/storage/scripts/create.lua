@@ -1,92 +1,126 @@
 -- Stores new sessions and counts each exactly once, in one atomic step.
 --
 -- KEYS  one session key each
--- ARGV  session ttl in s, lifetime of counts in s, members kept in a top list, then one value for each key
+-- ARGV  session ttl, lifetime of counts, lifetime of counts by minute (all in s), size of a top list,
+--       tomorrow (days since the epoch), number of groups;
+--       for each group: source, start in minutes since the epoch;
+--       for each key: its group, value, user id and user digest (both empty for a guest)
 -- Returns for each key 1 when its session is stored, 0 when something else holds the key.
 --
--- Repeatable: a retry after a lost reply finds its own values, answers 1 and counts nothing. A session of a user who
--- was erased after it began is erased already: it is answered 1 and not stored.
+-- Sessions of a batch that share a shard, a source and a minute form a group, so that they share the
+-- writes to their counters.
+-- Repeatable: a retry after a lost reply finds its own values, returns 1 and counts nothing. A session
+-- that an erasure ended in the meantime stays ended. When counting fails, no session of the batch stays.
 
-local ttl, count_lifetime, top_size = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local PRUNED_AT_ONCE = 3 -- so that at most a third of a busy user's index are sessions that have expired
+local ttl, count_lifetime, minutes_lifetime = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local top_size, tomorrow, group_count = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local GROUP_FIELDS, SESSION_FIELDS = 2, 4
+local first_group = 7
+local first_session = first_group + group_count * GROUP_FIELDS
 
--- Space-Saving (Metwally et al. 2005): a newcomer to a full list takes over the least count and, as its error bound,
--- that same count. Whoever has more than (all sessions / top_size) is certain to be in the list. The member '' keeps
--- the greatest count that was ever given up, which bounds whoever is not in the list, also after an erasure.
-local function rank(base, session)
-  local key = base .. 'top:' .. day_of(session.started)
-  if redis.call('ZSCORE', key, session.user) then
-    redis.call('ZINCRBY', key, string.format('%.0f', TOP_SCORE_UNIT), session.user)
-    return
-  end
-  local floor = redis.call('ZSCORE', key, '')
-  local others = floor and 1 or 0
-  local count = floor and math.floor(tonumber(floor) / TOP_SCORE_UNIT) or 0
-  if redis.call('ZCARD', key) - others >= top_size then
-    local least = redis.call('ZRANGE', key, others, others, 'WITHSCORES')
-    count = math.floor(tonumber(least[2]) / TOP_SCORE_UNIT)
-    redis.call('ZREM', key, least[1])
-    redis.call('ZADD', key, string.format('%.0f', count * TOP_SCORE_UNIT), '')
-  end
-  redis.call('ZADD', key, string.format('%.0f', (count + 1) * TOP_SCORE_UNIT + count), session.user)
-  expire_once(key, count_lifetime)
-end
+-- One creation in 8 looks at 24 random entries of the index: 3 per creation, so that at most a third of
+-- a busy user's index are sessions that have expired. An order by expiry would cost 50 bytes a session.
+local PRUNING_IDS, PRUNED_AT_ONCE = '[08]$', 24
 
--- What has expired is found by chance, a few at each creation: no order by expiry has to be kept, which would cost a
--- session 50 bytes more.
-local function index(base, key, session)
-  local index_key = base .. 'user:' .. session.digest
-  redis.call('HSET', index_key, id_of(key), '')
-  expire_once(index_key, ttl)
-  if redis.call('HLEN', index_key) > 1 then
-    redis.call('EXPIRE', index_key, ttl, 'GT') -- it outlives its last session even after the ttl was lowered
-    for _, id in ipairs(redis.call('HRANDFIELD', index_key, PRUNED_AT_ONCE)) do
-      if redis.call('EXISTS', base .. id) == 0 then redis.call('HDEL', index_key, id) end
+local function index(base, digest, id)
+  local key = index_key(base, digest)
+  if not try('HSET', key, id, '') then return end -- foreign data
+  -- The index outlives its last session, also after session.ttl_seconds was lowered.
+  if not expire_once(key, ttl) then try('EXPIRE', key, ttl, 'GT') end
+  if string.match(id, PRUNING_IDS) then
+    local dead = {}
+    for _, other in ipairs(try('HRANDFIELD', key, PRUNED_AT_ONCE)) do
+      if try('EXISTS', base .. other) == 0 then dead[#dead + 1] = other end
     end
+    if #dead > 0 then try('HDEL', key, unpack(dead)) end
   end
 end
 
--- Sketches whose number was worked out before (see report.lua) are a new one's now, in every range with this day.
-local function sketch(base, session)
-  local day = day_of(session.started)
-  local key = base .. 'unique:' .. day .. ':' .. session.source
-  if redis.pcall('PFADD', key, session.user) == 1 then
-    expire_once(key, count_lifetime)
-    local tomorrow = math.max(day, day_of(redis.call('TIME')[1])) + 1 -- where a service's clock may be already
-    for last = math.max(day, tomorrow - MAX_DAYS), tomorrow do redis.pcall('DEL', base .. 'unions:' .. last) end
-  end
-end
+local function count_in(given) return math.floor(tonumber(given) / TOP_SCORE_UNIT) end
+local function score(count, error_bound) return string.format('%.0f', count * TOP_SCORE_UNIT + error_bound) end
 
-local function count(key, session)
-  local base, at, source = base_of(key), session.started, session.source
-  local minutes, day = minutes_key(base, at, source), day_of(at)
-  if add(minutes, 1, minute_at(at))[1] == 1 then expire_once(minutes, ttl + 2 * HOUR) end
-  local hours = { hour_at(at, CREATED_IN_HOUR), hour_at(at, LIVE_IN_HOUR) }
-  local created = add(day_key(base, day, source), 1, CREATED_IN_DAY, unpack(hours))
-  if created[1] == 1 then register(base, day, source, count_lifetime) end
-  if session.user then
-    pcall(index, base, key, session)
-    pcall(rank, base, session)
-    sketch(base, session)
-  end
-end
-
-local function is_erased(key, session)
-  local receipt = redis.pcall('GET', base_of(key) .. 'erased:' .. session.digest)
-  return type(receipt) == 'string' and session.microsecond <= tonumber(string.match(receipt, '^%d+') or 0)
-end
-
-local stored = {}
-for i, key in ipairs(KEYS) do
-  local value = ARGV[3 + i]
-  local session = decode(value)
-  if session.user and is_erased(key, session) then
-    stored[i] = 1
-  elseif redis.call('SET', key, value, 'EX', ttl, 'NX') then
-    count(key, session)
-    stored[i] = 1
+-- Space-Saving (Metwally et al. 2005): a newcomer to a full list takes over the least count and, as its
+-- error bound, that same count. A user with more than (all sessions / top_size) is certain to be in the
+-- list. The member '' keeps the greatest count that was ever given up. It bounds every user who is not in
+-- the list, also after an erasure, and no member has a lower score.
+local function rank(key, user)
+  if try('ZADD', key, 'XX', 'INCR', TOP_SCORE_UNIT, user) then return end
+  local size = try('ZCARD', key)
+  if not size then return end -- foreign data
+  local floor = size > top_size or (size > 0 and try('ZSCORE', key, '')) -- a list with '' may have one more
+  if size - (floor and 1 or 0) >= top_size then
+    local popped = try('ZPOPMIN', key, floor and 2 or 1)
+    local given_up = count_in(popped[#popped])
+    try('ZADD', key, score(given_up, 0), '', score(given_up + 1, given_up), user)
   else
-    stored[i] = redis.pcall('GET', key) == value and 1 or 0
+    local given_up = floor and count_in(floor) or 0
+    try('ZADD', key, score(given_up + 1, given_up), user)
+  end
+  if size == 0 then expire_once(key, count_lifetime) end
+end
+
+-- A new user invalidates the remembered numbers of every range that includes this day (see union.lua).
+local function sketch(base, day, source, users)
+  local key = sketch_key(base, day, source)
+  if try('PFADD', key, unpack(users)) ~= 1 then return end
+  expire_once(key, count_lifetime)
+  local unions = {}
+  for last = math.max(day, tomorrow - MAX_DAYS), tomorrow do unions[#unions + 1] = unions_key(base, last) end
+  if #unions > 0 then try('DEL', unpack(unions)) end
+end
+
+local function count(group)
+  local base, source, at, number = group.base, group.source, group.minute * MINUTE, group.number
+  local day = day_of(at)
+  local minutes = minutes_key(base, hour_of(at), source)
+  local live = try('BITFIELD', minutes, 'OVERFLOW', 'SAT', 'INCRBY', 'u32', minute_at(at), number)
+  if live and live[1] == number then expire_once(minutes, minutes_lifetime) end
+  local created = try('BITFIELD', day_key(base, day, source), 'OVERFLOW', 'SAT',
+    'INCRBY', 'u32', CREATED_IN_DAY, number,
+    'INCRBY', 'u32', hour_at(at, CREATED_IN_HOUR), number, 'INCRBY', 'u32', hour_at(at, LIVE_IN_HOUR), number)
+  if created and created[1] == number then register(base, day, source, count_lifetime) end
+  if #group.users == 0 then return end
+  local top = top_key(base, day)
+  for i, user in ipairs(group.users) do
+    index(base, group.digests[i], group.ids[i])
+    rank(top, user)
+  end
+  sketch(base, day, source, group.users)
+end
+
+local groups = {}
+for number = 1, group_count do
+  local at = first_group + (number - 1) * GROUP_FIELDS
+  groups[number] = {
+    source = ARGV[at], minute = tonumber(ARGV[at + 1]), number = 0, users = {}, digests = {}, ids = {},
+  }
+end
+
+local reply, stored = {}, {}
+for i, key in ipairs(KEYS) do
+  local at = first_session + (i - 1) * SESSION_FIELDS
+  local value, user = ARGV[at + 1], ARGV[at + 2]
+  if try('SET', key, value, 'EX', ttl, 'NX') then
+    local group = groups[tonumber(ARGV[at])]
+    group.base, group.number = base_of(key), group.number + 1
+    if user ~= '' then
+      local n = #group.users + 1
+      group.users[n], group.digests[n], group.ids[n] = user, ARGV[at + 3], id_of(key)
+    end
+    reply[i], stored[#stored + 1] = 1, key
+  else
+    local held = try('GET', key)
+    reply[i] = (held == value or held == ERASED) and 1 or 0
   end
 end
-return stored
+
+local ok, failure = pcall(function()
+  for _, group in ipairs(groups) do
+    if group.number > 0 then count(group) end
+  end
+end)
+if not ok then
+  for _, key in ipairs(stored) do redis.pcall('DEL', key) end
+  error(failure)
+end
+return reply
