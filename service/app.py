@@ -20,7 +20,7 @@ from service.api.session_token import SessionCookie
 from service.api.sessions import SessionHandlers
 from service.api.users import UserHandlers
 from service.api_keys import Keyring
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.exposition import CONTENT_TYPE, Exposition
 from service.journal import Journal
 from service.logs import RequestLog
@@ -29,8 +29,9 @@ from service.sessions import SessionFactory, UserDigest
 from service.settings import Settings, TracingSettings
 from service.storage.analytics import Analytics
 from service.storage.coalescer import Coalescer
-from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
+from service.storage.lanes import Lanes
+from service.storage.readiness import Readiness
 from service.storage.session_store import CoalescedSessionStore, SessionStore
 from service.storage.state import StateReader
 from service.storage.users import Users
@@ -42,6 +43,7 @@ AUTHORIZER = web.AppKey("authorizer", Authorizer)
 class _Stores:
     user_digest: UserDigest
     sessions: CoalescedSessionStore
+    lookup: SessionStore
     counts: Analytics
     users: Users
     state: StateReader
@@ -72,18 +74,20 @@ def _traces(settings: TracingSettings) -> _Traces:
     )
 
 
-def _stores(
-    settings: Settings, connection: RedisConnection, keyspace: Keyspace, metrics: Metrics, traces: _Traces
-) -> _Stores:
+def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metrics, traces: _Traces) -> _Stores:
     ttl_seconds, analytics = settings.session.ttl_seconds, settings.analytics
     digest = UserDigest(settings.session.user_secret)
-    sessions = SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics)
+    sessions, lookup = (
+        SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics)
+        for connection in (lanes.sessions, lanes.operators)
+    )
     return _Stores(
         digest,
         CoalescedSessionStore(sessions, metrics, traces.coalescer),
-        Analytics(connection, keyspace, ttl_seconds=ttl_seconds),
-        Users(connection, keyspace, digest, analytics=analytics),
-        StateReader(connection),
+        lookup,
+        Analytics(lanes.operators, keyspace, ttl_seconds=ttl_seconds),
+        Users(lanes.operators, keyspace, digest, analytics=analytics),
+        StateReader(lanes.operators),
     )
 
 
@@ -91,7 +95,7 @@ def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Hea
     cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
     factory, source = SessionFactory(stores.user_digest), settings.session.source
     return Handlers(
-        SessionHandlers(stores.sessions, factory, cookie, source=source, metrics=metrics),
+        SessionHandlers(stores.sessions, stores.lookup, factory, cookie, source=source, metrics=metrics),
         AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days),
         UserHandlers(stores.users, metrics),
         StoreHandlers(stores.state.read, settings.environment),
@@ -114,27 +118,29 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
     keyspace = Keyspace(settings.redis.key_prefix)
     metrics, traces = Metrics(), _traces(settings.tracing)
-    connection = RedisConnection(redis_url, settings.redis, metrics)
-    stores = _stores(settings, connection, keyspace, metrics, traces)
-    health = Health(lambda: connection.check_takes_writes(keyspace.ready))
+    lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
+    readiness = Readiness(lanes.readiness, keyspace)
+    stores = _stores(settings, lanes, keyspace, metrics, traces)
+    health = Health(readiness.check)
     table = routes.table(_handlers(settings, stores, metrics, health))
     exposition = Exposition(metrics) if settings.metrics.enabled else None
     journal = _journal(request_log, metrics, exposition)
     if exposition is not None:
         table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
+    lanes.notify(journal.flush)  # else an idle worker's gauges would keep what they said during an outage
 
     app = web.Application()
     app[AUTHORIZER] = authorizer = Authorizer(Keyring(settings.api_keys))
     registered = routes.register(table, app.router, authorizer)
 
     async def say_whether_redis_serves(_: web.Application) -> None:
-        with suppress(StoreUnavailable):  # logged where it is noticed; the service starts all the same
-            await connection.check_takes_writes(keyspace.ready)
+        with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed; the service starts all the same
+            await readiness.check()
 
     async def close(_: web.Application) -> None:
         try:
             await stores.sessions.close()
-            await connection.close()
+            await lanes.close()
         finally:
             journal.flush()
             traces.close()

@@ -6,7 +6,8 @@
     │   ├── EmbeddedServerError     the private Valkey cannot run here
     │   └── TlsError                the certificate or its key cannot be used
     ├── CommandError                a command of the command line failed; says what to do
-    ├── StoreUnavailable            Redis down, hung, full, read-only, loading          503
+    ├── StoreUnavailable            Redis down, hung, full, read-only, loading, unfit   503
+    ├── Overloaded                  more requests than the service can serve in time    503
     └── RequestError                the client's to mend
         ├── MalformedRequest        not HTTP, or not JSON                               400
         │   └── UnsupportedVersion  the response names those there are                  400
@@ -60,6 +61,10 @@ class CommandError(JayError):
 
 class StoreUnavailable(JayError):
     """Redis cannot be asked now. Says nothing about whether the command ran: all commands are repeatable."""
+
+
+class Overloaded(JayError):
+    """A shortage of the service's own: more requests are in progress than it can serve in time."""
 
 
 class RequestError(JayError):

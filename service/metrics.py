@@ -127,9 +127,12 @@ class Metrics:
         )
         self.redis_errors = Counter("jay_redis_errors", "What kept requests from being served by Redis", ("kind",))
         self.breaker_open = Gauge(
-            "jay_redis_breaker_open", "1 while a worker holds requests back as Redis did not answer", (), "livemax"
+            "jay_redis_breaker_open",
+            "1 while a worker holds requests back because Redis did not answer",
+            ("lane",),
+            "livemax",
         )
-        self.connections = Gauge("jay_redis_connections", "Connections to Redis", ("state",))
+        self.connections = Gauge("jay_redis_connections", "Connections to Redis", ("lane", "state"))
         self.log_lines_dropped = Counter(*LOG_LINES_DROPPED, ())
 
     def all(self) -> Sequence[Counter | Histogram | Gauge]:

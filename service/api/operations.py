@@ -13,7 +13,7 @@ from service.api.answer_cache import AnswerCache
 from service.api.count_query import rfc3339
 from service.api.problems import RETRY_AFTER_SECONDS
 from service.api.responses import json_response, open_json_response, text_response
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.journal import Journal
 from service.store_state import StoreState
 
@@ -41,7 +41,7 @@ class Health:
             self._check = asyncio.ensure_future(self._check_store())
         try:
             await asyncio.shield(self._check)
-        except StoreUnavailable:
+        except (StoreUnavailable, Overloaded):
             return open_json_response(b'{"status":"store-unavailable"}', 503, _LATER)
         return open_json_response(b'{"status":"ready"}')
 

@@ -12,6 +12,7 @@ from service.api.responses import problem_document
 RETRY_AFTER_SECONDS = "1"
 
 _STORE_DETAIL = "The session store cannot be reached now. Repeat the request after Retry-After."
+_OVERLOADED_DETAIL = "The service has more requests in progress than it can serve in time. Repeat after Retry-After."
 _BUG_DETAIL = "The service failed in a way that it should not. Report the request_id to those who run it."
 
 # Walked along the error's class hierarchy, so a new kind of error is answered as its nearest relative.
@@ -32,6 +33,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     errors.InvalidRequest: (422, "invalid-request", "A part of the request is invalid"),
     errors.HeadersTooLarge: (431, "headers-too-large", "The request headers are too large"),
     errors.StoreUnavailable: (503, "store-unavailable", "The session store is unavailable"),
+    errors.Overloaded: (503, "overloaded", "The service is overloaded"),
     Exception: (500, "internal-error", "Internal error"),
 }
 
@@ -60,6 +62,8 @@ def problem_response(error: Exception, request_id: str) -> web.Response:
 def _detail(error: Exception) -> str:
     if isinstance(error, errors.RequestError):
         return error.detail
+    if isinstance(error, errors.Overloaded):
+        return _OVERLOADED_DETAIL
     return _STORE_DETAIL if isinstance(error, errors.StoreUnavailable) else _BUG_DETAIL
 
 
@@ -68,5 +72,5 @@ def _headers(error: Exception) -> Iterator[tuple[str, str]]:
         yield hdrs.WWW_AUTHENTICATE, f'ApiKey header="{wire.API_KEY}"'
     if isinstance(error, errors.MethodNotAllowed):
         yield hdrs.ALLOW, ", ".join(error.allowed)
-    if isinstance(error, errors.StoreUnavailable):
+    if isinstance(error, errors.StoreUnavailable | errors.Overloaded):
         yield wire.RETRY_AFTER, RETRY_AFTER_SECONDS

@@ -27,11 +27,15 @@ class Sessions(Protocol):
     def find(self, candidates: tuple[str, ...]) -> Awaitable[Session | None]:
         """Return the first of at least one candidate that is live."""
 
-    def find_each(self, session_ids: Sequence[str]) -> Awaitable[Mapping[str, Session]]:
-        """Return the live ones of many sessions, by id."""
-
     def end(self, candidates: tuple[str, ...]) -> Awaitable[Sequence[str]]:
         """End all of at least one candidate that are live; return their sources."""
+
+
+class Lookup(Protocol):
+    """The store of look-ups. Many at a time, they must not delay visitors."""
+
+    def find_each(self, session_ids: Sequence[str]) -> Awaitable[Mapping[str, Session]]:
+        """Return the live ones of many sessions, by id."""
 
 
 class SessionHandlers:
@@ -40,6 +44,7 @@ class SessionHandlers:
     def __init__(
         self,
         sessions: Sessions,
+        lookup: Lookup,
         factory: SessionFactory,
         cookie: SessionCookie,
         *,
@@ -47,6 +52,7 @@ class SessionHandlers:
         metrics: Metrics,
     ) -> None:
         self._sessions = sessions
+        self._lookup = lookup
         self._factory = factory
         self._cookie = cookie
         self._source = source
@@ -82,7 +88,7 @@ class SessionHandlers:
         """Answer which of many sessions are live; what is no id at all is as missing as an unknown one."""
         asked = await read_session_ids(request)
         ids = {text: session_id for text in asked if (session_id := parse_session_id(text))}
-        live = await self._sessions.find_each(list(dict.fromkeys(ids.values()))) if ids else {}
+        live = await self._lookup.find_each(list(dict.fromkeys(ids.values()))) if ids else {}
         sessions = {live[session_id].id: live[session_id] for session_id in ids.values() if session_id in live}
         for session in sessions.values():
             self._metrics.found.add((session.source,))

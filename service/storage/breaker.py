@@ -24,7 +24,7 @@ class Breaker:
         return self._refuse_until is not None
 
     def admits(self) -> bool:
-        """Tell whether a call may go out now. Each admitted call must be followed by `succeeded` or `failed`."""
+        """Tell whether a call may go out now. `succeeded`, `failed` or `abstained` must follow."""
         if self._refuse_until is None:
             return True
         if self._probing or self._clock() < self._refuse_until:
@@ -35,6 +35,10 @@ class Breaker:
     def succeeded(self) -> None:
         """Note that Redis answered, be it with an error."""
         self._refuse_until = None
+        self._probing = False
+
+    def abstained(self) -> None:
+        """Note that the admitted call ended without an answer that counts, so that the next one may probe."""
         self._probing = False
 
     def failed(self) -> None:

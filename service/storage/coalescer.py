@@ -10,19 +10,23 @@ Flight.  At most `max_in_flight` batches are under way; meanwhile items gather f
          batches so grow by themselves, with no timer to tune: a lone request never waits for company.
 Order.   Items go out in the order of their arrival. Answers of two batches may arrive in either order; whoever
          needs an order awaits the first answer before sending the second request, as HTTP clients do.
-Failure. A failed batch fails each of its waiters with the same error, whatever it is; nobody hangs. Items that
-         have waited longer than `max_wait_seconds` for their turn, or find the queue full, are refused with
-         StoreUnavailable: the queue sheds load, it does not grow.
+Failure. A failed batch fails each of its waiters with the same error. Items that have waited longer than
+         `max_wait_seconds` for their turn, or find the queue full, are refused with Overloaded: the queue sheds
+         load, it does not grow.
 Cancel.  A waiter that went away is skipped when the answer comes; its item was part of the batch all the same.
          The sender is a task of its own, so no request's end can cut off the others' batch.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.metrics import Metrics
+from service.storage.log_limit import LogLimit
+
+_logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +36,7 @@ Result = TypeVar("Result")
 MAX_IN_FLIGHT = 1
 MAX_BATCH = 128
 MAX_WAITING = 4096
-MAX_WAIT_SECONDS = 0.25
+MAX_WAIT_SECONDS = 0.5  # two time-outs, which is what the batch in flight may take
 
 
 class Coalescer(Generic[Item, Result]):
@@ -63,6 +67,7 @@ class Coalescer(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result], float]] = []
         self._is_scheduled = False
         self._senders: set[asyncio.Task[None]] = set()
+        self._log_limit = LogLimit()
 
     @property
     def waiting(self) -> int:
@@ -70,10 +75,9 @@ class Coalescer(Generic[Item, Result]):
         return len(self._waiting)
 
     def submit(self, item: Item) -> "asyncio.Future[Result]":
-        """Return the future result of `item`. Raises StoreUnavailable when too many wait already."""
+        """Return the future result of `item`. Raises Overloaded when too many wait already."""
         if len(self._waiting) >= self._max_waiting:
-            self._metrics.redis_errors.add(("queue-full",))
-            raise StoreUnavailable("too many requests wait for Redis")
+            raise self._shortage("queue-full", f"{self._max_waiting} requests wait for Redis already")
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
         if not self._is_scheduled and len(self._senders) < self._max_in_flight:
@@ -98,8 +102,8 @@ class Coalescer(Generic[Item, Result]):
                 if arrived_at >= oldest:
                     in_time.append((item, future))
                 elif not future.done():
-                    self._metrics.redis_errors.add(("waited-too-long",))
-                    future.set_exception(StoreUnavailable("waited too long for Redis"))
+                    reason = f"a request waited for {self._max_wait_seconds:g} s for its batch"
+                    future.set_exception(self._shortage("waited-too-long", reason))
             if in_time:
                 self._metrics.batch_sizes.observe(self._operation, len(in_time))
                 self._metrics.batch_waits.observe(self._operation, now - batch[0][2])
@@ -126,3 +130,10 @@ class Coalescer(Generic[Item, Result]):
         self._senders.discard(sender)
         if self._waiting and not self._is_scheduled:
             self._dispatch()
+
+    def _shortage(self, problem: str, reason: str) -> Overloaded:
+        self._metrics.redis_errors.add((problem,))
+        if self._log_limit.allows(problem):
+            message = "requests (%s) are answered 503: %s; if Redis is well, add workers"
+            _logger.warning(message, self._operation[0], reason)
+        return Overloaded(reason)

@@ -1,156 +1,277 @@
-"""From settings to a Redis client, and the one place where Redis's errors become `StoreUnavailable`."""
+"""One lane to Redis: a pool of connections with time-outs, one retry, and a breaker in front.
+
+DESIGN
+A worker has three lanes (`lanes.py`), so that no caller's work delays another's. Each lane bounds its own
+connections and its own waiting line.
+
+Own shortage.  A call that finds no free connection in time, or too many callers before it, raises Overloaded. It
+               says nothing about Redis and does not touch the breaker.
+Outage.        Redis did not answer in time, or the connection broke. The breaker opens, a probe closes it.
+Demotion.      The server answers that it is not the one to ask any more. All lanes close their connections, and
+               the next call resolves the name again.
+Unfit.         Each new connection passes the self-test before it carries a request. One that fails it is closed.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from importlib import resources
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
-from redis.observability.attributes import DB_CLIENT_CONNECTION_STATE
 
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.metrics import Labels, Metrics
 from service.settings import RedisSettings
-from service.storage.breaker import Breaker
+from service.storage.breaker import OPEN_SECONDS, Breaker
+from service.storage.log_limit import LogLimit
+from service.storage.redis_errors import Kind, kind_of, text_of
+from service.storage.script_files import script_text
 
 T = TypeVar("T")
+Operation = Callable[["Redis"], Awaitable[T]]
 Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
+Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
 _logger = logging.getLogger(__name__)
 
-# A batch holds one connection; a handful of batches and the readiness probe are under way at a time.
-_MAX_CONNECTIONS = 16
-READY_TTL_SECONDS = 10
-_POOL_WAIT_SECONDS = 0.1
-_QUIET_SECONDS = 60.0
+_PROBE_MAX_SECONDS = 2.0  # between two probes of a Redis that stays away
 
-# No answer, or none that can be understood.
-_OUTAGES = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.InvalidResponse,
-    OSError,
-    TimeoutError,
-)
-# Redis answered that it cannot serve now: as classes where redis-py has one, else as the first word of the answer.
-# Everything else that it answers with an error is a bug of ours.
-_UNAVAILABLE = (
-    exceptions.AskError,  # and MovedError: a cluster node, reached as if it were a single server
-    exceptions.ClusterDownError,  # and MasterDownError
-    exceptions.NoPermissionError,
-    exceptions.OutOfMemoryError,
-    exceptions.ReadOnlyError,
-    exceptions.TryAgainError,
-)
-_UNAVAILABLE_CODES = frozenset(("BUSY", "MISCONF", "NOREPLICAS", "DB"))  # DB index is out of range
+
+@dataclass(frozen=True)
+class Lane:
+    """The bounds of one kind of calls.
+
+    A call waits for one of the `connections` for at most `wait_timeouts` times `redis.timeout_seconds`, behind at
+    most `waiting` others. `repeats_timeouts`: a call that timed out is sent once more. Heavy reads are not, because
+    Redis may still be busy with the first.
+    """
+
+    name: str
+    connections: int
+    waiting: int
+    wait_timeouts: float
+    repeats_timeouts: bool
+
+
+# One batch each of creations, reads and endings is in flight.
+SESSIONS = Lane("sessions", connections=4, waiting=16, wait_timeouts=1, repeats_timeouts=True)
+# Every call is short (docs/reliability.md), so a long line still moves: 1,000 calls of 10 ms on 4 connections.
+OPERATORS = Lane("operators", connections=4, waiting=1024, wait_timeouts=40, repeats_timeouts=False)
+READINESS = Lane("readiness", connections=1, waiting=4, wait_timeouts=1, repeats_timeouts=True)
 
 
 class RedisConnection:
-    """The process's way to Redis: time-outs, one retry, and a breaker in front.
+    """Runs operations on Redis in one lane.
 
-    The retry may repeat a command that has run, when only its reply was lost. So everything that goes through
-    here has to be repeatable: run twice, it answers the same and changes the same.
+    The retry may repeat a command that has run, when only its reply was lost. So every operation has to be
+    repeatable: run twice, it returns the same and changes the same.
+
+    `prepare` runs on each new connection before its first request. `on_change` is called when the breaker opens or
+    closes, and `on_demotion` when the server is not the one to ask any more.
     """
 
-    def __init__(self, url: str, settings: RedisSettings, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: RedisSettings,
+        metrics: Metrics | None = None,
+        *,
+        lane: Lane = SESSIONS,
+        prepare: Prepare | None = None,
+    ) -> None:
         self._metrics = metrics or Metrics()
-        self._client = _client(url, settings.timeout_seconds)
+        self._lane = lane
+        self._client = _client(url, settings.timeout_seconds, lane, prepare)
         self._breaker = Breaker()
-        # Waiting for a connection, connecting and two replies could add up; nobody waits longer than two time-outs.
-        self._deadline_seconds = 2 * settings.timeout_seconds
+        # Waiting, connecting and two replies could add up. No call takes longer than two time-outs.
+        self.deadline_seconds = 2 * settings.timeout_seconds
+        self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
+        self._free = asyncio.Semaphore(lane.connections)
+        self._waiting = 0
         self._is_out = False
-        self._quiet_until: dict[str, float] = {}
-        self._metrics.breaker_open.read = lambda: {(): self._breaker.is_open}
-        self._metrics.connections.read = self._connections
+        self._log_limit = LogLimit()
+        self._probe: asyncio.Task[None] | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_demotion: Callable[[], Awaitable[None]] = self.reconnect
 
-    async def run(self, name: str, operation: Callable[["Redis"], Awaitable[T]]) -> T:
-        """Run one repeatable operation on the client; it is measured under its name.
+    @property
+    def lane(self) -> Lane:
+        """The bounds of this lane."""
+        return self._lane
 
-        Raises StoreUnavailable when Redis cannot be asked or cannot serve; it never waits longer than two
-        time-outs.
+    @property
+    def is_open(self) -> bool:
+        """Whether the breaker holds calls back."""
+        return self._breaker.is_open
+
+    def connections(self) -> Mapping[Labels, float]:
+        """Return the number of connections by lane and state."""
+        idle, used = (count for count, _ in self._client.connection_pool.get_connection_count())
+        return {(self._lane.name, "idle"): idle, (self._lane.name, "used"): used}
+
+    async def run(self, name: str, operation: Operation[T]) -> T:
+        """Run one repeatable operation on the client. It is measured under its name.
+
+        Raises StoreUnavailable when Redis cannot be asked or cannot serve, and Overloaded when this lane has no free
+        connection in time. Once a connection is free, no call takes longer than two time-outs.
         """
         if not self._breaker.admits():
             self._metrics.redis_errors.add(("breaker",))
             raise StoreUnavailable("Redis did not answer a moment ago")
+        try:
+            await self._take_place()
+        except BaseException:
+            self._breaker.abstained()
+            raise
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                result = await operation(self._client)
-        except _OUTAGES as error:
-            self._breaker.failed()
-            self._is_out = True
-            # The text of what cannot be understood may be anything, a session's value too.
-            said = "" if isinstance(error, exceptions.InvalidResponse) else str(error)
-            raise self._unavailable(type(error).__name__, said) from None
-        except exceptions.ResponseError as error:
-            self._breaker.succeeded()
-            if isinstance(error, _UNAVAILABLE):
-                raise self._unavailable(type(error).__name__, str(error)) from None
-            code = str(error).partition(" ")[0]
-            if code in _UNAVAILABLE_CODES:
-                raise self._unavailable(code, str(error)) from None
+            result = await self._attempt(operation)
+        except Exception as error:
+            await self._failed(error)
             raise
         except BaseException:
-            self._breaker.failed()
+            self._breaker.abstained()  # cancelled: nobody knows what Redis would have answered
             raise
         finally:
+            self._free.release()
             self._metrics.redis_calls.observe((name,), time.perf_counter() - started)
-        self._breaker.succeeded()
-        if self._is_out:
-            self._is_out = False
-            self._quiet_until.clear()
-            _logger.warning("Redis serves again")
+        self._succeeded()
         return result
 
-    async def check_takes_writes(self, key: str) -> None:
-        """Write to `key`, which expires. Raises StoreUnavailable when Redis does not take it."""
-        await self.run("check", lambda client: client.set(key, "", ex=READY_TTL_SECONDS))
-
     def script(self, name: str) -> Script:
-        """Return what runs `scripts/<name>.lua`, with `shard.lua` in front; it is loaded when needed.
+        """Return the function that runs `scripts/<name>.lua`, with `shard.lua` in front. It is loaded when needed.
 
-        It takes keys and arguments, and raises StoreUnavailable as `run` does.
+        It takes keys and arguments, and raises as `run` does.
         """
-        folder = resources.files("service.storage") / "scripts"
-        text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name))
-        script = self._client.register_script(text)
+        script = self._client.register_script(script_text(name))
         return lambda keys, arguments: self.run(name, lambda client: script(keys, arguments, client))
+
+    async def reconnect(self) -> None:
+        """Close all connections, those in use after their call, so that the name is resolved again."""
+        pool = self._client.connection_pool
+        await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
+        with suppress(OSError, RedisConnectionError):  # it was broken already
+            await pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._probe is not None:
+            self._probe.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probe
         await self._client.aclose()
 
-    def _connections(self) -> Mapping[Labels, float]:
-        return {
-            (attributes[DB_CLIENT_CONNECTION_STATE],): count
-            for count, attributes in self._client.connection_pool.get_connection_count()
-        }
+    async def _take_place(self) -> None:
+        """Wait for a free connection. Raises Overloaded."""
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        if self._waiting >= self._lane.waiting:
+            raise self._shortage("queue-full", f"{self._lane.waiting} calls wait for a connection already")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            reason = f"no connection was free within {self._wait_seconds:g} s"
+            raise self._shortage("no-connection", reason) from None
+        finally:
+            self._waiting -= 1
 
-    def _unavailable(self, problem: str, said: str) -> StoreUnavailable:
+    async def _attempt(self, operation: Operation[T]) -> T:
+        """Run the operation within the deadline, once more when it was this process that stood still."""
+        loop = asyncio.get_running_loop()
+        for is_last in (False, True):
+            deadline = loop.time() + self.deadline_seconds
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await operation(self._client)
+            except TimeoutError:
+                # A machine that was paused fires the timer late. Redis had no chance to answer in time.
+                if is_last or loop.time() - deadline < self.deadline_seconds:
+                    raise
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _failed(self, error: Exception) -> None:
+        """Sort an error: raise the service's own, or return when it is a bug to be seen."""
+        kind = kind_of(error)
+        problem = type(error).__name__
+        if kind in {Kind.SILENT, Kind.UNFIT} or isinstance(error, RedisConnectionError):
+            self._is_out = True
+            self._breaker.failed()
+            self._watch()
+        else:  # an answer, and at once: no call has to be held back
+            self._breaker.succeeded()
+        if kind is Kind.BUG:
+            return
+        if kind in {Kind.DEMOTED, Kind.DENIED, Kind.UNFIT}:
+            await self.on_demotion()
+        raise self._unavailable(problem, text_of(error)) from None
+
+    def _succeeded(self) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.succeeded()
+        if self._is_out:
+            self._is_out = False
+            self._log_limit.reset()
+            _logger.warning("Redis serves again (%s)", self._lane.name)
+        if was_open:
+            self.on_change()
+
+    def _watch(self) -> None:
+        """Probe Redis until it answers, also when no request comes."""
+        self.on_change()
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.get_running_loop().create_task(self._probe_until_closed())
+
+    async def _probe_until_closed(self) -> None:
+        pause = OPEN_SECONDS
+        while self._breaker.is_open:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PROBE_MAX_SECONDS)
+            with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed
+                await self.run("probe", lambda client: client.ping())
+
+    def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
-        now = time.monotonic()
-        if now >= self._quiet_until.get(problem, now):  # said once a minute, not once a request
-            self._quiet_until[problem] = now + _QUIET_SECONDS
-            reason = f"{problem}: {said}" if said else problem
+        if self._log_limit.allows(problem):
+            message = "requests of the lane %s are answered 503: %s; Redis is not the cause, add workers"
+            _logger.warning(message, self._lane.name, reason)
+        return Overloaded(reason)
+
+    def _unavailable(self, problem: str, text: str) -> StoreUnavailable:
+        self._metrics.redis_errors.add((problem,))
+        if self._log_limit.allows(problem):
+            reason = f"{problem}: {text}" if text else problem
             _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
         return StoreUnavailable(problem)
 
 
-def _client(url: str, timeout_seconds: float) -> "Redis":
-    """Return a client with bounded waits: with redis-py's own defaults a hung Redis holds a request for a minute."""
-    pool = BlockingConnectionPool.from_url(
+def _client(url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> "Redis":
+    """Return a client with bounded waits. With redis-py's own defaults a hung Redis holds a request for a minute."""
+
+    async def connect(connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        if prepare is not None:
+            await prepare(connection)
+
+    repeated = (RedisConnectionError, *((RedisTimeoutError,) if lane.repeats_timeouts else ()))
+    pool = ConnectionPool.from_url(
         url,
-        max_connections=_MAX_CONNECTIONS,
-        timeout=_POOL_WAIT_SECONDS,
+        max_connections=lane.connections,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, supported_errors=repeated),
+        redis_connect_func=connect,
         health_check_interval=0,
         protocol=2,
         driver_info=None,  # no CLIENT SETINFO on connect: it is not among the commands that an ACL has to allow

@@ -21,7 +21,7 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
                                                             of a user who had to leave the list
     base user:<digest>          hash      as last session   session id → nothing
     base erased:<digest>        string    5 min             "<µs> <cursor> <sessions> <token>" of the last erasure
-    <prefix>ready               string    10 s              what /readyz writes to see that Redis takes writes
+    base test:<token>:…         as above  10 s              the throw-away keys of a self-test
 
 <hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts
 (`scripts/*.lua`) derive the shard's other keys from the session's, so this table is theirs too; a test holds
@@ -34,6 +34,8 @@ A score in `top` holds two numbers: count · 2^26 + error (Space-Saving: the cou
 most). Doubles are exact to 2^53, so both may reach 2^26 and the order is by count.
 """
 
+from dataclasses import dataclass
+
 from service.counts import HOUR
 from service.sessions import SHARD_COUNT, parse_session_id, shard_of
 
@@ -44,6 +46,7 @@ SHARD_TAGS = (
 )  # fmt: skip
 
 TOP_SCORE_UNIT = 2**26
+_THROW_AWAY = "test:"
 
 RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that differ included
 
@@ -53,18 +56,40 @@ def count_lifetime_seconds(retention_days: int) -> int:
     return (retention_days + 1) * 86400
 
 
-def minutes_lifetime_seconds(ttl_seconds: int) -> int:
-    """Return how long counts by minute are kept: until the last session of their hour has expired, and an hour."""
-    return ttl_seconds + 2 * HOUR
+@dataclass(frozen=True)
+class Lifetimes:
+    """How long what a creation writes is kept, in seconds.
+
+    `minutes` are the counts by minute. They are needed until the last session of their hour has expired.
+    """
+
+    session: int
+    counts: int
+    minutes: int
+
+    @classmethod
+    def of(cls, ttl_seconds: int, retention_days: int) -> "Lifetimes":
+        """Return the lifetimes under the settings."""
+        return cls(ttl_seconds, count_lifetime_seconds(retention_days), ttl_seconds + 2 * HOUR)
 
 
 class Keyspace:
     """Names keys under one prefix."""
 
-    def __init__(self, prefix: str) -> None:
-        self._bases = tuple(f"{prefix}{{{tag}}}" for tag in SHARD_TAGS)
-        self.ready = f"{prefix}ready"
+    def __init__(self, prefix: str, within: str = "") -> None:
+        """`within` is put in front of every name in a shard: a keyspace of its own in the same hash slots."""
+        self._prefix = prefix
+        self._bases = tuple(f"{prefix}{{{tag}}}{within}" for tag in SHARD_TAGS)
         self.pattern = f"{prefix}{{*"
+
+    def throw_away(self, token: str) -> "Keyspace":
+        """Return the keyspace of a self-test. Its keys live for seconds."""
+        return Keyspace(self._prefix, f"{_THROW_AWAY}{token}:")
+
+    @staticmethod
+    def is_throw_away(key: str) -> bool:
+        """Tell whether a key belongs to a self-test."""
+        return key.partition("}")[2].startswith(_THROW_AWAY)
 
     def base(self, shard: int) -> str:
         """Return what every key of a shard begins with."""

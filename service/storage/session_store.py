@@ -6,6 +6,7 @@ the same and counts once.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import astuple
 from itertools import chain
 from typing import Any
 
@@ -15,7 +16,7 @@ from service.sessions import Session, UserDigest
 from service.settings import AnalyticsSettings
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace, count_lifetime_seconds, minutes_lifetime_seconds
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_value import decode, encode
 
 Candidates = Sequence[str]
@@ -33,18 +34,15 @@ class SessionStore:
         *,
         ttl_seconds: int,
         analytics: AnalyticsSettings,
+        lifetimes: Lifetimes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._connection = connection
+        """`lifetimes` replaces those of the settings, for sessions that are thrown away."""
+        self.connection = connection
         self._keyspace = keyspace
         self._user_digest = user_digest
-        self._count_lifetime = count_lifetime_seconds(analytics.retention_days)
-        self._create_settings = (
-            ttl_seconds,
-            self._count_lifetime,
-            minutes_lifetime_seconds(ttl_seconds),
-            analytics.top_users,
-        )
+        self._lifetimes = lifetimes or Lifetimes.of(ttl_seconds, analytics.retention_days)
+        self._top_users = analytics.top_users
         self._clock = clock
         self._create = connection.script("create")
         self._end = connection.script("end")
@@ -61,7 +59,7 @@ class SessionStore:
             arguments += (group, encode(session, digest), session.user_id or "", digest)
         described = chain.from_iterable((source, minute) for _, source, minute in groups)
         tomorrow = int(self._clock()) // DAY + 1
-        head = (*self._create_settings, tomorrow, len(groups), *described)
+        head = (*astuple(self._lifetimes), self._top_users, tomorrow, len(groups), *described)
         return [flag == 1 for flag in await self._create(keys, [*head, *arguments])]
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
@@ -72,7 +70,7 @@ class SessionStore:
     async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
         """Return the live ones of at least one session, by id."""
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
-        values = await self._connection.run("find", lambda client: client.mget(keys))
+        values = await self.connection.run("find", lambda client: client.mget(keys))
         return {
             session_id: session
             for session_id, value in zip(session_ids, values, strict=True)
@@ -82,7 +80,7 @@ class SessionStore:
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate; return for each request the sources of the sessions that it ended."""
         keys = [self._keyspace.session(session_id) for session_id in chain.from_iterable(requests)]
-        arguments = (int(self._clock()), self._count_lifetime)
+        arguments = (int(self._clock()), self._lifetimes.counts)
         replies = iter(await self._end(keys, arguments))
         return [[source for _ in candidates if (source := next(replies).decode())] for candidates in requests]
 
@@ -96,31 +94,30 @@ class CoalescedSessionStore:
     def __init__(
         self, store: SessionStore, metrics: Metrics, coalescer: Callable[..., Coalescer[Any, Any]] = Coalescer
     ) -> None:
-        self._creations: Coalescer[Session, bool] = coalescer(store.create_many, operation="create", metrics=metrics)
-        self._searches: Coalescer[Candidates, Session | None] = coalescer(
-            store.find_many, operation="find", metrics=metrics
-        )
-        self._endings: Coalescer[Candidates, Sequence[str]] = coalescer(
-            store.end_many, operation="end", metrics=metrics
-        )
+        def coalesced(run_batch: Callable[..., Any], operation: str) -> Coalescer[Any, Any]:
+            deadline = store.connection.deadline_seconds
+            return coalescer(run_batch, operation=operation, metrics=metrics, max_wait_seconds=deadline)
+
+        self._creations: Coalescer[Session, bool] = coalesced(store.create_many, "create")
+        self._searches: Coalescer[Candidates, Session | None] = coalesced(store.find_many, "find")
+        self._endings: Coalescer[Candidates, Sequence[str]] = coalesced(store.end_many, "end")
         metrics.waiting.read = lambda: {
             ("create",): self._creations.waiting,
             ("find",): self._searches.waiting,
             ("end",): self._endings.waiting,
         }
-        self.find_each = store.find_each  # many already
 
     async def create(self, session: Session) -> None:
-        """Store a new session. Raises StoreUnavailable."""
+        """Store a new session. Raises StoreUnavailable and Overloaded."""
         if not await self._creations.submit(session):
             raise RuntimeError("a freshly minted session id is taken: the random source is broken")
 
     def find(self, candidates: Candidates) -> Awaitable[Session | None]:
-        """Return the first of at least one candidate that is live, or None. Raises StoreUnavailable."""
+        """Return the first of at least one candidate that is live, or None. Raises as `create`."""
         return self._searches.submit(candidates)
 
     def end(self, candidates: Candidates) -> Awaitable[Sequence[str]]:
-        """End all of at least one candidate; return the sources of those that were live. Raises StoreUnavailable."""
+        """End all of at least one candidate; return the sources of those that were live. Raises as `create`."""
         return self._endings.submit(candidates)
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.inspection import Inspection
 from service.storage.keyspace import Keyspace
+from service.storage.readiness import Readiness
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
 from tests.servers import RedisServer
@@ -31,7 +32,7 @@ async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_do
     connection = RedisConnection(own_server.url.replace("redis://", "redis://jay:p@") + "/0", RedisSettings())
     keyspace = Keyspace("jay")
     try:
-        await connection.check_takes_writes(keyspace.ready)
+        await Readiness(connection, keyspace).check()
         store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=ANALYTICS)
         # More users than a top list holds, and more sessions of one than are looked at for what has expired.
         sessions = [factory.new("s", f"user-{n % 400}") for n in range(800)] + [

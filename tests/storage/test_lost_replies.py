@@ -43,7 +43,7 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
                     refused.append(session)
 
         for _ in range(500):
-            store._connection._breaker.succeeded()  # else an outage would refuse the next requests unsent
+            store.connection._breaker.succeeded()  # else an outage would refuse the next requests unsent
             await (create() if chance.random() < 0.7 else end())
     assert proxy.lost > 40
     # Whether a refused one ran is known to Redis alone.

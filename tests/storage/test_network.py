@@ -10,6 +10,7 @@ import redis.asyncio
 import trustme
 
 from service.sessions import SessionFactory
+from service.storage.readiness import Readiness
 from service.storage.session_store import SessionStore
 from tests.servers import RedisServer, free_port
 from tests.storage.conftest import MakeStore
@@ -21,7 +22,7 @@ async def works(store: SessionStore, factory: SessionFactory) -> None:
     assert await store.create_many([guest, user]) == [True, True]
     assert await store.find_many([[guest.id], [user.id]]) == [guest, user]
     assert await store.end_many([[guest.id, user.id]]) == [["s", "s"]]
-    await store._connection.check_takes_writes(store._keyspace.ready)
+    await Readiness(store.connection, store._keyspace).check()
 
 
 async def test_the_compose_files_acl_suffices(

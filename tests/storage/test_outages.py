@@ -165,20 +165,20 @@ async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> 
 
 async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore) -> None:
     """A Redis that answers PING but takes no writes is not ready."""
-    connection = store._connection
-    await connection.check_takes_writes("ready")
+    connection = store.connection
+    await connection.run("check", lambda client: client.set("ready", "", ex=10))
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         assert 0 < await raw.ttl("ready") <= 10
         await raw.config_set("maxmemory", "1")
         with pytest.raises(StoreUnavailable):
-            await connection.check_takes_writes("ready")
+            await connection.run("check", lambda client: client.set("ready", "", ex=10))
 
 
 async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: SessionStore) -> None:
     """A wrong command is an error to be seen, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
-        await store._connection.run("get", lambda client: client.execute_command("NOSUCH"))  # type: ignore[no-untyped-call]
-    await store._connection.run("get", lambda client: client.get("x"))
+        await store.connection.run("get", lambda client: client.execute_command("NOSUCH"))  # type: ignore[no-untyped-call]
+    await store.connection.run("get", lambda client: client.get("x"))
 
 
 async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, factory: SessionFactory) -> None:
@@ -235,7 +235,7 @@ async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
     """Whatever becomes of the call that tries whether Redis is back, the next one may try again."""
     own_server.signal(signal.SIGSTOP)
     await refused_after(lambda: store.create_many([factory.new("s")]))
-    store._connection._breaker._refuse_until = 0  # the time to probe has come
+    store.connection._breaker._refuse_until = 0  # the time to probe has come
     probe = asyncio.ensure_future(store.create_many([factory.new("s")]))
     await asyncio.sleep(0)
     probe.cancel()

@@ -12,13 +12,13 @@
 
 local user, digest, now_us, count_lifetime = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local receipt_ttl, token, cursor, limit = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
-local index_key = KEYS[1]
-local base = string.sub(index_key, 1, -1 - #'user:' - #digest)
+local user_key = KEYS[1]
+local base = string.sub(user_key, 1, -1 - #'user:' - #digest)
 local receipt_key = base .. 'erased:' .. digest
 local now = math.floor(tonumber(now_us) / 1000000)
 
 local moment = now_us
-local earlier = read('GET', receipt_key)
+local earlier = try('GET', receipt_key)
 if type(earlier) == 'string' then
   local erased_us, left_off, erased, of = string.match(earlier, '^(%d+) (%d+) (%d+) (.*)$')
   if of == token then return { left_off, tonumber(erased) } end
@@ -26,19 +26,20 @@ if type(earlier) == 'string' then
   if erased_us and tonumber(erased_us) > tonumber(now_us) then moment = erased_us end
 end
 
-local ids, next_cursor = page_of(index_key, cursor, limit)
-redis.call('DEL', receipt_key) -- before all else: a deletion may run when memory is full, and lets the rest run too
+local ids, next_cursor = page_of(user_key, cursor, limit)
+try('DEL', receipt_key) -- before all else: a deletion may run when memory is full, and lets the rest run too
 local erased = 0
 for _, id in ipairs(ids) do
-  local session = decode(read('GET', base .. id))
+  local session = decode(try('GET', base .. id))
   if not session then
-    redis.call('HDEL', index_key, id)
-  elseif session.user == user and (cursor == '0' or session.microsecond <= tonumber(now_us)) then
-    retire(base .. id, session, now, count_lifetime)
-    redis.call('HDEL', index_key, id)
+    try('HDEL', user_key, id)
+  elseif session.user == user and (cursor == '0' or session.started <= now) then
+    try('DEL', base .. id)
+    count_end(base, session, now, count_lifetime)
+    try('HDEL', user_key, id)
     erased = erased + 1
   end
 end
-for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do read('ZREM', base .. 'top:' .. day, user) end
-redis.call('SET', receipt_key, table.concat({ moment, next_cursor, erased, token }, ' '), 'EX', receipt_ttl)
+for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do try('ZREM', base .. 'top:' .. day, user) end
+try('SET', receipt_key, table.concat({ moment, next_cursor, erased, token }, ' '), 'EX', receipt_ttl)
 return { next_cursor, erased }

@@ -19,7 +19,7 @@ local UNIONS_LIFETIME = HOUR
 local MAX_MERGED = 1000 -- sketches in one command; Lua cannot pass more than 8,000
 
 local function slice(key, bytes)
-  local part = read('GETRANGE', key, bytes[1], bytes[2]) or ''
+  local part = try('GETRANGE', key, bytes[1], bytes[2]) or ''
   return part .. string.rep('\0', bytes[2] - bytes[1] + 1 - #part)
 end
 
@@ -35,7 +35,7 @@ local function sources_of(...)
   local seen, names = {}, {}
   for _, days in ipairs({ ... }) do
     for day = days[1], days[2] do
-      for _, source in ipairs(read('SMEMBERS', base .. 'sources:' .. day) or {}) do
+      for _, source in ipairs(try('SMEMBERS', base .. 'sources:' .. day) or {}) do
         if is_source(source) and not seen[source] then seen[source], names[#names + 1] = true, source end
       end
     end
@@ -49,13 +49,13 @@ local function merged(sources, first, last)
     for _, source in ipairs(sources) do keys[#keys + 1] = base .. 'unique:' .. day .. ':' .. source end
   end
   if #keys == 0 then return 0 end
-  if #keys <= MAX_MERGED then return read('PFCOUNT', unpack(keys)) end
+  if #keys <= MAX_MERGED then return try('PFCOUNT', unpack(keys)) end
   local scratch, is_merged = base .. 'unions:scratch', true
   for i = 1, #keys, MAX_MERGED do
-    is_merged = is_merged and read('PFMERGE', scratch, unpack(keys, i, math.min(i + MAX_MERGED - 1, #keys)))
+    is_merged = is_merged and try('PFMERGE', scratch, unpack(keys, i, math.min(i + MAX_MERGED - 1, #keys)))
   end
-  local count = is_merged and redis.call('PFCOUNT', scratch)
-  redis.call('DEL', scratch)
+  local count = is_merged and try('PFCOUNT', scratch)
+  try('DEL', scratch)
   return count
 end
 
@@ -63,12 +63,12 @@ end
 -- until create.lua changes a sketch on or before the range's last day. `name` is a source, or '' for all.
 local function unique(sources, first, last, name)
   local unions, field = base .. 'unions:' .. last, first .. ' ' .. name
-  local known = read('HGET', unions, field)
+  local known = try('HGET', unions, field)
   if known then return tonumber(known) end
   local count = merged(sources, first, last)
   if not count then return -1 end -- foreign data under one of them
   -- Nothing is cheap to find out again, and any source may be asked for.
-  if count > 0 and redis.pcall('HSET', unions, field, count) == 1 then expire_once(unions, UNIONS_LIFETIME) end
+  if count > 0 and try('HSET', unions, field, count) == 1 then expire_once(unions, UNIONS_LIFETIME) end
   return count
 end
 
@@ -82,7 +82,7 @@ for _, source in ipairs(sources) do
     source,
     slices(source, range, wanted),
     slices(source, live_days, LIVE_BYTES),
-    slice(minutes_key(base, first_live_hour * HOUR, source), MINUTES_BYTES),
+    slice(minutes_key(base, first_live_hour, source), MINUTES_BYTES),
     #sources == 1 and reply[1] or unique({ source }, range[1], range[2], source),
   })
 end

@@ -66,6 +66,17 @@ local function expire_once(key, seconds)
   error(reply)
 end
 
+-- Returns the next ids of a user's index, at least `limit` if there are so many, and where to go on: '0' at the end.
+local function page_of(key, cursor, limit)
+  local ids = {}
+  repeat
+    local page = try('HSCAN', key, cursor, 'COUNT', 500) or { '0', {} } -- Valkey may return seven times as many
+    cursor = page[1]
+    for i = 1, #page[2], 2 do ids[#ids + 1] = page[2][i] end
+  until cursor == '0' or #ids >= limit
+  return ids, cursor
+end
+
 -- Makes a day know a source, the first time that the source is counted on it.
 local function register(base, day, source, lifetime)
   expire_once(day_key(base, day, source), lifetime)

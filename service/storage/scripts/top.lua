@@ -9,7 +9,7 @@ local base, first_day, last_day, limit = KEYS[1], tonumber(ARGV[1]), tonumber(AR
 
 local at_least, above_floor, users, floors = {}, {}, {}, 0
 for day = first_day, last_day do
-  local list = read('ZRANGE', base .. 'top:' .. day, 0, -1, 'WITHSCORES') or {}
+  local list = try('ZRANGE', base .. 'top:' .. day, 0, -1, 'WITHSCORES') or {}
   local floor = list[1] == '' and math.floor(tonumber(list[2]) / TOP_SCORE_UNIT) or 0
   floors = floors + floor
   for i = floor > 0 and 3 or 1, #list, 2 do

@@ -9,15 +9,15 @@
 -- Takes out of the index what has expired.
 
 local user, first_day, last_day, cursor, limit = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local index_key = KEYS[1]
-local base = string.sub(index_key, 1, -1 - #'user:' - #ARGV[2])
+local user_key = KEYS[1]
+local base = string.sub(user_key, 1, -1 - #'user:' - #ARGV[2])
 
 local sessions = {}
-local ids, next_cursor = page_of(index_key, cursor, limit)
+local ids, next_cursor = page_of(user_key, cursor, limit)
 for _, id in ipairs(ids) do
-  local value = read('GET', base .. id)
+  local value = try('GET', base .. id)
   if value == false then
-    redis.pcall('HDEL', index_key, id) -- refused where Redis may only be read
+    try('HDEL', user_key, id) -- refused where Redis may only be read
   elseif value then
     sessions[#sessions + 1] = id
     sessions[#sessions + 1] = value
@@ -27,13 +27,13 @@ end
 local at_least, at_most = 0, 0
 for day = first_day, last_day do
   local key = base .. 'top:' .. day
-  local score = read('ZSCORE', key, user)
+  local score = try('ZSCORE', key, user)
   if score then
     local count = math.floor(tonumber(score) / TOP_SCORE_UNIT)
     at_least = at_least + count - tonumber(score) % TOP_SCORE_UNIT
     at_most = at_most + count
   else
-    local floor = read('ZSCORE', key, '')
+    local floor = try('ZSCORE', key, '')
     if floor then at_most = at_most + math.floor(tonumber(floor) / TOP_SCORE_UNIT) end
   end
 end

@@ -1,0 +1,44 @@
+"""The worker's ways to Redis: one for sessions, one for operators, one for readiness.
+
+Each has its own connections, waiting line and breaker, so that a thousand look-ups or a year of counts never make a
+visitor wait, and readiness tells the state of Redis and not that of a queue.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from service.metrics import Metrics
+from service.settings import RedisSettings
+from service.storage.connection import OPERATORS, READINESS, SESSIONS, RedisConnection
+from service.storage.keyspace import Keyspace
+from service.storage.self_test import SelfTest
+
+
+class Lanes:
+    """The three connections of a worker."""
+
+    def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
+        self_test = SelfTest(keyspace)
+        self.sessions, self.operators, self.readiness = self._all = tuple(
+            RedisConnection(url, settings, metrics, lane=lane, prepare=self_test)
+            for lane in (SESSIONS, OPERATORS, READINESS)
+        )
+        for connection in self._all:
+            connection.on_demotion = self._reconnect
+        metrics.breaker_open.read = lambda: {(one.lane.name,): one.is_open for one in self._all}
+        metrics.connections.read = lambda: {
+            labels: number for one in self._all for labels, number in one.connections().items()
+        }
+
+    def notify(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called when a breaker opens or closes."""
+        for connection in self._all:
+            connection.on_change = on_change
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(connection.close() for connection in self._all))
+
+    async def _reconnect(self) -> None:
+        """Close the connections of all lanes, because all of them go to the demoted server."""
+        await asyncio.gather(*(connection.reconnect() for connection in self._all))

@@ -1,0 +1,26 @@
+"""Keeps a log readable while the same problem meets every request."""
+
+import time
+from collections.abc import Callable
+
+QUIET_SECONDS = 60.0
+
+
+class LogLimit:
+    """Allows a line for each problem once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._quiet_until: dict[str, float] = {}
+
+    def allows(self, problem: str) -> bool:
+        """Return whether a line may be written for the problem now."""
+        now = self._clock()
+        if now < self._quiet_until.get(problem, now):
+            return False
+        self._quiet_until[problem] = now + QUIET_SECONDS
+        return True
+
+    def reset(self) -> None:
+        """Allow a line for every problem again, because the situation has changed."""
+        self._quiet_until.clear()

@@ -1,0 +1,133 @@
+"""Checks that a Redis can do what the service needs, on throw-away keys, before it carries a request.
+
+The test runs on each new connection (`lanes.py`): at the start, after every reconnect and after a change of server.
+So no request reaches a Redis that has not passed it. It takes two round trips and 1 ms of Redis.
+
+It checks the version, every command and every script, that sessions are stored and ended for real, and that keys of
+different shards may share a command. Commands that only `doctor` uses are not checked.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
+
+from service.counts import DAY
+from service.sessions import Session
+from service.storage.keyspace import Keyspace
+from service.storage.redis_errors import Kind, Unfit, kind_of
+from service.storage.script_files import NAMES, script_text
+from service.storage.session_value import encode
+
+OLDEST_VERSION = (7, 0)
+TTL_SECONDS = 10
+
+_Word = str | int | bytes
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One command of the test. `script` is run by EVALSHA. `expected` is its reply, None for any but an error."""
+
+    name: str
+    words: Sequence[_Word]
+    script: str | None = None
+    expected: Any = None
+
+
+class SelfTest:
+    """Tests connections before their first request."""
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
+
+    async def __call__(self, connection: AbstractConnection) -> None:
+        """Test a connection that was just made.
+
+        Raises Unfit, whose text names the command, the script, the version or the mode. A Redis that is full,
+        read-only or cannot write to its disk cannot be tested now: the connection then serves one call, which
+        gets the same answer, and is closed.
+        """
+        names = ("self_test", *NAMES)
+        info, *loaded = await _replies(
+            connection, [("INFO", "server"), *(("SCRIPT", "LOAD", script_text(name)) for name in names)]
+        )
+        _check_version(info)
+        try:
+            for reply in loaded:
+                _check("the command script|load", reply)
+            digests = dict(zip(names, loaded, strict=True))
+            steps = list(_steps(self._keyspace.throw_away(secrets.token_hex(4))))
+            commands = [
+                ("EVALSHA", digests[step.script], *step.words) if step.script else tuple(step.words) for step in steps
+            ]
+            for step, reply in zip(steps, await _replies(connection, commands), strict=True):
+                _check(step.name, reply, step.expected)
+        except _Untestable:
+            connection.mark_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
+
+
+class _Untestable(Exception):
+    """The server refuses for now what it may be able to do."""
+
+
+def _steps(keyspace: Keyspace) -> Iterator[_Step]:
+    """Yield the commands in their order. Each script runs once at least."""
+    now = time.time()
+    day, minute, source, digest = int(now) // DAY, int(now) // 60, "self-test", "f" * 24
+    guest = Session("0" + secrets.token_hex(4)[1:] + "-0000-4000-8000-000000000000", int(now * 1e6), source)
+    user = Session("f" + guest.id[1:], guest.started_at, source, source)
+    keys = [keyspace.session(guest.id), keyspace.session(user.id)]
+    values = [encode(guest, ""), encode(user, digest)]
+    lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
+    sessions: tuple[_Word, ...] = (1, values[0], "", "", 2, values[1], source, digest)
+    index, base = keyspace.user(digest), keyspace.base(15)
+    counters = (day, day, 0, 7, day, day, minute // 60, 1, "")
+    yield _Step("a command", (1, keyspace.base(0), TTL_SECONDS), "self_test")
+    creation: tuple[_Word, ...] = (2, *keys, *lifetimes, 10, day + 1, 2, source, minute, source, minute, *sessions)
+    yield _Step("creating sessions in two shards", creation, "create", [1, 1])
+    yield _Step("the command mget", ("MGET", *keys), expected=values)
+    yield _Step("counting sessions", (1, base, *counters), "report")
+    yield _Step("listing users", (1, base, day, day, 10), "top")
+    yield _Step("finding a user", (1, index, source, digest, day, day, "0", 10), "user")
+    erasure = (1, index, source, digest, int(now * 1e6), TTL_SECONDS, TTL_SECONDS, "token", "0", 10)
+    yield _Step("erasing a user", erasure, "erase", [b"0", 1])
+    yield _Step("ending sessions", (2, *keys, int(now), TTL_SECONDS), "end", [source.encode(), b""])
+    yield _Step("reading after the end", ("MGET", *keys), expected=[None, None])
+    yield _Step("the command ping", ("PING",))
+
+
+async def _replies(connection: AbstractConnection, commands: Sequence[Sequence[_Word]]) -> list[Any]:
+    """Return the replies to commands sent together. An error reply is returned, not raised."""
+    await connection.send_packed_command(connection.pack_commands(commands))
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response(disable_decoding=True))
+        except exceptions.ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _check_version(info: object) -> None:
+    """Check the version, where the service's Redis user may see it. Valkey names a version of Redis too."""
+    found = re.search(rb"redis_version:([0-9]+)\.([0-9]+)[^\r\n]*", info) if isinstance(info, bytes) else None
+    if found and (int(found[1]), int(found[2])) < OLDEST_VERSION:
+        version = found[0].partition(b":")[2].decode()
+        raise Unfit(f"version {version} is too old: Redis 7.0 or Valkey 7.2 is needed")
+
+
+def _check(name: str, reply: object, expected: object = None) -> None:
+    if isinstance(reply, exceptions.ResponseError):
+        if kind_of(reply) in {Kind.REFUSED, Kind.DEMOTED}:
+            raise _Untestable
+        if str(reply).startswith("CROSSSLOT"):
+            raise Unfit("cluster mode: keys of different shards cannot share a command")
+        raise Unfit(f"{name} does not work: {reply}")
+    if expected is not None and reply != expected:
+        raise Unfit(f"{name} does not work: the reply is not the expected one")
