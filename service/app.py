@@ -114,6 +114,11 @@ def _journal(request_log: RequestLog, metrics: Metrics, exposition: Exposition |
     return Journal([request_log.take, exposition.take], [publish])
 
 
+async def _log_whether_redis_serves(readiness: Readiness) -> None:
+    with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed; the service starts all the same
+        await readiness.check()
+
+
 async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
     """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
     keyspace = Keyspace(settings.redis.key_prefix)
@@ -133,10 +138,6 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     app[AUTHORIZER] = authorizer = Authorizer(Keyring(settings.api_keys))
     registered = routes.register(table, app.router, authorizer)
 
-    async def say_whether_redis_serves(_: web.Application) -> None:
-        with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed; the service starts all the same
-            await readiness.check()
-
     async def close(_: web.Application) -> None:
         try:
             await stores.sessions.close()
@@ -145,7 +146,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
             journal.flush()
             traces.close()
 
-    app.on_startup.append(say_whether_redis_serves)
+    app.on_startup.append(lambda _: _log_whether_redis_serves(readiness))
     app.on_cleanup.append(close)
     return Runner(
         app,

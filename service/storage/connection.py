@@ -17,56 +17,30 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from service.errors import Overloaded, StoreUnavailable
 from service.metrics import Labels, Metrics
 from service.settings import RedisSettings
 from service.storage.breaker import OPEN_SECONDS, Breaker
+from service.storage.client import Prepare, make_client
+from service.storage.lane import SESSIONS, Lane
 from service.storage.log_limit import LogLimit
 from service.storage.redis_errors import Kind, kind_of, text_of
 from service.storage.script_files import script_text
 
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
 T = TypeVar("T")
 Operation = Callable[["Redis"], Awaitable[T]]
 Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
-Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
 _logger = logging.getLogger(__name__)
 
 _PROBE_MAX_SECONDS = 2.0  # between two probes of a Redis that stays away
-
-
-@dataclass(frozen=True)
-class Lane:
-    """The bounds of one kind of calls.
-
-    A call waits for one of the `connections` for at most `wait_timeouts` times `redis.timeout_seconds`, behind at
-    most `waiting` others. `repeats_timeouts`: a call that timed out is sent once more. Heavy reads are not, because
-    Redis may still be busy with the first.
-    """
-
-    name: str
-    connections: int
-    waiting: int
-    wait_timeouts: float
-    repeats_timeouts: bool
-
-
-# One batch each of creations, reads and endings is in flight.
-SESSIONS = Lane("sessions", connections=4, waiting=16, wait_timeouts=1, repeats_timeouts=True)
-# Every call is short (docs/reliability.md), so a long line still moves: 1,000 calls of 10 ms on 4 connections.
-OPERATORS = Lane("operators", connections=4, waiting=1024, wait_timeouts=40, repeats_timeouts=False)
-READINESS = Lane("readiness", connections=1, waiting=4, wait_timeouts=1, repeats_timeouts=True)
 
 
 class RedisConnection:
@@ -90,7 +64,7 @@ class RedisConnection:
     ) -> None:
         self._metrics = metrics or Metrics()
         self._lane = lane
-        self._client = _client(url, settings.timeout_seconds, lane, prepare)
+        self._client = make_client(url, settings.timeout_seconds, lane, prepare)
         self._breaker = Breaker()
         # Waiting, connecting and two replies could add up. No call takes longer than two time-outs.
         self.deadline_seconds = 2 * settings.timeout_seconds
@@ -143,7 +117,7 @@ class RedisConnection:
             raise
         finally:
             self._free.release()
-            self._metrics.redis_calls.observe((name,), time.perf_counter() - started)
+            self._metrics.redis_calls.observe((self._lane.measured_as or name,), time.perf_counter() - started)
         self._succeeded()
         return result
 
@@ -254,27 +228,3 @@ class RedisConnection:
             reason = f"{problem}: {text}" if text else problem
             _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
         return StoreUnavailable(problem)
-
-
-def _client(url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> "Redis":
-    """Return a client with bounded waits. With redis-py's own defaults a hung Redis holds a request for a minute."""
-
-    async def connect(connection: AbstractConnection) -> None:
-        await connection.on_connect()
-        if prepare is not None:
-            await prepare(connection)
-
-    repeated = (RedisConnectionError, *((RedisTimeoutError,) if lane.repeats_timeouts else ()))
-    pool = ConnectionPool.from_url(
-        url,
-        max_connections=lane.connections,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 1, supported_errors=repeated),
-        redis_connect_func=connect,
-        health_check_interval=0,
-        protocol=2,
-        driver_info=None,  # no CLIENT SETINFO on connect: it is not among the commands that an ACL has to allow
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return Redis.from_pool(pool)

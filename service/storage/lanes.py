@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from service.metrics import Metrics
 from service.settings import RedisSettings
-from service.storage.connection import OPERATORS, READINESS, SESSIONS, RedisConnection
+from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
+from service.storage.lane import OPERATORS, READINESS, SESSIONS
 from service.storage.self_test import SelfTest
 
 

@@ -84,8 +84,8 @@ async def test_batches_and_redis(service: Service) -> None:
     assert batches == found['jay_batch_wait_seconds_count{operation="create"}'] <= 20
     assert batches == found['jay_redis_call_duration_seconds_count{operation="create"}']
     assert found['jay_batch_waiting{operation="create"}'] == 0
-    assert found["jay_redis_breaker_open"] == 0
-    assert found['jay_redis_connections{state="idle"}'] >= 1
+    assert found['jay_redis_breaker_open{lane="sessions"}'] == 0
+    assert found['jay_redis_connections{lane="sessions",state="idle"}'] >= 1
 
 
 async def test_a_redis_that_is_away(start: Start) -> None:
@@ -96,7 +96,7 @@ async def test_a_redis_that_is_away(start: Start) -> None:
     found = await samples(service)
     assert found['jay_redis_errors_total{kind="ConnectionError"}'] >= 1
     assert found['jay_redis_errors_total{kind="breaker"}'] >= 1
-    assert found["jay_redis_breaker_open"] == 1
+    assert found['jay_redis_breaker_open{lane="sessions"}'] == 1
 
 
 async def test_who_may_read_them(service: Service) -> None:

@@ -177,7 +177,7 @@ async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore
 async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: SessionStore) -> None:
     """A wrong command is an error to be seen, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
-        await store.connection.run("get", lambda client: client.execute_command("NOSUCH"))  # type: ignore[no-untyped-call]
+        await store.connection.run("get", lambda client: client.execute_command("GET"))  # type: ignore[no-untyped-call]
     await store.connection.run("get", lambda client: client.get("x"))
 
 
@@ -255,7 +255,7 @@ async def test_a_second_outage_is_told_again(
         own_server.start()
         await recovered_after(lambda: store.create_many([factory.new("s")]))
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
-    assert [line[:19] for line in lines] == ["Redis cannot serve ", "Redis serves again"] * 2
+    assert [line.partition(" (")[0] for line in lines] == ["Redis cannot serve", "Redis serves again"] * 2
 
 
 async def test_nobody_waits_longer_than_two_time_outs() -> None:
