@@ -32,6 +32,11 @@ class Breaker:
         self._probing = True
         return True
 
+    def hurry(self) -> None:
+        """Let the next call probe at once, because Redis was seen to answer."""
+        if self._refuse_until is not None:
+            self._refuse_until = self._clock()
+
     def succeeded(self) -> None:
         """Note that Redis answered, be it with an error."""
         self._refuse_until = None

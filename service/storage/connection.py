@@ -50,7 +50,8 @@ class RedisConnection:
     repeatable: run twice, it returns the same and changes the same.
 
     `prepare` runs on each new connection before its first request. `on_change` is called when the breaker opens or
-    closes, and `on_demotion` when the server is not the one to ask any more.
+    closes, `on_recovery` when it closes, and `on_demotion` when the server is not the one to ask any more.
+    `log_limit` keeps an outage to one line.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class RedisConnection:
         self._free = asyncio.Semaphore(lane.connections)
         self._waiting = 0
         self._is_out = False
-        self._log_limit = LogLimit()
+        self.log_limit = LogLimit()
         self._probe: asyncio.Task[None] | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.on_recovery: Callable[[], None] = lambda: None
         self.on_demotion: Callable[[], Awaitable[None]] = self.reconnect
 
     @property
@@ -196,10 +198,15 @@ class RedisConnection:
         self._breaker.succeeded()
         if self._is_out:
             self._is_out = False
-            self._log_limit.reset()
-            _logger.warning("Redis serves again (%s)", self._lane.name)
+            if self.log_limit.reset():
+                _logger.warning("Redis serves again")
         if was_open:
             self.on_change()
+            self.on_recovery()
+
+    def hurry(self) -> None:
+        """Let the next call try Redis at once, because another lane was served."""
+        self._breaker.hurry()
 
     def _watch(self) -> None:
         """Probe Redis until it answers, also when no request comes."""
@@ -217,14 +224,14 @@ class RedisConnection:
 
     def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows(problem):
+        if self.log_limit.allows(problem):
             message = "requests of the lane %s are answered 503: %s; Redis is not the cause, add workers"
             _logger.warning(message, self._lane.name, reason)
         return Overloaded(reason)
 
     def _unavailable(self, problem: str, text: str) -> StoreUnavailable:
         self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows(problem):
+        if self.log_limit.allows(problem):
             reason = f"{problem}: {text}" if text else problem
             _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
         return StoreUnavailable(problem)

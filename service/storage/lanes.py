@@ -12,6 +12,7 @@ from service.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS, READINESS, SESSIONS
+from service.storage.log_limit import LogLimit
 from service.storage.self_test import SelfTest
 
 
@@ -24,8 +25,11 @@ class Lanes:
             RedisConnection(url, settings, metrics, lane=lane, prepare=self_test)
             for lane in (SESSIONS, OPERATORS, READINESS)
         )
+        log_limit = LogLimit()
         for connection in self._all:
+            connection.log_limit = log_limit
             connection.on_demotion = self._reconnect
+            connection.on_recovery = self._hurry
         metrics.breaker_open.read = lambda: {(one.lane.name,): one.is_open for one in self._all}
         metrics.connections.read = lambda: {
             labels: number for one in self._all for labels, number in one.connections().items()
@@ -39,6 +43,10 @@ class Lanes:
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(connection.close() for connection in self._all))
+
+    def _hurry(self) -> None:
+        for connection in self._all:
+            connection.hurry()
 
     async def _reconnect(self) -> None:
         """Close the connections of all lanes, because all of them go to the demoted server."""

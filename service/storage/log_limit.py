@@ -21,6 +21,8 @@ class LogLimit:
         self._quiet_until[problem] = now + QUIET_SECONDS
         return True
 
-    def reset(self) -> None:
-        """Allow a line for every problem again, because the situation has changed."""
+    def reset(self) -> bool:
+        """Allow a line for every problem again. Returns whether there was a problem since the last reset."""
+        had_problems = bool(self._quiet_until)
         self._quiet_until.clear()
+        return had_problems

