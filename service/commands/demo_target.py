@@ -4,6 +4,7 @@ Made-up sessions cannot be told from real ones afterwards and would stay in the 
 service that it is for, and not only the configuration of the machine that it runs on. Nothing here writes.
 """
 
+import time
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -13,11 +14,14 @@ from redis.asyncio import Redis
 
 from service.api import wire
 from service.commands.api_client import ApiClient
+from service.counts import DAY
 from service.errors import CommandError
+from service.sessions import SHARD_COUNT
 from service.settings import Settings
 from service.storage.connection import RedisConnection
 from service.storage.embedded import find_redis
 from service.storage.keyspace import Keyspace
+from service.storage.readiness import READY
 from service.storage.refusals import is_refused
 
 _STATE_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
@@ -63,9 +67,15 @@ async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: A
             "this Redis already has sessions or counts, which the demo would mix with made-up ones: "
             "use an empty Redis or another redis.key_prefix, for the service too"
         )
-    # /readyz writes a key that lives for seconds. A service on another Redis or with another prefix leaves none here.
+    # /readyz counts throw-away sessions for seconds. A service with another Redis or prefix counts none here.
+    today = int(time.time()) // DAY
     client.send("GET", "/readyz")
-    if not await connection.run("demo", lambda redis: redis.exists(keyspace.ready)):
+    counted = [
+        keyspace.throw_away(READY).sources(shard, day)
+        for shard in range(SHARD_COUNT)
+        for day in (today - 1, today, today + 1)
+    ]
+    if not await connection.run("demo", lambda redis: redis.exists(*counted)):
         raise CommandError(
             f"the service at {client.url} uses another Redis than this configuration, or another redis.key_prefix: "
             "give the service's configuration with --config, or its URL with --url"

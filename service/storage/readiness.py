@@ -8,6 +8,8 @@ from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.self_test import TTL_SECONDS
 from service.storage.session_store import SessionStore
 
+READY = "ready"  # names the throw-away keys, which a check uses again within their lifetime
+
 
 class Readiness:
     """Creates, reads and ends sessions on throw-away keys, one of a guest and one of a user."""
@@ -17,7 +19,7 @@ class Readiness:
         self._factory = SessionFactory(digest)
         self._store = SessionStore(
             connection,
-            keyspace.throw_away("ready"),
+            keyspace.throw_away(READY),
             digest,
             ttl_seconds=TTL_SECONDS,
             analytics=AnalyticsSettings(),
