@@ -7,6 +7,8 @@ from array import array
 DAY_BYTES = (0, 7)
 HOURS_BYTES = (8, 199)
 LIVE_BYTES = (200, 295)
+# The same of an hour's counters: live by minute.
+MINUTES_BYTES = (0, 239)
 
 
 def numbers(counters: bytes) -> "array[int]":

@@ -14,8 +14,9 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
     base sources:<day>          set       retention + 1 d   the sources that have a `day`
     base unique:<day>:<src>     HLL       retention + 1 d   user ids that created a session
     base unions:<last day>      hash      1 h               "<first day> <src or nothing>" → number of unique users
-                                                            in that range; removed when a sketch in it changes
-    base unions:scratch         HLL       a script's run    what is being merged
+                                                            in that range; "?<token> <number>" → nothing while a merge
+                                                            is under way; deleted when a sketch in the range changes
+    base scratch:<token>:<n>    HLL       1 min             progress of a merge that takes several calls
     base top:<day>              zset      retention + 1 d   user id → count and error bound (see below), at most
                                                             `analytics.top_users` of them; '' → the greatest count
                                                             of a user who had to leave the list
@@ -48,6 +49,8 @@ SHARD_TAGS = (
 TOP_SCORE_UNIT = 2**26
 _THROW_AWAY = "test:"
 
+SCRATCH_SECONDS = 60  # from the last call of a merge
+UNIONS_SECONDS = HOUR
 RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that differ included
 
 
@@ -107,9 +110,25 @@ class Keyspace:
         """Return the key of a day's counters."""
         return f"{self._bases[shard]}day:{day}:{source}"
 
+    def minutes(self, shard: int, hour: int, source: str) -> str:
+        """Return the key of an hour's counters by minute."""
+        return f"{self._bases[shard]}minutes:{hour}:{source}"
+
     def sources(self, shard: int, day: int) -> str:
         """Return the key of the sources that were counted on a day."""
         return f"{self._bases[shard]}sources:{day}"
+
+    def unions(self, shard: int, last_day: int) -> str:
+        """Return the key of the remembered numbers of unique users in ranges that end on a day."""
+        return f"{self._bases[shard]}unions:{last_day}"
+
+    def scratch(self, shard: int, token: str, number: int) -> str:
+        """Return the key of the progress of a merge."""
+        return f"{self._bases[shard]}scratch:{token}:{number}"
+
+    def top(self, shard: int, day: int) -> str:
+        """Return the key of a day's top list."""
+        return f"{self._bases[shard]}top:{day}"
 
     def id_in(self, key: str) -> str | None:
         """Return the session id that a key is made of, None when it is another's key."""

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import resources
 
-NAMES = ("create", "end", "erase", "report", "top", "user")
+NAMES = ("counters", "create", "end", "erase", "union", "user")
 
 
 @cache

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from struct import pack
 from typing import Any
 
 from redis import exceptions
@@ -19,6 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from service.counts import DAY
 from service.sessions import Session
+from service.storage.counters import DAY_BYTES
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import Kind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
@@ -87,13 +89,18 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
     sessions: tuple[_Word, ...] = (1, values[0], "", "", 2, values[1], source, digest)
     index, base = keyspace.user(digest), keyspace.base(15)
-    counters = (day, day, 0, 7, day, day, minute // 60, 1, "")
+    union = (1, "", day, day, source, 1, 1, day, day, 1, source)
     yield _Step("a command", (1, keyspace.base(0), TTL_SECONDS), "self_test")
     creation: tuple[_Word, ...] = (2, *keys, *lifetimes, 10, day + 1, 2, source, minute, source, minute, *sessions)
     yield _Step("creating sessions in two shards", creation, "create", [1, 1])
     yield _Step("the command mget", ("MGET", *keys), expected=values)
-    yield _Step("counting sessions", (1, base, *counters), "report")
-    yield _Step("listing users", (1, base, day, day, 10), "top")
+    counters = (1, source, keyspace.day(15, day, ""), *DAY_BYTES)
+    yield _Step("counting sessions", (1, base, *counters), "counters", [pack(">II", 1, 0)])
+    yield _Step("counting users", (1, base, "token", TTL_SECONDS, TTL_SECONDS, *union), "union", [1])
+    yield _Step("the command smembers", ("SMEMBERS", keyspace.sources(15, day)), expected=[source.encode()])
+    yield _Step("the command hget", ("HGET", keyspace.unions(15, day), f"{day} {source}"), expected=b"1")
+    yield _Step("the command zcard", ("ZCARD", keyspace.top(15, day)), expected=1)
+    yield _Step("the command zrange", ("ZRANGE", keyspace.top(15, day), 0, -1), expected=[source.encode()])
     yield _Step("finding a user", (1, index, source, digest, day, day, "0", 10), "user")
     erasure = (1, index, source, digest, int(now * 1e6), TTL_SECONDS, TTL_SECONDS, "token", "0", 10)
     yield _Step("erasing a user", erasure, "erase", [b"0", 1])
