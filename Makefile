@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-process bench-traces browser-test screenshots coverage \
+.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-isolation bench-process bench-traces browser-test screenshots coverage \
 	format lock clean
 .DEFAULT_GOAL := run
 
@@ -46,6 +46,9 @@ bench-memory: $(VENV)/.dev
 
 bench-scale: $(VENV)/.dev
 	$(BIN)/python -m bench.scale
+
+bench-isolation: $(VENV)/.dev
+	$(BIN)/python -m bench.isolation
 
 bench-process: $(VENV)/.dev
 	$(BIN)/python -m bench.process

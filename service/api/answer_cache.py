@@ -1,4 +1,4 @@
-"""Answers that may be a second old, so that a hundred who ask the same cost Redis as much as one."""
+"""Answers that are kept for a second, so that a hundred equal questions cost Redis as much as one."""
 
 import asyncio
 import time
@@ -9,27 +9,44 @@ MAX_ANSWERS = 256
 
 
 class AnswerCache:
-    """Keeps answers for a second from when they were asked for; who asks meanwhile waits for the one under way.
+    """Keeps each answer for a second from when it was asked for.
 
-    A failure reaches all who wait for it and is not kept.
+    Equal questions wait for an answer under way and share it, however long it takes. A failure reaches all who wait
+    for it and is not kept.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._answers: dict[Hashable, tuple[float, asyncio.Future[bytes]]] = {}
+        # The event loop alone would not keep an answer under way alive.
+        self._under_way: set[asyncio.Future[bytes]] = set()
 
     async def get(self, key: Hashable, answer: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return the answer to `key`, asked for by `answer` if there is none of the last second."""
+        """Return the answer to `key`. Without one that is fresh or under way, `answer` is asked for it."""
         now = self._clock()
         asked_at, future = self._answers.get(key, (0.0, None))
-        if future is None or now - asked_at > MAX_AGE_SECONDS or (future.done() and _has_failed(future)):
+        if future is None or (future.done() and (now - asked_at > MAX_AGE_SECONDS or _has_failed(future))):
+            self._answers.pop(key, None)
             if len(self._answers) >= MAX_ANSWERS:
                 del self._answers[next(iter(self._answers))]
             future = asyncio.ensure_future(answer())
             self._answers[key] = now, future
-            # Dropped by itself: what was asked about users may have been erased since.
-            asyncio.get_running_loop().call_later(MAX_AGE_SECONDS, self._drop, key, future)
+            self._under_way.add(future)
+            future.add_done_callback(self._under_way.discard)
+            # Dropped without a further question: the answer may hold user ids that are erased meanwhile.
+            asyncio.get_running_loop().call_later(MAX_AGE_SECONDS, self._expire, key, future)
         return await asyncio.shield(future)
+
+    def clear(self) -> None:
+        """Forget all answers. Those under way reach the callers who wait for them already, and nobody else."""
+        self._answers.clear()
+
+    def _expire(self, key: Hashable, future: "asyncio.Future[bytes]") -> None:
+        """Drop an answer that is a second old, one under way as soon as it is there."""
+        if future.done():
+            self._drop(key, future)
+        else:
+            future.add_done_callback(lambda done: self._drop(key, done))
 
     def _drop(self, key: Hashable, future: "asyncio.Future[bytes]") -> None:
         if self._answers.get(key, (0.0, None))[1] is future:

@@ -1,5 +1,6 @@
 """Reads the counters of sessions of one shard, a bounded number in each call."""
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -95,9 +96,11 @@ def _add_day(number: int, counts: SourceCounts, counters: Sequence[int]) -> None
 
 def _add_hours(first: int, counts: SourceCounts, counters: Sequence[int]) -> None:
     """Add 24 hours of created and 24 of ended. `first` is the place of the first, negative before the range."""
-    for hour in range(max(0, -first), min(_HOURS_A_DAY, len(counts.created) - first)):
-        counts.created[first + hour] += counters[hour]
-        counts.ended[first + hour] += counters[_HOURS_A_DAY + hour]
+    skipped = max(0, -first)
+    hours = min(_HOURS_A_DAY, len(counts.created) - first) - skipped
+    place = slice(first + skipped, first + skipped + hours)
+    for figures, start in ((counts.created, skipped), (counts.ended, _HOURS_A_DAY + skipped)):
+        figures[place] = map(operator.add, figures[place], counters[start : start + hours])
 
 
 def _add_live(first: int, counts: SourceCounts, counters: Sequence[int]) -> None:

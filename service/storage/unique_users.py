@@ -18,7 +18,8 @@ from service.storage.page_sizes import PageSizes
 from service.storage.pipelines import ask, pages
 
 _ATTEMPTS = 3
-_SCRATCH_COST = 5  # sketches' worth of work: a scratch key is merged, written and counted
+# In sketches merged, as measured: to write a merged sketch, and to count it.
+_WRITE_COST, _COUNT_COST = 5, 5
 _UNFINISHED, _FOREIGN, _LOST = -1, -2, -3  # replies of union.lua
 
 
@@ -55,7 +56,10 @@ class Step:
         """Return the work in sketches merged."""
         first, last = self.days
         sketches = (last - first + 1) * len(self.sources)
-        return sketches + (1 if self.needs_no_scratch else _SCRATCH_COST)
+        if self.needs_no_scratch:
+            return sketches + 1
+        writes = 1 if self.whole is None or not self.is_last else 2
+        return sketches + writes * _WRITE_COST + (_COUNT_COST if self.is_last else 0)
 
     @property
     def needs_no_scratch(self) -> bool:
@@ -181,7 +185,7 @@ def _split(step: Step, sketches: int) -> Iterator[Step]:
     if step.cost <= sketches:
         yield step
         return
-    size = max(1, sketches - _SCRATCH_COST)
+    size = max(1, sketches - 2 * _WRITE_COST - _COUNT_COST)
     first, last = step.days
     if len(step.sources) == 1:
         ranges = [(day, min(day + size - 1, last)) for day in range(first, last + 1, size)]

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from service.api import answer_cache
 from service.api.answer_cache import MAX_ANSWERS, AnswerCache
 
 
@@ -61,3 +62,55 @@ async def test_memory_is_bounded() -> None:
         await cache.get(number, source.answer)
     assert len(cache._answers) <= MAX_ANSWERS
     assert await cache.get(3 * MAX_ANSWERS - 1, source.answer) == b"%d" % (3 * MAX_ANSWERS)
+
+
+class SlowSource:
+    """Answers when it is let, each time with another number."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+
+    async def answer(self) -> bytes:
+        self.asked += 1
+        number = self.asked
+        await self.may_answer.wait()
+        return b"%d" % number
+
+
+async def test_a_long_answer_is_shared_while_it_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal questions wait for it also after a second. Once it is there, it is too old to be kept."""
+    monkeypatch.setattr(answer_cache, "MAX_AGE_SECONDS", 0.01)
+    now = 0.0
+    source, cache = SlowSource(), AnswerCache(lambda: now)
+    first = asyncio.create_task(cache.get("k", source.answer))
+    await asyncio.sleep(0.05)  # the moment to drop it is past
+    now = 5.0
+    second = asyncio.create_task(cache.get("k", source.answer))
+    await asyncio.sleep(0)
+    source.may_answer.set()
+    assert await asyncio.gather(first, second) == [b"1", b"1"]
+    await asyncio.sleep(0)
+    assert not cache._answers
+    assert await cache.get("k", source.answer) == b"2"
+
+
+async def test_clearing_forgets_answers_that_are_there() -> None:
+    """The next question is asked again, although the answer is fresh."""
+    source, cache = Source(), AnswerCache(lambda: 0.0)
+    assert await cache.get("k", source.answer) == b"1"
+    cache.clear()
+    assert await cache.get("k", source.answer) == b"2"
+
+
+async def test_an_answer_under_way_is_not_kept_after_clearing() -> None:
+    """It reaches those who wait for it already. A later question gets an answer that began after the clearing."""
+    source, cache = SlowSource(), AnswerCache(lambda: 0.0)
+    before = asyncio.create_task(cache.get("k", source.answer))
+    await asyncio.sleep(0)
+    cache.clear()
+    after = asyncio.create_task(cache.get("k", source.answer))
+    await asyncio.sleep(0)
+    source.may_answer.set()
+    assert await asyncio.gather(before, after) == [b"1", b"2"]
+    assert await cache.get("k", source.answer) == b"2"

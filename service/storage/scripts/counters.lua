@@ -6,7 +6,7 @@
 -- Returns for each row one string: the bytes of the first source, of the second, and so on. A key that
 -- is missing, shorter or foreign counts as zeros.
 --
--- The caller bounds the work: rows * sources reads, 1 µs each.
+-- The caller bounds the work: rows * sources reads, 2 µs each.
 
 local source_count = tonumber(ARGV[1])
 local ROW_FIELDS = 3

@@ -1,0 +1,100 @@
+"""The longest single call to Redis at the documented maxima, and how visitors fare: `make bench-isolation`.
+
+400 days, 60 sources, dense sketches and full top lists of 1,000 users with no user in common, in some of the 16
+shards (`SHARDS`, default 4; each takes 0.4 GB). A shard is read by itself, so the longest call does not depend on
+their number, and the duration of a request grows with it. A visitor's session is created every 5 ms meanwhile.
+
+Redis time is from `INFO commandstats`, the longest call from `INFO latencystats` (its 100th percentile).
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from bench.scale import KEYSPACE, Bench, bench_on, last_days, new, redis_time, user_id
+from service.counts import DAY, CountRange, Interval
+from service.storage.keyspace import TOP_SCORE_UNIT
+from tests.servers import Raw, binaries
+
+SHARDS = int(os.environ.get("SHARDS", "4"))
+DAYS = 400
+SOURCES = [f"jay.api.playout.1.0.{number}" for number in range(60)]
+LISTED_USERS = 1000
+USERS_A_SKETCH = 5000  # dense on Redis and Valkey
+VISIT_SECONDS = 0.005
+
+
+async def fill(raw: Raw) -> None:
+    """Write the counters, sketches and lists of all days."""
+    asked = last_days(DAYS)
+    for shard in range(SHARDS):
+        base = KEYSPACE.base(shard)
+        counters = b"\0\0\0\1" * 74
+        for source in SOURCES:
+            users = [f"{source} {number}" for number in range(USERS_A_SKETCH)]
+            await raw.pfadd(f"{base}bench:{source}", *users)
+        for day in range(asked.first_day, asked.last_day + 1):
+            pipeline = raw.pipeline(transaction=False)
+            pipeline.sadd(KEYSPACE.sources(shard, day), *SOURCES)
+            for source in SOURCES:
+                pipeline.set(KEYSPACE.day(shard, day, source), counters)
+                pipeline.copy(f"{base}bench:{source}", f"{base}unique:{day}:{source}")
+            scores = {user_id(day, number): (1 + number) * TOP_SCORE_UNIT for number in range(LISTED_USERS)}
+            pipeline.zadd(KEYSPACE.top(shard, day), scores)
+            await pipeline.execute()
+
+
+async def visits(bench: Bench, done: asyncio.Event) -> list[float]:
+    """Create sessions until `done`; return how long each took, in ms. Raises what a visitor would get as 503."""
+    waits = []
+    while not done.is_set():
+        started = time.perf_counter()
+        assert await bench.store.create_many([new(SOURCES[0], None)]) == [True]
+        waits.append((time.perf_counter() - started) * 1e3)
+        await asyncio.sleep(VISIT_SECONDS)
+    return sorted(waits)
+
+
+async def measure(bench: Bench, title: str, operation: Callable[[], Awaitable[Any]]) -> None:
+    """Print the cost of one operation."""
+    await bench.raw.config_resetstat()
+    done = asyncio.Event()
+    visiting = asyncio.create_task(visits(bench, done))
+    started = time.perf_counter()
+    await operation()
+    wall = time.perf_counter() - started
+    done.set()
+    waits = await visiting
+    spent, longest = await redis_time(bench.raw)
+    p50, p99, most = waits[len(waits) // 2], waits[len(waits) * 99 // 100], waits[-1]
+    print(
+        f"  {title:36} {wall:7.2f} s, Redis {spent / 1e6:6.2f} s, longest call {longest / 1e3:6.2f} ms; "
+        f"{len(waits):5} visitors waited {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.1f} ms",
+        flush=True,
+    )
+
+
+async def main() -> None:
+    """Measure and print."""
+    for name, binary in binaries().items():
+        async with bench_on(binary, ttl_seconds=DAYS * DAY) as bench:
+            server = await bench.raw.info("server")
+            print(name, server.get("valkey_version") or server["redis_version"], f"{SHARDS} of 16 shards filled")
+            await measure(bench, "visitors alone", partial(asyncio.sleep, 5))
+            await fill(bench.raw)
+            now = time.time()
+            count, top = bench.analytics.count_sessions, bench.analytics.top_users
+            for days in (90, DAYS):
+                asked = last_days(days)
+                await measure(bench, f"{days} days by day", partial(count, asked, now))
+                await measure(bench, f"{days} days by day, again", partial(count, asked, now))
+                await measure(bench, f"{days} days, top users", partial(top, asked, 100))
+            hours = CountRange.around(now - 31 * DAY, now, Interval.HOUR)
+            await measure(bench, "31 days by hour", partial(count, hours, now))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
