@@ -89,7 +89,7 @@ async def test_a_long_answer_is_shared_while_it_is_under_way(monkeypatch: pytest
     second = asyncio.create_task(cache.get("k", source.answer))
     await asyncio.sleep(0)
     source.may_answer.set()
-    assert await asyncio.gather(first, second) == [b"1", b"1"]
+    assert (await first, await second) == (b"1", b"1")
     await asyncio.sleep(0)
     assert not cache._answers
     assert await cache.get("k", source.answer) == b"2"
@@ -112,5 +112,5 @@ async def test_an_answer_under_way_is_not_kept_after_clearing() -> None:
     after = asyncio.create_task(cache.get("k", source.answer))
     await asyncio.sleep(0)
     source.may_answer.set()
-    assert await asyncio.gather(before, after) == [b"1", b"2"]
+    assert (await before, await after) == (b"1", b"2")
     assert await cache.get("k", source.answer) == b"2"

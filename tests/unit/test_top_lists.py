@@ -1,0 +1,82 @@
+"""The ranking of a shard's users from the lists of many days, in bounded memory."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from service.storage.keyspace import TOP_SCORE_UNIT
+from service.storage.top_lists import Ranking
+
+
+def listed(scores: dict[bytes, tuple[int, int]], floor: int = 0) -> list[bytes]:
+    """Return a list as Redis does: members with count and error bound, the floor first."""
+    entries = [b"", b"%d" % (floor * TOP_SCORE_UNIT)] if floor else []
+    for user, (count, error) in sorted(scores.items(), key=lambda entry: entry[1]):
+        entries += [user, b"%d" % (count * TOP_SCORE_UNIT + error)]
+    return entries
+
+
+@pytest.mark.parametrize("size", [5, 20, 60, 10_000])
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_truth_is_within_the_bounds_in_any_memory(size: int, seed: int) -> None:
+    """Whichever users had to be dropped on the way, no bound is wrong, and few users are held."""
+    chance = random.Random(seed)
+    ranking = Ranking(size)
+    truth: Counter[bytes] = Counter()
+    for _ in range(40):
+        created = Counter(b"user-%d" % int(chance.expovariate(0.02)) for _ in range(300))
+        truth.update(created)
+        kept = dict(created.most_common(30))
+        floor = max(count for user, count in created.items() if user not in kept)
+        scores = {}
+        for user, count in kept.items():
+            error = chance.randrange(min(floor, count) + 1)
+            scores[user] = (count + error // 2, error)
+        ranking.add(listed(scores, floor))
+        await ranking.shrink()
+        assert len(ranking._users) <= size
+    best, others = await ranking.best(10)
+    assert len(best) <= 10
+    for user, bounds in best:
+        assert bounds.at_least <= truth[user] <= bounds.at_most
+    found = {user for user, _ in best}
+    assert max(count for user, count in truth.items() if user not in found) <= others
+    assert best == sorted(best, key=lambda entry: (-entry[1].at_least, -entry[1].at_most, entry[0]))
+
+
+async def test_nobody_is_dropped_while_there_is_room() -> None:
+    """Counts without an error bound are then exact, over any number of days."""
+    ranking = Ranking(100)
+    for _ in range(400):
+        ranking.add(listed({b"user-%d" % number: (number + 1, 0) for number in range(100)}))
+        await ranking.shrink()
+    best, others = await ranking.best(3)
+    assert [(user, bounds.at_least, bounds.at_most) for user, bounds in best] == [
+        (b"user-99", 40_000, 40_000),
+        (b"user-98", 39_600, 39_600),
+        (b"user-97", 39_200, 39_200),
+    ]
+    assert others == 38_800
+
+
+async def test_a_steady_user_stays_among_many_who_come_once() -> None:
+    """A user with one session a day is found among 40,000 others in a ranking of 2,000."""
+    ranking = Ranking(2000)
+    for day in range(100):
+        scores = {b"once-%d-%d" % (day, number): (1, 0) for number in range(400)}
+        ranking.add(listed(scores | {b"steady": (1, 0)}))
+        await ranking.shrink()
+    best, others = await ranking.best(1)
+    assert best[0][0] == b"steady"
+    assert best[0][1].at_least == 100
+    assert others < 100
+
+
+async def test_scores_of_other_programs_are_ignored() -> None:
+    """A score that is no count is in no result."""
+    ranking = Ranking(10)
+    ranking.add([b"a", b"-1", b"b", b"inf", b"c", b"1e300", b"d", b"nan", b"e", b"67108864"])
+    best, others = await ranking.best(5)
+    assert [user for user, _ in best] == [b"e"]
+    assert others == 0
