@@ -34,6 +34,7 @@ from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
 from service.storage.session_store import CoalescedSessionStore, SessionStore
 from service.storage.state import StateReader
+from service.storage.user_secrets import UserSecrets
 from service.storage.users import Users
 
 AUTHORIZER = web.AppKey("authorizer", Authorizer)
@@ -42,6 +43,7 @@ AUTHORIZER = web.AppKey("authorizer", Authorizer)
 @dataclass(frozen=True)
 class _Stores:
     user_digest: UserDigest
+    secrets: UserSecrets
     sessions: CoalescedSessionStore
     lookup: SessionStore
     counts: Analytics
@@ -76,17 +78,19 @@ def _traces(settings: TracingSettings) -> _Traces:
 
 def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metrics, traces: _Traces) -> _Stores:
     ttl_seconds, analytics = settings.session.ttl_seconds, settings.analytics
-    digest = UserDigest(settings.session.user_secret)
+    digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
+    secrets = UserSecrets(lanes.sessions, keyspace, (digest, *previous))
     sessions, lookup = (
-        SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics)
+        SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics, secrets=secrets)
         for connection in (lanes.sessions, lanes.operators)
     )
     return _Stores(
         digest,
+        secrets,
         CoalescedSessionStore(sessions, metrics, traces.coalescer),
         lookup,
         Analytics(lanes.operators, keyspace, ttl_seconds=ttl_seconds),
-        Users(lanes.operators, keyspace, digest, analytics=analytics),
+        Users(lanes.operators, keyspace, digest, analytics=analytics, previous=previous),
         StateReader(lanes.operators),
     )
 
@@ -94,10 +98,11 @@ def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metri
 def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Health) -> Handlers:
     cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
     factory, source = SessionFactory(stores.user_digest), settings.session.source
+    analytics = AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days)
     return Handlers(
         SessionHandlers(stores.sessions, stores.lookup, factory, cookie, source=source, metrics=metrics),
-        AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days),
-        UserHandlers(stores.users, metrics),
+        analytics,
+        UserHandlers(stores.users, metrics, analytics.forget_answers),
         StoreHandlers(stores.state.read, settings.environment),
         health,
     )
@@ -114,9 +119,11 @@ def _journal(request_log: RequestLog, metrics: Metrics, exposition: Exposition |
     return Journal([request_log.take, exposition.take], [publish])
 
 
-async def _log_whether_redis_serves(readiness: Readiness) -> None:
-    with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed; the service starts all the same
+async def _look_at_redis(readiness: Readiness, secrets: UserSecrets, ttl_seconds: int) -> None:
+    """Log whether Redis serves and whether the user secret was changed. The service starts all the same."""
+    with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed
         await readiness.check()
+    await secrets.start(ttl_seconds)
 
 
 async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
@@ -146,7 +153,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
             journal.flush()
             traces.close()
 
-    app.on_startup.append(lambda _: _log_whether_redis_serves(readiness))
+    app.on_startup.append(lambda _: _look_at_redis(readiness, stores.secrets, settings.session.ttl_seconds))
     app.on_cleanup.append(close)
     return Runner(
         app,

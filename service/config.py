@@ -33,9 +33,11 @@ _LIST_ITEMS = {
     "api_keys": '{"name": …, "sha256": …, "scopes": […]}',
     "cors.origins": '"https://www.example.com"',
     "cors.request_headers": '"x-client-version"',
+    "session.previous_user_secrets": '"the secret before", "the one before that"',
 }
 # Kubernetes sets such variables for each service; one may be called `jay-tracking`.
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
+
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
     │   └── TlsError                the certificate or its key cannot be used
     ├── CommandError                a command of the command line failed; says what to do
     ├── StoreUnavailable            Redis down, hung, full, read-only, loading, unfit   503
+    │   └── UnknownUserSecret       users' sessions may live under another secret       503
     ├── Overloaded                  more requests than the service can serve in time    503
     └── RequestError                the client's to mend
         ├── MalformedRequest        not HTTP, or not JSON                               400
@@ -61,6 +62,10 @@ class CommandError(JayError):
 
 class StoreUnavailable(JayError):
     """Redis cannot be asked now. Says nothing about whether the command ran: all commands are repeatable."""
+
+
+class UnknownUserSecret(StoreUnavailable):
+    """Sessions of users may live under a secret that is not in the settings. The message says what to do."""
 
 
 class Overloaded(JayError):

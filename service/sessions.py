@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from uuid import uuid4
 
 SHARD_COUNT = 16
@@ -74,6 +74,11 @@ class UserDigest:
     def __init__(self, secret: str) -> None:
         # BLAKE2b takes keys of up to 64 bytes, a secret may be longer.
         self._key = hashlib.sha256(secret.encode()).digest()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """8 hex digits that name the secret and do not reveal it."""
+        return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint").hexdigest()
 
     def __call__(self, user_id: str) -> str:
         """Return 24 hex digits (96 bits: a collision among 10^9 users has odds of 1 in 10^11)."""

@@ -113,6 +113,12 @@ class SessionSettings:
         check=check_user_secret,
         secret=True,
     )
+    previous_user_secrets: tuple[str, ...] = setting(
+        (),
+        "values that `session.user_secret` had before; users' sessions are looked for under each of them too",
+        check=each(check_user_secret),
+        secret=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

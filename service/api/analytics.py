@@ -44,6 +44,10 @@ class AnalyticsHandlers:
         self._queries = CountQueries(retention_days, clock)
         self._answers = AnswerCache()
 
+    def forget_answers(self) -> None:
+        """Forget the answers that are kept, because a user was erased."""
+        self._answers.clear()
+
     async def count_sessions(self, request: web.Request) -> web.Response:
         """Answer totals, figures by source and a series."""
         query = self._queries.read(request, ("from", "to", "interval", "source"))

@@ -204,7 +204,10 @@ class EmbeddedServer:
             # Full is then an error that requests are answered 503 for, and not the end of the process.
             "maxmemory": str(max_memory_bytes(self._max_memory)),
             "maxmemory-policy": "noeviction",
-            "slowlog-log-slower-than": "-1",  # its entries would hold user ids
+            # The entries of all three logs would hold user ids, also after the user was erased.
+            "commandlog-execution-slower-than": "-1",
+            "commandlog-request-larger-than": "-1",
+            "commandlog-reply-larger-than": "-1",
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 

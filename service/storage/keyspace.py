@@ -6,7 +6,7 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
     key                         type      lifetime          holds
     --------------------------  --------  ----------------  -------------------------------------------------------
     base<session id>            string    ttl               [start µs, source] of a guest, else [start µs, source,
-                                                            user id, user digest]
+                                                            user id, user digest]; "-" for 60 s when an erasure ended it
     base minutes:<hour>:<src>   counters  ttl + 2 h         by minute of the hour: sessions created in that minute
                                                             and neither ended nor erased
     base day:<day>:<src>        counters  retention + 1 d   created that day, ended that day; then by hour of the day:
@@ -21,7 +21,10 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
                                                             `analytics.top_users` of them; '' → the greatest count
                                                             of a user who had to leave the list
     base user:<digest>          hash      as last session   session id → nothing
-    base erased:<digest>        string    5 min             "<µs> <cursor> <sessions> <token>" of the last erasure
+    base erasing:<digest>       hash      as last session   the index of a user whose erasure is not complete
+    base erased:<token>         string    5 min             "<state> <sessions>" of an erasure
+    base secrets                hash      ttl + 2 h         fingerprint of a user secret → the moment, in s, until which
+                                                            sessions under it may live; in shard 0
     base test:<token>:…         as above  10 s              the throw-away keys of a self-test
 
 <hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts
@@ -51,7 +54,9 @@ _THROW_AWAY = "test:"
 
 SCRATCH_SECONDS = 60  # from the last call of a merge
 UNIONS_SECONDS = HOUR
-RECEIPT_SECONDS = 300  # no creation is under way for so long, clocks that differ included
+RECEIPT_SECONDS = 300  # longer than the retry of any step
+# Longer than the retries of a creation: four time-outs of 10 s, the longest that can be configured.
+ERASED_SECONDS = 60
 
 
 def count_lifetime_seconds(retention_days: int) -> int:
@@ -105,6 +110,16 @@ class Keyspace:
     def user(self, user_digest: str) -> str:
         """Return the key of a user's index, in the shard that the digest's first digit names."""
         return f"{self._bases[shard_of(user_digest)]}user:{user_digest}"
+
+    @staticmethod
+    def user_indexes(user_digest: str) -> tuple[str, str]:
+        """Return the names, within their shard, of a user's index and of the one that an erasure has renamed."""
+        return f"user:{user_digest}", f"erasing:{user_digest}"
+
+    @property
+    def secrets(self) -> str:
+        """The key of the fingerprints of user secrets."""
+        return self._bases[0] + "secrets"
 
     def day(self, shard: int, day: int, source: str) -> str:
         """Return the key of a day's counters."""

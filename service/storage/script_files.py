@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import resources
 
-NAMES = ("counters", "create", "end", "erase", "union", "user")
+NAMES = ("counters", "create", "created", "end", "erase", "secrets", "union", "user")
 
 
 @cache

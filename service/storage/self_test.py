@@ -24,7 +24,7 @@ from service.storage.counters import DAY_BYTES
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import Kind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
-from service.storage.session_value import encode
+from service.storage.session_value import ERASED, encode
 
 OLDEST_VERSION = (7, 0)
 TTL_SECONDS = 10
@@ -88,8 +88,9 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     values = [encode(guest, ""), encode(user, digest)]
     lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
     sessions: tuple[_Word, ...] = (1, values[0], "", "", 2, values[1], source, digest)
-    index, base = keyspace.user(digest), keyspace.base(15)
+    base = keyspace.base(15)
     union = (1, "", day, day, source, 1, 1, day, day, 1, source)
+    index, erasing = keyspace.user_indexes(digest)
     yield _Step("a command", (1, keyspace.base(0), TTL_SECONDS), "self_test")
     creation: tuple[_Word, ...] = (2, *keys, *lifetimes, 10, day + 1, 2, source, minute, source, minute, *sessions)
     yield _Step("creating sessions in two shards", creation, "create", [1, 1])
@@ -97,11 +98,15 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     counters = (1, source, keyspace.day(15, day, ""), *DAY_BYTES)
     yield _Step("counting sessions", (1, base, *counters), "counters", [pack(">II", 1, 0)])
     yield _Step("counting users", (1, base, "token", TTL_SECONDS, TTL_SECONDS, *union), "union", [1])
-    yield _Step("finding a user", (1, index, source, digest, day, day, "0", 10), "user")
-    erasure = (1, index, source, digest, int(now * 1e6), TTL_SECONDS, TTL_SECONDS, "token", "0", 10)
-    yield _Step("erasing a user", erasure, "erase", [b"0", 1])
+    yield _Step("finding a user", (1, base, index, "0", 10), "user", [b"0", [user.id.encode(), values[1]]])
+    yield _Step("counting a user's sessions", (1, base, source, day, day), "created", [1, 1])
+    erasure: tuple[_Word, ...] = (1, base, "token", 10, int(now), *lifetimes, source, digest)
+    yield _Step("erasing a user", erasure, "erase", [2, 1])
+    yield _Step("finding an erased user", (1, base, erasing, "0", 10), "user", [b"0", []])
+    secret = (1, keyspace.secrets, int(now), "secret", TTL_SECONDS)
+    yield _Step("recording a secret", secret, "secrets", [b"secret"])
     yield _Step("ending sessions", (2, *keys, int(now), TTL_SECONDS), "end", [source.encode(), b""])
-    yield _Step("reading after the end", ("MGET", *keys), expected=[None, None])
+    yield _Step("reading after the end", ("MGET", *keys), expected=[None, ERASED])
     yield _Step("the command ping", ("PING",))
 
 

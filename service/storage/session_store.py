@@ -18,6 +18,7 @@ from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_value import decode, encode
+from service.storage.user_secrets import UserSecrets
 
 Candidates = Sequence[str]
 MINUTE_US = 60_000_000
@@ -35,14 +36,19 @@ class SessionStore:
         ttl_seconds: int,
         analytics: AnalyticsSettings,
         lifetimes: Lifetimes | None = None,
+        secrets: UserSecrets | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`lifetimes` replaces those of the settings, for sessions that are thrown away."""
+        """`lifetimes` replaces those of the settings, for sessions that are thrown away.
+
+        `secrets` records that sessions of users are created under the secret of `user_digest`.
+        """
         self.connection = connection
         self._keyspace = keyspace
         self._user_digest = user_digest
         self._lifetimes = lifetimes or Lifetimes.of(ttl_seconds, analytics.retention_days)
         self._top_users = analytics.top_users
+        self._secrets = secrets
         self._clock = clock
         self._create = connection.script("create")
         self._end = connection.script("end")
@@ -59,6 +65,8 @@ class SessionStore:
             arguments += (group, encode(session, digest), session.user_id or "", digest)
         described = chain.from_iterable((source, minute) for _, source, minute in groups)
         tomorrow = int(self._clock()) // DAY + 1
+        if self._secrets is not None and any(session.user_id is not None for session in sessions):
+            await self._secrets.record(self._lifetimes.session)
         head = (*astuple(self._lifetimes), self._top_users, tomorrow, len(groups), *described)
         return [flag == 1 for flag in await self._create(keys, [*head, *arguments])]
 

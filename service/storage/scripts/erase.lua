@@ -1,45 +1,79 @@
--- Ends sessions of a user and removes the user's id from the index and the top lists, in one atomic step: all of them,
--- unless they are so many that Redis would stand still; then the caller goes on from where this ends.
+-- Advances the erasure of a user by one bounded step in one shard.
 --
--- KEYS  the user's index
--- ARGV  user id, the user's digest, now in µs since the epoch, lifetime of counts in s, lifetime of the receipt in s,
---       a text that no other step has, where to go on in the index ('0' first), how many to visit
--- Returns { where to go on, '0' when nothing is left, how many sessions were ended }.
+-- KEYS  the part that the shard's keys begin with
+-- ARGV  token of the erasure, number of sessions to visit, now in seconds since the epoch, lifetime of
+--       counts, of the receipt and of tombstones (all in s), user id, the user's digests in this shard
+-- Returns { state, sessions ended so far by this erasure in this shard }. The state is DRAINING, BEGUN,
+--       DONE or FOREIGN, see below. The user id is needed, and may be empty otherwise, until the state is
+--       BEGUN.
 --
--- The receipt keeps the moment: a creation under way meanwhile, or repeated after a lost reply, belongs to a session
--- that began before it and stores nothing (see create.lua). So nothing older comes after the first step, and a later
--- step leaves alone what is younger. Repeatable: a retry finds its own receipt.
+-- The user's index is renamed once. This moment separates the sessions that the erasure ends from those
+-- that are created after it, so the order is that of Redis and not of the clocks of several machines. An
+-- index that an unfinished erasure has renamed is drained first. Two erasures at once drain the same
+-- index, and each session is in the total of the one that ended it.
+-- A session that was ended leaves a tombstone, so that a creation that is repeated after a lost reply
+-- stores nothing (see create.lua).
+-- Repeatable: the receipt keeps state and total, and a retry goes on from there.
 
-local user, digest, now_us, count_lifetime = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local receipt_ttl, token, cursor, limit = tonumber(ARGV[5]), ARGV[6], ARGV[7], tonumber(ARGV[8])
-local user_key = KEYS[1]
-local base = string.sub(user_key, 1, -1 - #'user:' - #digest)
-local receipt_key = base .. 'erased:' .. digest
-local now = math.floor(tonumber(now_us) / 1000000)
+-- Draining: more sessions are left, perhaps of an unfinished erasure. Foreign: another program's data is
+-- in the place of the renamed index.
+local DRAINING, BEGUN, DONE, FOREIGN = 0, 1, 2, 3
+local FIRST_DIGEST = 8
 
-local moment = now_us
-local earlier = try('GET', receipt_key)
-if type(earlier) == 'string' then
-  local erased_us, left_off, erased, of = string.match(earlier, '^(%d+) (%d+) (%d+) (.*)$')
-  if of == token then return { left_off, tonumber(erased) } end
-  -- One that was asked for later may have come first; what it kept out stays out.
-  if erased_us and tonumber(erased_us) > tonumber(now_us) then moment = erased_us end
+local base, token, page = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local now, count_lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
+local receipt_lifetime, tombstone_lifetime, user = ARGV[5], ARGV[6], ARGV[7]
+local receipt_key = base .. 'erased:' .. token
+
+local function begin()
+  for i = FIRST_DIGEST, #ARGV do
+    local index = index_key(base, ARGV[i])
+    if (try('HLEN', index) or 0) > 0 then try('RENAME', index, erasing_key(base, ARGV[i])) end
+  end
+  for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do try('ZREM', top_key(base, day), user) end
 end
 
-local ids, next_cursor = page_of(user_key, cursor, limit)
-try('DEL', receipt_key) -- before all else: a deletion may run when memory is full, and lets the rest run too
-local erased = 0
-for _, id in ipairs(ids) do
-  local session = decode(try('GET', base .. id))
-  if not session then
-    try('HDEL', user_key, id)
-  elseif session.user == user and (cursor == '0' or session.started <= now) then
-    try('DEL', base .. id)
-    count_end(base, session, now, count_lifetime)
-    try('HDEL', user_key, id)
-    erased = erased + 1
+local function drain(digest)
+  local key, ended = erasing_key(base, digest), 0
+  local ids = try('HRANDFIELD', key, page)
+  for _, id in ipairs(ids) do
+    local session = decode(try('GET', base .. id))
+    if session and session.digest == digest then
+      try('DEL', base .. id)
+      try('SET', base .. id, ERASED, 'EX', tombstone_lifetime)
+      count_end(base, session, now, count_lifetime)
+      ended = ended + 1
+    end
+  end
+  try('HDEL', key, unpack(ids))
+  return ended
+end
+
+-- Returns the first digest whose renamed index has sessions left, nil when there is none.
+local function unfinished()
+  for i = FIRST_DIGEST, #ARGV do
+    local size = try('HLEN', erasing_key(base, ARGV[i]))
+    if not size then return nil, true end
+    if size > 0 then return ARGV[i] end
   end
 end
-for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do try('ZREM', base .. 'top:' .. day, user) end
-try('SET', receipt_key, table.concat({ moment, next_cursor, erased, token }, ' '), 'EX', receipt_ttl)
-return { next_cursor, erased }
+
+-- First: a command that needs no memory may run when memory is full and, being a write, lets the rest of
+-- the script run.
+try('EXPIRE', receipt_key, receipt_lifetime)
+local state, total = string.match(try('GET', receipt_key) or '', '^(%d) (%d+)$')
+state, total = tonumber(state or DRAINING), tonumber(total or 0)
+
+local digest, is_foreign = unfinished()
+if is_foreign then return { FOREIGN, total } end
+if state == DRAINING and not digest then
+  begin()
+  state, digest = BEGUN, unfinished()
+end
+if digest then
+  total = total + drain(digest)
+  digest = unfinished()
+end
+if state == BEGUN and not digest then state = DONE end
+try('SET', receipt_key, state .. ' ' .. total, 'EX', receipt_lifetime)
+return { state, total }

@@ -22,6 +22,7 @@ local function sketch_key(base, day, source) return base .. 'unique:' .. day .. 
 local function unions_key(base, day) return base .. 'unions:' .. day end
 local function top_key(base, day) return base .. 'top:' .. day end
 local function index_key(base, digest) return base .. 'user:' .. digest end
+local function erasing_key(base, digest) return base .. 'erasing:' .. digest end
 
 -- Where a moment, in seconds since the epoch, is counted.
 local function minute_at(moment) return '#' .. math.floor(moment % HOUR / MINUTE) end
@@ -64,17 +65,6 @@ local function expire_once(key, seconds)
   if ok then return reply == 1 end
   if redis.pcall('TTL', key) == -1 then redis.pcall('DEL', key) end
   error(reply)
-end
-
--- Returns the next ids of a user's index, at least `limit` if there are so many, and where to go on: '0' at the end.
-local function page_of(key, cursor, limit)
-  local ids = {}
-  repeat
-    local page = try('HSCAN', key, cursor, 'COUNT', 500) or { '0', {} } -- Valkey may return seven times as many
-    cursor = page[1]
-    for i = 1, #page[2], 2 do ids[#ids + 1] = page[2][i] end
-  until cursor == '0' or #ids >= limit
-  return ids, cursor
 end
 
 -- Makes a day know a source, the first time that the source is counted on it.

@@ -1,40 +1,35 @@
--- What is known of one user: the live sessions, and what the top lists say of those created in a range of days.
+-- A page of the live sessions in an index of a user.
 --
--- KEYS  the user's index
--- ARGV  user id, the user's digest, first and last day of the range, where to go on in the index ('0' first), how many
---       to visit
--- Returns { where to go on, '0' when nothing is left, sessions as id, value, id, value …, at least so many created,
--- at most so many }. A session may come twice when there is more than one page.
+-- KEYS  the part that the shard's keys begin with
+-- ARGV  rest of the index's name, where to go on ('0' first), number of sessions to visit
+-- Returns { where to go on, '0' at the end, sessions as id, value, id, value, … }. A session may come
+--       twice when there is more than one page.
 --
--- Takes out of the index what has expired.
+-- Takes sessions that have expired out of the index.
 
-local user, first_day, last_day, cursor, limit = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local user_key = KEYS[1]
-local base = string.sub(user_key, 1, -1 - #'user:' - #ARGV[2])
+local base, index, cursor, limit = KEYS[1], KEYS[1] .. ARGV[1], ARGV[2], tonumber(ARGV[3])
 
-local sessions = {}
-local ids, next_cursor = page_of(user_key, cursor, limit)
-for _, id in ipairs(ids) do
-  local value = try('GET', base .. id)
-  if value == false then
-    try('HDEL', user_key, id) -- refused where Redis may only be read
-  elseif value then
-    sessions[#sessions + 1] = id
+-- Valkey may return seven times as many ids as asked for. Empty places of a large index return none.
+local SCANNED_AT_ONCE, MOST_SCANS = 100, 32
+
+local ids, keys, scans = {}, {}, 0
+repeat
+  local page = try('HSCAN', index, cursor, 'COUNT', SCANNED_AT_ONCE) or { '0', {} }
+  cursor, scans = page[1], scans + 1
+  for i = 1, #page[2], 2 do
+    ids[#ids + 1], keys[#keys + 1] = page[2][i], base .. page[2][i]
+  end
+until cursor == '0' or #ids >= limit or scans == MOST_SCANS
+if #ids == 0 then return { cursor, {} } end
+
+local sessions, expired = {}, {}
+for i, value in ipairs(try('MGET', unpack(keys))) do
+  if value then
+    sessions[#sessions + 1] = ids[i]
     sessions[#sessions + 1] = value
+  elseif try('EXISTS', keys[i]) == 0 then -- else foreign data
+    expired[#expired + 1] = ids[i]
   end
 end
-
-local at_least, at_most = 0, 0
-for day = first_day, last_day do
-  local key = base .. 'top:' .. day
-  local score = try('ZSCORE', key, user)
-  if score then
-    local count = math.floor(tonumber(score) / TOP_SCORE_UNIT)
-    at_least = at_least + count - tonumber(score) % TOP_SCORE_UNIT
-    at_most = at_most + count
-  else
-    local floor = try('ZSCORE', key, '')
-    if floor then at_most = at_most + math.floor(tonumber(floor) / TOP_SCORE_UNIT) end
-  end
-end
-return { next_cursor, sessions, at_least, at_most }
+if #expired > 0 then try('HDEL', index, unpack(expired)) end
+return { cursor, sessions }
