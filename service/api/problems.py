@@ -13,7 +13,7 @@ RETRY_AFTER_SECONDS = "1"
 
 _STORE_DETAIL = "The session store cannot be reached now. Repeat the request after Retry-After."
 _OVERLOADED_DETAIL = "The service has more requests in progress than it can serve in time. Repeat after Retry-After."
-_SECRET_DETAIL = "The answer would be incomplete: {advice}."
+_INCOMPLETE_DETAIL = "The answer would be incomplete: {reason}."
 _BUG_DETAIL = "The service failed in a way that it should not. Report the request_id to those who run it."
 
 # Walked along the error's class hierarchy, so a new kind of error is answered as its nearest relative.
@@ -66,7 +66,7 @@ def _detail(error: Exception) -> str:
     if isinstance(error, errors.Overloaded):
         return _OVERLOADED_DETAIL
     if isinstance(error, errors.UnknownUserSecret):
-        return _SECRET_DETAIL.format(advice=error)
+        return _INCOMPLETE_DETAIL.format(reason=error)
     return _STORE_DETAIL if isinstance(error, errors.StoreUnavailable) else _BUG_DETAIL
 
 

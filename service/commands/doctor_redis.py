@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from service.commands import doctor_privacy
 from service.commands.findings import Finding, good, problem, unknown
 from service.errors import StoreUnavailable
 from service.sessions import UserDigest
@@ -28,12 +29,10 @@ async def look(settings: Settings, url: str, console: Console, *, repair: bool) 
     """Return headed findings about the Redis that the settings name; `url` is never `embedded`."""
     # Nobody waits for the doctor, and it should not give up on a Redis that is busy.
     connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
-    inspection = Inspection(
-        connection,
-        Keyspace(settings.redis.key_prefix),
-        UserDigest(settings.session.user_secret),
-        ttl_seconds=settings.session.ttl_seconds,
-    )
+    keyspace = Keyspace(settings.redis.key_prefix)
+    digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
+    ttl_seconds = settings.session.ttl_seconds
+    inspection = Inspection(connection, keyspace, digest, ttl_seconds=ttl_seconds, previous=previous)
     parts: list[tuple[str, list[Finding]]] = []
     try:
         parts.append(("Redis", list(_server(await inspection.server()))))
@@ -41,6 +40,8 @@ async def look(settings: Settings, url: str, console: Console, *, repair: bool) 
         with _Bar(console, total) as advance:
             audit = await inspection.audit(advance, repair=repair)
         parts.append(("Counts and indexes", list(_audit(audit, repair=repair))))
+        privacy = doctor_privacy.look(connection, keyspace, (digest, *previous))
+        parts.append(("Users' data", [finding async for finding in privacy]))
     except StoreUnavailable as error:
         advice = "check redis.url, and that this machine reaches it; the service answers 503 as long"
         parts.append(("Redis", [problem(f"Redis cannot be asked ({error})", advice)]))
@@ -128,13 +129,7 @@ def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:
         yield good(f"counts agree with sessions ({audit.compared_hours} by hour, source and shard)")
     else:
         yield good("there is nothing to compare yet")
-    if audit.not_indexed and repair:
-        yield good(f"{audit.not_indexed} sessions were put into their users' indexes")
-    elif audit.not_indexed:
-        advice = "erasing would miss them: run with --repair; if they are many, did session.user_secret change?"
-        yield problem(f"{audit.not_indexed} sessions are not in their users' indexes", advice)
-    else:
-        yield good("every session of a user is in the user's index")
+    yield from doctor_privacy.index_findings(audit, repair=repair)
     if audit.expired_in_indexes:
         done = (
             "were taken out of indexes"

@@ -21,10 +21,11 @@ from service.counts import DAY, HOUR
 from service.sessions import SHARD_COUNT, UserDigest, is_source, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.counters import LIVE_BYTES, numbers
+from service.storage.index_check import IndexCheck, IndexFindings
 from service.storage.keyspace import Keyspace
 from service.storage.refusals import is_refused
 from service.storage.seen_keys import SeenKeys
-from service.storage.session_value import decode
+from service.storage.session_value import ERASED, decode, stored_digest
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ Bucket = tuple[int, str, int]
 
 
 @dataclass
-class Audit:
+class Audit(IndexFindings):
     """What was found. `wrong_hours` are the buckets whose count is not the number of their sessions."""
 
     keys: int = 0
@@ -45,7 +46,6 @@ class Audit:
     users: int = 0
     without_lifetime: int = 0
     foreign: int = 0
-    not_indexed: int = 0
     expired_in_indexes: int = 0
     wrong_hours: list[Bucket] = field(default_factory=list)
     compared_hours: int = 0
@@ -70,11 +70,18 @@ class Inspection:
     """Visits every key of the service once, in small steps."""
 
     def __init__(
-        self, connection: RedisConnection, keyspace: Keyspace, user_digest: UserDigest, *, ttl_seconds: int
+        self,
+        connection: RedisConnection,
+        keyspace: Keyspace,
+        user_digest: UserDigest,
+        *,
+        ttl_seconds: int,
+        previous: Sequence[UserDigest] = (),
     ) -> None:
+        """`user_digest` belongs to the current secret, `previous` to earlier ones."""
         self._connection = connection
         self._keyspace = keyspace
-        self._user_digest = user_digest
+        self._indexes = IndexCheck(self._ask, connection, keyspace, (user_digest, *previous))
         self._ttl_seconds = ttl_seconds
 
     async def server(self) -> dict[str, Any] | None:
@@ -150,6 +157,7 @@ class Inspection:
         return live
 
     async def _visit(self, keys: Sequence[str], walk: "_Walk") -> None:
+        keys = [key for key in keys if not self._keyspace.is_throw_away(key)]
         if not keys:
             return
         found = walk.found
@@ -158,33 +166,20 @@ class Inspection:
         ids = {key: session_id for key in keys if (session_id := self._keyspace.id_in(key))}
         values = await self._ask(*(("GET", key) for key in ids))
         users = []
-        for (key, session_id), value in zip(ids.items(), values, strict=True):
+        for session_id, value in zip(ids.values(), values, strict=True):
             session = decode(session_id, value) if isinstance(value, bytes) else None
             if session is None:
-                found.foreign += value is not None
+                found.foreign += value is not None and value != ERASED
                 continue
             found.sessions += 1
             walk.live[shard_of(session_id), session.source, session.started_at // 1_000_000 // HOUR] += 1
             if session.user_id is not None:
-                users.append((key, session_id, self._keyspace.user(self._user_digest(session.user_id))))
-        await self._check_indexed(users, walk)
+                users.append((session, stored_digest(value)))
+        found.users += len(users)
+        await self._indexes.check(users, found, repair=walk.repair)
         indexes = [key for key in keys if self._keyspace.is_user_index(key)]
         for start in range(0, len(indexes), _INDEXES_AT_ONCE):
             await self._check_indexes(indexes[start : start + _INDEXES_AT_ONCE], walk)
-
-    async def _check_indexed(self, users: Sequence[tuple[str, str, str]], walk: "_Walk") -> None:
-        """Check that each session, as key, id and index, is in its user's index. Erasing misses one that is not."""
-        walk.found.users += len(users)
-        is_there = await self._ask(*(("HEXISTS", index, session_id) for _, session_id, index in users))
-        for (key, session_id, index), flag in zip(users, is_there, strict=True):
-            if flag:
-                continue
-            now_there, lifetime = await self._ask(("HEXISTS", index, session_id), ("TTL", key))
-            if now_there == 0 and lifetime > 0:  # else it ended meanwhile
-                walk.found.not_indexed += 1
-                if walk.repair:
-                    put = ("HSET", index, session_id, "")
-                    await self._ask(put, ("EXPIRE", index, lifetime, "NX"), ("EXPIRE", index, lifetime, "GT"))
 
     async def _check_indexes(self, indexes: Sequence[str], walk: "_Walk") -> None:
         """Count expired entries. They are no error, but take room until the user comes again."""

@@ -6,7 +6,7 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
     key                         type      lifetime          holds
     --------------------------  --------  ----------------  -------------------------------------------------------
     base<session id>            string    ttl               [start µs, source] of a guest, else [start µs, source,
-                                                            user id, user digest]; "-" for 60 s when an erasure ended it
+                                                            user id, user digest]; "-" for 60 s once erased
     base minutes:<hour>:<src>   counters  ttl + 2 h         by minute of the hour: sessions created in that minute
                                                             and neither ended nor erased
     base day:<day>:<src>        counters  retention + 1 d   created that day, ended that day; then by hour of the day:
@@ -23,8 +23,8 @@ a hash tag, so they share a slot, a server and one atomic script. `base` is `<pr
     base user:<digest>          hash      as last session   session id → nothing
     base erasing:<digest>       hash      as last session   the index of a user whose erasure is not complete
     base erased:<token>         string    5 min             "<state> <sessions>" of an erasure
-    base secrets                hash      ttl + 2 h         fingerprint of a user secret → the moment, in s, until which
-                                                            sessions under it may live; in shard 0
+    base secrets                hash      ttl + 2 h         fingerprint of a user secret → the moment, in s, until
+                                                            which sessions under it may live; in shard 0
     base test:<token>:…         as above  10 s              the throw-away keys of a self-test
 
 <hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts

@@ -22,6 +22,12 @@ def encode(session: Session, user_digest: str) -> bytes:
     return orjson.dumps([session.started_at, session.source, session.user_id, user_digest])
 
 
+def stored_digest(value: bytes | str) -> str:
+    """Return the user's digest from the value of a user's session, which `decode` accepted."""
+    digest: str = orjson.loads(value)[3]
+    return digest
+
+
 def decode(session_id: str, value: bytes | str) -> Session | None:
     """Return the session, or None when an erasure ended it or the value is not one of ours.
 

@@ -1,0 +1,69 @@
+"""The doctor's look at users' data: is every user found under the secrets, and does a log keep user ids."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from service.commands.findings import Finding, good, problem, unknown
+from service.errors import UnknownUserSecret
+from service.sessions import UserDigest
+from service.storage.command_logs import command_log_lengths
+from service.storage.connection import RedisConnection
+from service.storage.index_check import IndexFindings
+from service.storage.keyspace import Keyspace
+from service.storage.user_secrets import UserSecrets
+
+_LOG_SETTINGS = {
+    "SLOWLOG RESET": "slowlog-log-slower-than",
+    "COMMANDLOG RESET execution": "commandlog-execution-slower-than",
+    "COMMANDLOG RESET large-request": "commandlog-request-larger-than",
+    "COMMANDLOG RESET large-reply": "commandlog-reply-larger-than",
+}
+
+
+async def look(
+    connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
+) -> AsyncIterator[Finding]:
+    """Yield findings about command logs and user secrets. Raises StoreUnavailable."""
+    lengths = await command_log_lengths(connection)
+    if lengths is None:
+        yield unknown(
+            "not allowed to look at the logs of commands, which can keep user ids and session ids",
+            "allow the Redis user +slowlog|len, and on Valkey +commandlog|len",
+        )
+    elif not any(lengths.values()):
+        yield good("no log of Redis keeps commands with user ids")
+    for reset, length in (lengths or {}).items():
+        if length:
+            yield problem(
+                f"a log of Redis keeps {length} commands, with the user ids and session ids in their arguments",
+                f"an erasure cannot remove them: set {_LOG_SETTINGS[reset]} to -1, then run {reset}",
+            )
+    try:
+        await UserSecrets(connection, keyspace, user_digests).check()
+        yield good("the settings have every user secret that is in use")
+    except UnknownUserSecret as error:
+        yield problem("the routes of users are answered 503", str(error))
+
+
+def index_findings(found: IndexFindings, *, repair: bool) -> Iterator[Finding]:
+    """Yield findings about sessions that an erasure would miss."""
+    left = found.not_indexed - found.repaired
+    if found.repaired:
+        yield good(f"{found.repaired} sessions were put into their users' indexes")
+    if left:
+        failed = "another program's data is in the place of the index: delete that, then run --repair again"
+        advice = f"export and erasure miss them: {failed if repair else 'run with --repair'}"
+        yield problem(f"{left} sessions are not in their users' indexes", advice)
+    if found.unknown_secret:
+        yield problem(
+            f"{found.unknown_secret} sessions of users were created under another session.user_secret",
+            "export and erasure miss them, and --repair cannot change that: "
+            "add that secret to session.previous_user_secrets",
+        )
+    if found.misplaced:
+        yield problem(
+            f"{found.misplaced} sessions of users are in another shard than their users' indexes",
+            "export and erasure miss them, and --repair cannot change that: end them by their ids with DELETE, "
+            "or wait until they expire",
+        )
+    if not (left or found.unknown_secret or found.misplaced):
+        yield good("every session of a user is in the user's index")

@@ -1,0 +1,83 @@
+"""Checks for `jay-tracking doctor` that an erasure finds every session of a user.
+
+Repairs the indexes where that is possible.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.sessions import Session, UserDigest, shard_of
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import Keyspace
+
+Ask = Callable[..., Awaitable[list[Any]]]
+
+
+@dataclass
+class IndexFindings:
+    """Sessions of users that an erasure would miss.
+
+    `not_indexed` are not in the user's index, and `repaired` of them are there now.
+    `misplaced` are not in the shard of the user's index, where they can never be found.
+    The digest of those under an `unknown_secret` belongs to no secret in the settings.
+    """
+
+    not_indexed: int = 0
+    repaired: int = 0
+    misplaced: int = 0
+    unknown_secret: int = 0
+
+
+class IndexCheck:
+    """Looks for each session in the index that its stored digest names."""
+
+    def __init__(
+        self, ask: Ask, connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
+    ) -> None:
+        """`ask` sends commands together and returns their replies."""
+        self._ask = ask
+        self._keyspace = keyspace
+        self._user_digests = user_digests
+        self._repair = connection.script("repair")
+
+    async def check(self, sessions: Sequence[tuple[Session, str]], found: IndexFindings, *, repair: bool) -> None:
+        """Check sessions of users, each with the user's digest as stored with it."""
+        reachable = [(session, digest) for session, digest in sessions if self._is_reachable(session, digest, found)]
+        missing = await self._missing(reachable)
+        # A session that ended between two looks is no finding.
+        missing = await self._missing(missing)
+        found.not_indexed += len(missing)
+        if missing and repair:
+            await self._repair([self._keyspace.session(session.id) for session, _ in missing], ())
+            found.repaired += len(missing) - len(await self._missing(missing))
+
+    def _is_reachable(self, session: Session, digest: str, found: IndexFindings) -> bool:
+        assert session.user_id is not None  # noqa: S101 - the caller's choice
+        if all(user_digest(session.user_id) != digest for user_digest in self._user_digests):
+            found.unknown_secret += 1
+        elif shard_of(digest) != shard_of(session.id):
+            found.misplaced += 1
+        else:
+            return True
+        return False
+
+    async def _missing(self, sessions: Sequence[tuple[Session, str]]) -> list[tuple[Session, str]]:
+        """Return the sessions that live and are in no index."""
+        bases = [self._keyspace.base(shard_of(session.id)) for session, _ in sessions]
+        replies = await self._ask(
+            *(
+                command
+                for base, (session, digest) in zip(bases, sessions, strict=True)
+                for command in (
+                    *(("HEXISTS", base + index, session.id) for index in self._keyspace.user_indexes(digest)),
+                    ("TTL", base + session.id),
+                )
+            )
+        )
+        states = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        return [
+            entry
+            for entry, (indexed, erasing, lifetime) in zip(sessions, states, strict=True)
+            if indexed != 1 and erasing != 1 and lifetime > 0
+        ]
