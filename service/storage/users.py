@@ -29,9 +29,9 @@ from service.storage.user_secrets import UserSecrets
 
 _logger = logging.getLogger(__name__)
 
-# Sessions in one call. Redis 7.0 takes 2 ms for each (docs/reliability.md).
-FOUND_AT_ONCE = 500
-ERASED_AT_ONCE = 150
+# Sessions in one call, so that a call takes 1 to 2 ms of Redis 7.0 (docs/decisions.md).
+FOUND_AT_ONCE = 250
+ERASED_AT_ONCE = 100
 _MERGED_AT_ONCE = 1000  # 1 ms of the event loop
 
 

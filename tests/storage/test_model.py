@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.has_restarted = False
         self.known: list[Session] = []
         self.live: dict[str, Session] = {}
-        self.erased_at: dict[str, int] = {}
+        self.erased: set[str] = set()
         self.created: Counter[tuple[str, int]] = Counter()  # by source and day, as are the next two
         self.ended: Counter[tuple[str, int]] = Counter()
         self.seen: set[tuple[str, int, str]] = set()
@@ -169,12 +169,8 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.known))
     @rule(sessions=st.lists(minted, min_size=1, max_size=4), losses=numbers_of_losses)
     def create_again(self, sessions: list[Session], losses: int) -> None:
-        """A retry comes while the session lives, or after the user was erased: either way it changes nothing."""
-        again = [
-            session
-            for session in sessions
-            if session.id in self.live or session.started_at < self.erased_at.get(session.user_id or "", 0)
-        ]
+        """A retry comes while the session lives, or after an erasure ended it: either way it changes nothing."""
+        again = [session for session in sessions if session.id in self.live or session.id in self.erased]
         assert self.attempt(self.store.create_many(again), losses) in ([True] * len(again), None)
 
     @precondition(lambda self: bool(self.known))
@@ -201,11 +197,13 @@ class Machine(RuleBasedStateMachine):
         gone = [session for session in self.live.values() if session.user_id == user]
         erased = self.attempt(self.users.erase(user, self.moment()), losses)
         if erased is None:  # so it is asked for again, and finds what the first one left
-            assert self.attempt(self.users.erase(user, self.moment())) in {0, len(gone)}
+            erased = self.attempt(self.users.erase(user, self.moment()))
+            assert erased is not None
+            assert erased <= len(gone)
         else:
             assert erased == len(gone)
         self.count_as_ended(gone)
-        self.erased_at[user] = self.moment()
+        self.erased.update(session.id for session in gone)
         del self.certain[user]
 
     @precondition(lambda self: bool(self.known) and self.now < (self.first_day + DAYS) * DAY)

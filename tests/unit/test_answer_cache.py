@@ -53,6 +53,39 @@ async def test_a_failure_is_not_kept() -> None:
     assert await cache.get("k", source.answer) == b"2"
 
 
+async def test_an_answer_under_way_is_not_kept_when_all_are_forgotten() -> None:
+    """Those who wait for it get it, the next one asks again."""
+    source, cache = Source(), AnswerCache(lambda: 0.0)
+    assert await cache.get("done", source.answer) == b"1"
+    go_on = asyncio.Event()
+
+    async def slow() -> bytes:
+        await go_on.wait()
+        return b"old"
+
+    waiting = asyncio.create_task(cache.get("k", slow))
+    await asyncio.sleep(0)
+    cache.clear()
+    go_on.set()
+    assert await waiting == b"old"
+    assert await cache.get("k", source.answer) == b"2"
+    assert await cache.get("done", source.answer) == b"3"
+
+
+async def test_the_age_of_an_answer_counts_from_its_beginning() -> None:
+    """A slow answer that is older than a second when it comes is not kept."""
+    now = 0.0
+    source, cache = Source(), AnswerCache(lambda: now)
+
+    async def slow() -> bytes:
+        nonlocal now
+        now = 1.5
+        return b"old"
+
+    assert await cache.get("k", slow) == b"old"
+    assert await cache.get("k", source.answer) == b"1"
+
+
 async def test_memory_is_bounded() -> None:
     """However many different questions come."""
     now = 0.0

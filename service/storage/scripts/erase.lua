@@ -33,20 +33,52 @@ local function begin()
   for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do try('ZREM', top_key(base, day), user) end
 end
 
-local function drain(digest)
-  local key, ended = erasing_key(base, digest), 0
-  local ids = try('HRANDFIELD', key, page)
-  for _, id in ipairs(ids) do
-    local session = decode(try('GET', base .. id))
-    if session and session.digest == digest then
-      try('DEL', base .. id)
-      try('SET', base .. id, ERASED, 'EX', tombstone_lifetime)
-      count_end(base, session, now, count_lifetime)
-      ended = ended + 1
+-- Counts the ends of many sessions. They share the writes to their counters (compare `count_end`).
+local function count_ends(sessions)
+  local live, ended = {}, {}
+  local function tally(key, counter)
+    live[key] = live[key] or {}
+    live[key][counter] = (live[key][counter] or 0) + 1
+  end
+  for _, session in ipairs(sessions) do
+    local at, source = session.started, session.source
+    tally(minutes_key(base, hour_of(at), source), minute_at(at))
+    tally(day_key(base, day_of(at), source), hour_at(at, LIVE_IN_HOUR))
+    ended[source] = (ended[source] or 0) + 1
+  end
+  for key, counters in pairs(live) do
+    if try('EXISTS', key) == 1 then -- else it stays gone: a new one would be wrong
+      local words = {}
+      for counter, number in pairs(counters) do
+        local n = #words
+        words[n + 1], words[n + 2], words[n + 3], words[n + 4] = 'INCRBY', 'u32', counter, -number
+      end
+      try('BITFIELD', key, 'OVERFLOW', 'SAT', unpack(words))
     end
   end
+  local today = day_of(now)
+  for source, number in pairs(ended) do
+    local counters = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
+      'INCRBY', 'u32', ENDED_IN_DAY, number, 'INCRBY', 'u32', hour_at(now, ENDED_IN_HOUR), number)
+    if counters and counters[1] == number then register(base, today, source, count_lifetime) end
+  end
+end
+
+local function drain(digest)
+  local key, keys, own, sessions = erasing_key(base, digest), {}, {}, {}
+  local ids = try('HRANDFIELD', key, page)
+  for i, id in ipairs(ids) do keys[i] = base .. id end
+  for i, value in ipairs(try('MGET', unpack(keys))) do
+    local session = decode(value)
+    if session and session.digest == digest then own[#own + 1], sessions[#sessions + 1] = keys[i], session end
+  end
+  if #own > 0 then
+    try('DEL', unpack(own))
+    for _, session_key in ipairs(own) do try('SET', session_key, ERASED, 'EX', tombstone_lifetime) end
+    count_ends(sessions)
+  end
   try('HDEL', key, unpack(ids))
-  return ended
+  return #own
 end
 
 -- Returns the first digest whose renamed index has sessions left, nil when there is none.
