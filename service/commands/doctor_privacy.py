@@ -13,7 +13,7 @@ from service.storage.user_secrets import UserSecrets
 
 _LOG_SETTINGS = {
     "SLOWLOG RESET": "slowlog-log-slower-than",
-    "COMMANDLOG RESET execution": "commandlog-execution-slower-than",
+    "COMMANDLOG RESET slow": "commandlog-execution-slower-than",
     "COMMANDLOG RESET large-request": "commandlog-request-larger-than",
     "COMMANDLOG RESET large-reply": "commandlog-reply-larger-than",
 }

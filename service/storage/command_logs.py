@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from service.storage.connection import RedisConnection
 
-_VALKEY_LOGS = ("execution", "large-request", "large-reply")
+_VALKEY_LOGS = ("slow", "large-request", "large-reply")
 
 
 async def command_log_lengths(connection: RedisConnection) -> Mapping[str, int] | None:

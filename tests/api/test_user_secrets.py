@@ -1,6 +1,5 @@
 """A changed `session.user_secret`: noticed, refused where answers would be incomplete, and rotated."""
 
-import logging
 import time
 
 import pytest

@@ -8,7 +8,13 @@ from urllib.parse import quote
 import pytest
 
 from service import logs
+from service.sessions import SessionFactory, UserDigest
+from service.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import Keyspace
+from service.storage.session_store import SessionStore
 from tests.api.conftest import PATH, Service, problem
+from tests.servers import RedisServer
 
 USERS = "/v1/playouts/tracking/users"
 ANALYTICS = "/v1/playouts/tracking/analytics"
@@ -103,6 +109,43 @@ async def test_no_session_created_before_an_erasure_survives_it(service: Service
         for session in document["sessions"]:
             assert datetime.fromisoformat(session["start_time"]).replace(tzinfo=UTC) > erased_at
     await asyncio.gather(*creators)
+
+
+async def test_a_user_of_a_hundred_thousand_sessions_is_exported_and_erased(
+    service: Service, valkey: RedisServer, keyspace: Keyspace
+) -> None:
+    """Each request is answered 200, visitors are served meanwhile, and no session is missed."""
+    number, digest = 100_000, UserDigest(DEVELOPMENT_USER_SECRET)
+    connection = RedisConnection(valkey.url, RedisSettings(timeout_seconds=10))
+    store = SessionStore(connection, keyspace, digest, ttl_seconds=600, analytics=AnalyticsSettings())
+    factory = SessionFactory(digest)
+    for _ in range(number // 500):
+        await store.create_many([factory.new("s", "u") for _ in range(500)])
+    await connection.close()
+    visitor = await service.create()
+    done = asyncio.Event()
+
+    async def visit() -> set[int]:
+        statuses = set()
+        while not done.is_set():
+            statuses.add((await service.request("GET", headers={"X-Jay-Tracking": visitor})).status)
+            statuses.add((await service.request("POST", json={"user_id": "v"})).status)
+        return statuses
+
+    visits = [asyncio.create_task(visit()) for _ in range(4)]
+    try:
+        exported = await service.request("GET", f"{USERS}/u/sessions", headers=OPERATOR)
+        counted = await service.request("GET", f"{ANALYTICS}/users/u", headers=OPERATOR)
+        erased = await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)
+    finally:
+        done.set()
+    assert [response.status for response in (exported, counted, erased)] == [200, 200, 200]
+    starts = [session["start_time"] for session in (await exported.json())["sessions"]]
+    assert len(starts) == number
+    assert starts == sorted(starts)
+    assert (await counted.json())["active"] == number
+    assert (await erased.json())["erased_sessions"] == number
+    assert set.union(*await asyncio.gather(*visits)) == {200, 201}
 
 
 @pytest.mark.parametrize(

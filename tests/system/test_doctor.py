@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
-from service.storage.keyspace import SHARD_TAGS
+from service.sessions import SessionFactory, UserDigest
+from service.settings import DEVELOPMENT_USER_SECRET
+from service.storage.keyspace import SHARD_TAGS, Keyspace
+from service.storage.session_value import encode
 from tests.processes import KEY, TOKEN, Launch, Process, command, until_gone
 from tests.servers import RedisServer, binaries
 from tests.system.test_nginx import nginx, proxy
@@ -122,17 +126,102 @@ def test_counts_and_indexes_that_disagree_are_found_and_indexes_mended(
         assert 86000 < client.ttl(index) <= 86400
 
 
+def test_a_repair_claims_no_success_that_did_not_happen(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """Sessions of another secret, in another shard, and where other data is in the place of the index."""
+    process = launch()
+    for user in ("u", "v", "w"):
+        create(process, user)
+    digest = UserDigest(DEVELOPMENT_USER_SECRET)
+    keyspace = Keyspace("jay")
+    with client_of(process, tmp_path) as client:
+        client.delete(keyspace.user(digest("v")), keyspace.user(digest("w")))
+        client.rpush(keyspace.user(digest("w")), "a list")
+        client.expire(keyspace.user(digest("w")), 600)
+        one, other = (SessionFactory(UserDigest(secret)).new("s", "u") for secret in ("another-secret", "-" * 8))
+        shard = (int(digest("u")[0], 16) + 1) % 16
+        other = replace(other, id=f"{shard:x}{other.id[1:]}")
+        for session, own in ((one, UserDigest("another-secret")), (other, digest)):
+            client.set(keyspace.session(session.id), encode(session, own("u")), ex=600)
+        status, output = doctor("--url", process.url, "--repair")
+        assert status == 1
+        assert "✓ 1 sessions were put into their users' indexes" in output
+        found = " ".join(problems(output))
+        for text in (
+            "1 sessions are not in their users' indexes",
+            "1 sessions of users were created under another session.user_secret",
+            "1 sessions of users are in another shard",
+        ):
+            assert text in found
+        assert "session.previous_user_secrets" in output
+        assert client.hlen(keyspace.user(digest("v"))) == 1
+        assert client.ttl(keyspace.user(digest("v"))) > 0
+        client.delete(keyspace.user(digest("w")), keyspace.session(other.id))
+        secrets = '["another-secret"]'
+        status, output = doctor("--url", process.url, "--repair", JAY_SESSION__PREVIOUS_USER_SECRETS=secrets)
+        assert "2 sessions were put into their users' indexes" in output
+        status, output = doctor("--url", process.url, JAY_SESSION__PREVIOUS_USER_SECRETS=secrets)
+        assert "every session of a user is in the user's index" in output
+        assert not [text for text in problems(output) if "session" in text and "counts" not in text]
+
+
+def test_another_secret_is_found(launch: Launch, doctor: Doctor) -> None:
+    """The doctor is given another secret than the service: it says what the service would do."""
+    process = launch()
+    create(process, "u")
+    status, output = doctor("--url", process.url, JAY_SESSION__USER_SECRET="another-secret")
+    assert status == 1
+    assert "the routes of users are answered 503" in problems(output)
+    assert "1 sessions of users were created under another session.user_secret" in problems(output)
+    assert "development-only" not in output
+    listed = {
+        "JAY_SESSION__USER_SECRET": "another-secret",
+        "JAY_SESSION__PREVIOUS_USER_SECRETS": '["development-only"]',
+    }
+    assert doctor("--url", process.url, **listed)[0] == 0
+
+
+@pytest.mark.parametrize("kind", binaries())
+def test_logs_of_commands_are_found(launch: Launch, doctor: Doctor, tmp_path: Path, kind: str) -> None:
+    """A log with entries is a problem, with the setting that switches it off; the embedded server keeps none."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    options = ("--appendonly", "yes", "--slowlog-log-slower-than", "0", "--maxmemory", "1gb")
+    with RedisServer(binaries()[kind], folder, *options) as server:
+        process = launch(JAY_REDIS__URL=server.url)
+        create(process, "u")
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+        assert status == 1
+        assert any("log of Redis keeps" in text for text in problems(output))
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("slowlog-log-slower-than", "-1")
+            client.slowlog_reset()
+            if kind == "valkey":
+                client.config_set("commandlog-request-larger-than", "10")
+                create(process, "u")
+                client.config_set("commandlog-request-larger-than", "-1")
+                status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+                assert "COMMANDLOG RESET large-request" in output
+                client.execute_command("COMMANDLOG", "RESET", "large-request")
+            client.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all", "-@admin"])
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+        assert "no log of Redis keeps commands" in output
+        url = server.url.replace("redis://", "redis://jay:p@")
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=url)
+        assert "? not allowed to look at the logs of commands" in output
+        assert "+slowlog|len" in output
+
+
 def test_redis_set_up_so_that_sessions_can_get_lost_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
     """No append-only file, eviction, and hardly any memory left."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
+        process = launch(JAY_REDIS__URL=server.url)
         with redis.Redis.from_url(server.url) as client:
             client.config_set("appendonly", "no")
             client.config_set("maxmemory-policy", "allkeys-lru")
             used = client.info("memory")["used_memory"]
             client.config_set("maxmemory", int(used * 1.1))
-        process = launch(JAY_REDIS__URL=server.url)
         status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
     assert status == 1
     found = " ".join(problems(output))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.api_keys import Scope, hash_key
 from service.config import leaves, load
+from service.effective_settings import effective_settings
 from service.errors import ConfigError
 from service.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 
@@ -376,3 +377,20 @@ def test_traces_need_all_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPa
     (mistake,) = mistakes({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
     assert "requirements-otel.txt" in mistake
     assert load({}).settings.tracing.otlp_endpoint is None
+
+
+def test_previous_user_secrets_come_as_a_list(tmp_path: Path) -> None:
+    """JSON in a variable or a file; a short one and another shape are refused, and no secret is repeated."""
+    file = tmp_path / "secrets"
+    file.write_text('["hunter2-hunter2", "hunter3-hunter3"]\n')
+    for variables in (
+        {"JAY_SESSION__PREVIOUS_USER_SECRETS": file.read_text()},
+        {"JAY_SESSION__PREVIOUS_USER_SECRETS_FILE": str(file)},
+    ):
+        settings = load(variables).settings
+        assert settings.session.previous_user_secrets == ("hunter2-hunter2", "hunter3-hunter3")
+        assert "hunter" not in str(effective_settings(settings))
+    for value in ('["hunter2-hunter2", "hunter"]', '"hunter2-hunter2"', "hunter2-hunter2", "[7]"):
+        (text,) = mistakes({"JAY_SESSION__PREVIOUS_USER_SECRETS": value})
+        assert text.startswith("JAY_SESSION__PREVIOUS_USER_SECRETS")
+        assert "hunter" not in text
