@@ -39,7 +39,6 @@ _LIST_ITEMS = {
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
 
 
-
 @dataclass(frozen=True)
 class LoadedConfig:
     """The settings in force, and for each dotted name where its value came from."""

@@ -11,7 +11,9 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 
@@ -25,6 +27,7 @@ from service.settings import AnalyticsSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.session_value import decode
+from service.storage.steps import PAUSES, Steps
 from service.storage.user_secrets import UserSecrets
 
 _logger = logging.getLogger(__name__)
@@ -44,6 +47,16 @@ class _State(IntEnum):
     FOREIGN = 3
 
 
+@dataclass(frozen=True)
+class _Erasure:
+    """What all steps of an erasure share. `now` is in seconds."""
+
+    user_id: str
+    now: int
+    token: str
+    steps: Steps
+
+
 class Users:
     """Finds and erases the data of one user.
 
@@ -59,11 +72,16 @@ class Users:
         *,
         analytics: AnalyticsSettings,
         previous: Sequence[UserDigest] = (),
+        pauses: Sequence[float] = PAUSES,
     ) -> None:
-        """`user_digest` belongs to the current secret, `previous` to earlier ones."""
+        """`user_digest` belongs to the current secret, `previous` to earlier ones.
+
+        `pauses`, in seconds, are those before a call in the middle is repeated.
+        """
         self._connection = connection
         self._keyspace = keyspace
         self._user_digests = (user_digest, *previous)
+        self._pauses = pauses
         self._count_lifetime = count_lifetime_seconds(analytics.retention_days)
         self._secrets = UserSecrets(connection, keyspace, self._user_digests)
         self._page = connection.script("user")
@@ -106,17 +124,12 @@ class Users:
         No session that was created before the call survives it. The sessions count as
         ended at `now_us`.
         """
-        await self._secrets.check()
+        erasure = _Erasure(user_id, now_us // 1_000_000, secrets.token_hex(8), Steps(self._pauses))
+        await erasure.steps.run(self._secrets.check)
         by_shard = self._digests_by_shard(user_id)
         # After a change of the secret the id is in the top lists of other shards too.
-        shards = [*by_shard, *(shard for shard in range(SHARD_COUNT) if shard not in by_shard)]
-        token = secrets.token_hex(8)
-        return sum(
-            [
-                await self._erase_in(shard, (user_id, *by_shard.get(shard, ())), token, now_us // 1_000_000)
-                for shard in shards
-            ]
-        )
+        others = (shard for shard in range(SHARD_COUNT) if shard not in by_shard)
+        return sum([await self._erase_in(shard, by_shard.get(shard, ()), erasure) for shard in (*by_shard, *others)])
 
     async def rewrite_append_only_file(self) -> bool:
         """Have Redis rewrite its append-only file; False where it does not do so now."""
@@ -125,12 +138,14 @@ class Users:
         except StoreUnavailable:
             return False
 
-    async def _erase_in(self, shard: int, user: Sequence[str], token: str, now: int) -> int:
-        """Erase in one shard. `user` is the user id and the digests of this shard."""
+    async def _erase_in(self, shard: int, digests: Sequence[str], erasure: _Erasure) -> int:
+        """Erase in one shard, where the user has sessions under these digests."""
         keys, lifetimes = [self._keyspace.base(shard)], (self._count_lifetime, RECEIPT_SECONDS, ERASED_SECONDS)
-        user_id, *digests = user
+        user_id = erasure.user_id
         while True:
-            state, erased = await self._erase(keys, (token, ERASED_AT_ONCE, now, *lifetimes, user_id, *digests))
+            head = (erasure.token, ERASED_AT_ONCE, erasure.now)
+            arguments: Sequence[str | int | bytes] = (*head, *lifetimes, user_id, *digests)
+            state, erased = await erasure.steps.run(partial(self._erase, keys, arguments))
             if state == _State.DONE:
                 return int(erased)
             if state == _State.FOREIGN:
@@ -148,21 +163,21 @@ class Users:
 
     async def _pages(self, user_id: str) -> AsyncIterator[Sequence[Session]]:
         """Yield the live sessions in pages, each session once."""
-        await self._secrets.check()
-        seen: set[str] = set()
+        steps, seen = Steps(self._pauses), set[str]()
+        await steps.run(self._secrets.check)
         for shard, digests in self._digests_by_shard(user_id).items():
             # Sessions that an unfinished erasure has not reached yet are live. Its index
             # comes second, because an erasure that begins now moves sessions there.
             for index in (name for digest in digests for name in self._keyspace.user_indexes(digest)):
-                async for page in self._pages_of(shard, index):
+                async for page in self._pages_of(shard, index, steps):
                     fresh = [one for one in page if one.user_id == user_id and one.id not in seen]
                     seen.update(session.id for session in fresh)
                     yield fresh
 
-    async def _pages_of(self, shard: int, index: str) -> AsyncIterator[Sequence[Session]]:
-        cursor = b"0"
+    async def _pages_of(self, shard: int, index: str, steps: Steps) -> AsyncIterator[Sequence[Session]]:
+        keys, cursor = [self._keyspace.base(shard)], b"0"
         while True:
-            cursor, page = await self._page([self._keyspace.base(shard)], (index, cursor, FOUND_AT_ONCE))
+            cursor, page = await steps.run(partial(self._page, keys, (index, cursor, FOUND_AT_ONCE)))
             pairs = zip(page[::2], page[1::2], strict=True)
             yield [session for session_id, value in pairs if (session := decode(session_id.decode(), value))]
             if cursor == b"0":

@@ -154,10 +154,10 @@ def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
 def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeUsers:
     """Makes what finds and erases users, by URL."""
 
-    def make(url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS) -> Users:
+    def make(url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS, **more: Any) -> Users:
         analytics = AnalyticsSettings(retention_days=retention_days)
         connection = connect(url, **redis)
-        return Users(connection, keyspace, digest, analytics=analytics)
+        return Users(connection, keyspace, digest, analytics=analytics, **more)
 
     return make
 

@@ -98,7 +98,7 @@ async def test_an_erasure_that_was_cut_off_is_completed_by_the_next(
         await store.create_many(sessions[start : start + 200])
     async with LossyProxy(server.port, Cut(replies)) as proxy:
         with pytest.raises(StoreUnavailable):
-            await make_users(proxy.url).erase("u", NOW_US)
+            await make_users(proxy.url, pauses=()).erase("u", NOW_US)
     sessions.append(mint(NOW - 5, user_id="u"))
     await store.create_many(sessions[-1:])
     live = await store.find_each([session.id for session in sessions])
@@ -130,6 +130,28 @@ async def test_an_erasure_whose_replies_are_lost_answers_exactly(
         assert await users.erase("u", NOW_US) == number
         assert proxy.lost > 10
     assert await make_users(server.url).erase("u", NOW_US) == 0
+
+
+async def test_a_moment_without_answers_does_not_end_a_long_operation(
+    server: RedisServer, make_store: MakeStore, make_users: MakeUsers, mint: Mint
+) -> None:
+    """Replies get lost in the middle of an export and of an erasure, and both go on with the same call."""
+    store, number = await make_store(server.url), 2000
+    for _ in range(number // 200):
+        await store.create_many([mint(NOW, user_id="u") for _ in range(200)])
+    calls = 0
+
+    def loses() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls in {7, 8, 9, 10}
+
+    async with LossyProxy(server.port, loses) as proxy:
+        users = make_users(proxy.url)
+        assert len(await users.find_sessions("u")) == number
+        calls = 0
+        assert await users.erase("u", NOW_US) == number
+        assert proxy.lost >= 4
 
 
 async def test_two_erasures_at_once_share_the_sessions(
@@ -272,7 +294,9 @@ async def test_two_services_at_once_leave_exact_counts(
     async with LossyProxy(server.port, lambda: chance.random() < loss) as proxy:
         storms = []
         for seed, skew in enumerate((-5, 5)):
-            storms.append(Storm(seed, await make_store(proxy.url), make_users(proxy.url), skew, raw, keyspace))
+            storms.append(
+                Storm(seed, await make_store(proxy.url), make_users(proxy.url, pauses=()), skew, raw, keyspace)
+            )
         await asyncio.gather(*(storm.run(120) for storm in storms))
     direct = await make_store(server.url)
     stored = [session for storm in storms for session in storm.stored]

@@ -53,7 +53,7 @@ class Model:
         for connection, skew in zip(connections, SKEWS, strict=True):
             clock = functools.partial(_skewed, skew)
             store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=analytics, clock=clock)
-            self.services.append((store, Users(connection, keyspace, digest, analytics=analytics), clock))
+            self.services.append((store, Users(connection, keyspace, digest, analytics=analytics, pauses=()), clock))
         self.direct = direct
         self.factory = SessionFactory(digest)
         self.live: list[Session] = []

@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         store = SessionStore(
             connection, self.keyspace, digest, ttl_seconds=TTL_SECONDS, clock=lambda: self.now, **counted
         )
-        return store, Users(connection, self.keyspace, digest, **counted)
+        return store, Users(connection, self.keyspace, digest, pauses=(), **counted)
 
     def teardown(self) -> None:
         self.run(self.close())

@@ -69,5 +69,5 @@ def test_a_canary_is_found_nowhere(launch: Launch, tmp_path: Path) -> None:
     assert metrics.status == 200
     for content in (*(file.read_bytes() for file in files), metrics.body, "\n".join(process.log).encode()):
         assert CANARY.encode() not in content
-    for content in (metrics.body.decode(), "\n".join(process.log), *process.output):
-        assert not [one for one in ids if one in content]
+    for written in (metrics.body.decode(), "\n".join(process.log), *process.output):
+        assert not [one for one in ids if one in written]
