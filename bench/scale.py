@@ -60,6 +60,7 @@ class Bench:
     """A server under measurement, and the parts of the service that use it."""
 
     raw: Raw
+    connection: RedisConnection
     store: SessionStore
     analytics: Analytics
     users: Users
@@ -80,7 +81,7 @@ async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
         async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as raw:
             store = SessionStore(connection, KEYSPACE, DIGEST, ttl_seconds=ttl_seconds, analytics=kept)
             users = Users(connection, KEYSPACE, DIGEST, analytics=kept)
-            yield Bench(raw, store, Analytics(connection, KEYSPACE, ttl_seconds=ttl_seconds), users)
+            yield Bench(raw, connection, store, Analytics(connection, KEYSPACE, ttl_seconds=ttl_seconds), users)
         await connection.close()
 
 

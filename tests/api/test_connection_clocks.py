@@ -18,7 +18,7 @@ from service.settings import ServerSettings, Settings
 from tests.api.conftest import KEY, PATH, Service, Start
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-BODY = b'{"user_id": "u"}'
+BODY = b'{"user_id": 123}'  # is read, and refused without Redis, which a loaded machine may delay
 POST = (
     f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
     f"Content-Length: {len(BODY)}\r\n\r\n"
@@ -38,7 +38,7 @@ class Client:
     writer: asyncio.StreamWriter
 
     async def ask(self, *packets: bytes, answers: int = 1) -> None:
-        """Send packets, each after a pause in which the service reads the one before; await 2xx answers."""
+        """Send packets, each after a pause in which the service reads the one before; await the answers."""
         for number, packet in enumerate(packets):
             if number:
                 await asyncio.sleep(0.02)
@@ -46,7 +46,7 @@ class Client:
         for _ in range(answers):
             async with asyncio.timeout(SOON):
                 head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
-                assert head.startswith((b"http/1.1 200 ", b"http/1.1 201 ")), head
+                assert head.startswith((b"http/1.1 200 ", b"http/1.1 422 ")), head
                 await self.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
 
     async def seconds_until_closed(self) -> float:

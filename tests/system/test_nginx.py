@@ -139,4 +139,7 @@ async def test_no_pause_between_requests_is_a_502(launch: Launch, nginx: Proxy) 
 async def test_a_service_that_closes_first_is_a_502(launch: Launch, nginx: Proxy) -> None:
     """The reason for the line `keepalive_timeout`, and the proof that the test before this one can fail."""
     process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1", **PATIENT)
-    assert 502 in await statuses_after(around(1), process, nginx, "60s")
+    for _ in range(5):  # on a loaded machine the pauses are longer than asked for and may miss the moment
+        if 502 in await statuses_after(around(1), process, nginx, "60s"):
+            return
+    pytest.fail("no 502")

@@ -16,10 +16,10 @@ import pytest
 
 from service.api_keys import hash_key
 from tests.certificates import Authority, end_of
-from tests.processes import KEY, PATH, Launch, Process, command, eventually, kill
+from tests.processes import KEY, Launch, Process, command, eventually, kill
 
 WORKERS = 3
-POST = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 0\r\n"
+GET = "GET /livez HTTP/1.1\r\nHost: x\r\n"  # a Redis that a loaded machine delays is not the point
 
 
 @pytest.fixture
@@ -69,29 +69,29 @@ def test_tls(launch: Launch, authority: Authority, environment: dict[str, str]) 
 
 @asynccontextmanager
 async def load_of(process: Process, context: ssl.SSLContext) -> AsyncIterator[dict[str, int]]:
-    """Create sessions all the time, on connections that stay and on new ones; yield how many of each."""
+    """Send requests all the time, on connections that stay and on new ones; yield how many of each."""
     host, port = address(process)
     counts = {"kept": 0, "new": 0}
     stop = asyncio.Event()
 
-    async def create(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, more: str = "") -> None:
-        writer.write((POST + more + "\r\n").encode())
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, more: str = "") -> None:
+        writer.write((GET + more + "\r\n").encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 201 "), head
+        assert head.startswith(b"HTTP/1.1 200 "), head
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         await reader.readexactly(int(length))
 
     async def keep() -> None:
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
         while not stop.is_set():
-            await create(reader, writer)
+            await ask(reader, writer)
             counts["kept"] += 1
         writer.close()
 
     async def renew() -> None:
         while not stop.is_set():
             reader, writer = await asyncio.open_connection(host, port, ssl=context)
-            await create(reader, writer, "Connection: close\r\n")
+            await ask(reader, writer, "Connection: close\r\n")
             counts["new"] += 1
             writer.close()
 
@@ -110,7 +110,6 @@ async def test_a_certificate_is_swapped_under_load(launch: Launch, authority: Au
         authority.trusting(),
         **authority.variables,
         JAY_SERVER__WORKERS=str(WORKERS),
-        JAY_REDIS__TIMEOUT_SECONDS="10",
     )
     workers = await asyncio.to_thread(
         eventually, lambda: len(process.worker_pids) == WORKERS and process.worker_pids, ""
