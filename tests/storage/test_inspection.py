@@ -30,7 +30,7 @@ def look(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: User
         progress: Callable[[int], None] | None = None,
     ) -> Audit | None:
         inspection = Inspection(
-            connection or connect(server.url, timeout_seconds=5), keyspace, digest, ttl_seconds=86400
+            connection or connect(server.url), keyspace, digest, ttl_seconds=86400
         )
         return await inspection.audit(progress or (lambda _: None), repair=repair)
 
@@ -68,12 +68,12 @@ async def test_keys_that_scan_repeats_are_counted_once(
     keyspace: Keyspace,
 ) -> None:
     """Sessions, users, keys without a lifetime, foreign keys and progress are exact."""
-    store = await make_store(server.url, timeout_seconds=5)
+    store = await make_store(server.url)
     sessions = [factory.new("s", f"u{n % 7}" if n % 2 else None) for n in range(2500)]
     await create_all(store, sessions)
     await raw.set(f"{keyspace.base(0)}stranger", "x")
     await raw.set(keyspace.session(factory.new("s").id), "foreign", ex=60)
-    connection = connect(server.url, timeout_seconds=5)
+    connection = connect(server.url)
     connection._client = RepeatingRedis(connection._client)  # type: ignore[assignment]
     visited: list[int] = []
     found = await look(connection=connection, progress=visited.append)
@@ -90,7 +90,7 @@ async def test_a_large_index_is_read_in_pages(
     look: Look, server: RedisServer, make_store: MakeStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """Expired entries of one user with thousands of sessions are counted exactly, and taken out by a repair."""
-    store = await make_store(server.url, timeout_seconds=5)
+    store = await make_store(server.url)
     sessions = [factory.new("s", "u") for _ in range(3000)]
     await create_all(store, sessions)
     for session in sessions[:1200]:
@@ -146,7 +146,7 @@ async def test_sessions_of_different_hours_are_compared(
     look: Look, server: RedisServer, make_store: MakeStore, mint: Callable[..., Any], raw: Raw, keyspace: Keyspace
 ) -> None:
     """A session that somebody deleted by hand makes its hour wrong, and no other."""
-    store = await make_store(server.url, timeout_seconds=5)
+    store = await make_store(server.url)
     now = time.time()
     sessions = [mint(now - hours * 3600, "s") for hours in range(5, 15) for _ in range(3)]
     assert all(await store.create_many(sessions))
