@@ -215,7 +215,10 @@ def _started(thread: threading.Thread) -> threading.Thread:
 
 def _writable_at_once(descriptor: int) -> int:
     """Return how many bytes to write in one call, so that a process that dies while it waits leaves no half line."""
-    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISSOCK(mode):
+        return select.PIPE_BUF  # one buffer of the kernel, which it takes whole or not at all
+    if not stat.S_ISFIFO(mode):
         return _LARGE_BYTES
     waiting = int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
     if waiting or sys.platform != "linux":

@@ -29,9 +29,7 @@ def look(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: User
         connection: RedisConnection | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Audit | None:
-        inspection = Inspection(
-            connection or connect(server.url), keyspace, digest, ttl_seconds=86400
-        )
+        inspection = Inspection(connection or connect(server.url), keyspace, digest, ttl_seconds=86400)
         return await inspection.audit(progress or (lambda _: None), repair=repair)
 
     return audit
