@@ -84,7 +84,7 @@ class AnalyticsHandlers:
                 }
             )
 
-        return json_response(await self._answers.get(("users", query), answer))
+        return json_response(await self._answers.get(("users", query), answer, holds_user_ids=True))
 
     async def count_user(self, request: web.Request) -> web.Response:
         """Answer one user's figures. Not kept for the next who asks: the answer would hold the user id."""

@@ -21,8 +21,16 @@ class AnswerCache:
         # The event loop alone would not keep an answer under way alive.
         self._under_way: set[asyncio.Future[bytes]] = set()
 
-    async def get(self, key: Hashable, answer: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return the answer to `key`. Without one that is fresh or under way, `answer` is asked for it."""
+    async def get(
+        self, key: Hashable, answer: Callable[[], Awaitable[bytes]], *, holds_user_ids: bool = False
+    ) -> bytes:
+        """Return the answer to `key`. Without one that is fresh or under way, `answer` is asked for it.
+
+        An answer that `holds_user_ids` may hold one that was erased since it was asked for. After a second nobody
+        joins it any more. Newcomers wait until it is there, and share the next one.
+        """
+        while holds_user_ids and (old := self._old_answer(key)):
+            await asyncio.wait([old])
         now = self._clock()
         asked_at, future = self._answers.get(key, (0.0, None))
         if future is None or (future.done() and (now - asked_at > MAX_AGE_SECONDS or _has_failed(future))):
@@ -36,6 +44,12 @@ class AnswerCache:
             # Dropped without a further question: the answer may hold user ids that are erased meanwhile.
             asyncio.get_running_loop().call_later(MAX_AGE_SECONDS, self._expire, key, future)
         return await asyncio.shield(future)
+
+    def _old_answer(self, key: Hashable) -> "asyncio.Future[bytes] | None":
+        """Return the answer under way that was asked for more than a second ago."""
+        asked_at, future = self._answers.get(key, (0.0, None))
+        is_old = future is not None and not future.done() and self._clock() - asked_at > MAX_AGE_SECONDS
+        return future if is_old else None
 
     def clear(self) -> None:
         """Forget all answers. Those under way reach the callers who wait for them already, and nobody else."""

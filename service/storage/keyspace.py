@@ -155,8 +155,9 @@ class Keyspace:
         return key.rpartition("}")[2].startswith("user:")
 
     def is_left_by_operators(self, key: str) -> bool:
-        """Tell whether a key is left by reading counts, an erasure or a self-test, which need no session."""
-        return self.is_throw_away(key) or key.rpartition("}")[2].startswith(("unions:", "erased:"))
+        """Tell whether a key is left by a start, a self-test, reading counts or an erasure, without any session."""
+        names = ("unions:", "erased:")
+        return key == self.secrets or self.is_throw_away(key) or key.rpartition("}")[2].startswith(names)
 
 
 assert len(SHARD_TAGS) == SHARD_COUNT  # noqa: S101 - a slip in the table must not start

@@ -13,7 +13,7 @@ from service.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSe
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
-from tests.api.conftest import PATH, Service, problem
+from tests.api.conftest import PATH, Service, Start, problem
 from tests.servers import RedisServer
 
 USERS = "/v1/playouts/tracking/users"
@@ -112,12 +112,15 @@ async def test_no_session_created_before_an_erasure_survives_it(service: Service
 
 
 async def test_a_user_of_a_hundred_thousand_sessions_is_exported_and_erased(
-    service: Service, valkey: RedisServer, keyspace: Keyspace
+    start: Start, valkey: RedisServer, prefix: str
 ) -> None:
     """Each request is answered 200, visitors are served meanwhile, and no session is missed."""
     number, digest = 100_000, UserDigest(DEVELOPMENT_USER_SECRET)
-    connection = RedisConnection(valkey.url, RedisSettings(timeout_seconds=10))
-    store = SessionStore(connection, keyspace, digest, ttl_seconds=600, analytics=AnalyticsSettings())
+    # A machine that stalls is no long call.
+    patient = RedisSettings(key_prefix=prefix, timeout_seconds=5)
+    service = await start(redis=patient)
+    connection = RedisConnection(valkey.url, patient)
+    store = SessionStore(connection, Keyspace(prefix), digest, ttl_seconds=600, analytics=AnalyticsSettings())
     factory = SessionFactory(digest)
     for _ in range(number // 500):
         await store.create_many([factory.new("s", "u") for _ in range(500)])

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -51,25 +52,6 @@ async def test_a_failure_is_not_kept() -> None:
         await cache.get("k", source.answer)
     source.error = None
     assert await cache.get("k", source.answer) == b"2"
-
-
-async def test_an_answer_under_way_is_not_kept_when_all_are_forgotten() -> None:
-    """Those who wait for it get it, the next one asks again."""
-    source, cache = Source(), AnswerCache(lambda: 0.0)
-    assert await cache.get("done", source.answer) == b"1"
-    go_on = asyncio.Event()
-
-    async def slow() -> bytes:
-        await go_on.wait()
-        return b"old"
-
-    waiting = asyncio.create_task(cache.get("k", slow))
-    await asyncio.sleep(0)
-    cache.clear()
-    go_on.set()
-    assert await waiting == b"old"
-    assert await cache.get("k", source.answer) == b"2"
-    assert await cache.get("done", source.answer) == b"3"
 
 
 async def test_the_age_of_an_answer_counts_from_its_beginning() -> None:
@@ -147,3 +129,26 @@ async def test_an_answer_under_way_is_not_kept_after_clearing() -> None:
     source.may_answer.set()
     assert (await before, await after) == (b"1", b"2")
     assert await cache.get("k", source.answer) == b"2"
+
+
+async def test_nobody_joins_an_old_answer_with_user_ids() -> None:
+    """A user may have been erased since it was asked for; those who come later share the next one."""
+    now = 0.0
+    source, cache = Source(), AnswerCache(lambda: now)
+    go_on = asyncio.Event()
+
+    async def slow() -> bytes:
+        await go_on.wait()
+        return b"old"
+
+    def ask(answer: Callable[[], Awaitable[bytes]]) -> "asyncio.Task[bytes]":
+        return asyncio.create_task(cache.get("k", answer, holds_user_ids=True))
+
+    early = [ask(slow), ask(slow)]
+    await asyncio.sleep(0)
+    now = 1.5
+    late = [ask(source.answer), ask(source.answer)]
+    await asyncio.sleep(0)
+    assert source.asked == 0
+    go_on.set()
+    assert await asyncio.gather(*early, *late) == [b"old", b"old", b"1", b"1"]
