@@ -23,9 +23,7 @@ from tests.servers import FakeRedisServer, Raw, RedisServer, binaries
 _PYTHON_ERRORS = "fakeredis hands a script an error reply as a Python object, so the script cannot read its code"
 _MERGES = "PFMERGE of fakeredis replaces the destination, which should be merged too"
 FAKEREDIS_CANNOT = {
-    "test_an_erasure_takes_all_of_a_user_and_nothing_else": (
-        "fakeredis ends a merge of sketches over several calls with an error that has no text"
-    ),
+    "test_an_erasure_takes_all_of_a_user_and_nothing_else": _MERGES,
     "test_more_sketches_than_one_command_takes_are_merged": _MERGES,
     "test_small_pages_find_what_the_model_says": _MERGES,
     "test_a_number_is_not_remembered_when_a_sketch_changed_between_two_calls": _MERGES,
