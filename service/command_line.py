@@ -20,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve = _add(commands, "serve", "run the service until SIGTERM or Ctrl-C", "serve")
-    check_help = "print the settings in force and where each came from, or every mistake"
+    check_help = "print the settings in force and where each came from, or every error"
     check = _add(commands, "check-config", check_help, "check_config")
     health = _add(commands, "healthcheck", "exit 0 when the service on this machine is ready, else 1", "healthcheck")
     health.add_argument("--url", help="where it listens; from the configuration when left out")
@@ -79,7 +79,7 @@ def _add_doctor(commands: Group) -> argparse.ArgumentParser:
         help="see too whether pages of this origin may call, like https://www.example.com",
     )
     of_redis = doctor.add_mutually_exclusive_group()
-    of_redis.add_argument("--repair", action="store_true", help="mend users' indexes")
+    of_redis.add_argument("--repair", action="store_true", help="repair users' indexes")
     of_redis.add_argument(
         "--no-redis", action="store_true", help="look only at requests, from a machine without Redis"
     )

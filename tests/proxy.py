@@ -9,27 +9,22 @@ from typing import Self
 DECIDES = Callable[[], bool]
 
 
-class LossyProxy:
-    """Forwards everything; where `loses_reply()` says so, it cuts the connection instead of handing a reply on.
+class _Proxy:
+    """Listens on a free port and forgets no connection when it is closed. `_accept` forwards one connection."""
 
-    The command has then run, and the client cannot know.
-    """
-
-    def __init__(self, target_port: int, loses_reply: DECIDES) -> None:
+    def __init__(self, target_port: int) -> None:
         self._target_port = target_port
-        self._loses_reply = loses_reply
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
-        self.lost = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def url(self) -> str:
-        """The URL for clients."""
+    def port(self) -> int:
+        """The port for clients."""
         assert self._server is not None
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._track, "127.0.0.1", 0)
         return self
 
     async def __aexit__(
@@ -37,15 +32,38 @@ class LossyProxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._connections:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await self._accept(reader, writer)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+class LossyProxy(_Proxy):
+    """Forwards everything; where `loses_reply()` says so, it cuts the connection instead of handing a reply on.
+
+    The command has then run, and the client cannot know.
+    """
+
+    def __init__(self, target_port: int, loses_reply: DECIDES) -> None:
+        super().__init__(target_port)
+        self._loses_reply = loses_reply
+        self.lost = 0
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         requests = asyncio.create_task(self._forward(reader, upstream_writer))
         try:
@@ -69,40 +87,15 @@ class LossyProxy:
                 writer.write(data)
 
 
-class SlowLink:
+class SlowLink(_Proxy):
     """Forwards everything, the end of a connection included, `delay_seconds` later in each direction."""
 
     def __init__(self, target_port: int, delay_seconds: float) -> None:
-        self._target_port = target_port
+        super().__init__(target_port)
         self._delay_seconds = delay_seconds
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
 
-    @property
-    def port(self) -> int:
-        """The port for clients."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         self.connections += 1
         target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         try:

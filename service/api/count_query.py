@@ -109,7 +109,7 @@ def _interval(given: dict[str, str]) -> Interval:
 
 
 def _moment(given: dict[str, str], name: str) -> _Moment:
-    """Return what a parameter stands for. Raises InvalidRequest."""
+    """Return the moments that a parameter means. Raises InvalidRequest."""
     if found := _TIME.fullmatch(given[name]):
         date, time, fraction = found.groups()
         try:

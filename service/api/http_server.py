@@ -76,7 +76,7 @@ class Connection(TimedConnection):
         self._follow(data, self._request_count - count, body)
 
     def _follow(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
-        """Note where the last head stands: not begun, begun, or whole. `parsed` requests were found in `data`."""
+        """Note the state of the last head: not begun, begun, or whole. `parsed` requests were found in `data`."""
         framing = self._framing
         if parsed:
             message, payload = self._messages[-1]
