@@ -1,5 +1,7 @@
 """Real Redis and Valkey servers for tests: started on a free port, stopped, killed, frozen, filled."""
 
+import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +17,7 @@ from fakeredis import TcpFakeServer
 from service.storage.embedded import find_binary
 
 DEADLINE_SECONDS = 20.0
+SERVER_PORTS = (10_240, 32_767)
 
 Raw = Any  # a redis-py client with decode_responses=True; its types do not know that it gives texts
 
@@ -28,10 +31,15 @@ def binaries() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago and that the kernel gives to no outgoing connection.
+
+    Linux takes the ports of outgoing connections from 32768 upwards by default. A server that
+    stops and starts again, as many tests need it, would sometimes find such a port taken.
+    """
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randint(*SERVER_PORTS)))
+            return int(probe.getsockname()[1])
 
 
 class RedisServer:
@@ -42,6 +50,8 @@ class RedisServer:
         self._folder = folder
         self._options = options
         self.port = free_port()
+        if "--cluster-enabled" in options:  # the default, 10,000 above the port, may be taken
+            self._options += ("--cluster-port", str(free_port()))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
