@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-isolation bench-process bench-traces browser-test screenshots coverage \
+.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-isolation bench-limits bench-process bench-traces browser-test screenshots coverage \
 	format lock clean
 .DEFAULT_GOAL := run
 
@@ -49,6 +49,9 @@ bench-scale: $(VENV)/.dev
 
 bench-isolation: $(VENV)/.dev
 	$(BIN)/python -m bench.isolation
+
+bench-limits: $(VENV)/.dev
+	$(BIN)/python -m bench.limits
 
 bench-process: $(VENV)/.dev
 	$(BIN)/python -m bench.process

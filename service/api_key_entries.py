@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
+from service.rate_limits import MAX_COUNT, parse_rate_limit
 from service.setting_checks import Check, each
 from service.settings import check_key_name, check_source
 from service.web_origins import check_origin
 
-_MEMBERS = ("name", "sha256", "scopes", "source", "origins")
+_MEMBERS = ("name", "sha256", "scopes", "source", "origins", "create_limit")
 
 
 def parse_api_keys(entries: object) -> tuple[tuple[ApiKey, ...], list[str]]:
@@ -57,6 +58,8 @@ def _mistakes_in(entry: object) -> list[str]:
         mistakes.append(f".source {mistake}")
     if mistake := _mistake_in_origins(entry.get("origins")):
         mistakes.append(f".origins {mistake}")
+    if mistake := _mistake_in_create_limit(entry.get("create_limit")):
+        mistakes.append(f".create_limit {mistake}")
     return mistakes
 
 
@@ -68,6 +71,12 @@ def _mistake_in_origins(origins: object) -> str | None:
     return each(check_origin)(origins)
 
 
+def _mistake_in_create_limit(limit: object) -> str | None:
+    if limit is None or (isinstance(limit, str) and parse_rate_limit(limit)):
+        return None
+    return f"must be a count from 1 to {MAX_COUNT:,} per second, minute, hour or day, such as 60/minute"
+
+
 def _mistake_in_text(value: object, check: Check) -> str | None:
     """Return what `check` says; what is no text at all is as wrong as an empty one."""
     return check(value if isinstance(value, str) else "")
@@ -75,10 +84,12 @@ def _mistake_in_text(value: object, check: Check) -> str | None:
 
 def _api_key(entry: Mapping[str, object]) -> ApiKey:
     origins = cast("list[str] | None", entry.get("origins"))
+    limit = cast("str | None", entry.get("create_limit"))
     return ApiKey(
         name=cast("str", entry["name"]),
         sha256=cast("str", entry["sha256"]),
         scopes=frozenset(Scope(scope) for scope in cast("list[str]", entry["scopes"])),
         source=cast("str | None", entry.get("source")),
         origins=None if origins is None else frozenset(origins),
+        create_limit=None if limit is None else parse_rate_limit(limit),
     )

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.rate_limits import RateLimit
+
 # Published with the service so that the examples run as they are; refused in production.
 DEMO_TRACK_KEY = "your_api_key_here"
 DEMO_OPERATOR_KEY = "demo-operator-key"
@@ -30,7 +32,8 @@ class ApiKey:
     """A key as configured.
 
     `sha256` is the hex digest of the raw key. `source` overrides the session source. `origins`, when given,
-    are the only web origins whose pages may use the key. Several keys may share a `name`: that is a rotation.
+    are the only web origins whose pages may use the key. `create_limit` bounds the sessions that one client
+    address creates. Several keys may share a `name`: that is a rotation.
     """
 
     name: str
@@ -38,6 +41,7 @@ class ApiKey:
     scopes: frozenset[Scope]
     source: str | None = None
     origins: frozenset[str] | None = None
+    create_limit: RateLimit | None = None
 
     def allows_origin(self, origin: str | None) -> bool:
         """Tell whether a request with this `Origin` header may use the key; no header means no browser page."""

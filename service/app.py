@@ -12,7 +12,9 @@ from service.api import routes
 from service.api.analytics import AnalyticsHandlers
 from service.api.authorization import Authorizer
 from service.api.boundary import Boundary
+from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
+from service.api.create_limits import CreateLimits
 from service.api.http_server import Runner
 from service.api.operations import Health, MetricsHandler, StoreHandlers
 from service.api.routes import Handlers
@@ -25,6 +27,7 @@ from service.exposition import CONTENT_TYPE, Exposition
 from service.journal import Journal
 from service.logs import RequestLog
 from service.metrics import Metrics
+from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory, UserDigest
 from service.settings import Settings, TracingSettings
 from service.storage.analytics import Analytics
@@ -97,10 +100,13 @@ def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metri
 
 def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Health) -> Handlers:
     cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
+    limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
     factory, source = SessionFactory(stores.user_digest), settings.session.source
     analytics = AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days)
     return Handlers(
-        SessionHandlers(stores.sessions, stores.lookup, factory, cookie, source=source, metrics=metrics),
+        SessionHandlers(
+            stores.sessions, stores.lookup, factory, cookie, limits=limits, source=source, metrics=metrics
+        ),
         analytics,
         UserHandlers(stores.users, metrics, analytics.forget_answers),
         StoreHandlers(stores.state.read, settings.environment),

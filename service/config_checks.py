@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from service.api_keys import demo_keys_in
+from service.api_keys import ApiKey, Scope, demo_keys_in
 from service.errors import TlsError
+from service.host_name import is_loopback
 from service.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings, TlsSettings
 from service.tls import load_pair
 
@@ -54,6 +55,26 @@ def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
             "redis.url: has the published password of docker-compose.yml; set JAY_REDIS_PASSWORD to one of your own, "
             "such as the output of `openssl rand -hex 32`, or name another Redis in JAY_REDIS__URL"
         )
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each setting that works but that an operator would not want."""
+    demo_keys = demo_keys_in(settings.api_keys)
+    if settings.environment == "production":
+        for name in sorted({key.name for key in settings.api_keys if _is_unlimited(key)}):
+            yield (
+                f"api_keys: `{name}` has the scope track and no create_limit: anybody who reads the key in a page "
+                "can fill Redis. Add a limit per client address, such as create_limit: 60/minute"
+            )
+    elif demo_keys and not is_loopback(settings.server.host):
+        yield (
+            f"server.host: {settings.server.host} can be reached by other machines, and `environment: development` "
+            "accepts the published demo keys; set JAY_ENVIRONMENT=production"
+        )
+
+
+def _is_unlimited(key: ApiKey) -> bool:
+    return Scope.TRACK in key.scopes and key.create_limit is None
 
 
 def _is_no_directory(path: Path) -> bool:

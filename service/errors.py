@@ -24,6 +24,7 @@
         ├── UnsupportedMediaType                                                        415
         ├── ExpectationFailed                                                           417
         ├── InvalidRequest          well-formed, but a member or parameter is wrong     422
+        ├── TooManyRequests         creation over the API key's limit                   429
         └── HeadersTooLarge                                                             431
 
 `api/problems.py` gives each its status, slug and title.
@@ -143,6 +144,14 @@ class ExpectationFailed(RequestError):
 
 class InvalidRequest(RequestError):
     """A member of the body, a parameter, or the user id in a path is wrong; member `member` names it."""
+
+
+class TooManyRequests(RequestError):
+    """A client address creates sessions faster than its API key allows."""
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class HeadersTooLarge(RequestError):

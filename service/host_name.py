@@ -17,6 +17,14 @@ def host_mistake(host: str) -> str | None:
     return "a host name of letters, digits, - and _ between dots, with at most 63 characters between two dots"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches a server that listens on the host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

@@ -23,6 +23,7 @@ from service import logs, stop_signals
 from service.api.http_server import BACKLOG, Runner
 from service.api_keys import Keyring
 from service.app import AUTHORIZER, build
+from service.config_checks import warnings
 from service.effective_settings import changed_settings, effective_settings
 from service.error_text import describe
 from service.errors import ConfigError
@@ -74,7 +75,9 @@ def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> No
 
 
 def _tell_settings(settings: Settings) -> None:
-    """Log what is in force: to people what they have changed, to machines all of it."""
+    """Log warnings, and the settings in force: to people the changed ones, to machines all."""
+    for warning in warnings(settings):
+        _logger.warning("%s", warning)
     changed = ", ".join(f"{name}={shown}" for name, shown in changed_settings(settings).items())
     _logger.info("settings: %s", changed or "all as by default", extra={"settings": effective_settings(settings)})
 

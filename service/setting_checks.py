@@ -1,5 +1,6 @@
 """Checks of settings by value. Each returns the end of a sentence about the setting, or None."""
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,19 @@ def check_host(value: str) -> str | None:
     """Check the address that the server listens on."""
     mistake = host_mistake(value)
     return f"must be {mistake}" if mistake else None
+
+
+def check_network(value: str) -> str | None:
+    """Check an address or a network of trusted proxies."""
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return "must be an IP address or a network, such as 10.0.0.0/8 or ::1"
+    if network.prefixlen == 0:
+        return "must not be every address: each client could then name any address as its own"
+    if "/" in value and str(network.network_address) != str(ipaddress.ip_interface(value).ip):
+        return f"has bits set after the prefix: {network}"
+    return None
 
 
 def check_otlp_endpoint(value: str | None) -> str | None:

@@ -17,6 +17,7 @@ from service.setting_checks import (
     between,
     check_cookie_domain,
     check_host,
+    check_network,
     check_otlp_endpoint,
     check_user_secret,
     each,
@@ -63,6 +64,11 @@ class ServerSettings:
     )
     keepalive_seconds: float = setting(
         75.0, "how long an idle connection stays open, longer than in the proxies in front", check=between(1, 7200)
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "addresses and networks of proxies whose X-Forwarded-For or Forwarded names the client",
+        check=each(check_network),
     )
     tls: TlsSettings = field(default_factory=TlsSettings)
 

@@ -8,9 +8,6 @@ import jsonschema_rs
 
 from service.api.openapi import openapi_document
 
-# Documented, and about to be answered.
-COMING_PROBLEMS = {(429, "too-many-requests")}
-
 METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options", "trace"})
 
 

@@ -32,6 +32,7 @@ _TABLE: dict[type[Exception], tuple[int, str, str]] = {
     errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body's media type is not supported"),
     errors.ExpectationFailed: (417, "expectation-failed", "The expectation cannot be met"),
     errors.InvalidRequest: (422, "invalid-request", "A part of the request is invalid"),
+    errors.TooManyRequests: (429, "too-many-requests", "Too many sessions are created"),
     errors.HeadersTooLarge: (431, "headers-too-large", "The request headers are too large"),
     errors.StoreUnavailable: (503, "store-unavailable", "The session store is unavailable"),
     errors.Overloaded: (503, "overloaded", "The service is overloaded"),
@@ -75,5 +76,7 @@ def _headers(error: Exception) -> Iterator[tuple[str, str]]:
         yield hdrs.WWW_AUTHENTICATE, f'ApiKey header="{wire.API_KEY}"'
     if isinstance(error, errors.MethodNotAllowed):
         yield hdrs.ALLOW, ", ".join(error.allowed)
+    if isinstance(error, errors.TooManyRequests):
+        yield wire.RETRY_AFTER, str(error.retry_after_seconds)
     if isinstance(error, errors.StoreUnavailable | errors.Overloaded):
         yield wire.RETRY_AFTER, RETRY_AFTER_SECONDS

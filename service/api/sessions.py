@@ -10,6 +10,7 @@ from service import errors
 from service.api import wire
 from service.api.authorization import API_KEY
 from service.api.create_body import read_user_id
+from service.api.create_limits import CreateLimits
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import render
@@ -48,6 +49,7 @@ class SessionHandlers:
         factory: SessionFactory,
         cookie: SessionCookie,
         *,
+        limits: CreateLimits,
         source: str,
         metrics: Metrics,
     ) -> None:
@@ -55,12 +57,14 @@ class SessionHandlers:
         self._lookup = lookup
         self._factory = factory
         self._cookie = cookie
+        self._limits = limits
         self._source = source
         self._metrics = metrics
 
     async def create_session(self, request: web.Request) -> web.Response:
         """Answer 201 with a new session, its cookie and its header; an id that the client sent is never adopted."""
         user_id = await read_user_id(request)
+        self._limits.check(request)
         session = self._factory.new(self._source_of(request), user_id)
         await self._sessions.create(session)
         self._metrics.created.add((session.source,))

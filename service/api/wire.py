@@ -15,6 +15,7 @@ CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 CONTENT_SECURITY_POLICY = istr("Content-Security-Policy")
 REFERRER_POLICY = istr("Referrer-Policy")
 RETRY_AFTER = istr("Retry-After")
+X_FORWARDED_FOR = istr("X-Forwarded-For")
 
 # The request headers that the API reads. CORS allows them to pages.
 REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSION_TOKEN_ALIAS)

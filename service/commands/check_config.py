@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from service.config import LoadedConfig
+from service.config_checks import warnings
 from service.effective_settings import effective_settings
 from service.tls import Validity
 
@@ -26,6 +27,8 @@ def show(loaded: LoadedConfig) -> None:
     else:
         lines = [line for row in rows for line in _wrapped(row, max(len(name) for name, _, _ in rows) + 2, width)]
     print("\n".join(lines))
+    for sentence in warnings(loaded.settings):
+        print(f"warning: {sentence}", file=sys.stderr)
     certificate = loaded.settings.server.tls.certificate
     if certificate is not None and (warning := Validity.of_file(certificate).warning(datetime.now(UTC))):
         print(f"warning: server.tls.certificate: {certificate} {warning}", file=sys.stderr)

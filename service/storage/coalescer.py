@@ -23,8 +23,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from service.errors import Overloaded, StoreUnavailable
+from service.log_limit import LogLimit
 from service.metrics import Metrics
-from service.storage.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 

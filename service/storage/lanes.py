@@ -7,12 +7,12 @@ visitor wait, and readiness tells the state of Redis and not that of a queue.
 import asyncio
 from collections.abc import Callable
 
+from service.log_limit import LogLimit
 from service.metrics import Metrics
 from service.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS, READINESS, SESSIONS
-from service.storage.log_limit import LogLimit
 from service.storage.self_test import SelfTest
 
 

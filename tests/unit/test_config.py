@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 
 from service.api_keys import Scope, hash_key
 from service.config import leaves, load
+from service.config_checks import warnings
 from service.effective_settings import effective_settings
 from service.errors import ConfigError
+from service.rate_limits import RateLimit
 from service.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 
 ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
@@ -72,7 +75,9 @@ def test_every_kind_of_value_reads_from_the_environment() -> None:
             "JAY_COOKIE__DOMAIN": "example.com",
             "JAY_REDIS__DATA_DIR": "/var/lib/jay",
             "JAY_REDIS__URL": "rediss://u:p%40w@redis.example:6380/3",
-            "JAY_API_KEYS": json.dumps([{**ENTRY, "source": "tv.app", "origins": ["https://a.example"]}]),
+            "JAY_API_KEYS": json.dumps(
+                [{**ENTRY, "source": "tv.app", "origins": ["https://a.example"], "create_limit": "60/minute"}]
+            ),
         }
     ).settings
     assert settings.server.drain_seconds == 2.0
@@ -82,6 +87,7 @@ def test_every_kind_of_value_reads_from_the_environment() -> None:
     assert settings.redis.url == "rediss://u:p%40w@redis.example:6380/3"
     assert settings.api_keys[0].source == "tv.app"
     assert settings.api_keys[0].origins == frozenset({"https://a.example"})
+    assert settings.api_keys[0].create_limit == RateLimit(60, 60)
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -394,3 +400,68 @@ def test_previous_user_secrets_come_as_a_list(tmp_path: Path) -> None:
         (text,) = mistakes({"JAY_SESSION__PREVIOUS_USER_SECRETS": value})
         assert text.startswith("JAY_SESSION__PREVIOUS_USER_SECRETS")
         assert "hunter" not in text
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0/8", "127.0.0.1", "::1", "2001:db8::/32"])
+def test_trusted_proxies_are_addresses_and_networks(value: str) -> None:
+    """Both IP versions, with and without a prefix."""
+    assert load({"JAY_SERVER__TRUSTED_PROXIES": json.dumps([value])}).settings.server.trusted_proxies == (value,)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("10.0.0.1/8", "10.0.0.0/8"),
+        ("nginx", "IP address"),
+        ("10.0.0.0/33", "IP address"),
+        ("0.0.0.0/0", "every address"),
+        ("::/0", "every address"),
+        ("", "IP address"),
+    ],
+)
+def test_trusted_proxies_are_checked_by_value(value: str, hint: str) -> None:
+    """A name never matches an address, and a service that trusts every address believes every client."""
+    (mistake,) = mistakes({"JAY_SERVER__TRUSTED_PROXIES": json.dumps(["::1", value])})
+    assert mistake.startswith("JAY_SERVER__TRUSTED_PROXIES entry 2 ")
+    assert hint in mistake
+
+
+@pytest.mark.parametrize("limit", ["60", "60/min", 60, ["60/minute"], "", True])
+def test_a_misspelled_create_limit_is_an_error(limit: object) -> None:
+    """It must not silently be no limit."""
+    (mistake,) = mistakes({"JAY_API_KEYS": json.dumps([{**ENTRY, "create_limit": limit}])})
+    assert "create_limit must be a count" in mistake
+    assert "60/minute" in mistake
+
+
+def test_production_warns_about_public_keys_without_a_limit() -> None:
+    """A track key is public. Keys of back ends, and those with a limit, are fine."""
+    entries = [
+        {**ENTRY, "name": "limited", "create_limit": "60/minute"},
+        {**ENTRY, "name": "open", "sha256": hash_key("open")},
+        {**ENTRY, "name": "operator", "sha256": hash_key("operator"), "scopes": ["analytics"]},
+    ]
+    settings = load({**PRODUCTION, "JAY_API_KEYS": json.dumps(entries)}).settings
+    (warning,) = warnings(settings)
+    assert "`open`" in warning
+    assert "create_limit" in warning
+    assert not list(warnings(dataclasses.replace(settings, environment="development")))
+
+
+@pytest.mark.parametrize(
+    ("host", "is_warned"),
+    [
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),
+        ("10.1.2.3", True),
+        ("api", True),
+    ],
+)
+def test_development_warns_where_other_machines_can_call(host: str, is_warned: bool, project: Path) -> None:  # noqa: FBT001
+    """The demo keys are published, so a service that others reach needs keys of its own."""
+    settings = load({"JAY_SERVER__HOST": host, "JAY_CONFIG": str(project / "config.yaml")}).settings
+    found = list(warnings(settings))
+    assert bool(found) is is_warned
+    assert all("JAY_ENVIRONMENT=production" in warning for warning in found)

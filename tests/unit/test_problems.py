@@ -46,16 +46,19 @@ def test_each_error_is_a_problem_document(kind: type[errors.RequestError]) -> No
 def test_no_error_of_the_tree_is_left_out() -> None:
     """A new kind of request error has to be given its status here."""
     kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RequestError)}
-    assert kinds - {errors.RequestError} == {*GOLDEN, errors.MethodNotAllowed}
+    assert kinds - {errors.RequestError} == {*GOLDEN, errors.MethodNotAllowed, errors.TooManyRequests}
 
 
 def test_some_errors_carry_headers() -> None:
-    """401 says how to authenticate, 405 what is allowed, 503 when to come back."""
+    """401 says how to authenticate, 405 the allowed methods, 429 and 503 when to try again."""
     unauthorized = problem_response(errors.Unauthorized(""), "")
     not_allowed = problem_response(errors.MethodNotAllowed("", ["GET", "POST"]), "")
+    too_many = problem_response(errors.TooManyRequests("", 17), "")
     unavailable = problem_response(errors.StoreUnavailable("secret detail"), "")
     assert unauthorized.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
     assert (not_allowed.status, not_allowed.headers["Allow"]) == (405, "GET, POST")
+    assert (too_many.status, too_many.headers["Retry-After"]) == (429, "17")
+    assert json.loads(too_many.body or b"")["type"] == "urn:jay:problem:too-many-requests"  # type: ignore[arg-type]
     assert (unavailable.status, unavailable.headers["Retry-After"]) == (503, "1")
     assert isinstance(unavailable.body, bytes)
     assert b"secret" not in unavailable.body

@@ -1,0 +1,51 @@
+"""How often one client address may create sessions with an API key: the key's `create_limit`.
+
+A key in a web page is public, so without a limit anybody can fill Redis. The limit is exact
+within a worker and costs no call of Redis. A client whose connections reach several workers or
+machines can create that many times the limit.
+"""
+
+import logging
+import math
+
+from aiohttp import web
+
+from service import errors
+from service.api.authorization import API_KEY
+from service.api.client_address import ClientAddresses
+from service.log_limit import LogLimit
+from service.rate_limits import RateLimiter
+
+_logger = logging.getLogger(__name__)
+
+
+class CreateLimits:
+    """Rejects creations over the limit of their API key."""
+
+    def __init__(self, addresses: ClientAddresses, limiter: RateLimiter) -> None:
+        self._addresses = addresses
+        self._limiter = limiter
+        self._log_limit = LogLimit()
+
+    def check(self, request: web.Request) -> None:
+        """Count a creation by the request's client. Raises TooManyRequests.
+
+        Two entries of one name are a rotation and share their counts.
+        """
+        key = request[API_KEY]
+        if key.create_limit is None:
+            return
+        wait = self._limiter.admit((key.name, self._addresses.of(request)), key.create_limit)
+        if not wait:
+            return
+        if self._log_limit.allows(key.name):
+            _logger.warning(
+                "a client address reached the create_limit of the API key %s and gets 429; is the proxy in front in "
+                "server.trusted_proxies?",
+                key.name,
+            )
+        raise errors.TooManyRequests(
+            "This client address creates sessions faster than the API key's `create_limit` allows. Keep the session "
+            "that was created, or repeat the request after Retry-After.",
+            math.ceil(wait),
+        )

@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.rate_limits import RateLimit, RateLimiter, parse_rate_limit
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        ("60/minute", RateLimit(60, 60)),
+        ("1/second", RateLimit(1, 1)),
+        ("1000000/day", RateLimit(1_000_000, 86400)),
+        ("5/hour", RateLimit(5, 3600)),
+    ],
+)
+def test_a_limit_is_a_count_and_a_unit(value: str, limit: RateLimit) -> None:
+    """The units are second, minute, hour and day."""
+    assert parse_rate_limit(value) == limit
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "60",
+        "60/min",
+        "60 / minute",
+        "0/minute",
+        "-1/minute",
+        "1.5/second",
+        "٣/minute",
+        "1000001/day",
+        "60/minute\n",
+    ],
+)
+def test_nothing_else_is_a_limit(value: str) -> None:
+    """A limit that is misspelled is no limit, and the configuration rejects it."""
+    assert parse_rate_limit(value) is None
+
+
+def test_the_whole_count_may_be_used_at_once_and_then_comes_back_evenly() -> None:
+    """60/minute admits 60 requests at once, and one more each second after that."""
+    clock = Clock()
+    limiter, limit = RateLimiter(clock), RateLimit(60, 60)
+    assert [limiter.admit("a", limit) for _ in range(60)] == [0.0] * 60
+    assert limiter.admit("a", limit) == pytest.approx(1.0)
+    clock.now += 0.75
+    assert limiter.admit("a", limit) == pytest.approx(0.25)
+    clock.now += 0.25
+    assert limiter.admit("a", limit) == 0.0
+    assert limiter.admit("a", limit) == pytest.approx(1.0)
+
+
+def test_clients_do_not_share_their_counts() -> None:
+    """One client over its limit changes nothing for another."""
+    limiter, limit = RateLimiter(Clock()), RateLimit(1, 60)
+    assert limiter.admit("a", limit) == 0.0
+    assert limiter.admit("a", limit) > 0
+    assert limiter.admit("b", limit) == 0.0
+
+
+@given(
+    st.integers(1, 50),
+    st.sampled_from([1, 60, 3600]),
+    st.lists(st.floats(0, 3), max_size=200),
+)
+def test_a_client_is_never_admitted_more_often_than_the_limit_says(
+    count: int, seconds: int, steps: list[float]
+) -> None:
+    """Within any time the count and the even pace are the most, and a client that waits as told is admitted."""
+    clock = Clock()
+    limiter, limit = RateLimiter(clock), RateLimit(count, seconds)
+    admitted = []
+    for step in steps:
+        clock.now += step * seconds / count
+        wait = limiter.admit("a", limit)
+        if not wait:
+            admitted.append(clock.now)
+            continue
+        clock.now += wait
+        assert limiter.admit("a", limit) == 0.0
+        admitted.append(clock.now)
+    for index, start in enumerate(admitted):
+        for number, moment in enumerate(admitted[index:], 1):
+            assert number <= count + (moment - start) * count / seconds + 0.001
+
+
+def test_memory_is_bounded() -> None:
+    """Clients that have their whole count again are forgotten, and beyond the bound those admitted longest ago."""
+    clock = Clock()
+    limiter, limit = RateLimiter(clock, max_entries=100), RateLimit(1, 60)
+    for client in range(1000):
+        limiter.admit(client, limit)
+    assert len(limiter._full_at) == 100
+    assert limiter.admit(999, limit) > 0
+    clock.now += 61
+    for client in range(1000, 1100):
+        limiter.admit(client, limit)
+    assert len(limiter._full_at) == 100
+    assert 999 not in limiter._full_at
