@@ -57,7 +57,7 @@ bench-process: $(VENV)/.dev
 	$(BIN)/python -m bench.process
 
 screenshots: $(VENV)/.browser
-	$(BIN)/python -m docs.screenshots
+	$(BIN)/python -m tools.screenshots
 
 bench-traces: $(VENV)/.dev
 	$(BIN)/python -m bench.traces

@@ -18,7 +18,7 @@ from typing import Any
 from bench.scale import KEYSPACE, Bench, Step, bench_on, last_days, new, redis_time, user_id
 from service.counts import DAY, CountRange, Interval
 from service.storage.keyspace import TOP_SCORE_UNIT
-from tests.servers import Raw, binaries
+from tests.support.servers import Raw, binaries
 
 SHARDS = int(os.environ.get("SHARDS", "4"))
 DAYS = 400

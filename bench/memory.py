@@ -10,12 +10,12 @@ from pathlib import Path
 
 import redis.asyncio
 
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import SessionFactory, UserDigest
-from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
-from tests.servers import RedisServer, binaries
+from tests.support.servers import RedisServer, binaries
 
 SESSIONS = 100_000
 BATCH = 100

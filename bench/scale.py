@@ -26,15 +26,15 @@ from typing import Any
 
 import redis.asyncio
 
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY, HOUR, CountRange, Interval
 from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
-from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
-from tests.servers import Raw, RedisServer, binaries
+from tests.support.servers import Raw, RedisServer, binaries
 
 BATCH = 500
 ROUNDS = 20

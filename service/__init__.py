@@ -12,7 +12,7 @@ How a request travels, and where to look:
     sessions.py, counts.py, api_keys.py, versions.py    the subject itself, without any I/O
     errors.py, logs.py   everything that can go wrong, drawn as a tree; how it is told
     metrics.py           what is counted in a worker; exposition.py adds up the workers
-    tracing.py           traces, where wanted; with api/traced_boundary.py and storage/traced_coalescer.py
+    tracing.py           traces, where wanted; with api/traced_dispatcher.py and storage/traced_coalescer.py
 """
 
 __version__ = "0.1.0"

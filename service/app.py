@@ -9,36 +9,36 @@ from typing import Any
 from aiohttp import web
 
 from service.api import routes
-from service.api.analytics import AnalyticsHandlers
-from service.api.authorization import Authorizer
-from service.api.boundary import Boundary
+from service.api.aiohttp_internals.server import Runner
+from service.api.auth import Authorizer
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
-from service.api.http_server import Runner
-from service.api.operations import Health, MetricsHandler, StoreHandlers
+from service.api.dispatcher import Boundary
+from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.operations import Health, MetricsHandler, StoreHandlers
+from service.api.handlers.sessions import SessionHandlers
+from service.api.handlers.users import UserHandlers
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
-from service.api.sessions import SessionHandlers
-from service.api.users import UserHandlers
 from service.api_keys import Keyring
+from service.config.settings import Settings, TracingSettings
 from service.errors import Overloaded, StoreUnavailable
-from service.exposition import CONTENT_TYPE, Exposition
-from service.journal import Journal
-from service.logs import RequestLog
-from service.metrics import Metrics
 from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory, UserDigest
-from service.settings import Settings, TracingSettings
 from service.storage.analytics import Analytics
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
+from service.storage.redis_status import StateReader
 from service.storage.session_store import CoalescedSessionStore, SessionStore
-from service.storage.state import StateReader
 from service.storage.user_secrets import UserSecrets
 from service.storage.users import Users
+from service.telemetry.logs import RequestLog
+from service.telemetry.metrics import Metrics
+from service.telemetry.prometheus import CONTENT_TYPE, Exposition
+from service.telemetry.request_recorder import Journal
 
 AUTHORIZER = web.AppKey("authorizer", Authorizer)
 
@@ -67,9 +67,9 @@ def _traces(settings: TracingSettings) -> _Traces:
     if settings.otlp_endpoint is None:
         return _Traces()
     # An optional extra: without traces nothing of it is imported, and a request passes no branch for them.
-    from service.api.traced_boundary import TracedBoundary
+    from service.api.traced_dispatcher import TracedBoundary
     from service.storage.traced_coalescer import TracedCoalescer
-    from service.tracing import Tracing
+    from service.telemetry.tracing import Tracing
 
     tracing = Tracing(settings.otlp_endpoint)
     return _Traces(

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from service import terminal
 from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in
-from service.command_line import make_parser
-from service.config import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
-from service.error_text import describe
+from service.commands import terminal
+from service.commands.command_line import make_parser
+from service.config.loading import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
 from service.errors import CommandError, ConfigError, ServerError
+from service.telemetry.error_text import describe
 
 if TYPE_CHECKING:
     from service.commands.api_client import ApiClient
@@ -56,14 +56,14 @@ def _load(options: argparse.Namespace, *, reads_tls_files: bool = False) -> Load
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from service import log_stream
-    from service.commands.greeting import greet
-    from service.metrics_folder import metrics_folder
+    from service.commands.banner import greet
+    from service.telemetry import log_stream
+    from service.telemetry.multiproc_dir import metrics_folder
 
     log_stream.install()
     settings = _load(options, reads_tls_files=True).settings
     with metrics_folder() if settings.metrics.enabled else nullcontext():
-        from service.server import serve  # only now: see metrics_folder.py
+        from service.server.worker import serve  # only now: see metrics_folder.py
 
         serve(settings, lambda: _load(options).settings, lambda url: greet(url, settings))
     return 0

@@ -9,9 +9,9 @@ import redis.asyncio
 from hypothesis import settings
 
 from service.storage.keyspace import Keyspace
-from tests.servers import Raw, RedisServer, binaries
+from tests.support.servers import Raw, RedisServer, binaries
 
-pytest_plugins = ("tests.processes",)
+pytest_plugins = ("tests.support.processes",)
 
 # A busy machine is not an error of the code under test.
 settings.register_profile("no-deadline", deadline=None)

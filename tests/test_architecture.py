@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from service.config import leaves
-from service.metrics import Counter, Metrics
-from service.settings import Settings
+from service.config.loading import leaves
+from service.config.settings import Settings
+from service.telemetry.metrics import Counter, Metrics
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "service").rglob("*.py"))

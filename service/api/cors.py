@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from service.api import wire
 from service.api.field_lines import combined
 from service.api.responses import empty_response
-from service.settings import CorsSettings
+from service.config.settings import CorsSettings
 
 # Headers that libraries add to every request of a page: tracing, jQuery and others, and code
 # that wants to go around caches. Without them in the list the browser sends no request at all.

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from service import errors
 from service.api.names import check_names
+from service.config.settings import check_source
 from service.counts import DAY, CountRange, Interval
-from service.settings import check_source
 
 MAX_HOURS = 31 * 24
 MAX_LIMIT = 100

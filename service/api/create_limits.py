@@ -11,10 +11,10 @@ import math
 from aiohttp import web
 
 from service import errors
-from service.api.authorization import API_KEY
+from service.api.auth import API_KEY
 from service.api.client_address import ClientAddresses
-from service.log_limit import LogLimit
 from service.rate_limits import RateLimiter
+from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 

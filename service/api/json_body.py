@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
 from service import errors
-from service.api.expectation import is_waiting, send_continue
+from service.api.aiohttp_internals.expectation import is_waiting, send_continue
 from service.api.field_lines import combined, elements
 from service.api.names import check_names
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from aiohttp import hdrs, web
 
 from service.api import wire
-from service.api.analytics import AnalyticsHandlers
-from service.api.authorization import Authorizer, Handler
-from service.api.openapi import OpenapiHandler
-from service.api.operations import Health, MetricsHandler, StoreHandlers
-from service.api.pages import Page, static_files
-from service.api.sessions import SessionHandlers
+from service.api.auth import Authorizer, Handler
+from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.openapi import OpenapiHandler
+from service.api.handlers.operations import Health, MetricsHandler, StoreHandlers
+from service.api.handlers.pages import Page, static_files
+from service.api.handlers.sessions import SessionHandlers
+from service.api.handlers.users import UserHandlers
 from service.api.user_id import PATH_SEGMENT
-from service.api.users import UserHandlers
 from service.api_keys import Scope
 
 

@@ -8,8 +8,8 @@ from aiohttp import hdrs
 
 from service.api import wire
 from service.api.field_lines import elements
+from service.config.settings import CookieSettings
 from service.sessions import SESSION_ID_PATTERN, parse_session_id
-from service.settings import CookieSettings
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from service.config.host_name import host_mistake
 from service.errors import CommandError
-from service.host_name import host_mistake
 
 TIMEOUT_SECONDS = 10.0
 

@@ -3,9 +3,9 @@
 import re
 from argparse import ArgumentTypeError
 
-from service.config_values import as_utf8
-from service.settings import check_key_name
-from service.web_origins import check_origin
+from service.config.settings import check_key_name
+from service.config.values import as_utf8
+from service.config.web_origins import check_origin
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
 

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from service.config import LoadedConfig
-from service.config_checks import warnings
-from service.effective_settings import effective_settings
-from service.tls import Validity
+from service.config.certificate import Validity
+from service.config.cross_field import warnings
+from service.config.loading import LoadedConfig
+from service.config.redacted_view import effective_settings
 
 _MIN_WIDTH = 40
 

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 
 from service.api import wire
 from service.commands.api_client import ApiClient
+from service.config.settings import Settings
 from service.counts import DAY
 from service.errors import CommandError
 from service.sessions import SHARD_COUNT
-from service.settings import Settings
 from service.storage.connection import RedisConnection
 from service.storage.embedded import find_redis
 from service.storage.keyspace import Keyspace

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from service.commands import doctor_certificate, doctor_clocks, doctor_redis
 from service.commands.api_client import ApiClient
+from service.commands.check_results import Report, unknown
 from service.commands.doctor_client import ClientSide
-from service.commands.findings import Report, unknown
-from service.settings import Settings
+from service.config.settings import Settings
 from service.storage.embedded import find_redis
 
 

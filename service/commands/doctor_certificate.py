@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from service.commands.api_client import TIMEOUT_SECONDS
-from service.commands.findings import Finding, good, problem, unknown, warning
-from service.tls import Validity
+from service.commands.check_results import Finding, good, problem, unknown, warning
+from service.config.certificate import Validity
 
 _HTTPS_PORT = 443
 _RENEW = "renew it, then have it loaded where TLS ends: send SIGHUP to the service, or reload the proxy"

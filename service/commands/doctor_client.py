@@ -11,8 +11,8 @@ from http.cookies import SimpleCookie
 from service import versions
 from service.api import wire
 from service.commands.api_client import Answer, ApiClient
+from service.commands.check_results import Finding, good, problem, unknown
 from service.commands.doctor_clocks import Offset, offset_of
-from service.commands.findings import Finding, good, problem, unknown
 from service.errors import CommandError
 from service.sessions import parse_session_id
 

@@ -14,9 +14,9 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.commands.api_client import Answer
-from service.commands.findings import Finding, good, problem, unknown
+from service.commands.check_results import Finding, good, problem, unknown
+from service.config.settings import Settings
 from service.errors import StoreUnavailable
-from service.settings import Settings
 from service.storage.connection import RedisConnection
 from service.storage.refusals import is_refused
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from service.commands.findings import Finding, good, problem, unknown
+from service.commands.check_results import Finding, good, problem, unknown
 from service.errors import UnknownUserSecret
 from service.sessions import UserDigest
 from service.storage.command_logs import command_log_lengths

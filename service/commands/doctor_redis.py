@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.commands import doctor_privacy
-from service.commands.findings import Finding, good, problem, unknown
+from service.commands.check_results import Finding, good, problem, unknown
+from service.config.settings import Settings
 from service.errors import StoreUnavailable
 from service.sessions import UserDigest
-from service.settings import Settings
 from service.storage.connection import RedisConnection
-from service.storage.inspection import Audit, Inspection
+from service.storage.consistency_check import Audit, Inspection
 from service.storage.keyspace import Keyspace
-from service.storage.state import number_in
+from service.storage.redis_status import number_in
 
 _OLDEST_VERSION = (7, 0)
 _TIMEOUT_SECONDS = 5.0

@@ -1,6 +1,6 @@
 """`jay-tracking openapi`: the API reference, for tools that read it."""
 
-from service.api.openapi import openapi_json, openapi_yaml
+from service.api.handlers.openapi import openapi_json, openapi_yaml
 
 
 def show(*, as_json: bool) -> None:

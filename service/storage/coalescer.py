@@ -23,8 +23,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from service.errors import Overloaded, StoreUnavailable
-from service.log_limit import LogLimit
-from service.metrics import Metrics
+from service.telemetry.log_limit import LogLimit
+from service.telemetry.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
 

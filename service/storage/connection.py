@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from service.config.settings import RedisSettings
 from service.errors import Overloaded, StoreUnavailable
-from service.log_limit import LogLimit
-from service.metrics import Labels, Metrics
-from service.settings import RedisSettings
 from service.storage.breaker import OPEN_SECONDS, Breaker
 from service.storage.client import Prepare, make_client
 from service.storage.lane import SESSIONS, Lane
 from service.storage.redis_errors import Kind, kind_of, text_of
 from service.storage.script_files import script_text
+from service.telemetry.log_limit import LogLimit
+from service.telemetry.metrics import Labels, Metrics
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -17,10 +17,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from service import stop_signals
-from service.backoff import Backoff
+from service.config.settings import RedisSettings
+from service.config.sizes import HALF
 from service.errors import EmbeddedServerError
-from service.settings import RedisSettings
-from service.sizes import HALF
+from service.storage.backoff import Backoff
 from service.storage.data_dir import DataDir
 from service.storage.embedded_state import Loading, Ready, ask_to_stop, look
 from service.storage.memory_limit import max_memory_bytes

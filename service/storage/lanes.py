@@ -7,13 +7,13 @@ visitor wait, and readiness tells the state of Redis and not that of a queue.
 import asyncio
 from collections.abc import Callable
 
-from service.log_limit import LogLimit
-from service.metrics import Metrics
-from service.settings import RedisSettings
+from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS, READINESS, SESSIONS
 from service.storage.self_test import SelfTest
+from service.telemetry.log_limit import LogLimit
+from service.telemetry.metrics import Metrics
 
 
 class Lanes:

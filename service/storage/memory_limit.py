@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.sizes import HALF, parse_size
+from service.config.sizes import HALF, parse_size
 
 # A rewrite of the append-only file forks the server. Under writes its memory can double until the rewrite ends.
 _SHARE = 2

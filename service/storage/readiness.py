@@ -1,8 +1,8 @@
 """Does Redis do now what a creation of a session needs: the check behind /readyz."""
 
+from service.config.settings import AnalyticsSettings
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory, UserDigest
-from service.settings import AnalyticsSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.self_test import TTL_SECONDS

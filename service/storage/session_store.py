@@ -10,15 +10,15 @@ from dataclasses import astuple
 from itertools import chain
 from typing import Any
 
+from service.config.settings import AnalyticsSettings
 from service.counts import DAY
-from service.metrics import Metrics
 from service.sessions import Session, UserDigest
-from service.settings import AnalyticsSettings
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_value import decode, encode
 from service.storage.user_secrets import UserSecrets
+from service.telemetry.metrics import Metrics
 
 Candidates = Sequence[str]
 MINUTE_US = 60_000_000

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from service.errors import Overloaded, StoreUnavailable, UnknownUserSecret
-from service.log_limit import LogLimit
 from service.sessions import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
+from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 

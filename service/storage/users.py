@@ -20,10 +20,10 @@ from operator import attrgetter
 from redis import exceptions
 from redis.asyncio import Redis
 
+from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, UserDigest, shard_of
-from service.settings import AnalyticsSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.session_value import decode

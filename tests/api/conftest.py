@@ -13,12 +13,12 @@ from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import BaseTestServer, TestClient
 from pytest_aiohttp import AiohttpClient
 
-from service.api.http_server import Runner
+from service.api.aiohttp_internals.server import Runner
 from service.api_keys import ApiKey, Scope, hash_key
 from service.app import build
-from service.logs import RequestLog
-from service.settings import CorsSettings, RedisSettings, Settings
-from tests.servers import RedisServer
+from service.config.settings import CorsSettings, RedisSettings, Settings
+from service.telemetry.logs import RequestLog
+from tests.support.servers import RedisServer
 
 KEY = "your_api_key_here"
 ORIGIN = "https://app.example.com"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from service.settings import AnalyticsSettings
+from service.config.settings import AnalyticsSettings
 from tests.api.conftest import Service, Start, problem
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 BASE = "/v1/playouts/tracking/analytics"
 OPERATOR = {"X-API-Key": "operator-key"}

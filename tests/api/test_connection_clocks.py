@@ -12,9 +12,10 @@ import pytest
 import trustme
 from aiohttp import web
 
-from service.api import connection_clocks, json_body, site
-from service.api.site import Site
-from service.settings import ServerSettings, Settings
+from service.api import json_body
+from service.api.aiohttp_internals import clocks, site
+from service.api.aiohttp_internals.site import Site
+from service.config.settings import ServerSettings, Settings
 from tests.api.conftest import KEY, PATH, Service, Start
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -75,16 +76,16 @@ async def connect() -> AsyncIterator[Connect]:
         writer.close()
 
 
-def clocks(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
+def with_clocks(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
     """Set the clock for heads; return settings with the clock for idle connections."""
-    monkeypatch.setattr(connection_clocks, "HEAD_SECONDS", head)
+    monkeypatch.setattr(clocks, "HEAD_SECONDS", head)
     return ServerSettings(keepalive_seconds=keepalive)
 
 
 def test_each_clock_has_its_own_time() -> None:
     """The documented times: 75 s idle, 15 s for a head, 15 s for a TLS handshake, 5 s for a body."""
     assert Settings().server.keepalive_seconds == 75
-    assert connection_clocks.HEAD_SECONDS == 15
+    assert clocks.HEAD_SECONDS == 15
     assert site.HANDSHAKE_SECONDS == 15
     assert json_body.DEADLINE_SECONDS == 5
 
@@ -112,7 +113,7 @@ async def test_a_head_that_stalls_ends_the_connection(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """On a new connection and on one that has served requests, although the clock for idle ones is far longer."""
-    service = await start(server=clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_clocks(monkeypatch, head=SHORT))
     client = await connect(service)
     packets = STALLS[case]
     data = b"".join(packets)
@@ -126,7 +127,7 @@ async def test_bytes_that_drip_do_not_prolong_a_head(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
     """The clock runs from the first byte of the head to its end."""
-    service = await start(server=clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_clocks(monkeypatch, head=SHORT))
     client = await connect(service)
     await client.ask(first, answers=first.count(b"HTTP/1.1"))
     started = time.monotonic()
@@ -160,7 +161,7 @@ async def test_an_idle_connection_outlives_the_clock_for_heads(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """However the requests were cut into packets, the service knows that no head has begun."""
-    service = await start(server=clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_clocks(monkeypatch, head=SHORT))
     client = await connect(service)
     data = b"".join(IDLE[case])
     await client.ask(*IDLE[case], answers=data.count(GET) + data.count(POST))
@@ -173,7 +174,7 @@ async def test_an_idle_connection_is_closed_in_time(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """`server.keepalive_seconds` after the last response, although the clock for heads is far longer."""
-    service = await start(server=clocks(monkeypatch, keepalive=SHORT))
+    service = await start(server=with_clocks(monkeypatch, keepalive=SHORT))
     client = await connect(service)
     data = b"".join(IDLE[case])
     await client.ask(*IDLE[case], answers=data.count(GET) + data.count(POST))
@@ -184,7 +185,7 @@ async def test_a_head_that_begins_just_in_time_is_served(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock for idle connections stops at the first byte of a request, not at its last."""
-    service = await start(server=clocks(monkeypatch, keepalive=SHORT))
+    service = await start(server=with_clocks(monkeypatch, keepalive=SHORT))
     client = await connect(service)
     for _ in range(3):
         await client.ask(GET)
@@ -199,7 +200,7 @@ async def test_a_request_that_waits_while_the_service_is_paused_is_served(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     """A request that arrived before the deadline is answered, although the clock fires before it is read."""
-    service = await start(server=clocks(monkeypatch, head=SHORT, keepalive=SHORT))
+    service = await start(server=with_clocks(monkeypatch, head=SHORT, keepalive=SHORT))
     client = await connect(service)
     await client.ask(GET)
     client.writer.write(begun)
@@ -220,7 +221,7 @@ async def test_no_clock_ends_a_request_in_progress(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow request is answered, and so are those behind it, before a head that stalls ends the connection."""
-    service = await start(server=clocks(monkeypatch, head=SHORT, keepalive=SHORT))
+    service = await start(server=with_clocks(monkeypatch, head=SHORT, keepalive=SHORT))
     boundary = service.runner.server.request_handler.__self__  # type: ignore[union-attr]
     shortcut = boundary._shortcuts["GET", "/livez"]
 
@@ -244,7 +245,7 @@ async def test_a_response_that_a_slow_client_reads_is_sent_whole(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is not idle while its client takes the response."""
-    service = await start(server=clocks(monkeypatch, keepalive=SHORT * 2))
+    service = await start(server=with_clocks(monkeypatch, keepalive=SHORT * 2))
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -294,7 +295,7 @@ async def test_a_tls_handshake_that_never_begins_or_ends_is_cut_off(
 
 async def test_the_clocks_run_under_tls_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle connection stays for its time, a head that stalls ends it."""
-    service = await start(server=clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_clocks(monkeypatch, head=SHORT))
     async with tls_port(service) as (port, trusting):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
         client = Client(reader, writer)

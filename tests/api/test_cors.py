@@ -3,7 +3,7 @@
 import pytest
 
 from service.api.cors import LIBRARY_HEADERS
-from service.settings import CorsSettings
+from service.config.settings import CorsSettings
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start, problem
 from tests.api.test_transport import parsed
 

@@ -8,10 +8,10 @@ from aiohttp import ClientResponse
 
 from service.api_keys import Keyring, Scope, hash_key
 from service.app import AUTHORIZER
+from service.config.settings import CorsSettings, ServerSettings
 from service.rate_limits import RateLimit
-from service.settings import CorsSettings, ServerSettings
 from tests.api.conftest import KEYS, ORIGIN, PATH, Service, Start
-from tests.servers import Raw
+from tests.support.servers import Raw
 
 LIMITED = dataclasses.replace(KEYS[0], create_limit=RateLimit(3, 3600))
 OTHER = dataclasses.replace(LIMITED, name="other", sha256=hash_key("other-key"))

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 from service.api_keys import Keyring
 from service.app import AUTHORIZER
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start, problem
-from tests.servers import RedisServer, binaries
+from tests.support.servers import RedisServer, binaries
 
 
 async def one_of_each(service: Service) -> AsyncIterator[ClientResponse]:
@@ -220,7 +220,7 @@ async def test_our_bugs_are_500_with_a_fixed_text(
     def broken(*_: object) -> None:
         raise KeyError("canary")
 
-    monkeypatch.setattr("service.api.sessions.candidates", broken)
+    monkeypatch.setattr("service.api.handlers.sessions.candidates", broken)
     response = await service.request("GET", headers={"Origin": ORIGIN})
     document = await problem(response, 500, "internal-error")
     assert "canary" not in str(document)

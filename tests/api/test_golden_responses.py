@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from aiohttp import ClientResponse
 
-from service.settings import CorsSettings
+from service.config.settings import CorsSettings
 from tests.api.conftest import KEYS, ORIGIN, PATH, TOKEN, Service, Start
 
 GOLDEN = Path(__file__).parent / "golden_responses.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api import pages
+from service.api.handlers import pages
 from tests.api.conftest import KEY, PATH, TOKEN, Service
 from tests.api.test_transport import parsed
 
@@ -100,7 +100,7 @@ async def test_metrics_read_lines_and_commas_alike(
 
 async def test_a_page_that_the_browser_has_is_found_among_several_tags(service: Service) -> None:
     """`If-None-Match` is a list."""
-    file = Path(pages.__file__).parent / "static" / "docs.html"
+    file = Path(pages.__file__).parent.parent / "static" / "docs.html"
     known = f'"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"'
     for tags, status in (
         (['"other"', known], 304),

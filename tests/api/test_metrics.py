@@ -3,8 +3,8 @@ from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import Metrics
-from service.settings import MetricsSettings
+from service.config.settings import MetricsSettings
+from service.telemetry.metrics import Metrics
 from tests.api.conftest import PATH, Service, Start, problem
 
 BASE = "/v1/playouts/tracking"

@@ -14,8 +14,8 @@ from service.api.wire import STATIC_PATH
 from service.api_keys import ApiKey, Keyring, Scope, hash_key
 from service.app import AUTHORIZER
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
-from tests.openapi import Reference
-from tests.servers import RedisServer, binaries
+from tests.support.openapi import Reference
+from tests.support.servers import RedisServer, binaries
 
 OPERATOR = "/v1/playouts/tracking"
 JSON = {"Content-Type": "application/json"}
@@ -179,7 +179,7 @@ async def test_unusual_responses_are_as_documented(
         own.signal(signal.SIGCONT)
     service.runner.health.is_draining = True
     draining = await service.request("GET", "/readyz")
-    monkeypatch.setattr("service.api.sessions.candidates", None)
+    monkeypatch.setattr("service.api.handlers.sessions.candidates", None)
     bug = await service.request("GET")
     responses = [slow, *outage, unready, draining, bug]
     assert [response.status for response in responses] == [408, 503, 503, 503, 503, 503, 503, 500]

@@ -1,6 +1,6 @@
 import pytest
 
-from service.api.pages import static_files
+from service.api.handlers.pages import static_files
 from tests.api.conftest import Service, problem
 
 

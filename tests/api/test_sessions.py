@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientResponse, FormData
 
-from service.settings import CookieSettings, SessionSettings
+from service.config.settings import CookieSettings, SessionSettings
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import PATH, TOKEN, Service, Start, problem
-from tests.servers import Raw
+from tests.support.servers import Raw
 
 SPEC_SOURCE = "jay.api.playout.1.0.0"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"

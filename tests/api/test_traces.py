@@ -9,10 +9,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
-from service import tracing
-from service.settings import RedisSettings, TracingSettings
+from service.config.settings import RedisSettings, TracingSettings
+from service.telemetry import tracing
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 TRACE_ID = 0x4BF92F3577B34DA6A3CE929D0E0E4736
 SPAN_ID = 0x00F067AA0BA902B7
@@ -279,7 +279,7 @@ async def test_a_bug_of_ours_is_an_error_without_its_text(
     async def fail(_: object) -> None:
         raise RuntimeError("canary")
 
-    monkeypatch.setattr("service.api.sessions.read_user_id", fail)
+    monkeypatch.setattr("service.api.handlers.sessions.read_user_id", fail)
     assert (await traced.service.request("POST")).status == 500
     (span,) = await traced.spans(1)
     assert dict(span.attributes or {})["error.type"] == "500"
@@ -295,7 +295,7 @@ async def test_a_request_cut_off_has_a_span_that_says_so(traced: Traced, monkeyp
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("service.api.sessions.read_user_id", stall)
+    monkeypatch.setattr("service.api.handlers.sessions.read_user_id", stall)
     asking = asyncio.ensure_future(traced.service.request("POST"))
     await begun.wait()
     server = traced.service.runner.server

@@ -13,7 +13,7 @@ import redis.asyncio
 from service.sessions import SHARD_COUNT
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import TOKEN, Service, Start
-from tests.servers import Raw, RedisServer, binaries
+from tests.support.servers import Raw, RedisServer, binaries
 
 BASE = "/v1/playouts/tracking"
 OPERATOR = {"X-API-Key": "operator-key"}

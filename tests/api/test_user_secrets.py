@@ -4,11 +4,11 @@ import time
 
 import pytest
 
+from service.config.settings import SessionSettings
 from service.sessions import SHARD_COUNT, UserDigest
-from service.settings import SessionSettings
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import PATH, TOKEN, Service, Start, problem
-from tests.servers import Raw
+from tests.support.servers import Raw
 
 BASE = "/v1/playouts/tracking"
 OPERATOR = {"X-API-Key": "operator-key"}

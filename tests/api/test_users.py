@@ -7,14 +7,14 @@ from urllib.parse import quote
 
 import pytest
 
-from service import logs
+from service.config.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
 from service.sessions import SessionFactory, UserDigest
-from service.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
+from service.telemetry import logs
 from tests.api.conftest import PATH, Service, Start, problem
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 USERS = "/v1/playouts/tracking/users"
 ANALYTICS = "/v1/playouts/tracking/analytics"

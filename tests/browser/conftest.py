@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.dashboard import Dashboard, Open, watch
-from tests.processes import Process
+from tests.support.processes import Process
 
 OPTIONS = (
     "--no-sandbox",

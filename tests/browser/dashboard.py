@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.api_keys import hash_key
-from tests.processes import KEY, PATH, Process
+from tests.support.processes import KEY, PATH, Process
 
 OPERATOR_KEY = "demo-operator-key"
 PATIENCE_MS = 30_000  # the dashboard asks every few seconds, and after errors 15 s later at most

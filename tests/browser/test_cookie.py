@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import PATH, TOKEN, Launch, Process
+from tests.support.processes import PATH, TOKEN, Launch, Process
 from tests.system.spec import javascript
 
 pytestmark = pytest.mark.browser

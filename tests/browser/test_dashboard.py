@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.browser.dashboard import OPERATOR_KEY, Dashboard, Open, create, expect, keys_of
-from tests.processes import KEY, Launch, Process
+from tests.support.processes import KEY, Launch, Process
 
 pytestmark = pytest.mark.browser
 

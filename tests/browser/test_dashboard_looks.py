@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.dashboard import Dashboard, Open, create, expect, keys_of
-from tests.processes import Launch, Process
+from tests.support.processes import Launch, Process
 
 pytestmark = pytest.mark.browser
 

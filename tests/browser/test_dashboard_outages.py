@@ -11,8 +11,8 @@ import pytest
 
 from service.api_keys import hash_key
 from tests.browser.dashboard import Dashboard, Open, create, expect, keys_of
-from tests.processes import KEY, Launch, Process
-from tests.servers import RedisServer, binaries
+from tests.support.processes import KEY, Launch, Process
+from tests.support.servers import RedisServer, binaries
 
 pytestmark = pytest.mark.browser
 

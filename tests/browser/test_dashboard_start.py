@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.conftest import OPTIONS
 from tests.browser.dashboard import OPERATOR_KEY, Dashboard, Open, create, expect, watch
-from tests.processes import Launch, Process
+from tests.support.processes import Launch, Process
 
 pytestmark = pytest.mark.browser
 

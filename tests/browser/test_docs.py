@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.openapi import Reference
-from tests.processes import KEY, Launch, Process
+from tests.support.openapi import Reference
+from tests.support.processes import KEY, Launch, Process
 
 pytestmark = pytest.mark.browser
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import PATH, TOKEN, Launch, Process
-from tests.servers import RedisServer, binaries
+from tests.support.processes import PATH, TOKEN, Launch, Process
+from tests.support.servers import RedisServer, binaries
 
 pytestmark = pytest.mark.browser
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import jsonschema_rs
 import schemathesis
 
-from service.api.openapi import openapi_document
+from service.api.handlers.openapi import openapi_document
 
 _TOKEN = "__Secure-jay_tracking"
 _DAY = timedelta(days=1)

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import Session, SessionFactory, UserDigest
-from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
-from tests.servers import FakeRedisServer, Raw, RedisServer, binaries
+from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 
 # The tests that fakeredis 2.41 does not pass, each with the reason. Tests that take
 # `own_server` or `binary` need a real server by their nature.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from service.sessions import SHARD_COUNT
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
-from tests.servers import Raw
+from tests.support.servers import Raw
 
 
 @dataclass

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import redis.asyncio
 
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import CountRange, Interval
 from service.sessions import SessionFactory, UserDigest
-from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
-from service.storage.inspection import Inspection
+from service.storage.consistency_check import Inspection
 from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 ANALYTICS = AnalyticsSettings(top_users=10)
 

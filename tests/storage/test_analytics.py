@@ -19,10 +19,10 @@ from service.storage.analytics import Analytics
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
-from tests.proxy import LossyProxy
-from tests.servers import Raw, RedisServer
 from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
+from tests.support.proxy import LossyProxy
+from tests.support.servers import Raw, RedisServer
 
 NOW = (int(time.time()) // DAY - 1) * DAY + 13 * HOUR + 14 * 60 + 15
 NOW_US = NOW * 1_000_000

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from service.config.settings import RedisSettings
 from service.counts import DAY, HOUR, CountRange, Interval, SessionCounts
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, UserDigest
-from service.settings import RedisSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
@@ -25,9 +25,9 @@ from service.storage.lane import OPERATORS
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.self_test import TTL_SECONDS, SelfTest
 from service.storage.session_store import SessionStore
-from tests.servers import Raw, RedisServer
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, Mint
 from tests.storage.counts import all_keys
+from tests.support.servers import Raw, RedisServer
 
 NOW = (int(time.time()) // DAY - 1) * DAY + 13 * HOUR
 TODAY = NOW // DAY

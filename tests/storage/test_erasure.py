@@ -8,18 +8,18 @@ from operator import attrgetter
 
 import pytest
 
+from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
-from service.settings import AnalyticsSettings
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 from service.storage.session_value import ERASED
 from service.storage.users import ERASED_AT_ONCE, Users
-from tests.proxy import LossyProxy
-from tests.servers import Raw, RedisServer
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
+from tests.support.proxy import LossyProxy
+from tests.support.servers import Raw, RedisServer
 
 NOW = int(time.time())
 NOW_US = NOW * 1_000_000

@@ -9,12 +9,12 @@ import pytest
 
 from service.sessions import Session, SessionFactory, UserDigest
 from service.storage.connection import RedisConnection
-from service.storage.inspection import Audit, Inspection
+from service.storage.consistency_check import Audit, Inspection
 from service.storage.keyspace import Keyspace
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_store import SessionStore
-from tests.servers import Raw, RedisServer
 from tests.storage.conftest import Connect, MakeStore
+from tests.support.servers import Raw, RedisServer
 
 Look = Callable[..., Awaitable[Audit | None]]
 

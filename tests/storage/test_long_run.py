@@ -11,18 +11,18 @@ from typing import TypeVar
 import pytest
 import redis.asyncio
 
+from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
-from service.settings import AnalyticsSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 from service.storage.users import ERASED_AT_ONCE, Users
-from tests.proxy import LossyProxy
-from tests.servers import RedisServer
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, MakeUsers, Mint
+from tests.support.proxy import LossyProxy
+from tests.support.servers import RedisServer
 
 T = TypeVar("T")
 

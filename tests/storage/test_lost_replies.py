@@ -6,10 +6,10 @@ from collections import Counter
 from service.errors import StoreUnavailable
 from service.sessions import Session, SessionFactory
 from service.storage.keyspace import Keyspace
-from tests.proxy import LossyProxy
-from tests.servers import Raw, RedisServer
 from tests.storage.conftest import MakeStore
 from tests.storage.counts import read_counts, top_users
+from tests.support.proxy import LossyProxy
+from tests.support.servers import Raw, RedisServer
 
 
 async def test_counts_are_exact_when_every_tenth_reply_is_lost(

@@ -28,17 +28,17 @@ from hypothesis.stateful import (
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
 from service.errors import StoreUnavailable
 from service.sessions import Session, UserDigest
-from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
-from tests.proxy import LossyProxy
-from tests.servers import Raw, RedisServer
+from tests.support.proxy import LossyProxy
+from tests.support.servers import Raw, RedisServer
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import trustme
 from service.sessions import SessionFactory
 from service.storage.readiness import Readiness
 from service.storage.session_store import SessionStore
-from tests.servers import RedisServer, free_port
 from tests.storage.conftest import MakeStore
+from tests.support.servers import RedisServer, free_port
 
 
 async def works(store: SessionStore, factory: SessionFactory) -> None:

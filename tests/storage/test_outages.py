@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import redis.asyncio
 
+from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
-from service.metrics import Metrics
 from service.sessions import SessionFactory
-from service.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.session_store import CoalescedSessionStore, SessionStore
-from tests.servers import RedisServer
+from service.telemetry.metrics import Metrics
 from tests.storage.conftest import MakeStore
+from tests.support.servers import RedisServer
 
 USUAL = {"timeout_seconds": 0.25}  # the default
 

@@ -1,11 +1,11 @@
 import redis.asyncio
 
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import UserDigest
-from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.users import Users
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 
 async def rewrites(url: str) -> bool:

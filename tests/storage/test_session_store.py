@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import redis.asyncio
 
-from service.metrics import Metrics
 from service.sessions import Session, SessionFactory, UserDigest
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import CoalescedSessionStore, SessionStore
-from tests.servers import Raw, RedisServer
+from service.telemetry.metrics import Metrics
 from tests.storage.conftest import MakeStore
 from tests.storage.counts import all_keys, counters, read_counts, top_users
+from tests.support.servers import Raw, RedisServer
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from tests.processes import KEY, PATH, Launch, Process, eventually
+from tests.support.processes import KEY, PATH, Launch, Process, eventually
 
 OPERATOR = "demo-operator-key"
 CANARY = "canary-user-7f3a"

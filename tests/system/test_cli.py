@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from service import __version__
-from service.api.openapi import openapi_yaml
+from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
-from service.config import leaves, load
-from tests.processes import Launch, command
+from service.config.loading import leaves, load
+from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

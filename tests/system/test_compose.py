@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 from service.api_keys import hash_key
-from service.config import leaves, load
-from service.environment import COMPOSE_VARIABLES
-from service.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
+from service.config.environment import COMPOSE_VARIABLES
+from service.config.loading import leaves, load
+from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
 from service.storage.memory_limit import allowed_bytes
-from tests import compose
-from tests.processes import KEY, Launch, eventually
+from tests.support import compose
+from tests.support.processes import KEY, Launch, eventually
 
 EVERY_SETTING = {
     "JAY_ENVIRONMENT": "production",

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
-from tests.processes import KEY, Launch, Process, command
-from tests.servers import RedisServer, binaries
+from tests.support.processes import KEY, Launch, Process, command
+from tests.support.servers import RedisServer, binaries
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
+from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.sessions import SessionFactory, UserDigest
-from service.settings import DEVELOPMENT_USER_SECRET
 from service.storage.keyspace import SHARD_TAGS, Keyspace
 from service.storage.session_value import encode
-from tests.processes import KEY, TOKEN, Launch, Process, command, until_gone
-from tests.servers import RedisServer, binaries
+from tests.support.processes import KEY, TOKEN, Launch, Process, command, until_gone
+from tests.support.servers import RedisServer, binaries
 from tests.system.test_nginx import nginx, proxy
 from tests.system.test_operator_commands import create
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import redis
 
 from service.storage.memory_limit import allowed_bytes
-from tests.processes import Launch, Process, eventually
+from tests.support.processes import Launch, Process, eventually
 
 
 def client_of(tmp_path: Path) -> "redis.Redis":

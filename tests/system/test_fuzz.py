@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from service.api_keys import Scope, hash_key
-from tests.processes import KEY, Launch
+from tests.support.processes import KEY, Launch
 
 FEW = 20
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))  # for each operation, beside those that go through its limits

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.processes import Launch, Process, eventually, kill
+from tests.support.processes import Launch, Process, eventually, kill
 
 NO_ROOM = """
 import sys, tempfile

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.metrics import Counter, Histogram, Metrics
-from tests.processes import Launch
+from service.telemetry.metrics import Counter, Histogram, Metrics
+from tests.support.processes import Launch
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "monitoring"
 OF_PROMETHEUS = {"up", "job", "instance", "le"}

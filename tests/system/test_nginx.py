@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.nginx import NGINX, SITE, start_nginx
-from tests.processes import KEY, PATH, TOKEN, Launch, Process
-from tests.proxy import SlowLink
+from tests.support.nginx import NGINX, SITE, start_nginx
+from tests.support.processes import KEY, PATH, TOKEN, Launch, Process
+from tests.support.proxy import SlowLink
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from service.api_keys import hash_key
 from service.commands.counts import sparkline
-from tests.processes import KEY, PATH, Launch, Process, command, eventually
+from tests.support.processes import KEY, PATH, Launch, Process, command, eventually
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

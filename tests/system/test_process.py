@@ -18,8 +18,8 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
-from service.config import leaves
-from tests.processes import (
+from service.config.loading import leaves
+from tests.support.processes import (
     DEADLINE_SECONDS,
     KEY,
     PATH,

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import DEADLINE_SECONDS, Process, command, eventually, is_alive, until_gone
+from tests.support.processes import DEADLINE_SECONDS, Process, command, eventually, is_alive, until_gone
 
 ENTRIES = 600_000  # loading takes a second or two
 

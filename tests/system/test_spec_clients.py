@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
-from tests.processes import KEY, PATH, TOKEN, Launch, Process
+from tests.support.processes import KEY, PATH, TOKEN, Launch, Process
 from tests.system.spec import SAME_SHAPE_CURL, SPEC_HOST, curl_commands, javascript, javascript_functions, spec_text
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

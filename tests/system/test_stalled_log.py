@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.processes import DEADLINE_SECONDS, KEY, PATH, Process, command, eventually
+from tests.support.processes import DEADLINE_SECONDS, KEY, PATH, Process, command, eventually
 
 EXIT_SECONDS = 15.0
 OPERATOR = "demo-operator-key"

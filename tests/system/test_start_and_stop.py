@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import DEADLINE_SECONDS, Launch, command, eventually, is_alive, until_gone
+from tests.support.processes import DEADLINE_SECONDS, Launch, command, eventually, is_alive, until_gone
 
 IS_LINUX = sys.platform == "linux"
 TERM = 1 << (signal.SIGTERM - 1)

@@ -19,7 +19,17 @@ import psutil
 import pytest
 import trustme
 
-from tests.processes import DEADLINE_SECONDS, KEY, PATH, Launch, Process, command, eventually, kill, until_gone
+from tests.support.processes import (
+    DEADLINE_SECONDS,
+    KEY,
+    PATH,
+    Launch,
+    Process,
+    command,
+    eventually,
+    kill,
+    until_gone,
+)
 
 FREEZER = Path("/sys/fs/cgroup")
 
@@ -27,9 +37,9 @@ FREEZER = Path("/sys/fs/cgroup")
 FRAGILE = """
 import os, sys
 from pathlib import Path
-from service import server
-server._HUNG_SECONDS = 3
-fault, build = Path("fault"), server.build
+from service.server.worker import worker
+worker._HUNG_SECONDS = 3
+fault, build = Path("fault"), worker.build
 
 async def fragile(*arguments):
     text = fault.read_text() if fault.exists() else ""
@@ -39,7 +49,7 @@ async def fragile(*arguments):
     exec(text)
     return await build(*arguments)
 
-server.build = fragile
+worker.build = fragile
 from service.cli import main
 sys.exit(main(["serve"]))
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.api.openapi import openapi_yaml
-from tests.processes import PATH, Launch, command
+from service.api.handlers.openapi import openapi_yaml
+from tests.support.processes import PATH, Launch, command
 
 USER = "é…😀"
 # Of every command a call that succeeds against a service, and one that fails. `demo` comes first,

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from service.api_keys import hash_key
-from tests.certificates import Authority, end_of
-from tests.processes import KEY, Launch, Process, command, eventually, kill
+from tests.support.certificates import Authority, end_of
+from tests.support.processes import KEY, Launch, Process, command, eventually, kill
 
 WORKERS = 3
 GET = "GET /livez HTTP/1.1\r\nHost: x\r\n"  # a Redis that a loaded machine delays is not the point

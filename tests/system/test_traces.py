@@ -8,9 +8,9 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from service import __version__
-from tests.collector import Collector, attributes, collector
-from tests.processes import KEY, PATH, Launch, Process, command, eventually
-from tests.servers import free_port
+from tests.support.collector import Collector, attributes, collector
+from tests.support.processes import KEY, PATH, Launch, Process, command, eventually
+from tests.support.servers import free_port
 
 EXIT_SECONDS = 10.0  # on a busy machine; the SDK alone would wait for thirty
 
@@ -131,10 +131,10 @@ def test_a_collector_that_refuses_is_told_once(launch: Launch, status: int) -> N
 UNTRACED = """
 import asyncio, io, os, sys
 sys.modules["opentelemetry"] = None  # whoever imports it fails, but for redis-py, which looks whether it is there
-import service.server
+import service.server.worker
 from service.app import build
-from service.config import load
-from service.logs import RequestLog
+from service.config.loading import load
+from service.telemetry.logs import RequestLog
 
 async def main():
     log = RequestLog(io.StringIO(), as_text=False, is_enabled=True)

@@ -8,12 +8,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.api_keys import Scope, hash_key
-from service.config import leaves, load
-from service.config_checks import warnings
-from service.effective_settings import effective_settings
+from service.config.cross_field import warnings
+from service.config.loading import leaves, load
+from service.config.redacted_view import effective_settings
+from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 from service.errors import ConfigError
 from service.rate_limits import RateLimit
-from service.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 
 ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
 PRODUCTION = {
@@ -379,7 +379,7 @@ def test_traces_need_all_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPa
     def find(name: str) -> str | None:
         return None if name == missing else name
 
-    monkeypatch.setattr("service.config_checks.find_spec", find)
+    monkeypatch.setattr("service.config.cross_field.find_spec", find)
     (mistake,) = mistakes({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
     assert "requirements-otel.txt" in mistake
     assert load({}).settings.tracing.otlp_endpoint is None

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from service.api_keys import hash_key
 from service.app import build
-from service.config import Leaf, leaves, load
+from service.config.loading import Leaf, leaves, load
+from service.config.settings import Settings
 from service.errors import ConfigError, ServerError
-from service.listener import bind
-from service.logs import RequestLog
-from service.settings import Settings
+from service.server.listener import bind
+from service.telemetry.logs import RequestLog
 
 ENTRY = {"name": "web", "sha256": hash_key("k"), "scopes": ["track"]}
 

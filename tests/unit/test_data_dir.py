@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from service.config.settings import RedisSettings
 from service.errors import EmbeddedServerError
-from service.settings import RedisSettings
 from service.storage.data_dir import DataDir
 from service.storage.embedded import EmbeddedServer, find_redis
 

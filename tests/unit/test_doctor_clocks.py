@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.commands.api_client import Answer
+from service.commands.check_results import Finding, Verdict
 from service.commands.doctor_clocks import Offset, compare, offset_of
-from service.commands.findings import Finding, Verdict
 
 SENT, RECEIVED = 1_000_000.0, 1_000_000.2
 

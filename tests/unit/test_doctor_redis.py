@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from service.commands import doctor_redis
-from service.commands.findings import Verdict
-from service.storage.state import state_of
+from service.commands.check_results import Verdict
+from service.storage.redis_status import state_of
 
 INFO: dict[str, Any] = {
     "redis_version": "7.4.1",

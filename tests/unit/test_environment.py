@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from service.config import load
-from service.environment import COMPOSE_VARIABLES, own_variables
+from service.config.environment import COMPOSE_VARIABLES, own_variables
+from service.config.loading import load
+from service.config.settings import Settings
 from service.errors import ConfigError
-from service.settings import Settings
 
 
 @pytest.fixture(autouse=True)

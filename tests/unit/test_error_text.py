@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from service import errors, logs
-from service.error_text import describe
-from service.settings import LogSettings
+from service import errors
+from service.config.settings import LogSettings
+from service.telemetry import logs
+from service.telemetry.error_text import describe
 
 CANARY = "canary-8d2f"
 

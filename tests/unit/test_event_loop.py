@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from service.event_loop import Loop
+from service.server.event_loop import Loop
 
 
 def run(main: Callable[[Loop], Awaitable[None]]) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from service.heartbeats import Heartbeats
+from service.server.heartbeats import Heartbeats
 
 
 def silences(steps: list[tuple[float, dict[int, float]]]) -> list[dict[int, float]]:

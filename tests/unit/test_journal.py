@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.journal import CHUNK, Entry, Journal
+from service.telemetry.request_recorder import CHUNK, Entry, Journal
 
 ENTRY: Entry = (0.0, "GET", "/x", 200, 0.1, "id", "-")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from service.log_stream import CAPACITY_BYTES, LogStream
-from service.log_turn import Turn
-from tests.processes import eventually
+from service.telemetry.log_lock import Turn
+from service.telemetry.log_stream import CAPACITY_BYTES, LogStream
+from tests.support.processes import eventually
 
 LINE = "x" * 180
 SECONDS = 20.0
@@ -163,8 +163,8 @@ def test_lines_of_several_processes_do_not_mix() -> None:
     """Not even lines that are longer than what a pipe takes at once, while a slow reader lets them pile up."""
     program = """
 import os, sys
-from service.log_stream import LogStream
-from service.log_turn import Turn
+from service.telemetry.log_stream import LogStream
+from service.telemetry.log_lock import Turn
 stream = LogStream(2, "utf-8", Turn())
 stream.write("parent starts\\n")
 children = []

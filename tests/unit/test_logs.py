@@ -9,9 +9,9 @@ from datetime import datetime
 
 import pytest
 
-from service import logs
-from service.journal import Journal
-from service.settings import LogSettings
+from service.config.settings import LogSettings
+from service.telemetry import logs
+from service.telemetry.request_recorder import Journal
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from service.config import load
+from service.config.loading import load
+from service.config.settings import Settings
+from service.config.sizes import parse_size
 from service.errors import ConfigError
-from service.settings import Settings
-from service.sizes import parse_size
 from service.storage.memory_limit import allowed_bytes, max_memory_bytes
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

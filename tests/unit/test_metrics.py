@@ -4,8 +4,8 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.exposition import Exposition
-from service.metrics import Histogram, Metrics
+from service.telemetry.metrics import Histogram, Metrics
+from service.telemetry.prometheus import Exposition
 
 VALUES = [0.0, 0.0005, 0.00051, 0.001, 0.3, 0.5, 4.9, 5.0, 5.1, 1000.0]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from service import metrics_folder, scratch_folders
 from service.errors import ServerError
+from service.telemetry import multiproc_dir, scratch_folders
 
 RACE = """
 import os, sys
 from pathlib import Path
-from service.metrics_folder import VARIABLE, metrics_folder
+from service.telemetry.multiproc_dir import VARIABLE, metrics_folder
 sys.stdin.read()
 for _ in range(60):
     with metrics_folder():
@@ -44,27 +44,27 @@ def test_services_that_start_together_do_not_delete_each_others_folders(tmp_path
 
 def test_an_unlocked_folder_is_only_removed_when_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that was killed before it could lock its folder leaves an empty one, which goes after an hour."""
-    monkeypatch.setattr(metrics_folder, "scratch_folders", lambda: iter([tmp_path]))
-    monkeypatch.setenv(metrics_folder.VARIABLE, "")
+    monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path]))
+    monkeypatch.setenv(multiproc_dir.VARIABLE, "")
     young, old = tmp_path / "jay-new-young", tmp_path / "jay-new-old"
     young.mkdir()
     old.mkdir()
     os.utime(old, (0, 0))
-    with metrics_folder.metrics_folder():
+    with multiproc_dir.metrics_folder():
         assert young.exists()
         assert not old.exists()
 
 
 def test_the_next_folder_is_taken_when_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only when none is left the start ends, with the reason and what to do."""
-    monkeypatch.setenv(metrics_folder.VARIABLE, "")
-    monkeypatch.setattr(metrics_folder, "scratch_folders", lambda: iter([tmp_path / "none", tmp_path]))
-    with metrics_folder.metrics_folder():
-        assert Path(os.environ[metrics_folder.VARIABLE]).parent == tmp_path
-    monkeypatch.setattr(metrics_folder, "scratch_folders", lambda: iter([tmp_path / "none"]))
+    monkeypatch.setenv(multiproc_dir.VARIABLE, "")
+    monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path / "none", tmp_path]))
+    with multiproc_dir.metrics_folder():
+        assert Path(os.environ[multiproc_dir.VARIABLE]).parent == tmp_path
+    monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path / "none"]))
     with (
         pytest.raises(ServerError, match=r"cannot keep metrics \(No such file or directory\).*set TMPDIR"),
-        metrics_folder.metrics_folder(),
+        multiproc_dir.metrics_folder(),
     ):
         pass
 

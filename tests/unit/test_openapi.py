@@ -10,13 +10,14 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from service import __version__, versions
-from service.api import create_body, definitions, http_server, lookup_body, problems, wire
+from service.api import create_body, definitions, lookup_body, problems, wire
+from service.api.aiohttp_internals import server
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
-from service.api.openapi import openapi_json, openapi_yaml
+from service.api.handlers.openapi import openapi_json, openapi_yaml
 from service.api.user_id import NO_USER_IDS
 from service.api_keys import Scope
 from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
-from tests.openapi import Reference
+from tests.support.openapi import Reference
 
 # The rows of the contract: what clients rely on.
 CONTRACT = {
@@ -190,8 +191,8 @@ def test_limits_are_those_of_the_code(reference: Reference) -> None:
         assert set(schemas[name]["not"]["enum"]) == NO_USER_IDS
     for sentence in (
         f"at most {MAX_HOURS} hours",
-        f"over {http_server.MAX_FIELD_BYTES:,} bytes, or there are more than {http_server.MAX_HEADERS}",
-        f"over {http_server.MAX_LINE_BYTES:,} bytes",
+        f"over {server.MAX_FIELD_BYTES:,} bytes, or there are more than {server.MAX_HEADERS}",
+        f"over {server.MAX_LINE_BYTES:,} bytes",
         f"at most {create_body.MAX_BYTES // 1024} KiB",
         f"at most {lookup_body.MAX_BYTES // 1024} KiB",
         *(f"| `{scope}` |" for scope in Scope),

@@ -8,10 +8,10 @@ import trustme
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from service.metrics import Metrics
-from service.redis_url import check_redis_url
-from service.settings import RedisSettings
+from service.config.redis_url import check_redis_url
+from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
+from service.telemetry.metrics import Metrics
 
 CANARY = "hunter2"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from service.request_headers import MAX_NAMES, check_request_headers
+from service.config.request_headers import MAX_NAMES, check_request_headers
 
 
 @pytest.mark.parametrize(

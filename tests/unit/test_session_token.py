@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from service.api.session_token import MAX_CANDIDATES, SessionCookie, candidates
-from service.settings import CookieSettings
+from service.config.settings import CookieSettings
 
 A = "aaaaaaaa-0000-4000-8000-000000000001"
 B = "bbbbbbbb-0000-4000-8000-000000000002"

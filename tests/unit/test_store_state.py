@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from service.commands.check_results import Verdict
 from service.commands.doctor_redis import _memory
-from service.commands.findings import Verdict
-from service.storage.state import state_of
+from service.storage.redis_status import state_of
 
 MB = 1024 * 1024
 USED = {"used_memory": 10 * MB, "total_system_memory": 1000 * MB, "maxmemory_policy": "noeviction"}

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from service.commands import time_range
-from service.commands.findings import Report, good, problem
+from service.commands.check_results import Report, good, problem
 from service.commands.tables import Column, Figures, laid_out, shortened
 
 SHORT = ["jay.api.playout.1.0.0", "tv.app.2"]

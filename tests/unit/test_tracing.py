@@ -6,8 +6,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service.tracing import CollectorExporter, Tracing
-from tests.collector import Collector, collector
+from service.telemetry.tracing import CollectorExporter, Tracing
+from tests.support.collector import Collector, collector
 
 
 class Clock:
@@ -47,7 +47,7 @@ def test_a_collector_that_comes_and_goes_is_told_once_a_minute(
         clock.now, found.status = 1000.0 + seconds, status
         caplog.clear()
         send(exporter)
-        messages = [record.getMessage() for record in caplog.records if record.name == "service.tracing"]
+        messages = [record.getMessage() for record in caplog.records if record.name == "service.telemetry.tracing"]
         assert len(messages) == (told is not None), seconds
         assert told is None or messages[0].startswith(lines[told])
     exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.web_origins import check_origin
+from service.config.web_origins import check_origin
 
 ORIGINS = (
     "https://www.example.com",

@@ -1,0 +1,1 @@
+"""All code that relies on private parts of aiohttp."""

@@ -1,0 +1,52 @@
+"""Static pages and what they load: files of this package, under a policy that lets nothing else run.
+
+A page comes with every request a browser makes for it, but is read from disk once; unchanged, it is answered 304.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+from aiohttp import ETag, hdrs, web
+
+from service.api.field_lines import combined, elements
+from service.api.responses import page_response
+
+_FOLDER = Path(__file__).parent.parent / "static"
+_CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class Page:
+    """The handler of one file. `name` is relative to the folder of static files."""
+
+    def __init__(self, name: str) -> None:
+        self._file = _FOLDER / name
+        self._content_type = _CONTENT_TYPES[self._file.suffix]
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Answer the file, or 304 to a browser that has it already."""
+        body, etag = self._content
+        # aiohttp's `if_none_match` reads the first line of several.
+        known = {tag.removeprefix("W/") for tag in elements(combined(request.headers, hdrs.IF_NONE_MATCH))}
+        is_known = bool(known & {f'"{etag}"', "*"})
+        response = page_response(None, 304) if is_known else page_response(body)
+        if not is_known:
+            response.headers[hdrs.CONTENT_TYPE] = self._content_type
+        response.etag = ETag(etag)
+        return response
+
+    @cached_property
+    def _content(self) -> tuple[bytes, str]:
+        body = self._file.read_bytes()
+        return body, hashlib.sha256(body).hexdigest()[:16]
+
+
+def static_files() -> list[str]:
+    """Return the names of what pages load; the pages themselves have paths of their own."""
+    names = (file.relative_to(_FOLDER).as_posix() for file in _FOLDER.rglob("*") if file.suffix in _CONTENT_TYPES)
+    return sorted(name for name in names if not name.endswith(".html"))

@@ -1,0 +1,1 @@
+"""Settings: their declaration, checks, and reading them from file and environment."""

@@ -1,0 +1,79 @@
+"""A YAML file as plain values, or one sentence that says why not."""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from service.config.text_file import UnreadableText, read_text
+from service.config.values import INTEGER, NUMBER
+from service.errors import ConfigError
+
+_TWICE = "the same name stands twice"
+_MERGE = "`<<` is used"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of YAML 1.2, in which no value means something that its author does not see.
+
+    PyYAML follows YAML 1.1, where `010` is 8, `12:30:00` is 45000, `1_000` is 1000 and `2026-01-31` is a date. Here
+    these are strings. No name may be there twice, because the second would silently replace the first. `<<`, which
+    YAML 1.2 does not have either, can grow a small file to gigabytes.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        """Return the mapping. Raises a YAMLError at the second of two equal names."""
+        seen = set()
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode):
+                if name.value in seen:
+                    raise yaml.MarkedYAMLError(problem=_TWICE, problem_mark=name.start_mark)
+                seen.add(name.value)
+        return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse `<<`. Raises a YAMLError."""
+        for name, _ in node.value:
+            if name.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem=_MERGE, problem_mark=name.start_mark)
+
+
+_OTHER_FORMS = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHER_FORMS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _form in (("int", INTEGER.pattern), ("float", rf"{NUMBER.pattern}|[-+]?\.(?:inf|nan)")):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), list("-+.0123456789"))
+
+
+def read_yaml(path: Path) -> object:
+    """Return what a file holds, None when it is empty. Raises FileNotFoundError, and ConfigError for all else."""
+    try:
+        return yaml.load(read_text(path), _Loader)  # noqa: S506 - a safe one
+    except UnreadableText as error:
+        mistake = str(error)
+    except yaml.YAMLError as error:
+        mistake = _of_yaml(error)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        ValueError,
+    ):  # PyYAML's, for a tag that lies
+        mistake = "holds a value that cannot be read; check numbers, tags and nesting"
+    raise ConfigError([f"{path}: {mistake}"])
+
+
+def _of_yaml(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" near line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None)
+    if problem == _TWICE:
+        return f"{_TWICE}{where}; remove one"
+    if problem == _MERGE:
+        return f"{_MERGE}{where}; write the names out"
+    return f"is not YAML{where}; check indentation and quotes"

@@ -1,0 +1,1 @@
+"""The processes: supervisor, workers, listening socket."""

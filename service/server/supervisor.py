@@ -1,0 +1,202 @@
+"""The parent process: it starts workers, replaces those that end or hang, and stops them in order.
+
+gunicorn's arbiter gives the main loop and the signal queue. This class changes what the arbiter does when a part
+fails: one worker that cannot start halts it, a pause of the machine makes it kill every worker, and an error while
+it makes a process ends it.
+"""
+
+import logging
+import os
+import signal
+import time
+from typing import NamedTuple
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from service import stop_signals
+from service.errors import ServerError
+from service.server.heartbeats import AwakeTime, Heartbeats
+from service.storage.backoff import Backoff
+
+_logger = logging.getLogger(__name__)
+
+_FAILED = 1
+_POLL_SECONDS = 0.05
+_QUICK_STOP_SECONDS = 2.0  # after a second Ctrl-C
+_STABLE_SECONDS = 5.0  # a worker that fails sooner than this would fail again and again
+
+
+class _Birth(NamedTuple):
+    """A worker's beginning."""
+
+    at: float  # on the monotonic clock
+    beat: float  # the heartbeat before the worker's first own one
+
+
+class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """The parent process of the service."""
+
+    def __init__(self, service: object) -> None:
+        super().__init__(service)
+        self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
+        self._births: dict[int, _Birth] = {}
+        self._heartbeats = Heartbeats()
+        self._backoff = Backoff()
+        self._has_served = False
+        self._is_announced = False
+        self._is_stopping = False
+
+    def init_signals(self) -> None:
+        """Take the signals over, those too that arrived while the service started."""
+        super().init_signals()
+        stop_signals.release()
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        """Wait for signals; while the service starts look more often whether it serves."""
+        signals: list[int] = super().wait_for_signals(timeout if self._is_announced else _POLL_SECONDS)
+        return signals
+
+    def manage_workers(self) -> None:
+        """Once a second: replace processes that ended, the embedded server included."""
+        if self.app.embedded is not None:
+            try:
+                self.app.embedded.watch()
+            except ServerError as error:
+                raise HaltServer(str(error), _FAILED) from None
+        self.app.count_dropped()
+        super().manage_workers()
+        self._note_progress()
+
+    def spawn_workers(self) -> None:
+        """Start the workers that are missing, unless the last attempts failed a moment ago."""
+        if not self._backoff.is_due:
+            return
+        try:
+            super().spawn_workers()
+        except OSError as error:  # no file descriptor, no memory, no room for the heartbeat
+            self._start_failed(f"a worker cannot be started ({error.strerror or error})")
+
+    def spawn_worker(self) -> int:
+        """Fork with the signals to a worker held back until its loop can handle them.
+
+        The child starts with the supervisor's handlers, which would only queue them in its copy of the queue.
+        """
+        self.app.choose_heartbeat_folder()
+        stop_signals.hold()
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            stop_signals.release()
+        self._births[pid] = _Birth(time.monotonic(), self.WORKERS[pid].first_beat)
+        return pid
+
+    def reap_workers(self) -> None:
+        """Note which processes ended. The service goes on without a worker that could not start."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.app.embedded is not None and self.app.embedded.note_end(pid, status):
+                continue
+            worker = self.WORKERS.pop(pid, None)
+            if worker is not None:
+                self._note_end(pid, os.waitstatus_to_exitcode(status), has_served=self._has_beaten(pid, worker))
+                worker.tmp.close()
+                self.cfg.child_exit(self, worker)
+
+    def murder_workers(self) -> None:
+        """Replace workers that hang. Time in which the supervisor did not run either does not count."""
+        silences = self._heartbeats.silences({pid: w.tmp.last_update() for pid, w in self.WORKERS.items()})
+        for pid, seconds in silences.items():
+            if seconds <= self.timeout:
+                continue
+            worker = self.WORKERS[pid]
+            if not worker.aborted:
+                _logger.error("worker %d has hung for %.0f s; it is replaced", pid, seconds)
+            self.kill_worker(pid, signal.SIGKILL if worker.aborted else signal.SIGABRT)
+            worker.aborted = True
+
+    def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
+        """Stop listening here, have the workers drain, and end those that take too long.
+
+        The time is counted as in `murder_workers`: after a pause the workers still have the rest of theirs.
+        """
+        self._is_stopping = True
+        while self.LISTENERS:
+            self.LISTENERS.pop().close()
+        self.kill_workers(signal.SIGTERM if graceful else signal.SIGINT)
+        awake, left = AwakeTime(), float(self.cfg.graceful_timeout)
+        while self.WORKERS and left > 0:
+            if signal.SIGINT in super().wait_for_signals(_POLL_SECONDS):
+                self.kill_workers(signal.SIGINT)
+                left = min(left, _QUICK_STOP_SECONDS)
+            left -= awake.step()
+            self.reap_workers()
+        self.kill_workers(signal.SIGKILL)
+        self.reap_workers()
+
+    def handle_hup(self) -> None:
+        """Reload the API keys and the certificate, each by itself, and have the workers do so without a restart.
+
+        When it is the terminal that was closed, which sends the same signal, stop.
+        """
+        if self._terminals and not os.isatty(self._terminals[0]):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in self._terminals:  # or the last lines, written there, would make the exit status an error
+                os.dup2(nowhere, stream)
+            raise StopIteration
+        self._backoff.reset()  # somebody may have repaired what kept workers from starting
+        if self.app.reload_keys():
+            names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every request is answered 401"
+            _logger.info("API keys reloaded (%s); other settings need a restart", names)
+            self.kill_workers(signal.SIGHUP)
+        if self.app.tls is not None and self.app.tls.reload():
+            self.app.tls.log_validity()
+            self.kill_workers(signal.SIGUSR1)
+
+    def handle_int(self) -> None:
+        """Stop without waiting for the drain delay. gunicorn would send SIGQUIT, which leaves core dumps."""
+        self.kill_workers(signal.SIGINT)
+        raise StopIteration
+
+    def _has_beaten(self, pid: int, worker: object) -> bool:
+        """Return whether the worker has started: its first heartbeat comes when it listens."""
+        beat: float = worker.tmp.last_update()  # type: ignore[attr-defined]  # gunicorn has no types
+        return pid in self._births and beat != self._births[pid].beat
+
+    def _note_progress(self) -> None:
+        started = [pid for pid, worker in self.WORKERS.items() if self._has_beaten(pid, worker)]
+        if started and not self._is_announced and self.app.is_store_ready:
+            self._is_announced = True
+            self.app.announce()
+        elif started and not self._has_served:
+            self.app.announce_start()
+        self._has_served |= bool(started)
+        youngest = max((self._births[pid].at for pid in started), default=0.0)
+        if len(started) == self.num_workers and time.monotonic() - youngest > _STABLE_SECONDS:
+            self._backoff.reset()
+
+    def _note_end(self, pid: int, status: int, *, has_served: bool) -> None:
+        birth = self._births.pop(pid)
+        if status == 0:
+            return
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        if self._is_stopping:
+            _logger.warning("worker %d %s before it had answered all its requests", pid, how)
+        elif has_served and time.monotonic() - birth.at > _STABLE_SECONDS:
+            _logger.error("worker %d %s; another one is started", pid, how)
+        else:
+            self._has_served |= has_served
+            self._start_failed(f"worker {pid} {how}{'' if has_served else ' before it served'}")
+
+    def _start_failed(self, what: str) -> None:
+        """Try again later. Only a service that never served gives up: nothing could be lost, and its reason stays."""
+        if not self._has_served and not self.WORKERS:
+            raise HaltServer(f"{what}, and no other worker runs: the service cannot start", _FAILED)
+        pause = self._backoff.failed()
+        running = f"{len(self.WORKERS)} of {self.num_workers} workers run"
+        _logger.error("%s; %s; trying again in %.1f s", what, running, pause)

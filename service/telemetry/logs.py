@@ -1,0 +1,175 @@
+"""Log lines, to standard error: JSON for machines, text for a terminal.
+
+No line holds an API key, a session id or a user id. A request is a line with method, route, status and key *name*.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TextIO
+
+from service.config.settings import LogSettings
+from service.telemetry.error_text import describe
+from service.telemetry.log_stream import LogStream, notice
+from service.telemetry.request_recorder import Entry
+
+_logger = logging.getLogger(__name__)
+
+
+def configure(settings: LogSettings, stream: TextIO | None = None) -> "RequestLog":
+    """Set up the process's logging to `stream`, by default standard error. Return the log of requests."""
+    stream = stream or sys.stderr
+    as_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
+    formatter = TextFormatter() if as_text else JsonFormatter()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    if isinstance(stream, LogStream):
+        stream.describe_dropped = lambda dropped: f"{formatter.format(_dropped_record(dropped))}\n"
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.level.upper())
+    # Its informal lines ("Booting worker with pid") say nothing that an operator acts on.
+    logging.getLogger("gunicorn").setLevel(max(logging.WARNING, root.level))
+    return RequestLog(stream, as_text=as_text, is_enabled=root.level <= logging.INFO)
+
+
+def _dropped_record(dropped: int) -> logging.LogRecord:
+    message = notice(dropped).rstrip()
+    return logging.makeLogRecord(
+        {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": message}
+    )
+
+
+def traceback_text(record: logging.LogRecord) -> str | None:
+    """Return types, places and texts of a record's error and of what led to it. None without an error."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return None
+    return "".join(_traceback(error, is_of_client=getattr(record, "is_of_client", False)))
+
+
+def _traceback(error: BaseException | None, *, is_of_client: bool) -> Iterator[str]:
+    """Yield an error and what led to it, the first cause first."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for one in reversed(chain):
+        yield f"{describe(one, is_of_client=is_of_client)}\n{''.join(traceback.format_tb(one.__traceback__))}"
+        if isinstance(one, BaseExceptionGroup):
+            for member in one.exceptions:
+                yield from _traceback(member, is_of_client=is_of_client)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the settings at the start, the traceback of an error.
+
+    The line is ASCII, so that it is JSON in every encoding of the stream.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without its end."""
+        content: dict[str, object] = {
+            "time": f"{_utc(int(record.created))}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            # Not as escapes of JSON, of which many readers refuse those for lone surrogates.
+            "message": record.getMessage().encode(errors="backslashreplace").decode(),
+        }
+        if settings := getattr(record, "settings", None):
+            content["settings"] = settings
+        if text := traceback_text(record):
+            content["traceback"] = text.encode(errors="backslashreplace").decode()
+        return json.dumps(content, separators=(",", ":"))
+
+
+class TextFormatter(logging.Formatter):
+    """Time of day, level and message, then the traceback of an error."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without its end."""
+        record.exc_text = traceback_text(record)  # else the base class would make one with all texts
+        return super().format(record)
+
+
+def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log errors that no task awaits; asyncio's own handler would write the error's text."""
+    error = context.get("exception")
+    _logger.error("event loop: %s", context["message"], exc_info=error, extra={"is_of_client": True})
+
+
+def log_uncaught() -> None:
+    """Have the interpreter log warnings, and by the same rule the errors that nobody catches."""
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda _, error, __: _log_uncaught("uncaught error", error)
+    threading.excepthook = lambda caught: _log_uncaught("uncaught error in a thread", caught.exc_value)
+    sys.unraisablehook = lambda caught: _log_uncaught("error that cannot be raised", caught.exc_value)
+
+
+def _log_uncaught(message: str, error: BaseException | None) -> None:
+    _logger.critical(message, exc_info=error, extra={"is_of_client": True})
+
+
+class RequestLog:
+    """One line per request."""
+
+    def __init__(self, stream: TextIO, *, as_text: bool, is_enabled: bool) -> None:
+        self._stream = stream
+        self._is_enabled = is_enabled
+        self._lines = _text_lines if as_text else _json_lines
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Write lines. All strings are from fixed sets or made here, so none needs escaping."""
+        if self._is_enabled:
+            try:
+                self._stream.write(self._lines(entries))
+                self._stream.flush()
+            except OSError:  # as logging's own handlers do: a stream that nobody reads does not stop the service
+                pass
+
+    def take_dropped(self) -> int:
+        """Return how many lines of the process were dropped since the last call, because nobody read them in time."""
+        return self._stream.take_dropped() if isinstance(self._stream, LogStream) else 0
+
+
+# `.000` to `.999`: looking them up is quicker than formatting numbers, which was half of the price of a line.
+_THOUSANDTHS = [f".{number:03}" for number in range(1000)]
+
+
+def _json_lines(entries: Sequence[Entry]) -> str:
+    lines = []
+    for moment, method, route, status, seconds, request_id, key in entries:
+        second, microseconds = int(moment), int(seconds * 1e6)
+        lines.append(
+            f'{{"time":"{_utc(second)}{_THOUSANDTHS[int((moment - second) * 1000)]}Z","level":"info",'
+            f'"message":"request","method":"{method}","route":"{route}","status":{status},'
+            f'"ms":{microseconds // 1000}{_THOUSANDTHS[microseconds % 1000]},'
+            f'"request_id":"{request_id}","key":"{key}"}}\n'
+        )
+    return "".join(lines)
+
+
+def _text_lines(entries: Sequence[Entry]) -> str:
+    return "".join(
+        f"{_clock(int(moment))} {method:7} {route} {status} {seconds * 1000:.1f} ms key={key} id={request_id}\n"
+        for moment, method, route, status, seconds, request_id, key in entries
+    )
+
+
+@lru_cache(maxsize=4)
+def _utc(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+@lru_cache(maxsize=4)
+def _clock(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))

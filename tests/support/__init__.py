@@ -1,0 +1,1 @@
+"""Servers, proxies and processes that tests and benchmarks share."""
