@@ -14,7 +14,7 @@ from service.api.auth import Authorizer
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
-from service.api.dispatcher import Boundary
+from service.api.dispatcher import Dispatcher
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StoreHandlers
 from service.api.handlers.sessions import SessionHandlers
@@ -31,14 +31,14 @@ from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
-from service.storage.redis_status import StateReader
+from service.storage.redis_status import RedisStatusReader
 from service.storage.session_store import CoalescedSessionStore, SessionStore
 from service.storage.user_secrets import UserSecrets
 from service.storage.users import Users
 from service.telemetry.logs import RequestLog
 from service.telemetry.metrics import Metrics
-from service.telemetry.prometheus import CONTENT_TYPE, Exposition
-from service.telemetry.request_recorder import Journal
+from service.telemetry.prometheus import CONTENT_TYPE, PrometheusExporter
+from service.telemetry.request_recorder import RequestRecorder
 
 AUTHORIZER = web.AppKey("authorizer", Authorizer)
 
@@ -51,14 +51,14 @@ class _Stores:
     lookup: SessionStore
     counts: Analytics
     users: Users
-    state: StateReader
+    state: RedisStatusReader
 
 
 @dataclass(frozen=True)
 class _Traces:
     """The parts that make spans in the place of those that do not. By default there are no traces."""
 
-    boundary: Callable[..., Boundary] = Boundary
+    dispatcher: Callable[..., Dispatcher] = Dispatcher
     coalescer: Callable[..., Coalescer[Any, Any]] = Coalescer
     close: Callable[[], None] = lambda: None
 
@@ -67,13 +67,13 @@ def _traces(settings: TracingSettings) -> _Traces:
     if settings.otlp_endpoint is None:
         return _Traces()
     # An optional extra: without traces nothing of it is imported, and a request passes no branch for them.
-    from service.api.traced_dispatcher import TracedBoundary
+    from service.api.traced_dispatcher import TracedDispatcher
     from service.storage.traced_coalescer import TracedCoalescer
     from service.telemetry.tracing import Tracing
 
     tracing = Tracing(settings.otlp_endpoint)
     return _Traces(
-        partial(TracedBoundary, tracer=tracing.tracer, sample_ratio=settings.sample_ratio),
+        partial(TracedDispatcher, tracer=tracing.tracer, sample_ratio=settings.sample_ratio),
         partial(TracedCoalescer, tracer=tracing.tracer),
         tracing.close,
     )
@@ -94,7 +94,7 @@ def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metri
         lookup,
         Analytics(lanes.operators, keyspace, ttl_seconds=ttl_seconds),
         Users(lanes.operators, keyspace, digest, analytics=analytics, previous=previous),
-        StateReader(lanes.operators),
+        RedisStatusReader(lanes.operators),
     )
 
 
@@ -114,15 +114,15 @@ def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Hea
     )
 
 
-def _journal(request_log: RequestLog, metrics: Metrics, exposition: Exposition | None) -> Journal:
-    if exposition is None:
-        return Journal([request_log.take])
+def _recorder(request_log: RequestLog, metrics: Metrics, exporter: PrometheusExporter | None) -> RequestRecorder:
+    if exporter is None:
+        return RequestRecorder([request_log.write_records])
 
     def publish() -> None:
         metrics.log_lines_dropped.add((), request_log.take_dropped())
-        exposition.publish()
+        exporter.publish()
 
-    return Journal([request_log.take, exposition.take], [publish])
+    return RequestRecorder([request_log.write_records, exporter.count_requests], [publish])
 
 
 async def _look_at_redis(readiness: Readiness, secrets: UserSecrets, ttl_seconds: int) -> None:
@@ -141,11 +141,11 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
     stores = _stores(settings, lanes, keyspace, metrics, traces)
     health = Health(readiness.check)
     table = routes.table(_handlers(settings, stores, metrics, health))
-    exposition = Exposition(metrics) if settings.metrics.enabled else None
-    journal = _journal(request_log, metrics, exposition)
-    if exposition is not None:
-        table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
-    lanes.notify(journal.flush)  # else an idle worker's gauges would keep what they said during an outage
+    exporter = PrometheusExporter(metrics) if settings.metrics.enabled else None
+    recorder = _recorder(request_log, metrics, exporter)
+    if exporter is not None:
+        table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
+    lanes.notify(recorder.flush)  # else an idle worker's gauges would keep what they said during an outage
 
     app = web.Application()
     app[AUTHORIZER] = authorizer = Authorizer(Keyring(settings.api_keys))
@@ -156,7 +156,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
             await stores.sessions.close()
             await lanes.close()
         finally:
-            journal.flush()
+            recorder.flush()
             traces.close()
 
     app.on_startup.append(lambda _: _look_at_redis(readiness, stores.secrets, settings.session.ttl_seconds))
@@ -166,7 +166,7 @@ async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> 
         registered.handlers,
         cors=Cors(app, registered.resources, settings.cors),
         health=health,
-        journal=journal,
+        recorder=recorder,
         server=settings.server,
-        boundary=traces.boundary,
+        dispatcher=traces.dispatcher,
     )

@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # find out here, not when the interpreter ends, that nobody reads any more
     except ConfigError as error:
-        for mistake in error.mistakes:
-            terminal.complain(f"configuration: {mistake}")
+        for sentence in error.errors:
+            terminal.complain(f"configuration: {sentence}")
         return MISCONFIGURED
     except (ServerError, CommandError) as error:
         terminal.complain(f"jay-tracking: {error}")
@@ -56,16 +56,16 @@ def _load(options: argparse.Namespace, *, reads_tls_files: bool = False) -> Load
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from service.commands.banner import greet
+    from service.commands.banner import print_banner
     from service.telemetry import log_stream
-    from service.telemetry.multiproc_dir import metrics_folder
+    from service.telemetry.multiproc_dir import multiproc_dir
 
     log_stream.install()
     settings = _load(options, reads_tls_files=True).settings
-    with metrics_folder() if settings.metrics.enabled else nullcontext():
+    with multiproc_dir() if settings.metrics.enabled else nullcontext():
         from service.server.worker import serve  # only now: see metrics_folder.py
 
-        serve(settings, lambda: _load(options).settings, lambda url: greet(url, settings))
+        serve(settings, lambda: _load(options).settings, lambda url: print_banner(url, settings))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree.
 
     JayError
-    ├── ConfigError                 the settings cannot be used; lists every mistake
+    ├── ConfigError                 the settings cannot be used; lists every error
     ├── ServerError                 the service cannot start; says what to do
     │   ├── EmbeddedServerError     the private Valkey cannot run here
     │   └── TlsError                the certificate or its key cannot be used
@@ -38,11 +38,11 @@ class JayError(Exception):
 
 
 class ConfigError(JayError):
-    """The settings cannot be used. `mistakes` has one sentence for each thing to mend."""
+    """The settings cannot be used. `errors` has one sentence for each thing to mend."""
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = tuple(mistakes)
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__("; ".join(errors))
+        self.errors = tuple(errors)
 
 
 class ServerError(JayError):

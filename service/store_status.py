@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class StoreState:
+class RedisStatus:
     """The server as it is now. None: it does not tell, or the service's user may not ask."""
 
     server: str | None  # such as "Valkey 9.1.2"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config.loading import leaves
+from service.config.loading import options
 from service.config.settings import Settings
 from service.telemetry.metrics import Counter, Metrics
 
@@ -83,12 +83,12 @@ def test_every_setting_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     table = re.findall(r"^\| `(?!jay_)([a-z_.]+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
     expected = []
-    for leaf in leaves():
+    for option in options():
         value: object = Settings()
-        for part in leaf.name.split("."):
+        for part in option.name.split("."):
             value = getattr(value, part)
         shown = "none" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
-        expected.append((leaf.name, f"`{shown}`", leaf.field.metadata["help"]))
+        expected.append((option.name, f"`{shown}`", option.field.metadata["help"]))
     assert table == expected
 
 
@@ -100,7 +100,7 @@ def test_every_metric_is_in_the_readme() -> None:
         (
             one.name + ("_total" if isinstance(one, Counter) else ""),
             ", ".join(f"`{label}`" for label in one.labels) or "-",
-            one.meaning,
+            one.help,
         )
         for one in Metrics().all()
     ]

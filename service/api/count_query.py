@@ -64,8 +64,8 @@ class CountQueries:
                 raise errors.InvalidRequest(f"Give {name} once.", member=name)
         interval = _interval(given) if "interval" in known else Interval.DAY
         source = given.get("source")
-        if source is not None and (mistake := check_source(source)):
-            raise errors.InvalidRequest(f"source {mistake}.", member="source")
+        if source is not None and (error := check_source(source)):
+            raise errors.InvalidRequest(f"source {error}.", member="source")
         return CountQuery(self._range(given, interval), source, _limit(given))
 
     def _range(self, given: dict[str, str], interval: Interval) -> CountRange:

@@ -1,4 +1,4 @@
-"""What stands around every request: its id, errors as problem documents, the fixed headers, its entry in the journal.
+"""Handles every request: its id, fixed headers, problem documents, request record, and the way to its handler.
 
 It wraps the application from outside, so that nothing escapes it: not the router's 404, not a failed `Expect`.
 """
@@ -20,7 +20,7 @@ from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
 from service.api.problems import problem_response
 from service.api.responses import add_api_headers
-from service.telemetry.request_recorder import Journal
+from service.telemetry.request_recorder import RequestRecorder
 
 _logger = logging.getLogger(__name__)
 
@@ -38,50 +38,50 @@ class MisframedRequest(web.Request):
     DETAIL = "Speak HTTP/1.1, and send a body with Content-Length or with Transfer-Encoding: chunked alone."
 
 
-class Boundary:
+class Dispatcher:
     """Stands between aiohttp's protocol and the application.
 
-    `shortcuts` are handlers by method and path, as the application has them too. A plain request for one of these
+    `direct_routes` are handlers by method and path, as the application has them too. A plain request for one of these
     goes there at once; aiohttp's router would come to the same, at a price (docs/decisions.md).
     """
 
     def __init__(
         self,
         application: Handler,
-        shortcuts: Mapping[tuple[str, str], Handler],
+        direct_routes: Mapping[tuple[str, str], Handler],
         *,
         paths: KnownPaths,
         cors: Cors,
         health: Health,
-        journal: Journal,
+        recorder: RequestRecorder,
     ) -> None:
         self._application = application
-        self._shortcuts = shortcuts
+        self._direct_routes = direct_routes
         self._paths = paths
         self._cors = cors
         self._health = health
-        self._note = journal.note
+        self._record = recorder.record
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, whatever happens while it is answered."""
         kind = type(request)  # isinstance would walk through an abstract base class: 0.3 µs
         if kind is MisframedRequest:
             origin = combined(request.headers, hdrs.ORIGIN)
-            return self.refuse(errors.MalformedRequest(MisframedRequest.DETAIL), origin)
+            return self.reject(errors.MalformedRequest(MisframedRequest.DETAIL), origin)
         started = time.perf_counter()
         request_id = _new_request_id()
         method, headers = request.method, request.headers
-        route = request.raw_path  # only ever logged when it is one of the shortcuts
-        is_plain = kind is not ExpectingRequest and not (
+        route = request.raw_path  # only ever logged when it is one of the direct_routes
+        can_skip_router = kind is not ExpectingRequest and not (
             hdrs.ORIGIN in headers or hdrs.TRANSFER_ENCODING in headers or hdrs.UPGRADE in headers
         )
-        shortcut = self._shortcuts.get((method, route)) if is_plain else None
+        direct_route = self._direct_routes.get((method, route)) if can_skip_router else None
         try:
-            response = await (shortcut or self._application)(request)
+            response = await (direct_route or self._application)(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer, and _problem logs it
             response = self._response_to(error, request, request_id)
         response.headers[wire.REQUEST_ID] = request_id
-        if shortcut is None:
+        if direct_route is None:
             route = route_of(request)
             add_api_headers(response)  # aiohttp-cors makes its own for a preflight
             self._cors.mark(response, combined(headers, hdrs.ORIGIN))
@@ -93,10 +93,10 @@ class Boundary:
         seconds = time.perf_counter() - started
         method = method if method in METHODS else "OTHER"
         name = key.name if key else "-"
-        self._note((time.time(), method, route, response.status, seconds, request_id, name))
+        self._record((time.time(), method, route, response.status, seconds, request_id, name))
         return response
 
-    def refuse(self, error: Exception, origin: str | None) -> web.Response:
+    def reject(self, error: Exception, origin: str | None) -> web.Response:
         """Answer what is not a request; of it nothing is known but maybe its origin, and nothing is repeated."""
         request_id = _new_request_id()
         response = _problem(error, request_id)
@@ -104,7 +104,7 @@ class Boundary:
         response.headers[hdrs.CONNECTION] = "close"  # aiohttp may take it for HTTP/1.0, where that is implied
         response.force_close()
         self._cors.mark(response, origin)
-        self._note((time.time(), "-", "-", response.status, 0.0, request_id, "-"))
+        self._record((time.time(), "-", "-", response.status, 0.0, request_id, "-"))
         return response
 
     def _response_to(self, error: Exception, request: web.Request, request_id: str) -> web.Response:

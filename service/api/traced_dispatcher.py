@@ -1,4 +1,4 @@
-"""A boundary that makes a span of each request: the middleware of traces, used only where traces are wanted.
+"""A dispatcher that makes a span of each request: the middleware of traces, used only where traces are wanted.
 
 What a span says is a fixed set: method, route, scheme, status. Of what the client sent, only its trace context goes
 on; no path, no query, no header, no address, no id.
@@ -17,7 +17,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.api.dispatcher import METHODS, Boundary, MisframedRequest, route_of
+from service.api.dispatcher import METHODS, Dispatcher, MisframedRequest, route_of
 
 Headers = CIMultiDictProxy[str]
 
@@ -30,36 +30,36 @@ _NOTHING = Context()  # the task of a connection answers many requests; none may
 _FAILED = 500
 
 
-class TracedBoundary(Boundary):
-    """Stands where the plain boundary would. A request that is not sampled costs a look at its headers."""
+class TracedDispatcher(Dispatcher):
+    """Stands where the plain dispatcher would. A request that is not sampled costs a look at its headers."""
 
     def __init__(self, *args: Any, tracer: Tracer, sample_ratio: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._tracer = tracer
         self._sample_ratio = sample_ratio
 
-    def answer(self, request: web.Request) -> Coroutine[Any, Any, web.StreamResponse]:
+    def handle(self, request: web.Request) -> Coroutine[Any, Any, web.StreamResponse]:
         """Answer a request, inside a span where it is sampled: by the trace it belongs to, else by chance."""
         parent = _parent_of(request.headers) if _TRACEPARENT in request.headers else _NOTHING
         if parent is _UNSAMPLED or (parent is _NOTHING and random() >= self._sample_ratio):  # noqa: S311
-            return super().answer(request)
+            return super().handle(request)
         if type(request) is MisframedRequest:
-            return super().answer(request)
-        return self._answer_in_span(request, parent)
+            return super().handle(request)
+        return self._handle_in_span(request, parent)
 
-    async def _answer_in_span(self, request: web.Request, parent: Context) -> web.StreamResponse:
+    async def _handle_in_span(self, request: web.Request, parent: Context) -> web.StreamResponse:
         method = request.method if request.method in METHODS else "_OTHER"
         attributes: dict[str, str | int] = {"http.request.method": method, "url.scheme": request.scheme}
         span = self._tracer.start_span(_name(method), parent, SpanKind.SERVER)
         token = attach(set_span_in_context(span, _NOTHING))
         try:
-            response = await super().answer(request)
+            response = await super().handle(request)
         except BaseException as error:  # the connection was cut off, at shutdown at the latest
             attributes["error.type"] = type(error).__qualname__
             raise
         else:
             path = request.raw_path
-            route = path if (request.method, path) in self._shortcuts else route_of(request)
+            route = path if (request.method, path) in self._direct_routes else route_of(request)
             if route != "-":
                 span.update_name(f"{_name(method)} {route}")
                 attributes["http.route"] = route

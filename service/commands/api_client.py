@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from service.config.host_name import host_mistake
+from service.config.host_name import host_error
 from service.errors import CommandError
 
 TIMEOUT_SECONDS = 10.0
@@ -53,8 +53,8 @@ class ApiClient:
     def __init__(
         self, url: str, key: str | None = None, *, verify_tls: bool = True, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        if mistake := next(_url_mistakes(url), None):
-            raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL); this one {mistake}")
+        if error := next(_url_mistakes(url), None):
+            raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL); this one {error}")
         parts = urlsplit(url)
         if key is not None and not _VISIBLE_ASCII.fullmatch(key):
             raise CommandError("the key must be visible ASCII characters, without spaces (--key, JAY_KEY)")
@@ -130,8 +130,8 @@ def _url_mistakes(url: str) -> Iterator[str]:
         yield "has a user; the service takes an API key (--key, JAY_KEY)"
     if port == 0:
         yield f"has a port that is not from 1 to {_MAX_PORT}"
-    if mistake := host_mistake(host):
-        yield f"needs {mistake}"
+    if error := host_error(host):
+        yield f"needs {error}"
     if "[" in parts.netloc and ":" not in host:
         yield "has brackets around what is no IPv6 address"
     if "?" in url or "#" in url or not _PATH.fullmatch(parts.path):

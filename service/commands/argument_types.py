@@ -26,15 +26,15 @@ def demo_size(text: str) -> int:
 
 def origin(text: str) -> str:
     """Return a web origin as browsers send it."""
-    if mistake := check_origin(text):
-        raise ArgumentTypeError(mistake)
+    if error := check_origin(text):
+        raise ArgumentTypeError(error)
     return text
 
 
 def key_name(text: str) -> str:
     """Return the name of an API key."""
-    if mistake := check_key_name(text):
-        raise ArgumentTypeError(mistake)
+    if error := check_key_name(text):
+        raise ArgumentTypeError(error)
     return text
 
 

@@ -7,7 +7,7 @@ from service.api_keys import Scope, demo_keys_in
 from service.config.settings import Settings
 
 
-def greet(url: str, settings: Settings) -> None:
+def print_banner(url: str, settings: Settings) -> None:
     """In development, say all that one needs for a first try; keys only where they are published ones."""
     demo_keys = demo_keys_in(settings.api_keys)
     if settings.environment != "development" or not demo_keys:

@@ -20,7 +20,7 @@ def show(loaded: LoadedConfig) -> None:
     A program that reads the output gets one line for each setting, whatever its length. A terminal gets lines that
     fit its width: a long row goes on below its name.
     """
-    rows = [(name, shown, loaded.origins[name]) for name, shown in effective_settings(loaded.settings).items()]
+    rows = [(name, shown, loaded.provenance[name]) for name, shown in effective_settings(loaded.settings).items()]
     width = _width()
     if width is None or max(map(len, _aligned(rows))) <= width:
         lines = _aligned(rows)

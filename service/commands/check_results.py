@@ -11,7 +11,7 @@ from rich.text import Text
 _MIN_WIDTH = 40  # below it lines are left to the terminal to wrap
 
 
-class Verdict(Enum):
+class Status(Enum):
     """How something is; the value is what stands before the line, with its colour and an ASCII stand-in."""
 
     GOOD = ("✓", "green", "ok")
@@ -21,51 +21,51 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing looked at: how it is, and for a problem what to do about it."""
 
-    verdict: Verdict
+    status: Status
     what: str
     advice: str = ""
 
 
-def good(what: str) -> Finding:
-    """Return a finding that asks for nothing."""
-    return Finding(Verdict.GOOD, what)
+def good(what: str) -> CheckResult:
+    """Return a result that asks for nothing."""
+    return CheckResult(Status.GOOD, what)
 
 
-def warning(what: str, advice: str) -> Finding:
-    """Return a finding that becomes a problem when nobody acts on it. It is no reason for an exit status."""
-    return Finding(Verdict.WARNING, what, advice)
+def warning(what: str, advice: str) -> CheckResult:
+    """Return a result that becomes a problem when nobody acts on it. It is no reason for an exit status."""
+    return CheckResult(Status.WARNING, what, advice)
 
 
-def problem(what: str, advice: str) -> Finding:
-    """Return a finding that somebody has to act on."""
-    return Finding(Verdict.PROBLEM, what, advice)
+def problem(what: str, advice: str) -> CheckResult:
+    """Return a result that somebody has to act on."""
+    return CheckResult(Status.PROBLEM, what, advice)
 
 
-def unknown(what: str, advice: str = "") -> Finding:
+def unknown(what: str, advice: str = "") -> CheckResult:
     """Return what could not be looked at; no reason for an exit status."""
-    return Finding(Verdict.UNKNOWN, what, advice)
+    return CheckResult(Status.UNKNOWN, what, advice)
 
 
 class Report:
-    """Prints findings as they come and remembers whether one is a problem."""
+    """Prints results as they come and remembers whether one is a problem."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self.problems = 0
 
-    def part(self, title: str, findings: Iterable[Finding]) -> None:
+    def part(self, title: str, results: Iterable[CheckResult]) -> None:
         """Print a headed list."""
         self._console.print(Text(title, style="bold"))
-        for finding in findings:
-            sign, colour, word = finding.verdict.value
+        for result in results:
+            sign, colour, word = result.status.value
             shown = sign if self._console.encoding.lower().startswith("utf") else word
-            self._print(Text.assemble("  ", (shown, colour), " "), finding.what)
-            if finding.advice:
-                self._print(Text("      "), finding.advice)
-            self.problems += finding.verdict is Verdict.PROBLEM
+            self._print(Text.assemble("  ", (shown, colour), " "), result.what)
+            if result.advice:
+                self._print(Text("      "), result.advice)
+            self.problems += result.status is Status.PROBLEM
 
     def _print(self, start: Text, words: str) -> None:
         """Print words behind `start`, wrapped between words only: a URL or a setting's name stays whole."""

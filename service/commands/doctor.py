@@ -15,7 +15,7 @@ from service.storage.embedded import find_redis
 
 def examine(client: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool) -> int:
     """Print what is found and return the number of problems. Without settings Redis is not looked at."""
-    logging.disable()  # what the service would log is told by the findings
+    logging.disable()  # what the service would log is told by the results
     console = Console()
     report = Report(console)
     if client.url.startswith("https:"):
@@ -28,7 +28,7 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
     elif settings is not None and url is not None:
         if client_side.is_reached and (clocks := asyncio.run(doctor_clocks.look(client_side.clock, settings, url))):
             report.part("Clocks", clocks)
-        for title, findings in asyncio.run(doctor_redis.look(settings, url, console, repair=repair)):
-            report.part(title, findings)
+        for title, results in asyncio.run(doctor_redis.look(settings, url, console, repair=repair)):
+            report.part(title, results)
     report.conclude()
     return report.problems

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from service.commands.api_client import TIMEOUT_SECONDS
-from service.commands.check_results import Finding, good, problem, unknown, warning
+from service.commands.check_results import CheckResult, good, problem, unknown, warning
 from service.config.certificate import Validity
 
 _HTTPS_PORT = 443
 _RENEW = "renew it, then have it loaded where TLS ends: send SIGHUP to the service, or reload the proxy"
 
 
-def look(url: str) -> Iterator[Finding]:
+def look(url: str) -> Iterator[CheckResult]:
     """Yield what is to be said about the dates of the certificate at an https:// URL.
 
     Whether the certificate can be trusted is said by the requests, which refuse it otherwise.

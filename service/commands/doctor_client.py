@@ -11,7 +11,7 @@ from http.cookies import SimpleCookie
 from service import versions
 from service.api import wire
 from service.commands.api_client import Answer, ApiClient
-from service.commands.check_results import Finding, good, problem, unknown
+from service.commands.check_results import CheckResult, good, problem, unknown
 from service.commands.doctor_clocks import Offset, offset_of
 from service.errors import CommandError
 from service.sessions import parse_session_id
@@ -35,7 +35,7 @@ class ClientSide:
         self.is_reached = False
         self.clock: Offset | None = None
 
-    def look(self) -> Iterator[Finding]:
+    def look(self) -> Iterator[CheckResult]:
         """Create a session the way clients do, read it in each way, end it; then the rest that the key may do."""
         try:
             yield from _readiness(self._client)
@@ -47,14 +47,14 @@ class ClientSide:
         self.clock = offset_of(created)
         try:
             yield from self._session(created)
-            if created.status != HTTPStatus.SERVICE_UNAVAILABLE:  # one finding for one cause
+            if created.status != HTTPStatus.SERVICE_UNAVAILABLE:  # one result for one cause
                 yield from self._operator()
             if self._origin:
                 yield from _cors(self._client, self._origin)
         except CommandError as error:
             yield problem(str(error), "run the doctor again: the service was there a moment ago")
 
-    def _session(self, created: Answer) -> Iterator[Finding]:
+    def _session(self, created: Answer) -> Iterator[CheckResult]:
         session_id = created.document().get("session_id")
         if created.status == HTTPStatus.CREATED and isinstance(session_id, str) and parse_session_id(session_id):
             yield good("a session can be created")
@@ -63,7 +63,7 @@ class ClientSide:
             yield from _ways(self._client, session_id)
         elif _is_problem(created, "forbidden"):
             yield from _version_and_caching(created)
-            skipped = "creating, reading and ending a session, its cookie and its headers"
+            skipped = "creating, draft and ending a session, its cookie and its headers"
             yield _skipped(skipped, "track")
         elif _is_problem(created, "unauthorized") and not self._client.has_key:
             yield _skipped("all that needs a key", "track", "no key was given")
@@ -71,7 +71,7 @@ class ClientSide:
             said = created.detail() or "not the answer of this service"
             yield problem(f"a session cannot be created: {created.status}, {said}", _advice(created))
 
-    def _operator(self) -> Iterator[Finding]:
+    def _operator(self) -> Iterator[CheckResult]:
         """Check what needs another scope than `track`. One of a missing or an unknown key is reported already."""
         answer = self._client.send("GET", f"{wire.OPERATOR_PATH}/analytics/users/doctor")
         if _is_problem(answer, "unauthorized"):
@@ -80,7 +80,7 @@ class ClientSide:
             self.clock = self.clock or offset_of(answer)
             yield good("counts can be read")
         elif _is_problem(answer, "forbidden"):
-            yield _skipped("reading counts", "analytics")
+            yield _skipped("draft counts", "analytics")
         elif answer.document():
             said = answer.detail() or "without a reason"
             yield problem(f"counts cannot be read: {answer.status}, {said}", _advice(answer))
@@ -93,7 +93,7 @@ def _is_problem(answer: Answer, slug: str) -> bool:
     return answer.document().get("type") == wire.PROBLEM_TYPE_PREFIX + slug
 
 
-def _skipped(checks: str, scope: str, reason: str = "") -> Finding:
+def _skipped(checks: str, scope: str, reason: str = "") -> CheckResult:
     why = reason or f"this key lacks the scope `{scope}`"
     return unknown(
         f"not checked: {checks}; {why}",
@@ -101,7 +101,7 @@ def _skipped(checks: str, scope: str, reason: str = "") -> Finding:
     )
 
 
-def _readiness(client: ApiClient) -> Iterator[Finding]:
+def _readiness(client: ApiClient) -> Iterator[CheckResult]:
     ready = client.send("GET", "/readyz")
     status = ready.document().get("status")
     if ready.status == HTTPStatus.OK and status == "ready":
@@ -118,7 +118,7 @@ def _advice(answer: Answer) -> str:
     return "see `detail`, and the service's log under the request_id" if answer.document() else "check --url"
 
 
-def _version_and_caching(created: Answer) -> Iterator[Finding]:
+def _version_and_caching(created: Answer) -> Iterator[CheckResult]:
     version = created.headers.get(wire.API_VERSION)
     if version == versions.LATEST:
         yield good(f"API version {version}")
@@ -131,7 +131,7 @@ def _version_and_caching(created: Answer) -> Iterator[Finding]:
         yield problem("Cache-Control is not `no-store` any more", "let the proxy or CDN keep the service's header")
 
 
-def _headers(created: Answer, session_id: str) -> Iterator[Finding]:
+def _headers(created: Answer, session_id: str) -> Iterator[CheckResult]:
     if created.headers.get(wire.SESSION_TOKEN) == session_id:
         yield good("the answer's session header arrives")
     else:
@@ -144,7 +144,7 @@ def _headers(created: Answer, session_id: str) -> Iterator[Finding]:
         yield problem("the cookie does not arrive as it was set", "let the proxy pass Set-Cookie unchanged")
 
 
-def _ways(client: ApiClient, session_id: str) -> Iterator[Finding]:
+def _ways(client: ApiClient, session_id: str) -> Iterator[CheckResult]:
     """Present the session in each way that clients have, and end it at last."""
     ways = (
         ("the cookie", {"Cookie": f"{wire.SESSION_TOKEN}={session_id}"}, "let the proxy pass Cookie unchanged"),
@@ -173,7 +173,7 @@ def _ways(client: ApiClient, session_id: str) -> Iterator[Finding]:
         yield problem(f"the session cannot be ended ({ended.status})", "let the proxy pass DELETE")
 
 
-def _paths(client: ApiClient) -> Iterator[Finding]:
+def _paths(client: ApiClient) -> Iterator[CheckResult]:
     """Ask for a user whose id has a slash: refused with this key, but not found where a proxy decodes the path."""
     answer = client.send("GET", f"{wire.OPERATOR_PATH}/users/a%2F..%2Fb/sessions")
     if answer.status == HTTPStatus.NOT_FOUND:
@@ -188,7 +188,7 @@ def _paths(client: ApiClient) -> Iterator[Finding]:
         yield unknown(f"whether paths reach the service as they are sent ({answer.status})")
 
 
-def _cors(client: ApiClient, origin: str) -> Iterator[Finding]:
+def _cors(client: ApiClient, origin: str) -> Iterator[CheckResult]:
     asked = {
         "X-API-Key": None,
         "Origin": origin,

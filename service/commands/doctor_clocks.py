@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.commands.api_client import Answer
-from service.commands.check_results import Finding, good, problem, unknown
+from service.commands.check_results import CheckResult, good, problem, unknown
 from service.config.settings import Settings
 from service.errors import StoreUnavailable
 from service.storage.connection import RedisConnection
@@ -59,8 +59,8 @@ def offset_of(answer: Answer) -> Offset | None:
     return None
 
 
-async def look(service: Offset | None, settings: Settings, url: str) -> list[Finding]:
-    """Return findings; none where Redis cannot be asked, which is a finding of another part."""
+async def look(service: Offset | None, settings: Settings, url: str) -> list[CheckResult]:
+    """Return results; none where Redis cannot be asked, which is a result of another part."""
     connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     try:
         readings = [await _read(connection) for _ in range(_READINGS)]
@@ -68,8 +68,8 @@ async def look(service: Offset | None, settings: Settings, url: str) -> list[Fin
         return []
     finally:
         await connection.close()
-    known = [reading for reading in readings if reading]
-    redis = min(known, key=lambda reading: reading.high - reading.low) if known else None
+    known = [draft for draft in readings if draft]
+    redis = min(known, key=lambda draft: draft.high - draft.low) if known else None
     return list(compare(service, redis))
 
 
@@ -90,7 +90,7 @@ async def _read(connection: RedisConnection) -> Offset | None:
     return await connection.run("clock", ask)
 
 
-def compare(service: Offset | None, redis: Offset | None) -> Iterator[Finding]:
+def compare(service: Offset | None, redis: Offset | None) -> Iterator[CheckResult]:
     """Return what the offsets mean."""
     if redis is None:
         yield unknown("not allowed to read Redis's clock", "allow the Redis user +time")

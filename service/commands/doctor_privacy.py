@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from service.commands.check_results import Finding, good, problem, unknown
+from service.commands.check_results import CheckResult, good, problem, unknown
 from service.errors import UnknownUserSecret
 from service.sessions import UserDigest
 from service.storage.command_logs import command_log_lengths
 from service.storage.connection import RedisConnection
-from service.storage.index_check import IndexFindings
+from service.storage.index_check import IndexReport
 from service.storage.keyspace import Keyspace
 from service.storage.user_secrets import UserSecrets
 
@@ -21,8 +21,8 @@ _LOG_SETTINGS = {
 
 async def look(
     connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
-) -> AsyncIterator[Finding]:
-    """Yield findings about command logs and user secrets. Raises StoreUnavailable."""
+) -> AsyncIterator[CheckResult]:
+    """Yield results about command logs and user secrets. Raises StoreUnavailable."""
     lengths = await command_log_lengths(connection)
     if lengths is None:
         yield unknown(
@@ -44,8 +44,8 @@ async def look(
         yield problem("the routes of users are answered 503", str(error))
 
 
-def index_findings(found: IndexFindings, *, repair: bool) -> Iterator[Finding]:
-    """Yield findings about sessions that an erasure would miss."""
+def index_findings(found: IndexReport, *, repair: bool) -> Iterator[CheckResult]:
+    """Yield results about sessions that an erasure would miss."""
     left = found.not_indexed - found.repaired
     if found.repaired:
         yield good(f"{found.repaired} sessions were put into their users' indexes")

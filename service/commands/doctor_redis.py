@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.commands import doctor_privacy
-from service.commands.check_results import Finding, good, problem, unknown
+from service.commands.check_results import CheckResult, good, problem, unknown
 from service.config.settings import Settings
 from service.errors import StoreUnavailable
 from service.sessions import UserDigest
 from service.storage.connection import RedisConnection
-from service.storage.consistency_check import Audit, Inspection
+from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
 from service.storage.redis_status import number_in
 
@@ -25,23 +25,25 @@ _FULL = 0.8  # of maxmemory
 _AUDIT_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
 
 
-async def look(settings: Settings, url: str, console: Console, *, repair: bool) -> list[tuple[str, list[Finding]]]:
-    """Return headed findings about the Redis that the settings name; `url` is never `embedded`."""
+async def look(
+    settings: Settings, url: str, console: Console, *, repair: bool
+) -> list[tuple[str, list[CheckResult]]]:
+    """Return headed results about the Redis that the settings name; `url` is never `embedded`."""
     # Nobody waits for the doctor, and it should not give up on a Redis that is busy.
     connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     keyspace = Keyspace(settings.redis.key_prefix)
     digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
     ttl_seconds = settings.session.ttl_seconds
-    inspection = Inspection(connection, keyspace, digest, ttl_seconds=ttl_seconds, previous=previous)
-    parts: list[tuple[str, list[Finding]]] = []
+    consistency_check = ConsistencyCheck(connection, keyspace, digest, ttl_seconds=ttl_seconds, previous=previous)
+    parts: list[tuple[str, list[CheckResult]]] = []
     try:
-        parts.append(("Redis", list(_server(await inspection.server()))))
-        total = await inspection.count_keys()
+        parts.append(("Redis", list(_server(await consistency_check.server()))))
+        total = await consistency_check.count_keys()
         with _Bar(console, total) as advance:
-            audit = await inspection.audit(advance, repair=repair)
-        parts.append(("Counts and indexes", list(_audit(audit, repair=repair))))
+            report = await consistency_check.run(advance, repair=repair)
+        parts.append(("Counts and indexes", list(_report(report, repair=repair))))
         privacy = doctor_privacy.look(connection, keyspace, (digest, *previous))
-        parts.append(("Users' data", [finding async for finding in privacy]))
+        parts.append(("Users' data", [result async for result in privacy]))
     except StoreUnavailable as error:
         advice = "check redis.url, and that this machine reaches it; the service answers 503 as long"
         parts.append(("Redis", [problem(f"Redis cannot be asked ({error})", advice)]))
@@ -50,7 +52,7 @@ async def look(settings: Settings, url: str, console: Console, *, repair: bool) 
     return parts
 
 
-def _server(info: Mapping[str, Any] | None) -> Iterator[Finding]:
+def _server(info: Mapping[str, Any] | None) -> Iterator[CheckResult]:
     if info is None:
         yield unknown(
             "not allowed to look at persistence, eviction and memory", "allow the Redis user +info to see them"
@@ -71,7 +73,7 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[Finding]:
     yield from _memory(info)
 
 
-def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
+def _persistence(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     enabled = number_in(info, "aof_enabled")
     if enabled is None:
         yield unknown("persistence is not in INFO", "look in the provider's console whether data survives a restart")
@@ -83,7 +85,7 @@ def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield good("an append-only file keeps sessions over a restart")
 
 
-def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
+def _memory(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     yield from _eviction(info)
     used, limit, machine = (number_in(info, name) for name in ("used_memory", "maxmemory", "total_system_memory"))
     if limit is None or used is None:
@@ -100,7 +102,7 @@ def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield good(f"memory: {used / 2**20:,.0f} of {limit / 2**20:,.0f} MiB in use")
 
 
-def _eviction(info: Mapping[str, Any]) -> Iterator[Finding]:
+def _eviction(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     policy = info.get("maxmemory_policy")
     if number_in(info, "maxmemory") == 0:
         return  # the missing limit is the problem
@@ -113,33 +115,33 @@ def _eviction(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
 
 
-def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:
-    if audit is None:
+def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[CheckResult]:
+    if report is None:
         yield unknown("not allowed to look at all keys", f"allow the Redis user {_AUDIT_COMMANDS}")
         return
-    yield good(f"{audit.sessions:,} sessions, {audit.users:,} of them of users, among {audit.keys:,} keys")
-    if audit.wrong_hours:
+    yield good(f"{report.sessions:,} sessions, {report.users:,} of them of users, among {report.keys:,} keys")
+    if report.wrong_hours:
         advice = (
             "session.ttl_seconds was changed, sessions were deleted by hand, or somebody else wrote to these keys; "
             "`active` is right again when the sessions of those hours have expired"
         )
-        hours = f"{len(audit.wrong_hours)} of {audit.compared_hours} counts by hour"
+        hours = f"{len(report.wrong_hours)} of {report.compared_hours} counts by hour"
         yield problem(f"{hours} are not the number of their sessions", advice)
-    elif audit.compared_hours:
-        yield good(f"counts agree with sessions ({audit.compared_hours} by hour, source and shard)")
+    elif report.compared_hours:
+        yield good(f"counts agree with sessions ({report.compared_hours} by hour, source and shard)")
     else:
         yield good("there is nothing to compare yet")
-    yield from doctor_privacy.index_findings(audit, repair=repair)
-    if audit.expired_in_indexes:
+    yield from doctor_privacy.index_findings(report, repair=repair)
+    if report.expired_in_indexes:
         done = (
             "were taken out of indexes"
             if repair
             else "stand in indexes; they go when the user comes or with --repair"
         )
-        yield good(f"{audit.expired_in_indexes} expired sessions {done}")
-    if audit.without_lifetime or audit.foreign:
+        yield good(f"{report.expired_in_indexes} expired sessions {done}")
+    if report.without_lifetime or report.foreign:
         advice = "another program writes under redis.key_prefix: give it another prefix, and delete its keys"
-        number = audit.without_lifetime + audit.foreign
+        number = report.without_lifetime + report.foreign
         yield problem(f"{number} keys are not of this service, or have no lifetime", advice)
 
 

@@ -15,36 +15,36 @@ _MEMBERS = ("name", "sha256", "scopes", "source", "origins", "create_limit")
 
 
 def parse_api_keys(entries: object) -> tuple[tuple[ApiKey, ...], list[str]]:
-    """Return the keys, and every mistake as the end of a sentence that begins with where the list stands."""
+    """Return the keys, and every error as the end of a sentence that begins with where the list stands."""
     if entries is None:
         return (), []
     if not isinstance(entries, list):
         return (), [" must be a list; `jay-tracking keys new` prints an entry"]
     keys: list[ApiKey] = []
-    mistakes: list[str] = []
+    errors: list[str] = []
     for index, entry in enumerate(entries):
-        found = list(_mistakes_in(entry))
-        mistakes += [f"[{index}]{mistake}" for mistake in found]
+        found = list(_errors_in(entry))
+        errors += [f"[{index}]{error}" for error in found]
         if not found:
             keys.append(_api_key(cast("Mapping[str, object]", entry)))
     digests = [key.sha256 for key in keys]
     if len(set(digests)) < len(digests):
-        mistakes.append(": two entries have the same sha256; remove one, or make a new key for a rotation")
-    return tuple(keys), mistakes
+        errors.append(": two entries have the same sha256; remove one, or make a new key for a rotation")
+    return tuple(keys), errors
 
 
-def _mistakes_in(entry: object) -> list[str]:
+def _errors_in(entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [" must be a mapping with name, sha256 and scopes"]
-    mistakes = []
+    errors = []
     for member in entry:
         if member not in _MEMBERS:
             close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
-            mistakes.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
-    if mistake := _mistake_in_text(entry.get("name"), check_key_name):
-        mistakes.append(f".name {mistake}")
+            errors.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
+    if error := _error_in_text(entry.get("name"), check_key_name):
+        errors.append(f".name {error}")
     if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
-        mistakes.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
+        errors.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
     scopes = entry.get("scopes")
     # Strings only: what else YAML can hold may refer to itself, and grow to gigabytes as text.
     if (
@@ -52,18 +52,18 @@ def _mistakes_in(entry: object) -> list[str]:
         or not scopes
         or not all(isinstance(one, str) and one in set(Scope) for one in scopes)
     ):
-        mistakes.append(f".scopes must be a list of {', '.join(Scope)}")
+        errors.append(f".scopes must be a list of {', '.join(Scope)}")
     source = entry.get("source")
-    if source is not None and (mistake := _mistake_in_text(source, check_source)):
-        mistakes.append(f".source {mistake}")
-    if mistake := _mistake_in_origins(entry.get("origins")):
-        mistakes.append(f".origins {mistake}")
-    if mistake := _mistake_in_create_limit(entry.get("create_limit")):
-        mistakes.append(f".create_limit {mistake}")
-    return mistakes
+    if source is not None and (error := _error_in_text(source, check_source)):
+        errors.append(f".source {error}")
+    if error := _error_in_origins(entry.get("origins")):
+        errors.append(f".origins {error}")
+    if error := _error_in_create_limit(entry.get("create_limit")):
+        errors.append(f".create_limit {error}")
+    return errors
 
 
-def _mistake_in_origins(origins: object) -> str | None:
+def _error_in_origins(origins: object) -> str | None:
     if origins is None:
         return None
     if not isinstance(origins, list) or not origins or not all(isinstance(origin, str) for origin in origins):
@@ -71,13 +71,13 @@ def _mistake_in_origins(origins: object) -> str | None:
     return each(check_origin)(origins)
 
 
-def _mistake_in_create_limit(limit: object) -> str | None:
+def _error_in_create_limit(limit: object) -> str | None:
     if limit is None or (isinstance(limit, str) and parse_rate_limit(limit)):
         return None
     return f"must be a count from 1 to {MAX_COUNT:,} per second, minute, hour or day, such as 60/minute"
 
 
-def _mistake_in_text(value: object, check: Check) -> str | None:
+def _error_in_text(value: object, check: Check) -> str | None:
     """Return what `check` says; what is no text at all is as wrong as an empty one."""
     return check(value if isinstance(value, str) else "")
 

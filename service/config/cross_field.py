@@ -13,7 +13,7 @@ from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER
 from service.errors import TlsError
 
 
-def contradictions(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
+def cross_field_errors(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
     """Yield a sentence for each contradiction, and for each thing that production refuses.
 
     `redis_password` is the one of which docker-compose.yml makes `redis.url`.

@@ -8,7 +8,7 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _MAX_LENGTH = 253
 
 
-def host_mistake(host: str) -> str | None:
+def host_error(host: str) -> str | None:
     """Return what a host must be. None for a name or an address that can be used, IPv6 without brackets."""
     if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
         return None if _is_address(host) else "a valid IP address, without a zone"

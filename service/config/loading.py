@@ -1,4 +1,4 @@
-"""Reading the settings: `config.yaml`, then the environment over it. All mistakes are found before any is told.
+"""Reading the settings: `config.yaml`, then the environment over it. All errors are found before any is told.
 
 The environment names a setting by its sections joined by two underscores, `JAY_SERVER__PORT`; the same name
 with `_FILE` names a file that holds the value. An empty variable counts as unset.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from service.config.api_key_entries import parse_api_keys
-from service.config.cross_field import contradictions, unusable_files
+from service.config.cross_field import cross_field_errors, unusable_files
 from service.config.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
 from service.config.settings import Settings
 from service.config.text_file import UnreadableText, read_secret
@@ -44,11 +44,11 @@ class LoadedConfig:
     """The settings in force, and for each dotted name where its value came from."""
 
     settings: Settings
-    origins: Mapping[str, str]
+    provenance: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Leaf:
+class Option:
     """One setting as declared: `name` is dotted, `kind` its type."""
 
     name: str
@@ -62,23 +62,23 @@ class Leaf:
 
 
 @dataclass
-class _Reading:
-    """What has been found so far: values by dotted name, where from, and every mistake."""
+class _Draft:
+    """What has been found so far: values by dotted name, where from, and every error."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    mistakes: list[str] = field(default_factory=list)
+    provenance: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
 
 
-def leaves(section: type = Settings, prefix: str = "") -> Iterator[Leaf]:
+def options(section: type = Settings, prefix: str = "") -> Iterator[Option]:
     """Yield every setting that there is, in the order of `settings.py`."""
     kinds = typing.get_type_hints(section)
     for declared in dataclasses.fields(section):
         kind = kinds[declared.name]
         if dataclasses.is_dataclass(kind):
-            yield from leaves(typing.cast("type", kind), f"{prefix}{declared.name}.")
+            yield from options(typing.cast("type", kind), f"{prefix}{declared.name}.")
         else:
-            yield Leaf(prefix + declared.name, kind, declared)
+            yield Option(prefix + declared.name, kind, declared)
 
 
 def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_files: bool = True) -> LoadedConfig:
@@ -86,72 +86,70 @@ def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_file
 
     `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working directory; only the last may
     be missing. `reads_tls_files` checks the certificate and the key too, which only the service needs.
-    Raises ConfigError with every mistake there is.
+    Raises ConfigError with every error there is.
     """
     environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    reading = _Reading()
-    known = {leaf.name: leaf for leaf in leaves()}
-    _read_file(named or DEFAULT_FILE, known, reading, required=named is not None)
-    _read_environment(environ, known, reading)
-    if not reading.mistakes:  # with mistakes, the rest would be checked against defaults
-        settings: Settings = _build(Settings, reading)
-        reading.mistakes += contradictions(settings, environ.get(REDIS_PASSWORD_VARIABLE))
-        reading.mistakes += unusable_files(settings.server.tls) if reads_tls_files else ()
-    if reading.mistakes:
-        raise ConfigError(reading.mistakes)
-    origins = {name: reading.origins.get(name, "default") for name in known}
-    return LoadedConfig(settings, origins)
+    draft = _Draft()
+    known = {option.name: option for option in options()}
+    _read_file(named or DEFAULT_FILE, known, draft, required=named is not None)
+    _read_environment(environ, known, draft)
+    if not draft.errors:  # with errors, the rest would be checked against defaults
+        settings: Settings = _build(Settings, draft)
+        draft.errors += cross_field_errors(settings, environ.get(REDIS_PASSWORD_VARIABLE))
+        draft.errors += unusable_files(settings.server.tls) if reads_tls_files else ()
+    if draft.errors:
+        raise ConfigError(draft.errors)
+    provenance = {name: draft.provenance.get(name, "default") for name in known}
+    return LoadedConfig(settings, provenance)
 
 
-def _read_file(path: Path, known: Mapping[str, Leaf], reading: _Reading, *, required: bool) -> None:
+def _read_file(path: Path, known: Mapping[str, Option], draft: _Draft, *, required: bool) -> None:
     try:
         content = read_yaml(path)
     except FileNotFoundError:
         if required:
-            reading.mistakes.append(f"{path}: there is no such file; name one with --config or {CONFIG_VARIABLE}")
+            draft.errors.append(f"{path}: there is no such file; name one with --config or {CONFIG_VARIABLE}")
     except ConfigError as error:
-        reading.mistakes += error.mistakes
+        draft.errors += error.errors
     else:
-        _read_mapping(content or {}, "", known, reading, str(path))
+        _read_mapping(content or {}, "", known, draft, str(path))
 
 
-def _read_mapping(content: object, prefix: str, known: Mapping[str, Leaf], reading: _Reading, origin: str) -> None:
+def _read_mapping(content: object, prefix: str, known: Mapping[str, Option], draft: _Draft, origin: str) -> None:
     if not isinstance(content, dict):
-        reading.mistakes.append(f"{origin}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
+        draft.errors.append(f"{origin}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
         return
     for key, value in content.items():
         name = f"{prefix}{key}"
         if name in known:
-            _accept(known[name], value, reading, origin)
-        elif any(leaf.startswith(f"{name}.") for leaf in known):
+            _accept(known[name], value, draft, origin)
+        elif any(option.startswith(f"{name}.") for option in known):
             if value is not None:  # a section of which every line is a comment
-                _read_mapping(value, f"{name}.", known, reading, origin)
+                _read_mapping(value, f"{name}.", known, draft, origin)
         else:
-            sections = {leaf.rpartition(".")[0] for leaf in known} - {""}
-            reading.mistakes.append(f"{origin}: {name} is not a setting{_nearest(name, {*known, *sections})}")
+            sections = {option.rpartition(".")[0] for option in known} - {""}
+            draft.errors.append(f"{origin}: {name} is not a setting{_nearest(name, {*known, *sections})}")
 
 
-def _read_environment(environ: Mapping[str, str], known: Mapping[str, Leaf], reading: _Reading) -> None:
-    variables = {leaf.variable: leaf for leaf in known.values()}
+def _read_environment(environ: Mapping[str, str], known: Mapping[str, Option], draft: _Draft) -> None:
+    variables = {option.variable: option for option in known.values()}
     for variable, text in environ.items():
         if variable in _NO_SETTINGS:
             continue
-        leaf = variables.get(variable)
-        if leaf is not None:
-            _accept_text(leaf, text, reading, variable)
-        elif leaf := variables.get(variable.removesuffix(_FILE_SUFFIX)):
-            if environ.get(leaf.variable):
-                reading.mistakes.append(f"{variable}: {leaf.variable} is set too; unset one of the two")
+        option = variables.get(variable)
+        if option is not None:
+            _accept_text(option, text, draft, variable)
+        elif option := variables.get(variable.removesuffix(_FILE_SUFFIX)):
+            if environ.get(option.variable):
+                draft.errors.append(f"{variable}: {option.variable} is set too; unset one of the two")
                 continue
             try:
-                _accept_text(leaf, read_secret(Path(text)), reading, variable)
+                _accept_text(option, read_secret(Path(text)), draft, variable)
             except UnreadableText as error:
-                reading.mistakes.append(f"{variable}: the file it names {error}")
+                draft.errors.append(f"{variable}: the file it names {error}")
         elif not _OF_KUBERNETES.search(f"{variable}={text}"):
-            reading.mistakes.append(
-                f"{variable}: is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}"
-            )
+            draft.errors.append(f"{variable}: is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -159,54 +157,54 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else "; `jay-tracking check-config` lists all that there are"
 
 
-def _accept_text(leaf: Leaf, text: str, reading: _Reading, origin: str) -> None:
+def _accept_text(option: Option, text: str, draft: _Draft, origin: str) -> None:
     """Take a value from the environment, where everything is text: lists are JSON."""
     text = as_utf8(text).removeprefix("\ufeff")
     value: object = text
-    if leaf.kind is bool:
+    if option.kind is bool:
         value = {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)
-    elif leaf.kind in (int, float):
-        value = number_in(text, leaf.kind)
-    elif get_origin(leaf.kind) is tuple:
+    elif option.kind in (int, float):
+        value = number_in(text, option.kind)
+    elif get_origin(option.kind) is tuple:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            item = _LIST_ITEMS.get(leaf.name, '"…"')
-            reading.mistakes.append(f"{origin}: must be a JSON list, such as [{item}]")
+            item = _LIST_ITEMS.get(option.name, '"…"')
+            draft.errors.append(f"{origin}: must be a JSON list, such as [{item}]")
             return
-    _accept(leaf, value, reading, origin)
+    _accept(option, value, draft, origin)
 
 
-def _accept(leaf: Leaf, value: object, reading: _Reading, origin: str) -> None:
-    where = origin if origin == leaf.variable else f"{origin}: {leaf.name}"
-    if leaf.name == "api_keys":
-        keys, mistakes = parse_api_keys(value)
-        reading.mistakes += [f"{where}{mistake}" for mistake in mistakes]
+def _accept(option: Option, value: object, draft: _Draft, origin: str) -> None:
+    where = origin if origin == option.variable else f"{origin}: {option.name}"
+    if option.name == "api_keys":
+        keys, errors = parse_api_keys(value)
+        draft.errors += [f"{where}{error}" for error in errors]
         converted: object = keys
     else:
         try:
-            converted = convert(value, leaf.kind)
+            converted = convert(value, option.kind)
         except ValueError as expected:
-            given = "" if leaf.field.metadata["secret"] or value in (None, "") else f", not {shown(value)}"
-            reading.mistakes.append(f"{where} must be {expected}{given}")
+            given = "" if option.field.metadata["secret"] or value in (None, "") else f", not {shown(value)}"
+            draft.errors.append(f"{where} must be {expected}{given}")
             return
-        check = leaf.field.metadata["check"]
-        if check and (mistake := check(converted)):
+        check = option.field.metadata["check"]
+        if check and (error := check(converted)):
             given = f", not {shown(converted)}" if isinstance(converted, int | float) else ""
-            reading.mistakes.append(f"{where} {mistake}{given}")
+            draft.errors.append(f"{where} {error}{given}")
             return
-    reading.values[leaf.name] = converted
-    reading.origins[leaf.name] = origin
+    draft.values[option.name] = converted
+    draft.provenance[option.name] = origin
 
 
-def _build(section: type, reading: _Reading, prefix: str = "") -> Any:
+def _build(section: type, draft: _Draft, prefix: str = "") -> Any:
     """Return the section's dataclass, with defaults for what was not read."""
     kinds = typing.get_type_hints(section)
     values: dict[str, Any] = {}
     for declared in dataclasses.fields(section):
         name, kind = prefix + declared.name, kinds[declared.name]
         if dataclasses.is_dataclass(kind):
-            values[declared.name] = _build(typing.cast("type", kind), reading, f"{name}.")
-        elif name in reading.values:
-            values[declared.name] = reading.values[name]
+            values[declared.name] = _build(typing.cast("type", kind), draft, f"{name}.")
+        elif name in draft.values:
+            values[declared.name] = draft.values[name]
     return section(**values)

@@ -2,15 +2,15 @@
 
 from urllib.parse import urlsplit
 
-from service.config.loading import leaves
+from service.config.loading import options
 from service.config.settings import Settings
 
 
 def effective_settings(settings: Settings) -> dict[str, str]:
     """Return each setting's value by its name, as it may be shown."""
     return {
-        leaf.name: _shown(leaf.name, _value(settings, leaf.name), is_secret=leaf.field.metadata["secret"])
-        for leaf in leaves()
+        option.name: _shown(option.name, _value(settings, option.name), is_secret=option.field.metadata["secret"])
+        for option in options()
     }
 
 

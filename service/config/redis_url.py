@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from service.config.host_name import host_mistake
+from service.config.host_name import host_error
 
 FORMS = (
     "must be `embedded` or a URL like redis://user:password@host:6379/0, "
@@ -50,8 +50,8 @@ def _tcp_mistakes(parts: SplitResult) -> Iterator[str]:
         yield f"must have a port from 1 to 65535; {_ESCAPES}"
     if not parts.hostname:
         yield FORMS
-    elif mistake := host_mistake(unquote(parts.hostname)):
-        yield f"must have {mistake}"
+    elif error := host_error(unquote(parts.hostname)):
+        yield f"must have {error}"
     if parts.path not in {"", "/"} and not _is_db(parts.path[1:]):
         yield "must end in the number of a database, such as /0, or in nothing"
 
@@ -81,8 +81,8 @@ def _parameter_mistakes(parts: SplitResult) -> Iterator[str]:
             yield f"has the parameter {name} without a value"
         elif name.startswith("ssl_") and parts.scheme != "rediss":
             yield f"has the parameter {name}, which needs rediss://"
-        elif mistake := _CHECKS[name](value):
-            yield f"has the parameter {name}, which must be {mistake}"
+        elif error := _CHECKS[name](value):
+            yield f"has the parameter {name}, which must be {error}"
     if "db" in values and parts.scheme != "unix" and parts.path not in {"", "/"}:
         yield "has a database in the path and in the parameter db; leave one of them out"
     yield from _key_mistakes(values)
@@ -123,8 +123,8 @@ def _file_mistake(path: str) -> str | None:
 
 
 def _authorities_mistake(path: str) -> str | None:
-    if mistake := _file_mistake(path):
-        return mistake
+    if error := _file_mistake(path):
+        return error
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:

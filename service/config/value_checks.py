@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from service.config.host_name import host_mistake
+from service.config.host_name import host_error
 
 MAX_PORT = 65535
 MIN_SECRET_LENGTH = 8
@@ -29,15 +29,15 @@ def each(check: Check) -> Check:
 
     def check_each(values: tuple[str, ...]) -> str | None:
         found = ((number, check(value)) for number, value in enumerate(values, 1))
-        return next((f"entry {number} {mistake}" for number, mistake in found if mistake), None)
+        return next((f"entry {number} {error}" for number, error in found if error), None)
 
     return check_each
 
 
 def check_host(value: str) -> str | None:
     """Check the address that the server listens on."""
-    mistake = host_mistake(value)
-    return f"must be {mistake}" if mistake else None
+    error = host_error(value)
+    return f"must be {error}" if error else None
 
 
 def check_network(value: str) -> str | None:
@@ -66,8 +66,8 @@ def check_otlp_endpoint(value: str | None) -> str | None:
         return "must not end in /v1/traces; that part is added"
     if found[3] and not 1 <= int(found[3]) <= MAX_PORT:
         return f"must have a port from 1 to {MAX_PORT}"
-    mistake = host_mistake(found[1] or found[2])
-    return f"must have {mistake}" if mistake else None
+    error = host_error(found[1] or found[2])
+    return f"must have {error}" if error else None
 
 
 def check_cookie_domain(value: str | None) -> str | None:
@@ -75,7 +75,7 @@ def check_cookie_domain(value: str | None) -> str | None:
     if value is None:
         return None
     name = value.removeprefix(".")
-    if host_mistake(name) or ":" in name or "_" in name or name.endswith(".") or re.fullmatch("[0-9.]+", name):
+    if host_error(name) or ":" in name or "_" in name or name.endswith(".") or re.fullmatch("[0-9.]+", name):
         return "must be a domain name, such as example.com, and no address; empty means the host that set it"
     return None
 

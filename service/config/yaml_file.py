@@ -54,9 +54,9 @@ def read_yaml(path: Path) -> object:
     try:
         return yaml.load(read_text(path), _Loader)  # noqa: S506 - a safe one
     except UnreadableText as error:
-        mistake = str(error)
+        reason = str(error)
     except yaml.YAMLError as error:
-        mistake = _of_yaml(error)
+        reason = _of_yaml(error)
     except (
         ArithmeticError,
         AttributeError,
@@ -64,8 +64,8 @@ def read_yaml(path: Path) -> object:
         RecursionError,
         ValueError,
     ):  # PyYAML's, for a tag that lies
-        mistake = "holds a value that cannot be read; check numbers, tags and nesting"
-    raise ConfigError([f"{path}: {mistake}"])
+        reason = "holds a value that cannot be read; check numbers, tags and nesting"
+    raise ConfigError([f"{path}: {reason}"])
 
 
 def _of_yaml(error: yaml.YAMLError) -> str:

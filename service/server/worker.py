@@ -167,11 +167,11 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return await build(self.settings, url, self._request_log)
 
     def reload_keys(self) -> bool:
-        """Read the API keys anew. A configuration with a mistake keeps those in force and returns False."""
+        """Read the API keys anew. A configuration with a error keeps those in force and returns False."""
         try:
             fresh = self.load_settings()
         except ConfigError as error:
-            _logger.error("the API keys stay as they are: %s", error)  # noqa: TRY400 - the mistakes, not a traceback
+            _logger.error("the API keys stay as they are: %s", error)  # noqa: TRY400 - the errors, not a traceback
             return False
         self.settings = dataclasses.replace(self.settings, api_keys=fresh.api_keys)
         return True

@@ -21,7 +21,7 @@ from service.counts import DAY, HOUR
 from service.sessions import SHARD_COUNT, UserDigest, is_source, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.counters import LIVE_BYTES, numbers
-from service.storage.index_check import IndexCheck, IndexFindings
+from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
 from service.storage.refusals import is_refused
 from service.storage.seen_keys import SeenKeys
@@ -38,7 +38,7 @@ Bucket = tuple[int, str, int]
 
 
 @dataclass
-class Audit(IndexFindings):
+class ConsistencyReport(IndexReport):
     """What was found. `wrong_hours` are the buckets whose count is not the number of their sessions."""
 
     keys: int = 0
@@ -52,7 +52,7 @@ class Audit(IndexFindings):
 
 
 class _Refused(Exception):
-    """The service's Redis user may not use a command of the audit."""
+    """The service's Redis user may not use a command of the report."""
 
 
 class _Walk:
@@ -62,11 +62,11 @@ class _Walk:
         self.seen = seen
         self.progress = progress
         self.repair = repair
-        self.found = Audit()
+        self.found = ConsistencyReport()
         self.live: Counter[Bucket] = Counter()
 
 
-class Inspection:
+class ConsistencyCheck:
     """Visits every key of the service once, in small steps."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Inspection:
         """Return how many keys the database holds, None where the service's Redis user may not ask."""
         return await self._if_allowed(lambda client: client.dbsize())
 
-    async def audit(self, progress: Callable[[int], None], *, repair: bool) -> Audit | None:
+    async def run(self, progress: Callable[[int], None], *, repair: bool) -> ConsistencyReport | None:
         """Compare; with `repair` take expired sessions out of indexes, and put in those that are missing.
 
         `progress` is called with the number of keys just visited. None where the service's Redis user may not look.
@@ -100,11 +100,11 @@ class Inspection:
         """
         try:
             with SeenKeys() as seen:
-                return await self._audit(_Walk(seen, progress, repair=repair))
+                return await self._report(_Walk(seen, progress, repair=repair))
         except _Refused:
             return None
 
-    async def _audit(self, walk: "_Walk") -> Audit:
+    async def _report(self, walk: "_Walk") -> ConsistencyReport:
         began = time.time()
         before = await self._live_by_hour(began)
         cursor = 0

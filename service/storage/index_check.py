@@ -15,7 +15,7 @@ Ask = Callable[..., Awaitable[list[Any]]]
 
 
 @dataclass
-class IndexFindings:
+class IndexReport:
     """Sessions of users that an erasure would miss.
 
     `not_indexed` are not in the user's index, and `repaired` of them are there now.
@@ -41,18 +41,18 @@ class IndexCheck:
         self._user_digests = user_digests
         self._repair = connection.script("repair")
 
-    async def check(self, sessions: Sequence[tuple[Session, str]], found: IndexFindings, *, repair: bool) -> None:
+    async def check(self, sessions: Sequence[tuple[Session, str]], found: IndexReport, *, repair: bool) -> None:
         """Check sessions of users, each with the user's digest as stored with it."""
         reachable = [(session, digest) for session, digest in sessions if self._is_reachable(session, digest, found)]
         missing = await self._missing(reachable)
-        # A session that ended between two looks is no finding.
+        # A session that ended between two looks is no result.
         missing = await self._missing(missing)
         found.not_indexed += len(missing)
         if missing and repair:
             await self._repair([self._keyspace.session(session.id) for session, _ in missing], ())
             found.repaired += len(missing) - len(await self._missing(missing))
 
-    def _is_reachable(self, session: Session, digest: str, found: IndexFindings) -> bool:
+    def _is_reachable(self, session: Session, digest: str, found: IndexReport) -> bool:
         assert session.user_id is not None  # noqa: S101 - the caller's choice
         if all(user_digest(session.user_id) != digest for user_digest in self._user_digests):
             found.unknown_secret += 1

@@ -8,18 +8,18 @@ from redis.asyncio import Redis
 
 from service.storage.connection import RedisConnection
 from service.storage.refusals import is_refused
-from service.store_status import StoreState
+from service.store_status import RedisStatus
 
 
-class StateReader:
+class RedisStatusReader:
     """Asks Redis for its state."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
 
-    async def read(self) -> StoreState:
+    async def read(self) -> RedisStatus:
         """Return the state; all unknown where the service's user may not ask. Raises StoreUnavailable."""
-        return state_of(await self._connection.run("state", _info))
+        return status_of(await self._connection.run("state", _info))
 
 
 async def _info(client: Redis) -> Mapping[str, Any]:
@@ -39,14 +39,14 @@ def number_in(info: Mapping[str, Any], name: str) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
-def state_of(info: Mapping[str, Any]) -> StoreState:
+def status_of(info: Mapping[str, Any]) -> RedisStatus:
     """Return what INFO tells."""
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
     limit = number_in(info, "maxmemory")
     policy, file = info.get("maxmemory_policy"), number_in(info, "aof_enabled")
-    return StoreState(
+    return RedisStatus(
         server=f"{name} {version}" if version else None,
         memory_used_bytes=number_in(info, "used_memory"),
         memory_limit_bytes=limit,

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from service.config.settings import LogSettings
 from service.telemetry.error_text import describe
 from service.telemetry.log_stream import LogStream, notice
-from service.telemetry.request_recorder import Entry
+from service.telemetry.request_recorder import RequestRecord
 
 _logger = logging.getLogger(__name__)
 
@@ -127,11 +127,11 @@ class RequestLog:
         self._is_enabled = is_enabled
         self._lines = _text_lines if as_text else _json_lines
 
-    def take(self, entries: Sequence[Entry]) -> None:
+    def write_records(self, records: Sequence[RequestRecord]) -> None:
         """Write lines. All strings are from fixed sets or made here, so none needs escaping."""
         if self._is_enabled:
             try:
-                self._stream.write(self._lines(entries))
+                self._stream.write(self._lines(records))
                 self._stream.flush()
             except OSError:  # as logging's own handlers do: a stream that nobody reads does not stop the service
                 pass
@@ -145,9 +145,9 @@ class RequestLog:
 _THOUSANDTHS = [f".{number:03}" for number in range(1000)]
 
 
-def _json_lines(entries: Sequence[Entry]) -> str:
+def _json_lines(records: Sequence[RequestRecord]) -> str:
     lines = []
-    for moment, method, route, status, seconds, request_id, key in entries:
+    for moment, method, route, status, seconds, request_id, key in records:
         second, microseconds = int(moment), int(seconds * 1e6)
         lines.append(
             f'{{"time":"{_utc(second)}{_THOUSANDTHS[int((moment - second) * 1000)]}Z","level":"info",'
@@ -158,10 +158,10 @@ def _json_lines(entries: Sequence[Entry]) -> str:
     return "".join(lines)
 
 
-def _text_lines(entries: Sequence[Entry]) -> str:
+def _text_lines(records: Sequence[RequestRecord]) -> str:
     return "".join(
         f"{_clock(int(moment))} {method:7} {route} {status} {seconds * 1000:.1f} ms key={key} id={request_id}\n"
-        for moment, method, route, status, seconds, request_id, key in entries
+        for moment, method, route, status, seconds, request_id, key in records
     )
 
 

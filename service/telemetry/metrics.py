@@ -1,4 +1,4 @@
-"""What is counted and measured in a worker: every metric with its name, meaning and labels on one screen.
+"""What is counted and measured in a worker: every metric with its name, help and labels on one screen.
 
 Plain numbers only, so that counting costs a request next to nothing; `exposition.py` adds up the workers and writes
 the text for Prometheus. No label holds an id: sources, routes and kinds of errors are small fixed sets.
@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Labels: TypeAlias = tuple[str, ...]
-Across: TypeAlias = Literal["livesum", "livemax"]
+MultiprocessMode: TypeAlias = Literal["livesum", "livemax"]
 
 
 class Counter:
     """Numbers that only grow, by label values."""
 
-    def __init__(self, name: str, meaning: str, labels: Labels) -> None:
+    def __init__(self, name: str, help_text: str, labels: Labels) -> None:
         self.name = name
-        self.meaning = meaning
+        self.help = help_text
         self.labels = labels
         self._pending: defaultdict[Labels, int] = defaultdict(int)
 
@@ -26,7 +26,7 @@ class Counter:
         """Count something once, or so many times."""
         self._pending[labels] += number
 
-    def take(self) -> Mapping[Labels, int]:
+    def drain(self) -> Mapping[Labels, int]:
         """Return what was counted since the last time."""
         taken, self._pending = self._pending, defaultdict(int)
         return taken
@@ -35,17 +35,17 @@ class Counter:
 class Histogram:
     """How often values fell under each bound, by label values."""
 
-    def __init__(self, name: str, meaning: str, labels: Labels, bounds: Sequence[float]) -> None:
+    def __init__(self, name: str, help_text: str, labels: Labels, buckets: Sequence[float]) -> None:
         self.name = name
-        self.meaning = meaning
+        self.help = help_text
         self.labels = labels
-        self.bounds = bounds
+        self.buckets = buckets
         self._pending: dict[Labels, list[float]] = {}
 
     def observe(self, labels: Labels, value: float) -> None:
         """Count a value."""
         numbers = self._numbers(labels)
-        numbers[bisect_left(self.bounds, value)] += 1
+        numbers[bisect_left(self.buckets, value)] += 1
         numbers[-1] += value
 
     def observe_all(self, labels: Labels, values: list[float]) -> None:
@@ -53,14 +53,14 @@ class Histogram:
         numbers = self._numbers(labels)
         values.sort()
         counted = 0
-        for place, bound in enumerate(self.bounds):
+        for place, bound in enumerate(self.buckets):
             up_to_here = bisect_right(values, bound)
             numbers[place] += up_to_here - counted
             counted = up_to_here
         numbers[-2] += len(values) - counted
         numbers[-1] += sum(values)
 
-    def take(self) -> Mapping[Labels, Sequence[float]]:
+    def drain(self) -> Mapping[Labels, Sequence[float]]:
         """Return what was counted since the last time.
 
         For each bound how many values are up to it and above the one before, then those above all, then the sum.
@@ -71,21 +71,23 @@ class Histogram:
     def _numbers(self, labels: Labels) -> list[float]:
         numbers = self._pending.get(labels)
         if numbers is None:
-            numbers = self._pending[labels] = [0.0] * (len(self.bounds) + 2)
+            numbers = self._pending[labels] = [0.0] * (len(self.buckets) + 2)
         return numbers
 
 
 class Gauge:
-    """Numbers that go up and down. Who knows them sets `read`; `across` is how the workers' make one."""
+    """Numbers that go up and down. Who knows them sets `read`; `multiprocess_mode` is how the workers' make one."""
 
-    def __init__(self, name: str, meaning: str, labels: Labels, across: Across = "livesum") -> None:
+    def __init__(
+        self, name: str, help_text: str, labels: Labels, multiprocess_mode: MultiprocessMode = "livesum"
+    ) -> None:
         self.name = name
-        self.meaning = meaning
+        self.help = help_text
         self.labels = labels
-        self.across = across
+        self.multiprocess_mode = multiprocess_mode
         self.read: Callable[[], Mapping[Labels, float]] = dict
 
-    def take(self) -> Mapping[Labels, float]:
+    def drain(self) -> Mapping[Labels, float]:
         """Return the numbers as they are now."""
         return self.read()
 
@@ -96,7 +98,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SOURCE, _OPERATION = ("source",), ("operation",)
 
 
-# Name and meaning: the supervisor, which has no other metric, counts its lines too.
+# Name and help: the supervisor, which has no other metric, counts its lines too.
 LOG_LINES_DROPPED = "jay_log_lines_dropped", "Log lines that were dropped because nobody read them in time"
 
 

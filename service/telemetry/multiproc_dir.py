@@ -23,7 +23,7 @@ _OLD_SECONDS = 3600.0
 
 
 @contextmanager
-def metrics_folder() -> Iterator[None]:
+def multiproc_dir() -> Iterator[None]:
     """Make the folder, and remove it when the process that made it leaves. Raises ServerError."""
     owner = os.getpid()
     folder, lock = _make_somewhere()

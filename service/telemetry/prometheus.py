@@ -18,35 +18,35 @@ from prometheus_client.registry import Collector
 
 from service import __version__
 from service.telemetry.metrics import LOG_LINES_DROPPED, Counter, Gauge, Histogram, Labels, Metrics
-from service.telemetry.request_recorder import Entry
+from service.telemetry.request_recorder import RequestRecord
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 
 
-class Exposition:
+class PrometheusExporter:
     """Publishes a worker's metrics, and writes those of all workers as text."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._own = CollectorRegistry()
-        self._twins = [_Twin(one, self._own) for one in metrics.all()]
+        self._exported = [_ExportedMetric(one, self._own) for one in metrics.all()]
         build = prometheus_client.Gauge(
             "jay_build_info", "Always 1", ("version", "python"), registry=self._own, multiprocess_mode="livemax"
         )
         build.labels(__version__, platform.python_version()).set(1)
 
-    def take(self, entries: Sequence[Entry]) -> None:
+    def count_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count requests that were answered."""
         durations: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
-        for _, method, route, status, seconds, _, _ in entries:
+        for _, method, route, status, seconds, _, _ in records:
             durations[method, route, status].append(seconds)
         for (method, route, status), values in durations.items():
             self._metrics.requests.observe_all((method, route, str(status)), values)
 
     def publish(self) -> None:
         """Write down for the other workers what was counted since the last time."""
-        for twin in self._twins:
-            twin.publish()
+        for exported in self._exported:
+            exported.publish()
 
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus's text format. Reads files: not for the event loop."""
@@ -60,7 +60,7 @@ class Exposition:
 
 
 def dropped_lines_of_supervisor(take: Callable[[], int]) -> Callable[[], None]:
-    """Return what adds the dropped log lines of the supervisor, which has no journal, to those of the workers."""
+    """Return what adds the dropped log lines of the supervisor, which has no recorder, to those of the workers."""
     counter = prometheus_client.Counter(*LOG_LINES_DROPPED, registry=CollectorRegistry())
     return lambda: counter.inc(take())
 
@@ -69,35 +69,37 @@ class _BulkHistogram(prometheus_client.Histogram):
     """A histogram that takes many values at once; the library's takes one, in 1.5 µs."""
 
     def add(self, numbers: Sequence[float]) -> None:
-        """Add what `Histogram.take` of our own returns."""
+        """Add what `Histogram.drain` of our own returns."""
         self._sum.inc(numbers[-1])
         for bucket, number in zip(self._buckets, numbers[:-1], strict=True):
             if number:
                 bucket.inc(number)
 
 
-class _Twin:
+class _ExportedMetric:
     """The library's metric beside one of ours, in which a worker's numbers are kept for all to read."""
 
     def __init__(self, one: Counter | Histogram | Gauge, registry: CollectorRegistry) -> None:
-        self._take = one.take
+        self._drain = one.drain
         self._metric: Any
         self._hand_over: Callable[[Any, Any], None]
-        described = (one.name, one.meaning, one.labels)
+        described = (one.name, one.help, one.labels)
         if isinstance(one, Counter):
             self._metric = prometheus_client.Counter(*described, registry=registry)
             self._hand_over = prometheus_client.Counter.inc
         elif isinstance(one, Histogram):
-            self._metric = _BulkHistogram(*described, registry=registry, buckets=one.bounds)
+            self._metric = _BulkHistogram(*described, registry=registry, buckets=one.buckets)
             self._hand_over = _BulkHistogram.add
         else:
-            self._metric = prometheus_client.Gauge(*described, registry=registry, multiprocess_mode=one.across)
+            self._metric = prometheus_client.Gauge(
+                *described, registry=registry, multiprocess_mode=one.multiprocess_mode
+            )
             self._hand_over = prometheus_client.Gauge.set
         self._children: dict[Labels, Any] = {} if one.labels else {(): self._metric}
 
     def publish(self) -> None:
         """Hand over what was counted since the last time."""
-        for labels, numbers in self._take().items():
+        for labels, numbers in self._drain().items():
             child = self._children.get(labels)
             if child is None:
                 child = self._children[labels] = self._metric.labels(*labels)

@@ -12,24 +12,24 @@ from typing import TypeAlias
 _logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
-# 256 entries fit the CPU cache. Batches of thousands cost 1 µs more per GET. With smaller ones, writing the log
+# 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. With smaller ones, writing the log
 # costs as much.
-CHUNK = 256
+BATCH_SIZE = 256
 _QUIET_SECONDS = 60.0
 
 # When in seconds since the epoch, method, route, status, seconds it took, request id, name of the API key or "-". All
 # strings are from fixed sets or made by the service. A plain tuple: a class would cost ten times as much to make.
-Entry: TypeAlias = tuple[float, str, str, int, float, str, str]
-Sink: TypeAlias = Callable[[Sequence[Entry]], None]
+RequestRecord: TypeAlias = tuple[float, str, str, int, float, str, str]
+Sink: TypeAlias = Callable[[Sequence[RequestRecord]], None]
 
 
-class Journal:
-    """Collects entries and passes them to its sinks, in batches of at most 256. Does nothing while idle.
+class RequestRecorder:
+    """Collects records and passes them to its sinks, in batches of at most 256. Does nothing while idle.
 
-    Sinks run in callbacks of the event loop and never inside a request. The journal holds at most one batch and the
+    Sinks run in callbacks of the event loop and never inside a request. The recorder holds at most one batch and the
     requests that are answered in one turn of the event loop. `on_flush` are called a tenth of a second after an
-    entry, when the sinks have seen all entries. A sink or callback that fails is logged, at most once a minute, and
-    keeps no other one from its work. The failed sink does not get the same entries again.
+    entry, when the sinks have seen all records. A sink or callback that fails is logged, at most once a minute, and
+    keeps no other one from its work. The failed sink does not get the same records again.
     """
 
     def __init__(
@@ -41,22 +41,22 @@ class Journal:
         self._sinks = sinks
         self._on_flush = on_flush
         self._clock = clock
-        self._entries: list[Entry] = []
+        self._records: list[RequestRecord] = []
         self._is_scheduled = False
         self._quiet_until: dict[object, float] = {}
 
-    def note(self, entry: Entry) -> None:
+    def record(self, record: RequestRecord) -> None:
         """Record an answered request."""
-        entries = self._entries
-        entries.append(entry)
-        if len(entries) == CHUNK:
+        records = self._records
+        records.append(record)
+        if len(records) == BATCH_SIZE:
             asyncio.get_running_loop().call_soon(self._hand_over)
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._scheduled_flush)
 
     def flush(self) -> None:
-        """Pass all entries to the sinks, then run the flush callbacks."""
+        """Pass all records to the sinks, then run the flush callbacks."""
         self._hand_over()
         for callback in self._on_flush:
             try:
@@ -69,12 +69,12 @@ class Journal:
         self.flush()
 
     def _hand_over(self) -> None:
-        entries, self._entries = self._entries, []
-        for begin in range(0, len(entries), CHUNK):
-            chunk = entries[begin : begin + CHUNK]
+        records, self._records = self._records, []
+        for begin in range(0, len(records), BATCH_SIZE):
+            batch = records[begin : begin + BATCH_SIZE]
             for sink in self._sinks:
                 try:
-                    sink(chunk)
+                    sink(batch)
                 except Exception as error:  # noqa: BLE001 - as above
                     self._report(sink, error)
 

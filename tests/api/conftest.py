@@ -87,7 +87,7 @@ class Service:
 
     def log_lines(self) -> list[dict[str, object]]:
         """Return the request log so far."""
-        self.runner._journal.flush()
+        self.runner._recorder.flush()
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 

@@ -121,7 +121,7 @@ async def test_no_metric_is_missing(service: Service) -> None:
     """All that is counted is published, with its meaning."""
     text = await text_of(service)
     for one in Metrics().all():
-        assert f"{one.meaning}\n" in text, one.name
+        assert f"{one.help}\n" in text, one.name
 
 
 async def test_metrics_can_be_switched_off(start: Start) -> None:

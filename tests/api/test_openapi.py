@@ -36,7 +36,7 @@ async def service(start: Start) -> Service:
     return await start(api_keys=(ApiKey("all", hash_key(KEY), frozenset(Scope)),))
 
 
-async def mistakes(reference: Reference, response: ClientResponse) -> list[str]:
+async def errors(reference: Reference, response: ClientResponse) -> list[str]:
     """Return what of a response is not as documented."""
     item = reference.document["paths"][reference.path_of(response.url.raw_path)]
     # What the path has no method for is told at each of those that it has.
@@ -51,7 +51,7 @@ async def mistakes(reference: Reference, response: ClientResponse) -> list[str]:
         if name in response.headers:
             text = response.headers[name]
             value = int(text) if reference.resolved(header["schema"])["type"] == "integer" else text
-            found += [f"{name}: {mistake}" for mistake in reference.mistakes(value, header["schema"])]
+            found += [f"{name}: {error}" for error in reference.errors(value, header["schema"])]
         elif header.get("required"):
             found.append(f"{name} is missing")
     content, body = documented.get("content", {}), await response.read()
@@ -62,7 +62,7 @@ async def mistakes(reference: Reference, response: ClientResponse) -> list[str]:
         return [*found, f"the type {response.content_type}"]
     schema = media_types[response.content_type]["schema"]
     value = json.loads(body) if response.content_type.endswith("json") else body.decode()
-    return found + reference.mistakes(value, schema)
+    return found + reference.errors(value, schema)
 
 
 async def test_the_routes_are_the_documented_ones(service: Service, reference: Reference) -> None:
@@ -89,7 +89,7 @@ async def test_keys_are_needed_where_the_document_says_so(service: Service, refe
             assert "403" in operation["responses"]
         else:
             assert (without.status, powerless.status) == (200, 200)
-        assert await mistakes(reference, without) + await mistakes(reference, powerless) == []
+        assert await errors(reference, without) + await errors(reference, powerless) == []
 
 
 async def usual_responses(service: Service) -> AsyncIterator[ClientResponse]:
@@ -142,7 +142,7 @@ async def test_usual_responses_are_as_documented(service: Service, reference: Re
     """Status, every header and the body, of each kind of request."""
     seen = set()
     async for response in usual_responses(service):
-        assert await mistakes(reference, response) == [], (response.method, response.url, await response.text())
+        assert await errors(reference, response) == [], (response.method, response.url, await response.text())
         seen.add(response.status)
     assert seen == {200, 201, 204, 304, 400, 404, 405, 413, 414, 415, 417, 422, 431}
 
@@ -152,7 +152,7 @@ async def test_responses_to_pages_are_as_documented(service: Service, reference:
     for method, path in (("POST", PATH), ("GET", PATH), ("DELETE", PATH), ("GET", f"{OPERATOR}/analytics/users")):
         response = await service.request(method, path, headers={"Origin": ORIGIN})
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert await mistakes(reference, response) == []
+        assert await errors(reference, response) == []
 
 
 async def test_unusual_responses_are_as_documented(
@@ -184,4 +184,4 @@ async def test_unusual_responses_are_as_documented(
     responses = [slow, *outage, unready, draining, bug]
     assert [response.status for response in responses] == [408, 503, 503, 503, 503, 503, 503, 500]
     for response in responses:
-        assert await mistakes(reference, response) == []
+        assert await errors(reference, response) == []

@@ -9,7 +9,7 @@ from service.counts import CountRange, Interval
 from service.sessions import SessionFactory, UserDigest
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
-from service.storage.consistency_check import Inspection
+from service.storage.consistency_check import ConsistencyCheck
 from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
 from service.storage.session_store import SessionStore
@@ -51,12 +51,12 @@ async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_do
         assert (await users.count("u", asked)).active_by_source == {"s": 8}
         assert await users.erase("u", int(now * 1_000_000) + 10_000_000) == 8
         await users.rewrite_append_only_file()
-        inspection = Inspection(connection, keyspace, digest, ttl_seconds=86400)
-        assert await inspection.server()
-        assert await inspection.count_keys()
-        audit = await inspection.audit(lambda _: None, repair=True)
-        assert audit is not None
-        assert (audit.sessions, audit.foreign, audit.not_indexed, audit.without_lifetime) == (800, 0, 0, 0)
-        assert audit.wrong_hours == []
+        consistency_check = ConsistencyCheck(connection, keyspace, digest, ttl_seconds=86400)
+        assert await consistency_check.server()
+        assert await consistency_check.count_keys()
+        report = await consistency_check.run(lambda _: None, repair=True)
+        assert report is not None
+        assert (report.sessions, report.foreign, report.not_indexed, report.without_lifetime) == (800, 0, 0, 0)
+        assert report.wrong_hours == []
     finally:
         await connection.close()

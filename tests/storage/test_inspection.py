@@ -9,30 +9,30 @@ import pytest
 
 from service.sessions import Session, SessionFactory, UserDigest
 from service.storage.connection import RedisConnection
-from service.storage.consistency_check import Audit, Inspection
+from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_store import SessionStore
 from tests.storage.conftest import Connect, MakeStore
 from tests.support.servers import Raw, RedisServer
 
-Look = Callable[..., Awaitable[Audit | None]]
+Look = Callable[..., Awaitable[ConsistencyReport | None]]
 
 
 @pytest.fixture
 def look(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: UserDigest) -> Look:
-    """Audit the test's own keys."""
+    """Check the test's own keys."""
 
-    async def audit(
+    async def run(
         *,
         repair: bool = False,
         connection: RedisConnection | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> Audit | None:
-        inspection = Inspection(connection or connect(server.url), keyspace, digest, ttl_seconds=86400)
-        return await inspection.audit(progress or (lambda _: None), repair=repair)
+    ) -> ConsistencyReport | None:
+        consistency_check = ConsistencyCheck(connection or connect(server.url), keyspace, digest, ttl_seconds=86400)
+        return await consistency_check.run(progress or (lambda _: None), repair=repair)
 
-    return audit
+    return run
 
 
 async def create_all(store: SessionStore, sessions: Sequence[Session]) -> None:
@@ -112,7 +112,7 @@ async def test_a_command_that_is_not_allowed_is_no_foreign_data(
     digest: UserDigest,
     command: str,
 ) -> None:
-    """The audit then has no result, instead of one that takes the refusal for what is stored."""
+    """The report then has no result, instead of one that takes the refusal for what is stored."""
     store = await make_store(own_server.url)
     assert all(await store.create_many([factory.new("s", f"u{n}") for n in range(5)]))
     admin = connect(own_server.url)
@@ -121,7 +121,9 @@ async def test_a_command_that_is_not_allowed_is_no_foreign_data(
         "acl", lambda client: client.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=rules)
     )
     limited = connect(own_server.url.replace("redis://", "redis://jay:p@"))
-    assert await Inspection(limited, keyspace, digest, ttl_seconds=86400).audit(lambda _: None, repair=False) is None
+    assert (
+        await ConsistencyCheck(limited, keyspace, digest, ttl_seconds=86400).run(lambda _: None, repair=False) is None
+    )
 
 
 def test_seen_keys_are_exact_and_small() -> None:

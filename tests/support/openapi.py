@@ -42,7 +42,7 @@ class Reference:
                 return str(template)
         raise AssertionError(f"{path} is not documented")
 
-    def mistakes(self, value: object, schema: Any) -> list[str]:
+    def errors(self, value: object, schema: Any) -> list[str]:
         """Return what is wrong with a value by its schema, as sentences."""
         whole = {**schema, "components": self.document["components"]}
         validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=True)

@@ -14,7 +14,7 @@ import yaml
 from service import __version__
 from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
-from service.config.loading import leaves, load
+from service.config.loading import load, options
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -48,7 +48,7 @@ def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
-    assert list(rows) == [leaf.name for leaf in leaves()]
+    assert list(rows) == [option.name for option in options()]
     assert "hunter" not in done.stdout
     assert rows["redis.url"].split() == ["rediss://jay:***@redis.example:6379/1?***", "JAY_REDIS__URL"]
     assert rows["session.user_secret"].split() == ["(secret)", "JAY_SESSION__USER_SECRET"]

@@ -17,7 +17,7 @@ import yaml
 
 from service.api_keys import hash_key
 from service.config.environment import COMPOSE_VARIABLES
-from service.config.loading import leaves, load
+from service.config.loading import load, options
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
 from service.storage.memory_limit import allowed_bytes
 from tests.support import compose
@@ -62,7 +62,7 @@ def test_compose_takes_no_variable_of_the_image_away(project: Path) -> None:
 
 def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
     """Under the service's own names, and with the value that was written."""
-    values = {leaf.variable: EVERY_SETTING.get(leaf.variable, f"value-{leaf.name}") for leaf in leaves()}
+    values = {option.variable: EVERY_SETTING.get(option.variable, f"value-{option.name}") for option in options()}
     values |= {"JAY_SERVER__PORT": "9000", "JAY_API_KEYS_FILE": "keys.json", "OTEL_SERVICE_NAME": "jay"}
     (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
     api = compose.up(folder)["api"]
@@ -72,7 +72,7 @@ def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
 
 def test_every_setting_is_taken_from_another_file_and_from_the_shell_too(folder: Path) -> None:
     """With `docker compose --env-file other.env`, and from variables that are exported where compose is called."""
-    values = {leaf.variable: f"value-{leaf.name}" for leaf in leaves()} | {"JAY_SERVER__PORT": "9000"}
+    values = {option.variable: f"value-{option.name}" for option in options()} | {"JAY_SERVER__PORT": "9000"}
     (folder / "other.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     for api in (compose.up(folder, "--env-file", "other.env")["api"], compose.up(folder, **values)["api"]):
         assert {name: api.environment.get(name) for name in values} == values
@@ -100,7 +100,7 @@ def test_another_redis_can_be_named(folder: Path) -> None:
 def test_variables_of_the_compose_file_do_not_stop_the_service(project: Path, folder: Path) -> None:
     """The service knows each name that the compose file reads and that is no setting, and no others."""
     read = set(re.findall(r"\$\{(JAY_\w+)", (project / "docker-compose.yml").read_text("utf-8")))
-    settings = {leaf.variable for leaf in leaves()}
+    settings = {option.variable for option in options()}
     assert read - settings - {"JAY_CONFIG"} == COMPOSE_VARIABLES
     (folder / ".env").write_text(
         "".join(f"{name}=./value\n" for name in sorted(COMPOSE_VARIABLES - {"JAY_REDIS_PASSWORD"}))
@@ -255,8 +255,8 @@ def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, r
     assert loaded.settings == load(values, folder / "config.yaml").settings
     assert loaded.settings.cors.origins == ("https://a.example", "https://b.example")
     assert loaded.settings.api_keys[0].name == "web"
-    assert {name for name, origin in loaded.origins.items() if origin.startswith("JAY_")} == {
-        leaf.name for leaf in leaves() if leaf.variable in values
+    assert {name for name, origin in loaded.provenance.items() if origin.startswith("JAY_")} == {
+        option.name for option in options() if option.variable in values
     }
 
 

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
-from service.config.loading import leaves
+from service.config.loading import options
 from tests.support.processes import (
     DEADLINE_SECONDS,
     KEY,
@@ -192,7 +192,7 @@ def test_stopping_under_load_fails_no_request(launch: Launch) -> None:
 
 
 def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_path: Path) -> None:
-    """Keys are rotated without a restart; a mistake in the file is told and changes nothing."""
+    """Keys are rotated without a restart; a error in the file is told and changes nothing."""
     config = tmp_path / "own.yaml"
 
     def entry(raw: str) -> str:
@@ -217,7 +217,7 @@ def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_pa
     assert status("second") == status(KEY) == {201}
     config.write_text("api_keys: [{name: web, sha256: oops}]")
     process.popen.send_signal(signal.SIGHUP)
-    eventually(lambda: [line for line in process.log if "stay as they are" in line], "the mistake is told")
+    eventually(lambda: [line for line in process.log if "stay as they are" in line], "the error is told")
     assert status("second") == status(KEY) == {201}
     reload(f"api_keys: [{entry('second')}]")
     assert status(KEY) == {401}
@@ -312,7 +312,7 @@ def test_the_start_tells_the_settings(launch: Launch) -> None:
     """The first line has all settings in force, the log of people those that were changed; neither has a secret."""
     process = launch(JAY_SESSION__USER_SECRET="hunter2-secret", JAY_CORS__ORIGINS='["https://www.example.com"]')
     first = json.loads(process.log[0])
-    assert list(first["settings"]) == [leaf.name for leaf in leaves()]
+    assert list(first["settings"]) == [option.name for option in options()]
     assert first["settings"]["cors.origins"] == "https://www.example.com"
     assert first["settings"]["session.user_secret"] == "(secret)"
     assert "cors.origins=https://www.example.com" in first["message"]

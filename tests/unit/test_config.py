@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.api_keys import Scope, hash_key
 from service.config.cross_field import warnings
-from service.config.loading import leaves, load
+from service.config.loading import load, options
 from service.config.redacted_view import effective_settings
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 from service.errors import ConfigError
@@ -28,19 +28,19 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def mistakes(environ: dict[str, str], content: str | None = None) -> tuple[str, ...]:
+def errors(environ: dict[str, str], content: str | None = None) -> tuple[str, ...]:
     if content is not None:
         Path("config.yaml").write_text(content, "utf-8")
     with pytest.raises(ConfigError) as caught:
         load(environ)
-    return caught.value.mistakes
+    return caught.value.errors
 
 
 def test_without_a_file_and_environment_the_defaults_hold() -> None:
     """The service runs with no configuration at all; nobody has a key then."""
     loaded = load({})
     assert loaded.settings == Settings()
-    assert set(loaded.origins.values()) == {"default"}
+    assert set(loaded.provenance.values()) == {"default"}
 
 
 def test_the_checked_in_file_is_the_default(project: Path) -> None:
@@ -51,8 +51,8 @@ def test_the_checked_in_file_is_the_default(project: Path) -> None:
         "demo": {Scope.TRACK},
         "demo-operator": {Scope.VALIDATE, Scope.ANALYTICS, Scope.PRIVACY},
     }
-    named = {leaf.name for leaf in leaves() if loaded.origins[leaf.name] != "default"}
-    assert named == {leaf.name for leaf in leaves()}
+    named = {option.name for option in options() if loaded.provenance[option.name] != "default"}
+    assert named == {option.name for option in options()}
 
 
 def test_the_environment_wins_over_the_file() -> None:
@@ -61,8 +61,8 @@ def test_the_environment_wins_over_the_file() -> None:
     loaded = load({"JAY_SERVER__PORT": "2000", "JAY_CORS__ORIGINS": '["https://a.example"]', "HOME": "/"})
     assert (loaded.settings.server.port, loaded.settings.server.host) == (2000, "127.0.0.2")
     assert loaded.settings.cors.origins == ("https://a.example",)
-    assert loaded.origins["server.port"] == "JAY_SERVER__PORT"
-    assert loaded.origins["server.host"] == "config.yaml"
+    assert loaded.provenance["server.port"] == "JAY_SERVER__PORT"
+    assert loaded.provenance["server.host"] == "config.yaml"
 
 
 def test_every_kind_of_value_reads_from_the_environment() -> None:
@@ -107,27 +107,27 @@ def test_an_empty_variable_counts_as_unset() -> None:
 )
 def test_production_refuses_the_published_redis_password(variables: dict[str, str]) -> None:
     """Everybody knows it, in whichever variable it comes; development takes it."""
-    (mistake,) = mistakes({**PRODUCTION, **variables})
-    assert mistake.startswith("redis.url: has the published password")
-    assert "set JAY_REDIS_PASSWORD" in mistake
-    assert DEVELOPMENT_REDIS_PASSWORD not in mistake
+    (error,) = errors({**PRODUCTION, **variables})
+    assert error.startswith("redis.url: has the published password")
+    assert "set JAY_REDIS_PASSWORD" in error
+    assert DEVELOPMENT_REDIS_PASSWORD not in error
     assert load(variables).settings.environment == "development"
     assert load({**PRODUCTION, "JAY_REDIS_PASSWORD": "own", "JAY_REDIS__URL": "redis://jay:own@redis"})
 
 
 def test_a_secret_can_come_from_a_file() -> None:
-    """The usual final newline is not part of it; naming value and file at once is a mistake."""
+    """The usual final newline is not part of it; naming value and file at once is a error."""
     Path("url").write_text("redis://host:1/0\n", "utf-8")
     loaded = load({"JAY_REDIS__URL_FILE": "url"})
     assert loaded.settings.redis.url == "redis://host:1/0"
-    assert loaded.origins["redis.url"] == "JAY_REDIS__URL_FILE"
-    assert "JAY_REDIS__URL is set too" in mistakes({"JAY_REDIS__URL_FILE": "url", "JAY_REDIS__URL": "embedded"})[0]
-    assert "cannot be read" in mistakes({"JAY_REDIS__URL_FILE": "nowhere"})[0]
+    assert loaded.provenance["redis.url"] == "JAY_REDIS__URL_FILE"
+    assert "JAY_REDIS__URL is set too" in errors({"JAY_REDIS__URL_FILE": "url", "JAY_REDIS__URL": "embedded"})[0]
+    assert "cannot be read" in errors({"JAY_REDIS__URL_FILE": "nowhere"})[0]
 
 
 def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
-    """Nobody has to start the service five times to learn of five mistakes."""
-    found = mistakes(
+    """Nobody has to start the service five times to learn of five errors."""
+    found = errors(
         {"JAY_SERVER__PROT": "1", "JAY_SERVER__PORT": "http", "JAY_REDIS_URL": "x", "JAY_SESSION__TTL_SECONDS": "0"},
         "sever: {port: 1}\nserver: {wrokers: 2, workers: two, drain_seconds: -1}\ncookie: 3\nlog: {level: loud}\n"
         "cors: {origins: ['*']}\nredis: {url: http://redis}\n",
@@ -151,7 +151,7 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
 
 
 def test_kubernetes_variables_are_left_alone() -> None:
-    """It sets such variables for every service that it knows; anything else with our prefix is a mistake."""
+    """It sets such variables for every service that it knows; anything else with our prefix is a error."""
     load(
         {
             "JAY_TRACKING_PORT": "tcp://10.0.0.1:8080",
@@ -161,19 +161,19 @@ def test_kubernetes_variables_are_left_alone() -> None:
             "JAY_TRACKING_SERVICE_PORT_HTTP": "8080",
         }
     )
-    assert "did you mean JAY_ENVIRONMENT" in mistakes({"JAY_ENV": "production"})[0]
-    assert "is not a setting" in mistakes({"JAY_PORT": "9000"})[0]
+    assert "did you mean JAY_ENVIRONMENT" in errors({"JAY_ENV": "production"})[0]
+    assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
 def test_a_name_that_stands_twice_is_a_mistake() -> None:
     """A second pasted block would silently replace the first."""
     content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"
-    assert mistakes({}, content) == ("config.yaml: the same name stands twice near line 3; remove one",)
+    assert errors({}, content) == ("config.yaml: the same name stands twice near line 3; remove one",)
 
 
 def test_empty_and_unquoted_values_are_told_as_such() -> None:
     """The message does not say `not None` of a line that was left empty."""
-    found = mistakes({}, "server: {port: , host: ''}\ncookie: {same_site: }\nsession: {user_secret: 12345678}")
+    found = errors({}, "server: {port: , host: ''}\ncookie: {same_site: }\nsession: {user_secret: 12345678}")
     assert found == (
         "config.yaml: server.port must be a whole number and not empty",
         "config.yaml: server.host must be a text and not empty",
@@ -199,7 +199,7 @@ def test_empty_and_unquoted_values_are_told_as_such() -> None:
 )
 def test_a_redis_url_that_would_surprise_is_refused(url: str) -> None:
     """Unescaped passwords, parameters that override the time-outs, and what is not supported."""
-    (found,) = mistakes({"JAY_REDIS__URL": url})
+    (found,) = errors({"JAY_REDIS__URL": url})
     assert found.startswith("JAY_REDIS__URL ")
     assert "ss#1" not in found
 
@@ -215,21 +215,21 @@ def test_a_redis_url_that_would_surprise_is_refused(url: str) -> None:
 )
 def test_a_broken_file_is_named_with_its_line(content: str, expected: str) -> None:
     """The message says where to look."""
-    assert expected in mistakes({}, content)[0]
+    assert expected in errors({}, content)[0]
 
 
 def test_a_named_file_must_exist_and_be_readable() -> None:
     """Only the default file may be missing."""
-    assert "no such file" in mistakes({"JAY_CONFIG": "nowhere.yaml"})[0]
+    assert "no such file" in errors({"JAY_CONFIG": "nowhere.yaml"})[0]
     Path("bytes.yaml").write_bytes(b"\xff\xfe\xff")
-    assert "UTF-8" in mistakes({"JAY_CONFIG": "bytes.yaml"})[0]
-    assert "cannot be read" in mistakes({"JAY_CONFIG": "."})[0]
+    assert "UTF-8" in errors({"JAY_CONFIG": "bytes.yaml"})[0]
+    assert "cannot be read" in errors({"JAY_CONFIG": "."})[0]
 
 
 def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
     """Somebody will paste the raw key where its hash belongs; it must not end up in a log."""
     raw = "jay_this-is-the-raw-key"
-    found = mistakes(
+    found = errors(
         {
             "JAY_API_KEYS": json.dumps(
                 [
@@ -259,10 +259,10 @@ def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
         "http://localhost:3000 or capacitor://localhost",
         "[6].origins must be a list of exact origins like https://www.example.com",
     ]
-    assert "JSON list" in mistakes({"JAY_API_KEYS": raw})[0]
-    assert raw not in mistakes({"JAY_API_KEYS": raw})[0]
-    assert "same sha256" in mistakes({"JAY_API_KEYS": json.dumps([ENTRY, ENTRY])})[0]
-    assert "must be a list" in mistakes({}, "api_keys: {name: web}")[0]
+    assert "JSON list" in errors({"JAY_API_KEYS": raw})[0]
+    assert raw not in errors({"JAY_API_KEYS": raw})[0]
+    assert "same sha256" in errors({"JAY_API_KEYS": json.dumps([ENTRY, ENTRY])})[0]
+    assert "must be a list" in errors({}, "api_keys: {name: web}")[0]
 
 
 def test_cors_lists_are_checked_entry_by_entry() -> None:
@@ -275,13 +275,13 @@ def test_cors_lists_are_checked_entry_by_entry() -> None:
     ).settings
     assert settings.cors.origins == ("capacitor://localhost", "app://-", "http://[::1]:3000")
     assert settings.cors.request_headers == ("x-client-version",)
-    assert mistakes({"JAY_CORS__ORIGINS": '["app://-", "https://a.example:443"]'}) == (
+    assert errors({"JAY_CORS__ORIGINS": '["app://-", "https://a.example:443"]'}) == (
         "JAY_CORS__ORIGINS entry 2 must be spelled as browsers send it: https://a.example",
     )
-    assert mistakes({"JAY_CORS__REQUEST_HEADERS": "x-client-version"}) == (
+    assert errors({"JAY_CORS__REQUEST_HEADERS": "x-client-version"}) == (
         'JAY_CORS__REQUEST_HEADERS: must be a JSON list, such as ["x-client-version"]',
     )
-    assert mistakes({}, "cors: {request_headers: [x-fine, '*']}") == (
+    assert errors({}, "cors: {request_headers: [x-fine, '*']}") == (
         "config.yaml: cors.request_headers entry 2 must not be `*`: pages call with cookies, and browsers then take "
         "it for a name",
     )
@@ -289,7 +289,7 @@ def test_cors_lists_are_checked_entry_by_entry() -> None:
 
 def test_secrets_are_not_repeated() -> None:
     """A URL with a password and the user secret stay out of messages."""
-    found = mistakes({"JAY_REDIS__URL": "redis://u:hunter2@:x/0", "JAY_SESSION__USER_SECRET": "short"})
+    found = errors({"JAY_REDIS__URL": "redis://u:hunter2@:x/0", "JAY_SESSION__USER_SECRET": "short"})
     assert len(found) == 2
     assert "hunter2" not in " ".join(found)
     assert "short" not in " ".join(found)
@@ -298,14 +298,14 @@ def test_secrets_are_not_repeated() -> None:
 def test_production_refuses_what_is_published(project: Path) -> None:
     """Demo keys and the development secret end with development."""
     load(PRODUCTION)
-    found = mistakes({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
+    found = errors({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
     assert [line.partition(":")[0] for line in found] == ["api_keys", "api_keys", "session.user_secret"]
-    assert "nobody could call" in mistakes({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
+    assert "nobody could call" in errors({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
 
 
 def test_settings_that_contradict_each_other_are_mistakes() -> None:
     """Each is right by itself, and the message says what fits."""
-    found = mistakes(
+    found = errors(
         {
             "JAY_SERVER__TLS__CERTIFICATE": "cert.pem",
             "JAY_SESSION__TTL_SECONDS": "200000",
@@ -316,21 +316,23 @@ def test_settings_that_contradict_each_other_are_mistakes() -> None:
     assert "go together" in found[0]
     assert "analytics.retention_days" in found[1]
     files = {"JAY_SERVER__TLS__CERTIFICATE": "cert.pem", "JAY_SERVER__TLS__KEY": "key.pem"}
-    assert "cannot be used (No such file" in mistakes(files)[0]
+    assert "cannot be used (No such file" in errors(files)[0]
 
 
-VARIABLES = st.sampled_from([leaf.variable for leaf in leaves()] + [leaf.variable + "_FILE" for leaf in leaves()])
+VARIABLES = st.sampled_from(
+    [option.variable for option in options()] + [option.variable + "_FILE" for option in options()]
+)
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(VARIABLES, st.text(), max_size=5), st.binary(max_size=200))
 def test_no_input_breaks_the_reader(environ: dict[str, str], content: bytes) -> None:
-    """Whatever stands in environment and file, the outcome is settings or a list of mistakes."""
+    """Whatever stands in environment and file, the outcome is settings or a list of errors."""
     Path("config.yaml").write_bytes(content)
     try:
         assert load(environ).settings
     except ConfigError as error:
-        assert error.mistakes
+        assert error.errors
 
 
 def test_the_url_reaches_this_machine() -> None:
@@ -367,9 +369,9 @@ def test_traces_go_to_a_collector(url: str) -> None:
 )
 def test_a_collector_is_no_place_for_credentials(url: str) -> None:
     """They would be in every listing of the settings; the variable for them is named, and nothing is repeated."""
-    (mistake,) = mistakes({"JAY_TRACING__OTLP_ENDPOINT": url})
-    assert "/v1/traces; that part is added" in mistake or "OTEL_EXPORTER_OTLP_HEADERS" in mistake
-    assert "canary" not in mistake
+    (error,) = errors({"JAY_TRACING__OTLP_ENDPOINT": url})
+    assert "/v1/traces; that part is added" in error or "OTEL_EXPORTER_OTLP_HEADERS" in error
+    assert "canary" not in error
 
 
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"])
@@ -380,8 +382,8 @@ def test_traces_need_all_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPa
         return None if name == missing else name
 
     monkeypatch.setattr("service.config.cross_field.find_spec", find)
-    (mistake,) = mistakes({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
-    assert "requirements-otel.txt" in mistake
+    (error,) = errors({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
+    assert "requirements-otel.txt" in error
     assert load({}).settings.tracing.otlp_endpoint is None
 
 
@@ -397,7 +399,7 @@ def test_previous_user_secrets_come_as_a_list(tmp_path: Path) -> None:
         assert settings.session.previous_user_secrets == ("hunter2-hunter2", "hunter3-hunter3")
         assert "hunter" not in str(effective_settings(settings))
     for value in ('["hunter2-hunter2", "hunter"]', '"hunter2-hunter2"', "hunter2-hunter2", "[7]"):
-        (text,) = mistakes({"JAY_SESSION__PREVIOUS_USER_SECRETS": value})
+        (text,) = errors({"JAY_SESSION__PREVIOUS_USER_SECRETS": value})
         assert text.startswith("JAY_SESSION__PREVIOUS_USER_SECRETS")
         assert "hunter" not in text
 
@@ -421,17 +423,17 @@ def test_trusted_proxies_are_addresses_and_networks(value: str) -> None:
 )
 def test_trusted_proxies_are_checked_by_value(value: str, hint: str) -> None:
     """A name never matches an address, and a service that trusts every address believes every client."""
-    (mistake,) = mistakes({"JAY_SERVER__TRUSTED_PROXIES": json.dumps(["::1", value])})
-    assert mistake.startswith("JAY_SERVER__TRUSTED_PROXIES entry 2 ")
-    assert hint in mistake
+    (error,) = errors({"JAY_SERVER__TRUSTED_PROXIES": json.dumps(["::1", value])})
+    assert error.startswith("JAY_SERVER__TRUSTED_PROXIES entry 2 ")
+    assert hint in error
 
 
 @pytest.mark.parametrize("limit", ["60", "60/min", 60, ["60/minute"], "", True])
 def test_a_misspelled_create_limit_is_an_error(limit: object) -> None:
     """It must not silently be no limit."""
-    (mistake,) = mistakes({"JAY_API_KEYS": json.dumps([{**ENTRY, "create_limit": limit}])})
-    assert "create_limit must be a count" in mistake
-    assert "60/minute" in mistake
+    (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "create_limit": limit}])})
+    assert "create_limit must be a count" in error
+    assert "60/minute" in error
 
 
 def test_production_warns_about_public_keys_without_a_limit() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service.api_keys import hash_key
 from service.app import build
-from service.config.loading import Leaf, leaves, load
+from service.config.loading import Option, load, options
 from service.config.settings import Settings
 from service.errors import ConfigError, ServerError
 from service.server.listener import bind
@@ -28,11 +28,11 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def mistakes(environ: dict[str, str], content: str | bytes = b"") -> tuple[str, ...]:
+def errors(environ: dict[str, str], content: str | bytes = b"") -> tuple[str, ...]:
     Path("config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError) as caught:
         load(environ)
-    return caught.value.mistakes
+    return caught.value.errors
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def mistakes(environ: dict[str, str], content: str | bytes = b"") -> tuple[str, 
 )
 def test_a_whole_number_is_written_in_decimal_digits(number: str) -> None:
     """A file and a variable agree, and nothing is another number than what it looks like."""
-    assert mistakes({}, f"session: {{ttl_seconds: {number}}}")[0].startswith(
+    assert errors({}, f"session: {{ttl_seconds: {number}}}")[0].startswith(
         "config.yaml: session.ttl_seconds must be a whole number"
     )
     if number not in {"true", "yes"}:
-        assert mistakes({"JAY_SESSION__TTL_SECONDS": number})[0].startswith(
+        assert errors({"JAY_SESSION__TTL_SECONDS": number})[0].startswith(
             "JAY_SESSION__TTL_SECONDS must be a whole number"
         )
 
@@ -56,8 +56,8 @@ def test_a_whole_number_is_written_in_decimal_digits(number: str) -> None:
 )
 def test_a_number_is_finite_and_within_its_bounds(number: str) -> None:
     """Also one that is too large for any computer."""
-    (of_file,) = mistakes({}, f"server: {{drain_seconds: {number}}}")
-    (of_variable,) = mistakes({"JAY_SERVER__DRAIN_SECONDS": number})
+    (of_file,) = errors({}, f"server: {{drain_seconds: {number}}}")
+    (of_variable,) = errors({"JAY_SERVER__DRAIN_SECONDS": number})
     for found in (of_file, of_variable):
         assert "server.drain_seconds must be" in found or "JAY_SERVER__DRAIN_SECONDS must be" in found
         assert len(found) < 200
@@ -125,7 +125,7 @@ def test_dates_and_times_are_strings() -> None:
 )
 def test_a_value_that_cannot_be_used_is_refused(content: str, expected: str) -> None:
     """One sentence says which setting, and what it must be."""
-    assert [line for line in mistakes({}, content) if expected in line]
+    assert [line for line in errors({}, content) if expected in line]
 
 
 def test_a_small_file_stays_small() -> None:
@@ -135,7 +135,7 @@ def test_a_small_file_stays_small() -> None:
         bomb += f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]\n"
     bomb += "server: {port: *a11}\nlog: {level: *a11}\ncors: {origins: *a11}\n"
     bomb += "api_keys: [{name: *a11, sha256: *a11, scopes: *a11, source: *a11, origins: *a11}]\n"
-    found = mistakes({}, bomb)
+    found = errors({}, bomb)
     assert len("".join(found)) < 5000
     assert "config.yaml: server.port must be a whole number, not a list" in found
     assert any(line.startswith("config.yaml: api_keys[0].scopes must be a list of") for line in found)
@@ -193,7 +193,7 @@ def test_a_variable_may_begin_with_a_byte_order_mark() -> None:
 def test_a_secret_that_cannot_be_read_is_explained(content: bytes, expected: str) -> None:
     """Without a part of it."""
     Path("secret").write_bytes(content)
-    (found,) = mistakes({"JAY_SESSION__USER_SECRET_FILE": "secret"})
+    (found,) = errors({"JAY_SESSION__USER_SECRET_FILE": "secret"})
     assert found.startswith(f"JAY_SESSION__USER_SECRET_FILE: the file it names {expected}")
     assert "secret-" not in found
 
@@ -207,7 +207,7 @@ def test_a_path_that_is_no_file_is_explained(monkeypatch: pytest.MonkeyPatch) ->
         ("hunter2-hunter2", "No such file"),
         ("config.yaml/x", "Not a directory"),
     ):
-        (found,) = mistakes({"JAY_SESSION__USER_SECRET_FILE": path})
+        (found,) = errors({"JAY_SESSION__USER_SECRET_FILE": path})
         assert expected in found
         assert "hunter2" not in found
 
@@ -217,7 +217,7 @@ def test_a_path_that_is_no_file_is_explained(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ConfigError) as caught:
         load({"JAY_SESSION__USER_SECRET_FILE": "x"})
-    of_file, of_secret = caught.value.mistakes
+    of_file, of_secret = caught.value.errors
     assert of_file.startswith("config.yaml: cannot be read")
     assert of_secret.startswith("JAY_SESSION__USER_SECRET_FILE: the file it names cannot be read")
     assert "(Permission denied)" in of_file
@@ -228,13 +228,13 @@ def test_a_secret_is_the_same_in_every_locale() -> None:
     """Python reads the environment by the locale; bytes that the locale does not know are surrogates."""
     as_posix = "gehéim-secret".encode().decode("ascii", "surrogateescape")
     assert load({"JAY_SESSION__USER_SECRET": as_posix}).settings.session.user_secret == "gehéim-secret"
-    (found,) = mistakes({"JAY_SESSION__USER_SECRET": os.fsdecode(b"caf\xe9-secret")})
+    (found,) = errors({"JAY_SESSION__USER_SECRET": os.fsdecode(b"caf\xe9-secret")})
     assert found == "JAY_SESSION__USER_SECRET must be text in UTF-8"
 
 
 def test_deep_json_is_refused() -> None:
     """As a value that is no list of keys."""
-    assert "must be a JSON list" in mistakes({"JAY_API_KEYS": "[" * 100_000})[0]
+    assert "must be a JSON list" in errors({"JAY_API_KEYS": "[" * 100_000})[0]
 
 
 WORDS = r"""
@@ -253,8 +253,8 @@ FITTING = {
 }
 
 
-def values(leaf: Leaf) -> st.SearchStrategy[str]:
-    return FITTING.get(leaf.kind, ODD)
+def values(option: Option) -> st.SearchStrategy[str]:
+    return FITTING.get(option.kind, ODD)
 
 
 async def works(settings: Settings) -> None:
@@ -269,8 +269,8 @@ async def works(settings: Settings) -> None:
 @given(st.data())
 async def test_what_is_accepted_in_variables_can_be_used(data: st.DataObject) -> None:
     """Whatever check-config takes, the service takes; all else is a list of sentences."""
-    some = data.draw(st.lists(st.sampled_from(list(leaves())), max_size=3, unique_by=lambda leaf: leaf.name))
-    environ = {leaf.variable: data.draw(values(leaf)) for leaf in some}
+    some = data.draw(st.lists(st.sampled_from(list(options())), max_size=3, unique_by=lambda option: option.name))
+    environ = {option.variable: data.draw(values(option)) for option in some}
     await accepted_means_usable(environ)
 
 
@@ -278,9 +278,9 @@ async def test_what_is_accepted_in_variables_can_be_used(data: st.DataObject) ->
 @given(st.data())
 async def test_what_is_accepted_in_a_file_can_be_used(data: st.DataObject) -> None:
     """With all that YAML can say."""
-    leaf = data.draw(st.sampled_from(list(leaves())))
-    *sections, name = leaf.name.split(".")
-    line = f"{name}: {data.draw(values(leaf))}"
+    option = data.draw(st.sampled_from(list(options())))
+    *sections, name = option.name.split(".")
+    line = f"{name}: {data.draw(values(option))}"
     for section in reversed(sections):
         line = f"{section}: {{{line}}}"
     save("config.yaml", line)
@@ -295,7 +295,7 @@ async def accepted_means_usable(environ: dict[str, str]) -> None:
     try:
         settings = load(environ).settings
     except ConfigError as error:
-        assert error.mistakes
-        assert all(mistake and "Error" not in mistake for mistake in error.mistakes)
+        assert error.errors
+        assert all(error and "Error" not in error for error in error.errors)
     else:
         await works(settings)

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.commands.api_client import Answer
-from service.commands.check_results import Finding, Verdict
+from service.commands.check_results import CheckResult, Status
 from service.commands.doctor_clocks import Offset, compare, offset_of
 
 SENT, RECEIVED = 1_000_000.0, 1_000_000.2
 
 
-def found(service: Offset | None, redis: Offset | None) -> dict[Verdict, list[Finding]]:
-    findings = list(compare(service, redis))
-    return {verdict: [one for one in findings if one.verdict is verdict] for verdict in Verdict}
+def found(service: Offset | None, redis: Offset | None) -> dict[Status, list[CheckResult]]:
+    results = list(compare(service, redis))
+    return {status: [one for one in results if one.status is status] for status in Status}
 
 
 def about(seconds: float, width: float = 0.02) -> Offset:
@@ -32,7 +32,7 @@ def about(seconds: float, width: float = 0.02) -> Offset:
 )
 def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words: str) -> None:
     """By how much, in which direction, and what follows from it."""
-    (problem,) = found(service, redis)[Verdict.PROBLEM]
+    (problem,) = found(service, redis)[Status.PROBLEM]
     assert words in problem.what
     assert "erasure" in problem.advice
     assert "wrong hour" in problem.advice
@@ -44,22 +44,22 @@ def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words:
 )
 def test_clocks_that_may_agree_are_no_problem(service: Offset, redis: Offset) -> None:
     """Within a second, or within what the answer's time leaves open."""
-    assert found(service, redis)[Verdict.PROBLEM] == []
-    assert found(service, redis)[Verdict.GOOD]
+    assert found(service, redis)[Status.PROBLEM] == []
+    assert found(service, redis)[Status.GOOD]
 
 
 def test_a_wrong_clock_of_this_machine_is_no_problem_of_the_deployment() -> None:
     """It is named with what depends on it."""
-    findings = found(about(30), about(30))
-    assert findings[Verdict.PROBLEM] == []
-    (own,) = findings[Verdict.UNKNOWN]
+    results = found(about(30), about(30))
+    assert results[Status.PROBLEM] == []
+    (own,) = results[Status.UNKNOWN]
     assert "this machine's clock is 30.0 s behind" in own.what
     assert "--from" in own.advice
 
 
 def test_clocks_that_cannot_be_read_are_named() -> None:
     """With what is needed to read them."""
-    shown = [(one.what, one.advice) for one in found(None, None)[Verdict.UNKNOWN]]
+    shown = [(one.what, one.advice) for one in found(None, None)[Status.UNKNOWN]]
     assert "+time" in shown[0][1]
     assert "`analytics`" in shown[1][1]
 

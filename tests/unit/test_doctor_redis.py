@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from service.commands import doctor_redis
-from service.commands.check_results import Verdict
-from service.storage.redis_status import state_of
+from service.commands.check_results import Status
+from service.storage.redis_status import status_of
 
 INFO: dict[str, Any] = {
     "redis_version": "7.4.1",
@@ -27,24 +27,24 @@ def test_no_field_is_needed() -> None:
     """Whatever is left out, nothing fails and nothing that is not known becomes a problem."""
     for names in SUBSETS:
         info = {name: INFO[name] for name in names}
-        findings = list(doctor_redis._server(info))
-        assert [one.what for one in findings if one.verdict is Verdict.PROBLEM] == [], names
-        assert all(one.verdict is Verdict.GOOD for one in findings) or names != set(INFO)
-        state_of(info)
+        results = list(doctor_redis._server(info))
+        assert [one.what for one in results if one.status is Status.PROBLEM] == [], names
+        assert all(one.status is Status.GOOD for one in results) or names != set(INFO)
+        status_of(info)
 
 
 @pytest.mark.parametrize("value", ["", "unknown", "7", "redacted", {"a": 1}, None])
 def test_a_field_may_hold_anything(value: object) -> None:
     """A version, a size or a status in another form is unknown."""
     for name in INFO:
-        findings = list(doctor_redis._server({**INFO, name: value}))
+        results = list(doctor_redis._server({**INFO, name: value}))
         if name in {"redis_version", "used_memory", "aof_enabled"}:
-            assert any(one.verdict is Verdict.UNKNOWN for one in findings), name
-    assert state_of({**INFO, "used_memory": value, "maxmemory": value}).memory_used_bytes is None
+            assert any(one.status is Status.UNKNOWN for one in results), name
+    assert status_of({**INFO, "used_memory": value, "maxmemory": value}).memory_used_bytes is None
 
 
 def test_what_is_wrong_is_still_a_problem() -> None:
     """Where the fields are there, as before."""
     wrong = {"redis_version": "6.2.0", "role": "slave", "aof_enabled": 0, "maxmemory_policy": "allkeys-lru"}
-    findings = list(doctor_redis._server({**INFO, **wrong, "used_memory": 99_000_000}))
-    assert len([one for one in findings if one.verdict is Verdict.PROBLEM]) == 5
+    results = list(doctor_redis._server({**INFO, **wrong, "used_memory": 99_000_000}))
+    assert len([one for one in results if one.status is Status.PROBLEM]) == 5

@@ -59,9 +59,9 @@ def a_terminal() -> tuple[int, int]:
 
 def a_nonblocking_pipe() -> tuple[int, int]:
     """As it is when the parent of the process, which shares it, is written in Node.js."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     os.set_blocking(writing, False)
-    return reading, writing
+    return draft, writing
 
 
 KINDS: list[Callable[[], tuple[int, int]]] = [a_pipe, a_socket, a_terminal, a_nonblocking_pipe]
@@ -70,9 +70,9 @@ KINDS: list[Callable[[], tuple[int, int]]] = [a_pipe, a_socket, a_terminal, a_no
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     """What reads and what writes, of each kind that a service's standard error is."""
-    reading, writing = request.param()
-    yield reading, writing
-    for descriptor in (writing, reading):
+    draft, writing = request.param()
+    yield draft, writing
+    for descriptor in (writing, draft):
         try:
             os.close(descriptor)
         except OSError as error:
@@ -85,7 +85,7 @@ def dropped_in(lines: list[str]) -> int:
 
 def test_a_stalled_reader_costs_lines_and_every_one_is_counted(ends: tuple[int, int]) -> None:
     """Writing never waits. Once somebody reads again, lines read and lines dropped are the lines written."""
-    reading, writing = ends
+    draft, writing = ends
     stream = LogStream(writing, "utf-8", Turn())
     started = time.monotonic()
     written = 0
@@ -95,7 +95,7 @@ def test_a_stalled_reader_costs_lines_and_every_one_is_counted(ends: tuple[int, 
     assert time.monotonic() - started < SECONDS
     dropped = stream.take_dropped()
     assert 0 < dropped < written
-    reader = Reader(reading)
+    reader = Reader(draft)
     reader.start()
     eventually(lambda: dropped_in(reader.lines()) >= dropped, "the line about dropped lines", SECONDS)
     stream.drain(SECONDS)
@@ -113,25 +113,25 @@ def test_a_stalled_reader_costs_lines_and_every_one_is_counted(ends: tuple[int, 
 
 def test_what_waits_is_bounded() -> None:
     """A reader that never comes back costs the process a mebibyte."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     for _ in range(100):
         stream.write(f"{'y' * 100_000}\n")
     assert stream.take_dropped() >= 100 - CAPACITY_BYTES / 100_000 - 1
-    os.close(reading)
+    os.close(draft)
     stream.drain(SECONDS)
     os.close(writing)
 
 
 def test_waiting_for_the_rest_ends_in_time() -> None:
     """At exit a stalled reader costs the time that is given, and no more."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     stream.write(f"{'y' * 200_000}\n")
     started = time.monotonic()
     stream.drain(0.2)
     assert 0.2 <= time.monotonic() - started < 5
-    os.close(reading)
+    os.close(draft)
     stream.drain(SECONDS)
     os.close(writing)
 
@@ -140,8 +140,8 @@ def test_a_full_disk_and_a_closed_pipe_lose_lines_and_say_so_afterwards(tmp_path
     """Errors of a write count as dropped lines, and the next write that succeeds is followed by their number."""
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     full = os.open("/dev/full", os.O_WRONLY)
-    reading, gone = os.pipe()
-    os.close(reading)
+    draft, gone = os.pipe()
+    os.close(draft)
     target = os.dup(full)
     stream = LogStream(target, "utf-8", Turn())
     stream.write("one\ntwo\n")
@@ -200,7 +200,7 @@ stream.drain(30)
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
     """Neither lines that wait, nor the beginning of a line, nor the count of dropped ones."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     stream.write(f"{'x' * 2 * CAPACITY_BYTES}\n")  # dropped
     stream.write(f"{'parent ' * 20_000}\n")  # waits
@@ -208,14 +208,14 @@ def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
     report, result = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(reading)  # the parent's alone
+        os.close(draft)  # the parent's alone
         stream.write("child\n")
         os.write(result, b"%d" % stream.take_dropped())
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert os.read(report, 100) == b"0"
     assert stream.take_dropped() == 1
-    reader = Reader(reading)
+    reader = Reader(draft)
     reader.start()
     stream.drain(SECONDS)
     eventually(lambda: "a begun line" in reader.data.decode(), "the end", SECONDS)
@@ -228,20 +228,20 @@ def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
 
 def test_a_line_may_be_written_in_parts() -> None:
     """As `print` and the interpreter do; a last line without an end is written at exit all the same."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     stream = LogStream(writing, "ascii", Turn())
     print("one", "é", file=stream, flush=True)
     stream.write("two ")
     stream.write("three\nfour")
     stream.drain(SECONDS)
     os.close(writing)
-    with os.fdopen(reading) as file:
+    with os.fdopen(draft) as file:
         assert file.read() == "one \\xe9\ntwo three\nfour\n"
 
 
 def test_signals_are_not_delivered_to_the_writing_thread() -> None:
     """The supervisor's main thread waits for them, and would sleep on when another thread took one."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     before = threading.enumerate()
     stream = LogStream(writing, "utf-8", Turn())
     stream.write("hello\n")
@@ -252,17 +252,17 @@ def test_signals_are_not_delivered_to_the_writing_thread() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         assert int(blocked[1], 16) >> (number - 1) & 1
         assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    os.close(reading)
+    os.close(draft)
     os.close(writing)
 
 
 def test_the_open_file_is_left_as_it_is() -> None:
     """Other processes share it, so that making it non-blocking would change their writes too."""
-    reading, writing = os.pipe()
+    draft, writing = os.pipe()
     flags = fcntl.fcntl(writing, fcntl.F_GETFL)
     stream = LogStream(writing, "utf-8", Turn())
     stream.write("hello\n")
     stream.drain(SECONDS)
     assert fcntl.fcntl(writing, fcntl.F_GETFL) == flags
-    os.close(reading)
+    os.close(draft)
     os.close(writing)

@@ -11,7 +11,7 @@ import pytest
 
 from service.config.settings import LogSettings
 from service.telemetry import logs
-from service.telemetry.request_recorder import Journal
+from service.telemetry.request_recorder import RequestRecorder
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +26,11 @@ async def test_a_request_is_one_json_line() -> None:
     """Its members are what an operator filters by; the time is RFC 3339 in UTC."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(), stream)
-    journal = Journal([log.take])
+    recorder = RequestRecorder([log.write_records])
     now = time.time()
-    journal.note((now, "GET", "/v1/playouts/tracking/session", 200, 0.0012345, "0123456789abcdef", "demo"))
+    recorder.record((now, "GET", "/v1/playouts/tracking/session", 200, 0.0012345, "0123456789abcdef", "demo"))
     assert stream.getvalue() == ""
-    journal.flush()
+    recorder.flush()
     line = json.loads(stream.getvalue())
     assert abs(datetime.fromisoformat(line.pop("time")).timestamp() - now) < 0.001
     assert line == {
@@ -50,7 +50,7 @@ async def test_text_is_for_people() -> None:
     stream = io.StringIO()
     log = logs.configure(LogSettings(format="text"), stream)
     logging.getLogger("service").info("hello")
-    log.take([(time.time(), "POST", "/x", 201, 0.0012, "0123456789abcdef", "demo")])
+    log.write_records([(time.time(), "POST", "/x", 201, 0.0012, "0123456789abcdef", "demo")])
     greeting, request = stream.getvalue().splitlines()
     assert greeting.endswith("INFO    hello")
     assert request.endswith("POST    /x 201 1.2 ms key=demo id=0123456789abcdef")
@@ -60,7 +60,7 @@ async def test_above_info_requests_are_not_logged() -> None:
     """The level holds for them too."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(level="warning"), stream)
-    log.take([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
+    log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
     logging.getLogger("service").warning("kept")
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["kept"]
 
@@ -88,7 +88,7 @@ async def test_a_broken_pipe_does_not_stop_the_service() -> None:
             raise BrokenPipeError
 
     log = logs.RequestLog(Broken(), as_text=False, is_enabled=True)
-    log.take([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
+    log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
 
 
 async def test_what_no_task_awaits_is_logged_without_its_text() -> None:

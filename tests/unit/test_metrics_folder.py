@@ -14,10 +14,10 @@ from service.telemetry import multiproc_dir, scratch_folders
 RACE = """
 import os, sys
 from pathlib import Path
-from service.telemetry.multiproc_dir import VARIABLE, metrics_folder
+from service.telemetry.multiproc_dir import VARIABLE, multiproc_dir
 sys.stdin.read()
 for _ in range(60):
-    with metrics_folder():
+    with multiproc_dir():
         folder = Path(os.environ[VARIABLE])
         (folder / "figures").write_text("1")
         for _ in range(3):
@@ -50,7 +50,7 @@ def test_an_unlocked_folder_is_only_removed_when_it_is_old(tmp_path: Path, monke
     young.mkdir()
     old.mkdir()
     os.utime(old, (0, 0))
-    with multiproc_dir.metrics_folder():
+    with multiproc_dir.multiproc_dir():
         assert young.exists()
         assert not old.exists()
 
@@ -59,12 +59,12 @@ def test_the_next_folder_is_taken_when_one_fails(tmp_path: Path, monkeypatch: py
     """Only when none is left the start ends, with the reason and what to do."""
     monkeypatch.setenv(multiproc_dir.VARIABLE, "")
     monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path / "none", tmp_path]))
-    with multiproc_dir.metrics_folder():
+    with multiproc_dir.multiproc_dir():
         assert Path(os.environ[multiproc_dir.VARIABLE]).parent == tmp_path
     monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path / "none"]))
     with (
         pytest.raises(ServerError, match=r"cannot keep metrics \(No such file or directory\).*set TMPDIR"),
-        multiproc_dir.metrics_folder(),
+        multiproc_dir.multiproc_dir(),
     ):
         pass
 

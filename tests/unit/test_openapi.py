@@ -142,7 +142,7 @@ def test_every_body_has_an_example_that_is_right(reference: Reference) -> None:
         examples = examples_of(reference, media_type)
         assert examples or where.startswith("/paths//openapi.json"), where
         for example in examples:
-            assert reference.mistakes(example, media_type["schema"]) == [], where
+            assert reference.errors(example, media_type["schema"]) == [], where
 
 
 def test_every_other_example_is_right(reference: Reference) -> None:
@@ -156,10 +156,10 @@ def test_every_other_example_is_right(reference: Reference) -> None:
     ]
     for one in described:
         if "example" in one:
-            assert reference.mistakes(one["example"], one["schema"]) == [], one
+            assert reference.errors(one["example"], one["schema"]) == [], one
     for schema in components["schemas"].values():
         for example in schema.get("examples", ()):
-            assert reference.mistakes(example, schema) == [], schema
+            assert reference.errors(example, schema) == [], schema
 
 
 def test_definitions_are_quoted_letter_by_letter(reference: Reference) -> None:

@@ -134,18 +134,18 @@ async def test_a_url_that_is_accepted_works(url: str, files: Path) -> None:
 @pytest.mark.parametrize(("url", "expected"), BAD)
 def test_a_url_that_is_refused_is_explained(url: str, expected: str, files: Path) -> None:
     """The message names the parameter or the part, and repeats no value."""
-    mistake = check_redis_url(filled(url, files))
-    assert mistake is not None
-    assert expected in mistake
-    assert CANARY not in mistake
+    error = check_redis_url(filled(url, files))
+    assert error is not None
+    assert expected in error
+    assert CANARY not in error
 
 
 def test_everything_wrong_with_a_url_is_said_at_once() -> None:
     """A port, a parameter of another scheme and a value."""
-    mistake = check_redis_url("redis://host:0?ssl_cert_reqs=none&db=x&ssl_keyfile=")
-    assert mistake is not None
+    error = check_redis_url("redis://host:0?ssl_cert_reqs=none&db=x&ssl_keyfile=")
+    assert error is not None
     for expected in ("port", "ssl_cert_reqs", "parameter db", "ssl_keyfile without a value", "go together"):
-        assert expected in mistake
+        assert expected in error
 
 
 WORDS = """

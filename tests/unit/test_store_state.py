@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from service.commands.check_results import Verdict
+from service.commands.check_results import Status
 from service.commands.doctor_redis import _memory
-from service.storage.redis_status import state_of
+from service.storage.redis_status import status_of
 
 MB = 1024 * 1024
 USED = {"used_memory": 10 * MB, "total_system_memory": 1000 * MB, "maxmemory_policy": "noeviction"}
@@ -26,7 +26,7 @@ def test_no_limit_is_not_the_same_as_a_limit_that_is_not_known(
     info: Mapping[str, Any], limit: int | None, machine: int | None, may_evict: Any
 ) -> None:
     """0 where Redis has no limit, None where it does not say; the machine's memory is a figure of its own."""
-    state = state_of(info)
+    state = status_of(info)
     assert (state.memory_limit_bytes, state.machine_memory_bytes, state.may_evict) == (limit, machine, may_evict)
 
 
@@ -44,7 +44,7 @@ def test_no_limit_is_not_the_same_as_a_limit_that_is_not_known(
 )
 def test_the_doctor_says_how_memory_is_limited(info: Mapping[str, Any], verdicts: list[str], words: str) -> None:
     """Without a limit there is a problem, whatever the policy is: the system would end Redis."""
-    findings = list(_memory(info))
-    assert [finding.verdict for finding in findings] == [Verdict[name] for name in verdicts]
-    assert words in " ".join(finding.what for finding in findings)
-    assert all(finding.advice for finding in findings if finding.verdict is Verdict.PROBLEM)
+    results = list(_memory(info))
+    assert [result.status for result in results] == [Status[name] for name in verdicts]
+    assert words in " ".join(result.what for result in results)
+    assert all(result.advice for result in results if result.status is Status.PROBLEM)

@@ -71,7 +71,7 @@ def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_findings_are_wrapped_between_words(width: int) -> None:
-    """With the rest of a finding below its beginning; a URL stays whole, also where it is longer than the line."""
+    """With the rest of a result below its beginning; a URL stays whole, also where it is longer than the line."""
     target = console(width)
     words = "the service's clock is behind, so set the header __Secure-jay_tracking and look at the log"
     url = f"https://www.example.com/{'x' * 60}"

@@ -26,11 +26,11 @@ from service.api.aiohttp_internals.framing import Framing
 from service.api.aiohttp_internals.site import Site
 from service.api.auth import Handler
 from service.api.cors import Cors, origin_in
-from service.api.dispatcher import Boundary, MisframedRequest
+from service.api.dispatcher import Dispatcher, MisframedRequest
 from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
 from service.config.settings import ServerSettings
-from service.telemetry.request_recorder import Journal
+from service.telemetry.request_recorder import RequestRecorder
 
 MAX_LINE_BYTES = 4096
 MAX_FIELD_BYTES = 8190
@@ -49,14 +49,14 @@ _silent.propagate = False
 class Connection(TimedConnection):
     """One client connection."""
 
-    __slots__ = ("_arriving", "_boundary", "_framing", "_has_ended", "_refused")
+    __slots__ = ("_arriving", "_dispatcher", "_framing", "_has_ended", "_rejected")
 
-    def __init__(self, boundary: Boundary, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, dispatcher: Dispatcher, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._boundary = boundary
+        self._dispatcher = dispatcher
         self._arriving: StreamReader | None = None  # the body of the last request, complete or not
         self._framing = Framing()
-        self._refused = b""  # what could not be parsed
+        self._rejected = b""  # what could not be parsed
         self._has_ended = False  # the client has closed its side
 
     def data_received(self, data: bytes) -> None:
@@ -83,7 +83,7 @@ class Connection(TimedConnection):
             self.stop_head_clock()
             if isinstance(message, _ErrInfo):
                 framing.add(data)
-                self._refused = bytes(framing.open_head)
+                self._rejected = bytes(framing.open_head)
                 # aiohttp queues the error behind the request, which would wait for the rest of its body in vain.
                 self._break_off(body)
                 return
@@ -136,16 +136,16 @@ class Connection(TimedConnection):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - bytes of the request
     ) -> web.StreamResponse:
-        """Answer what could not be parsed; the boundary has caught all that can go wrong after that."""
-        return self._boundary.refuse(_refusal(exc), origin_in(self._refused))
+        """Answer what could not be parsed; the dispatcher has caught all that can go wrong after that."""
+        return self._dispatcher.reject(_rejection(exc), origin_in(self._rejected))
 
 
 class Server(web.Server):
     """Makes connections of the kind above, and requests whose target is a path."""
 
-    def __init__(self, boundary: Boundary, make_request: Callable[..., web.BaseRequest], **kwargs: Any) -> None:
-        super().__init__(boundary.answer, request_factory=self._request_of, **kwargs)  # type: ignore[arg-type]  # web.Request
-        self._boundary = boundary
+    def __init__(self, dispatcher: Dispatcher, make_request: Callable[..., web.BaseRequest], **kwargs: Any) -> None:
+        super().__init__(dispatcher.handle, request_factory=self._request_of, **kwargs)  # type: ignore[arg-type]  # web.Request
+        self._dispatcher = dispatcher
         self._make = make_request
 
     def _request_of(
@@ -171,22 +171,22 @@ class Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         """Return the protocol for a new connection."""
-        return Connection(self._boundary, self, loop=self._loop, **self._kwargs)
+        return Connection(self._dispatcher, self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """Runs the application behind the boundary."""
+    """Runs the application behind the dispatcher."""
 
     def __init__(
         self,
         app: web.Application,
-        shortcuts: Mapping[tuple[str, str], Handler],
+        direct_routes: Mapping[tuple[str, str], Handler],
         *,
         cors: Cors,
         health: Health,
-        journal: Journal,
+        recorder: RequestRecorder,
         server: ServerSettings,
-        boundary: Callable[..., Boundary] = Boundary,
+        dispatcher: Callable[..., Dispatcher] = Dispatcher,
     ) -> None:
         super().__init__(
             app,
@@ -200,10 +200,10 @@ class Runner(web.AppRunner):
             auto_decompress=False,
             shutdown_timeout=server.shutdown_seconds / 2,  # aiohttp may wait that long twice
         )
-        self._shortcuts = shortcuts
+        self._direct_routes = direct_routes
         self._cors = cors
-        self._journal = journal
-        self._new_boundary = boundary
+        self._recorder = recorder
+        self._new_dispatcher = dispatcher
         self._listeners: Sequence[socket.socket] = ()
         self._tls: ssl.SSLContext | None = None
         self.health = health
@@ -220,22 +220,22 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        boundary = self._new_boundary(
+        dispatcher = self._new_dispatcher(
             cast("Handler", server.request_handler),
-            self._shortcuts,
+            self._direct_routes,
             paths=KnownPaths(resource.canonical for resource in self.app.router.resources()),
             cors=self._cors,
             health=self.health,
-            journal=self._journal,
+            recorder=self._recorder,
         )
-        return Server(boundary, server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
+        return Server(dispatcher, server.request_factory, loop=server._loop, **server._kwargs)  # noqa: SLF001
 
     def _reg_site(self, site: web.BaseSite) -> None:
         site._backlog = BACKLOG  # noqa: SLF001 - gunicorn's worker leaves aiohttp's 128, for which clients queue
         super()._reg_site(site)
 
 
-def _refusal(error: BaseException | None) -> Exception:
+def _rejection(error: BaseException | None) -> Exception:
     if not isinstance(error, HttpProcessingError):
         return error if isinstance(error, Exception) else RuntimeError("aiohttp gave no reason")
     if isinstance(error, LineTooLong):

@@ -14,8 +14,8 @@ from service.api.count_query import rfc3339
 from service.api.problems import RETRY_AFTER_SECONDS
 from service.api.responses import json_response, open_json_response, text_response
 from service.errors import Overloaded, StoreUnavailable
-from service.store_status import StoreState
-from service.telemetry.request_recorder import Journal
+from service.store_status import RedisStatus
+from service.telemetry.request_recorder import RequestRecorder
 
 _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
@@ -49,14 +49,14 @@ class Health:
 class MetricsHandler:
     """GET of `/metrics`."""
 
-    def __init__(self, write_text: Callable[[], bytes], journal: Journal, content_type: str) -> None:
+    def __init__(self, write_text: Callable[[], bytes], recorder: RequestRecorder, content_type: str) -> None:
         self._write_text = write_text
-        self._journal = journal
+        self._recorder = recorder
         self._content_type = content_type
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Answer the metrics of all workers; of the others, what they had a tenth of a second ago."""
-        asyncio.get_running_loop().call_soon(self._journal.flush)
+        asyncio.get_running_loop().call_soon(self._recorder.flush)
         await asyncio.sleep(0)  # the loop runs callbacks in their order: the flush first
         return text_response(await asyncio.to_thread(self._write_text), self._content_type)
 
@@ -64,17 +64,17 @@ class MetricsHandler:
 class StoreHandlers:
     """GET of `/analytics/store`."""
 
-    def __init__(self, read_state: Callable[[], Awaitable[StoreState]], environment: str) -> None:
-        self._read_state = read_state
+    def __init__(self, read_status: Callable[[], Awaitable[RedisStatus]], environment: str) -> None:
+        self._read_status = read_status
         self._environment = environment
         self._answers = AnswerCache()
 
-    async def get_state(self, _: web.Request) -> web.Response:
+    async def get_status(self, _: web.Request) -> web.Response:
         """Answer the service's environment, the state of Redis, and how long Redis took; shared for a second."""
 
         async def answer() -> bytes:
             now, started = time.time(), time.perf_counter()
-            state = await self._read_state()
+            state = await self._read_status()
             milliseconds = (time.perf_counter() - started) * 1000
             heading = {"as_of": rfc3339(now), "environment": self._environment}
             return orjson.dumps({**heading, "answered_in_ms": round(milliseconds, 2), **asdict(state)})
