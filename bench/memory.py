@@ -14,7 +14,7 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import SessionFactory, UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.support.servers import RedisServer, binaries
 
 SESSIONS = 100_000
@@ -24,10 +24,9 @@ SOURCE = "jay.api.playout.1.0.0"
 
 async def bytes_per_session(server: RedisServer, user: str | None) -> float:
     """Fill the server; return the growth of `used_memory` per session."""
-    digest = UserDigest("bench-secret")
     connection = RedisConnection(server.url, RedisSettings(timeout_seconds=5))
-    store = SessionStore(connection, Keyspace("jay"), digest, ttl_seconds=86400, analytics=AnalyticsSettings())
-    new = SessionFactory(digest).new
+    store = RedisSessionStore(connection, Keyspace("jay"), ttl_seconds=86400, analytics=AnalyticsSettings())
+    new = SessionFactory(UserDigest("bench-secret")).new
     async with redis.asyncio.Redis.from_url(server.url) as raw:
         await raw.flushall()
         await store.create_many([new("warm-up")])

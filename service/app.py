@@ -1,22 +1,20 @@
-"""Puts the parts together: where HTTP meets Redis. Only server.py, which starts the processes, sees both besides."""
+"""Composes the service from its parts: the one place that knows both HTTP and Redis."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from service.api import routes
 from service.api.aiohttp_internals.server import Runner
-from service.api.auth import Authorizer
+from service.api.auth import Authorizer, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
-from service.api.dispatcher import Dispatcher
 from service.api.handlers.analytics import AnalyticsHandlers
-from service.api.handlers.operations import Health, MetricsHandler, StoreHandlers
+from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
 from service.api.routes import Handlers
@@ -26,92 +24,97 @@ from service.config.settings import Settings, TracingSettings
 from service.errors import Overloaded, StoreUnavailable
 from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory, UserDigest
-from service.storage.analytics import Analytics
-from service.storage.coalescer import Coalescer
+from service.storage.analytics import RedisCountStore
+from service.storage.coalescer import Coalesce, Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
 from service.storage.redis_status import RedisStatusReader
-from service.storage.session_store import CoalescedSessionStore, SessionStore
+from service.storage.risk_log import RiskLog
+from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.store_watch import StoreWatch
 from service.storage.user_secrets import UserSecrets
-from service.storage.users import Users
+from service.storage.users import RedisUserStore
 from service.telemetry.logs import RequestLog
 from service.telemetry.metrics import Metrics
 from service.telemetry.prometheus import CONTENT_TYPE, PrometheusExporter
 from service.telemetry.request_recorder import RequestRecorder
 
-AUTHORIZER = web.AppKey("authorizer", Authorizer)
-
-
-@dataclass(frozen=True)
-class _Stores:
-    user_digest: UserDigest
-    secrets: UserSecrets
-    sessions: CoalescedSessionStore
-    lookup: SessionStore
-    counts: Analytics
-    users: Users
-    state: RedisStatusReader
-
-
-@dataclass(frozen=True)
-class _Traces:
-    """The parts that make spans in the place of those that do not. By default there are no traces."""
-
-    dispatcher: Callable[..., Dispatcher] = Dispatcher
-    coalescer: Callable[..., Coalescer[Any, Any]] = Coalescer
-    close: Callable[[], None] = lambda: None
-
-
-def _traces(settings: TracingSettings) -> _Traces:
-    if settings.otlp_endpoint is None:
-        return _Traces()
-    # An optional extra: without traces nothing of it is imported, and a request passes no branch for them.
-    from service.api.traced_dispatcher import TracedDispatcher
-    from service.storage.traced_coalescer import TracedCoalescer
+if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
 
-    tracing = Tracing(settings.otlp_endpoint)
-    return _Traces(
-        partial(TracedDispatcher, tracer=tracing.tracer, sample_ratio=settings.sample_ratio),
-        partial(TracedCoalescer, tracer=tracing.tracer),
-        tracing.close,
-    )
 
+async def build(  # 60 lines: the list of all parts, each named once
+    settings: Settings, redis_url: str, request_log: RequestLog, risk_log: RiskLog | None = None
+) -> Runner:
+    """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`.
 
-def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metrics, traces: _Traces) -> _Stores:
-    ttl_seconds, analytics = settings.session.ttl_seconds, settings.analytics
+    Workers share a `risk_log`, so that one of them logs a warning and not all.
+    """
+    # Telemetry.
+    metrics = Metrics()
+    tracing = _tracing(settings.tracing)
+    exporter = PrometheusExporter(metrics) if settings.metrics.enabled else None
+    recorder = _recorder(request_log, metrics, exporter)
+
+    # Redis.
+    keyspace, ttl_seconds = Keyspace(settings.redis.key_prefix), settings.session.ttl_seconds
     digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
+    lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
     secrets = UserSecrets(lanes.sessions, keyspace, (digest, *previous))
-    sessions, lookup = (
-        SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics, secrets=secrets)
-        for connection in (lanes.sessions, lanes.operators)
+    make_store = partial(
+        RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
     )
-    return _Stores(
-        digest,
-        secrets,
-        CoalescedSessionStore(sessions, metrics, traces.coalescer),
-        lookup,
-        Analytics(lanes.operators, keyspace, ttl_seconds=ttl_seconds),
-        Users(lanes.operators, keyspace, digest, analytics=analytics, previous=previous),
-        RedisStatusReader(lanes.operators),
-    )
+    lookup = make_store(lanes.operators)
+    sessions = BatchingSessionStore(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing))
+    counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds)
+    users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
+    readiness = Readiness(lanes.readiness, keyspace)
+    watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
 
-
-def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Health) -> Handlers:
-    cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
+    # HTTP.
+    cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest)
     limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
-    factory, source = SessionFactory(stores.user_digest), settings.session.source
-    analytics = AnalyticsHandlers(stores.counts, stores.users, settings.analytics.retention_days)
-    return Handlers(
-        SessionHandlers(
-            stores.sessions, stores.lookup, factory, cookie, limits=limits, source=source, metrics=metrics
-        ),
-        analytics,
-        UserHandlers(stores.users, metrics, analytics.forget_answers),
-        StoreHandlers(stores.state.read, settings.environment),
-        health,
+    source = settings.session.source
+    of_sessions = SessionHandlers(sessions, lookup, factory, cookie, limits=limits, source=source, metrics=metrics)
+    of_counts = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
+    of_users = UserHandlers(users, metrics, of_counts.forget_answers)
+    of_redis, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
+    table = routes.table(Handlers(of_sessions, of_counts, of_users, of_redis, health))
+    if exporter is not None:
+        table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
+    app, authorizer = web.Application(), Authorizer(Keyring(settings.api_keys))
+    registered = routes.register(table, app.router, authorizer)
+    cors = Cors(app.router, registered.resources, settings.cors)
+
+    # Lifetime. An idle worker's gauges would otherwise keep the numbers of an outage.
+    lanes.notify(recorder.flush, watch.hurry)
+    metrics.waiting.set_function(sessions.waiting)
+    metrics.breaker_open.set_function(lanes.open_breakers)
+    metrics.connections.set_function(lanes.connections)
+    metrics.memory_full.set_function(watch.memory_full)
+    app.on_startup.append(_starting(readiness, secrets, watch, ttl_seconds))
+    app.on_cleanup.append(_closing(sessions, lanes, watch, recorder=recorder, tracing=tracing))
+    wrap = _traced(tracing, settings.tracing, registered.handlers)
+    return Runner(
+        app,
+        registered.handlers,
+        authorizer=authorizer,
+        cors=cors,
+        health=health,
+        recorder=recorder,
+        server=settings.server,
+        wrap=wrap,
     )
+
+
+def _tracing(settings: TracingSettings) -> "Tracing | None":
+    if settings.otlp_endpoint is None:
+        return None
+    # An optional extra. Nothing of it is imported while traces are off.
+    from service.telemetry.tracing import Tracing
+
+    return Tracing(settings.otlp_endpoint)
 
 
 def _recorder(request_log: RequestLog, metrics: Metrics, exporter: PrometheusExporter | None) -> RequestRecorder:
@@ -125,48 +128,62 @@ def _recorder(request_log: RequestLog, metrics: Metrics, exporter: PrometheusExp
     return RequestRecorder([request_log.write_records, exporter.count_requests], [publish])
 
 
-async def _look_at_redis(readiness: Readiness, secrets: UserSecrets, ttl_seconds: int) -> None:
-    """Log whether Redis serves and whether the user secret was changed. The service starts all the same."""
-    with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed
-        await readiness.check()
-    await secrets.start(ttl_seconds)
+def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coalesce:
+    coalesce: Coalesce = partial(Coalescer, metrics=metrics, max_wait_seconds=lanes.sessions.deadline_seconds)
+    if tracing is None:
+        return coalesce
+    from service.storage.traced_coalescer import TracedCoalescer
+
+    return partial(TracedCoalescer, coalesce=coalesce, tracer=tracing.tracer)
 
 
-async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
-    """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
-    keyspace = Keyspace(settings.redis.key_prefix)
-    metrics, traces = Metrics(), _traces(settings.tracing)
-    lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
-    readiness = Readiness(lanes.readiness, keyspace)
-    stores = _stores(settings, lanes, keyspace, metrics, traces)
-    health = Health(readiness.check)
-    table = routes.table(_handlers(settings, stores, metrics, health))
-    exporter = PrometheusExporter(metrics) if settings.metrics.enabled else None
-    recorder = _recorder(request_log, metrics, exporter)
-    if exporter is not None:
-        table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
-    lanes.notify(recorder.flush)  # else an idle worker's gauges would keep what they said during an outage
+def _starting(
+    readiness: Readiness, secrets: UserSecrets, watch: StoreWatch, ttl_seconds: int
+) -> Callable[[web.Application], Awaitable[None]]:
+    async def look_at_redis(_: web.Application) -> None:
+        """Log whether Redis serves and whether the user secret was changed, then begin to watch.
 
-    app = web.Application()
-    app[AUTHORIZER] = authorizer = Authorizer(Keyring(settings.api_keys))
-    registered = routes.register(table, app.router, authorizer)
+        The service starts in either case.
+        """
+        with suppress(StoreUnavailable, Overloaded):  # the connection logs them
+            await readiness.check()
+        await secrets.start(ttl_seconds)
+        watch.start()
 
+    return look_at_redis
+
+
+def _closing(
+    sessions: BatchingSessionStore,
+    lanes: Lanes,
+    watch: StoreWatch,
+    *,
+    recorder: RequestRecorder,
+    tracing: "Tracing | None",
+) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_: web.Application) -> None:
         try:
-            await stores.sessions.close()
+            await watch.close()
+            await sessions.close()
             await lanes.close()
         finally:
             recorder.flush()
-            traces.close()
+            if tracing is not None:
+                tracing.close()
 
-    app.on_startup.append(lambda _: _look_at_redis(readiness, stores.secrets, settings.session.ttl_seconds))
-    app.on_cleanup.append(close)
-    return Runner(
-        app,
-        registered.handlers,
-        cors=Cors(app, registered.resources, settings.cors),
-        health=health,
-        recorder=recorder,
-        server=settings.server,
-        dispatcher=traces.dispatcher,
-    )
+    return close
+
+
+def _traced(
+    tracing: "Tracing | None", settings: TracingSettings, direct_routes: Mapping[tuple[str, str], Handler]
+) -> Callable[[Handler], Handler]:
+    """Return a function that wraps the handler of all requests in spans, or leaves it as it is."""
+    if tracing is None:
+        return lambda handler: handler
+    from service.api.traced_dispatcher import TracedDispatcher
+
+    def wrap(handler: Handler) -> Handler:
+        traced = TracedDispatcher(handler, direct_routes, tracing.tracer, settings.sample_ratio)
+        return traced.handle
+
+    return wrap

@@ -6,6 +6,7 @@ All times are seconds since the epoch, UTC. Counts are kept by hour, unique user
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 HOUR = 3600
 DAY = 86400
@@ -97,3 +98,17 @@ class UserCounts:
 
     active_by_source: Mapping[str, int]
     created: Bounds
+
+
+class CountStore(Protocol):
+    """Where sessions are counted. All methods raise StoreUnavailable and Overloaded."""
+
+    async def count_sessions(self, asked: CountRange, now: float, source: str | None = None) -> SessionCounts:
+        """Return the counts of all sources, or of one.
+
+        `active` counts the sessions that were created after `now` minus the lifetime of a
+        session and have not ended, to the minute.
+        """
+
+    async def top_users(self, asked: CountRange, limit: int) -> TopUsers:
+        """Return the users with the most sessions created."""

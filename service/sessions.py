@@ -3,10 +3,14 @@
 import hashlib
 import re
 import time
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
+from typing import Protocol
 from uuid import uuid4
+
+from service.counts import CountRange, UserCounts
 
 SHARD_COUNT = 16
 MAX_USER_ID_LENGTH = 128
@@ -21,14 +25,15 @@ _SOURCE = re.compile(SOURCE_PATTERN)
 class Session:
     """One visitor's session.
 
-    `started_at` is in microseconds since the epoch, UTC. `user_id` is None for a guest, of whom nothing
-    else is known.
+    `started_at` is in microseconds since the epoch, UTC. A guest has neither `user_id` nor
+    `user_digest`, the keyed hash under which the sessions of a user are found.
     """
 
     id: str
     started_at: int
     source: str
     user_id: str | None = None
+    user_digest: str | None = None
 
     @property
     def start_time(self) -> str:
@@ -85,6 +90,65 @@ class UserDigest:
         return hashlib.blake2b(user_id.encode(), key=self._key, digest_size=12).hexdigest()
 
 
+class SessionStore(Protocol):
+    """Where sessions are kept for their lifetime, and counted.
+
+    Every method is one atomic step and repeatable: called again after a lost reply, it gives
+    the same result and counts once. All raise StoreUnavailable when the store cannot say what
+    is true, so an expired session is never confused with an outage, and Overloaded when too
+    many requests wait.
+    """
+
+    def create(self, session: Session) -> Awaitable[None]:
+        """Store a new session and count it."""
+
+    def find(self, candidates: Sequence[str]) -> Awaitable[Session | None]:
+        """Return the first of at least one candidate that is live, or None."""
+
+    def end(self, candidates: Sequence[str]) -> Awaitable[Sequence[str]]:
+        """End all of at least one candidate that are live. Returns the sources of those."""
+
+
+class SessionBatchStore(Protocol):
+    """The operations of `SessionStore` on many sessions at once. Errors are the same."""
+
+    async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
+        """Store new sessions and count them. Returns False for each whose id is taken."""
+
+    async def find_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Session | None]:
+        """Return for each request the first of its candidates that is live, or None."""
+
+    async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
+        """Return the live ones of at least one session, by id."""
+
+    async def end_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+        """End every live candidate. Returns for each request the sources of those it ended."""
+
+
+class UserStore(Protocol):
+    """The data of one user.
+
+    All methods raise StoreUnavailable and Overloaded, and UnknownUserSecret while they could
+    miss sessions.
+    """
+
+    async def find_sessions(self, user_id: str) -> Sequence[Session]:
+        """Return the live sessions of a user, oldest first."""
+
+    async def count(self, user_id: str, asked: CountRange) -> UserCounts:
+        """Return the user's live sessions, and bounds of the number created in the range."""
+
+    async def erase(self, user_id: str, now_us: int) -> int:
+        """End all sessions of a user and forget the id. Returns how many were ended.
+
+        No session that was created before the call survives it. They count as ended at
+        `now_us`, in microseconds since the epoch.
+        """
+
+    async def rewrite_append_only_file(self) -> bool:
+        """Start a rewrite of Redis's append-only file. Returns False when it does not start."""
+
+
 class SessionFactory:
     """Mints new sessions. An id that a client sends is never adopted."""
 
@@ -97,7 +161,8 @@ class SessionFactory:
         All ids of one user begin with the same hex digit, of the user's digest, so that the user's index
         lives in the shard of the sessions; 118 random bits remain.
         """
-        session_id = str(uuid4())
-        if user_id is not None:
-            session_id = self._user_digest(user_id)[0] + session_id[1:]
-        return Session(session_id, time.time_ns() // 1000, source, user_id)
+        session_id, started_at = str(uuid4()), time.time_ns() // 1000
+        if user_id is None:
+            return Session(session_id, started_at, source)
+        digest = self._user_digest(user_id)
+        return Session(digest[0] + session_id[1:], started_at, source, user_id, digest)

@@ -18,10 +18,14 @@ API_KEY = web.RequestKey("api_key", ApiKey)
 
 
 class Authorizer:
-    """Guards handlers. `keyring` may be replaced at any time; requests that come later see the new keys."""
+    """Guards handlers with the API keys in force."""
 
     def __init__(self, keyring: Keyring) -> None:
-        self.keyring = keyring
+        self._keyring = keyring
+
+    def use(self, keyring: Keyring) -> None:
+        """Replace the API keys. Requests that come later need one of the new ones."""
+        self._keyring = keyring
 
     def require(self, scope: Scope, handler: Handler) -> Handler:
         """Return `handler` behind the checks; it finds the key under `request[API_KEY]`."""
@@ -55,7 +59,7 @@ class Authorizer:
         # Two lines may arrive as one, joined by a comma. No key has a comma.
         if len(raw_keys) > 1 or (raw_keys and "," in raw_keys[0]):
             raise errors.MalformedRequest(f"Send one API key, in one {wire.API_KEY} header, without a comma.")
-        key = self.keyring.find(raw_keys[0]) if raw_keys else None
+        key = self._keyring.find(raw_keys[0]) if raw_keys else None
         if key is None:
             raise errors.Unauthorized(f"Send a valid API key in the header {wire.API_KEY}.")
         request[API_KEY] = key

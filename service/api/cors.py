@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import aiohttp_cors
 from aiohttp import hdrs, web
+from aiohttp_cors.urldispatcher_router_adapter import ResourcesUrlDispatcherRouterAdapter
 
 from service.api import wire
 from service.api.field_lines import combined
@@ -37,16 +38,17 @@ _ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGN
 class Cors:
     """Marks responses so that pages of the configured origins may call with cookies and read every answer."""
 
-    def __init__(self, app: web.Application, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
+    def __init__(self, router: web.UrlDispatcher, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
         # `*` has aiohttp-cors check the origin alone. Its answer is completed with the lists below.
         options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library has no types
             allow_credentials=True, allow_methods="*", allow_headers="*", max_age=settings.max_age_seconds
         )
-        cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(settings.origins, options))
+        adapter = ResourcesUrlDispatcherRouterAdapter(router, defaults=dict.fromkeys(settings.origins, options))
+        # The library adds a hook to the application that runs for each response and does less
+        # than `mark`. An application of its own keeps the hook away from ours.
+        cors = aiohttp_cors.CorsConfig(web.Application(), router_adapter=adapter)
         for resource in resources:
             cors.add(resource)
-        # Its hook for responses would run for each, and do less than `mark`, which is for pages' requests alone.
-        app.on_response_prepare.clear()
         self._origins = frozenset(settings.origins)
         names = (*wire.REQUEST_HEADERS, *LIBRARY_HEADERS, *settings.request_headers)
         self._preflight = {

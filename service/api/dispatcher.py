@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from service import errors
 from service.api import wire
+from service.api.aiohttp_errors import USE_ALLOW, translate
 from service.api.aiohttp_internals.expectation import ExpectingRequest, is_waiting
 from service.api.auth import API_KEY, Handler
 from service.api.cors import Cors
@@ -25,8 +26,6 @@ from service.telemetry.request_recorder import RequestRecorder
 _logger = logging.getLogger(__name__)
 
 METHODS = frozenset(hdrs.METH_ALL)
-
-_USE_ALLOW = "Use one of the methods that Allow lists."
 
 # aiohttp-cors refuses a preflight with 403. The router knows no path, or no OPTIONS at a path.
 _UNHANDLED_OPTIONS = (web.HTTPForbidden, web.HTTPNotFound, web.HTTPMethodNotAllowed)
@@ -116,13 +115,11 @@ class Dispatcher:
             error = errors.PreflightRefused("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
-        elif isinstance(error, web.HTTPException):
-            error = _translated(error)
-        return _problem(error, request_id)
+        return _problem(translate(error), request_id)
 
     def _not_found(self, request: web.Request) -> errors.RequestError:
         if request.method not in wire.METHODS:
-            return errors.MethodNotAllowed(_USE_ALLOW, wire.ALLOW)
+            return errors.MethodNotAllowed(USE_ALLOW, wire.ALLOW)
         if near := self._paths.nearest(request.raw_path):
             return errors.NotFound(f"Check the path. Did you mean {near}?")
         return errors.NotFound(f"Check the path. Sessions are at {wire.SESSION_PATHS[0]}.")
@@ -160,12 +157,3 @@ def _ends_connection(request: web.Request) -> bool:
         or hdrs.UPGRADE in headers
         or is_waiting(request)
     )
-
-
-def _translated(error: web.HTTPException) -> Exception:
-    """Return aiohttp's own refusals as errors of ours."""
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        return errors.MethodNotAllowed(_USE_ALLOW, sorted(error.allowed_methods))
-    if isinstance(error, web.HTTPExpectationFailed):
-        return errors.ExpectationFailed("Leave out the Expect header, or send 100-continue.")
-    return error

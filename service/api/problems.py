@@ -1,82 +1,119 @@
-"""Errors as RFC 9457 problem documents: one table from error to status, slug and title."""
+"""Errors as problem documents (RFC 9457): one table with everything that an error means in HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
 
 from service import errors
 from service.api import wire
-from service.api.responses import problem_document
+from service.api.responses import Headers, problem_document
 
 RETRY_AFTER_SECONDS = "1"
 
-_STORE_DETAIL = "The session store cannot be reached now. Repeat the request after Retry-After."
-_OVERLOADED_DETAIL = "The service has more requests in progress than it can serve in time. Repeat after Retry-After."
-_INCOMPLETE_DETAIL = "The answer would be incomplete: {reason}."
-_BUG_DETAIL = "The service failed in a way that it should not. Report the request_id to those who run it."
+_RETRY: Headers = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
-# Walked along the error's class hierarchy, so a new kind of error is answered as its nearest relative.
-_TABLE: dict[type[Exception], tuple[int, str, str]] = {
-    errors.MalformedRequest: (400, "malformed-request", "The request is malformed"),
-    errors.UnsupportedVersion: (400, "unsupported-version", "The API version is not supported"),
-    errors.Unauthorized: (401, "unauthorized", "The API key is missing or unknown"),
-    errors.Forbidden: (403, "forbidden", "The API key may not do this"),
-    errors.PreflightRefused: (403, "forbidden", "The preflight is refused"),
-    errors.NotFound: (404, "not-found", "There is nothing at this path"),
-    errors.SessionNotFound: (404, "session-not-found", "There is no live session"),
-    errors.MethodNotAllowed: (405, "method-not-allowed", "The method is not allowed here"),
-    errors.RequestTimeout: (408, "request-timeout", "The request body did not arrive in time"),
-    errors.BodyTooLarge: (413, "body-too-large", "The request body is too large"),
-    errors.UriTooLong: (414, "uri-too-long", "The request target is too long"),
-    errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body's media type is not supported"),
-    errors.ExpectationFailed: (417, "expectation-failed", "The expectation cannot be met"),
-    errors.InvalidRequest: (422, "invalid-request", "A part of the request is invalid"),
-    errors.TooManyRequests: (429, "too-many-requests", "Too many sessions are created"),
-    errors.HeadersTooLarge: (431, "headers-too-large", "The request headers are too large"),
-    errors.StoreUnavailable: (503, "store-unavailable", "The session store is unavailable"),
-    errors.Overloaded: (503, "overloaded", "The service is overloaded"),
-    Exception: (500, "internal-error", "Internal error"),
+
+def _own_detail(error: Any) -> str:
+    return str(error.detail)
+
+
+def _no_headers(_: Any) -> Headers:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """One row. `closes` is true where the rest of the request may still arrive and nobody reads it."""
+
+    status: int
+    slug: str
+    title: str
+    detail: Callable[[Any], str] = _own_detail
+    headers: Callable[[Any], Headers] = _no_headers
+    closes: bool = False
+
+
+# Walked along the class hierarchy, so a new error without a row is answered as its nearest base class.
+_TABLE: dict[type[Exception], _Problem] = {
+    errors.MalformedRequest: _Problem(400, "malformed-request", "The request is malformed", closes=True),
+    errors.UnsupportedVersion: _Problem(400, "unsupported-version", "The API version is not supported"),
+    errors.Unauthorized: _Problem(
+        401,
+        "unauthorized",
+        "The API key is missing or unknown",
+        headers=lambda _: {hdrs.WWW_AUTHENTICATE: f'ApiKey header="{wire.API_KEY}"'},
+    ),
+    errors.Forbidden: _Problem(403, "forbidden", "The API key may not do this"),
+    errors.PreflightRefused: _Problem(403, "forbidden", "The preflight is refused"),
+    errors.NotFound: _Problem(404, "not-found", "There is nothing at this path"),
+    errors.SessionNotFound: _Problem(404, "session-not-found", "There is no live session"),
+    errors.MethodNotAllowed: _Problem(
+        405,
+        "method-not-allowed",
+        "The method is not allowed here",
+        headers=lambda error: {hdrs.ALLOW: ", ".join(error.allowed)},
+    ),
+    errors.RequestTimeout: _Problem(408, "request-timeout", "The request body did not arrive in time", closes=True),
+    errors.BodyTooLarge: _Problem(413, "body-too-large", "The request body is too large", closes=True),
+    errors.UriTooLong: _Problem(414, "uri-too-long", "The request target is too long", closes=True),
+    errors.UnsupportedMediaType: _Problem(415, "unsupported-media-type", "The body's media type is not supported"),
+    errors.ExpectationFailed: _Problem(417, "expectation-failed", "The expectation cannot be met", closes=True),
+    errors.InvalidRequest: _Problem(422, "invalid-request", "A part of the request is invalid"),
+    errors.TooManyRequests: _Problem(
+        429,
+        "too-many-requests",
+        "Too many sessions are created",
+        headers=lambda error: {wire.RETRY_AFTER: str(error.retry_after_seconds)},
+    ),
+    errors.HeadersTooLarge: _Problem(431, "headers-too-large", "The request headers are too large", closes=True),
+    errors.StoreUnavailable: _Problem(
+        503,
+        "store-unavailable",
+        "The session store is unavailable",
+        detail=lambda _: "The session store cannot be reached now. Repeat the request after Retry-After.",
+        headers=lambda _: _RETRY,
+    ),
+    errors.UnknownUserSecret: _Problem(
+        503,
+        "store-unavailable",
+        "The session store is unavailable",
+        detail=lambda error: f"The answer would be incomplete: {error}.",
+        headers=lambda _: _RETRY,
+    ),
+    errors.Overloaded: _Problem(
+        503,
+        "overloaded",
+        "The service is overloaded",
+        detail=lambda _: (
+            "The service has more requests in progress than it can serve in time. Repeat after Retry-After."
+        ),
+        headers=lambda _: _RETRY,
+    ),
+    Exception: _Problem(
+        500,
+        "internal-error",
+        "Internal error",
+        detail=lambda _: "The service failed because of a bug. Report the request_id to its operator.",
+    ),
 }
-
-# After these the rest of the request may still be on its way, and nobody will read it.
-_CLOSING = frozenset((400, 408, 413, 414, 417, 431))
 
 
 def problem_response(error: Exception, request_id: str) -> web.Response:
     """Return the problem document for an error. It repeats nothing of the request."""
-    status, slug, title = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
+    problem = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
     document: dict[str, object] = {
-        "type": wire.PROBLEM_TYPE_PREFIX + slug,
-        "title": title,
-        "status": status,
-        "detail": _detail(error),
+        "type": wire.PROBLEM_TYPE_PREFIX + problem.slug,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail(error),
         "request_id": request_id,
     }
     if isinstance(error, errors.RequestError):
         document |= error.members
-    response = problem_document(orjson.dumps(document), status, dict(_headers(error)))
-    if status in _CLOSING and not isinstance(error, errors.UnsupportedVersion):
+    response = problem_document(orjson.dumps(document), problem.status, problem.headers(error))
+    if problem.closes:
         response.force_close()
     return response
-
-
-def _detail(error: Exception) -> str:
-    if isinstance(error, errors.RequestError):
-        return error.detail
-    if isinstance(error, errors.Overloaded):
-        return _OVERLOADED_DETAIL
-    if isinstance(error, errors.UnknownUserSecret):
-        return _INCOMPLETE_DETAIL.format(reason=error)
-    return _STORE_DETAIL if isinstance(error, errors.StoreUnavailable) else _BUG_DETAIL
-
-
-def _headers(error: Exception) -> Iterator[tuple[str, str]]:
-    if isinstance(error, errors.Unauthorized):
-        yield hdrs.WWW_AUTHENTICATE, f'ApiKey header="{wire.API_KEY}"'
-    if isinstance(error, errors.MethodNotAllowed):
-        yield hdrs.ALLOW, ", ".join(error.allowed)
-    if isinstance(error, errors.TooManyRequests):
-        yield wire.RETRY_AFTER, str(error.retry_after_seconds)
-    if isinstance(error, errors.StoreUnavailable | errors.Overloaded):
-        yield wire.RETRY_AFTER, RETRY_AFTER_SECONDS

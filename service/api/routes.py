@@ -8,7 +8,7 @@ from service.api import wire
 from service.api.auth import Authorizer, Handler
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.openapi import OpenapiHandler
-from service.api.handlers.operations import Health, MetricsHandler, StoreHandlers
+from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.pages import Page, static_files
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
@@ -34,7 +34,7 @@ class Handlers:
     sessions: SessionHandlers
     analytics: AnalyticsHandlers
     users: UserHandlers
-    store: StoreHandlers
+    store: StatusHandler
     health: Health
 
 

@@ -6,9 +6,8 @@ Source: OpenTelemetry's semantic conventions for HTTP, and W3C Trace Context.
 """
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Mapping
 from random import random
-from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDictProxy, istr
@@ -17,7 +16,8 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.api.dispatcher import METHODS, Dispatcher, MisframedRequest, route_of
+from service.api.auth import Handler
+from service.api.dispatcher import METHODS, MisframedRequest, route_of
 
 Headers = CIMultiDictProxy[str]
 
@@ -30,21 +30,25 @@ _NOTHING = Context()  # the task of a connection answers many requests; none may
 _FAILED = 500
 
 
-class TracedDispatcher(Dispatcher):
+class TracedDispatcher:
     """Stands where the plain dispatcher would. A request that is not sampled costs a look at its headers."""
 
-    def __init__(self, *args: Any, tracer: Tracer, sample_ratio: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, handler: Handler, direct_routes: Mapping[tuple[str, str], Handler], tracer: Tracer, sample_ratio: float
+    ) -> None:
+        """`direct_routes` are handlers by method and path, for which the router was not asked."""
+        self._handler = handler
+        self._direct_routes = direct_routes
         self._tracer = tracer
         self._sample_ratio = sample_ratio
 
-    def handle(self, request: web.Request) -> Coroutine[Any, Any, web.StreamResponse]:
+    def handle(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Answer a request, inside a span where it is sampled: by the trace it belongs to, else by chance."""
         parent = _parent_of(request.headers) if _TRACEPARENT in request.headers else _NOTHING
         if parent is _UNSAMPLED or (parent is _NOTHING and random() >= self._sample_ratio):  # noqa: S311
-            return super().handle(request)
+            return self._handler(request)
         if type(request) is MisframedRequest:
-            return super().handle(request)
+            return self._handler(request)
         return self._handle_in_span(request, parent)
 
     async def _handle_in_span(self, request: web.Request, parent: Context) -> web.StreamResponse:
@@ -53,7 +57,7 @@ class TracedDispatcher(Dispatcher):
         span = self._tracer.start_span(_name(method), parent, SpanKind.SERVER)
         token = attach(set_span_in_context(span, _NOTHING))
         try:
-            response = await super().handle(request)
+            response = await self._handler(request)
         except BaseException as error:  # the connection was cut off, at shutdown at the latest
             attributes["error.type"] = type(error).__qualname__
             raise

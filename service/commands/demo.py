@@ -24,7 +24,7 @@ from service.errors import CommandError, StoreUnavailable
 from service.sessions import Session, SessionFactory, UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 
 Item = TypeVar("Item")
 
@@ -89,8 +89,7 @@ class _Week:
         self._settings = settings
         self._connection = connection
         self._now = now
-        self._digest = UserDigest(settings.session.user_secret)
-        self._new = SessionFactory(self._digest).new
+        self._new = SessionFactory(UserDigest(settings.session.user_secret)).new
         self._chance = random.Random(2023)  # noqa: S311 - the same week each time
 
     async def write(self, sessions: int) -> tuple[int, int]:
@@ -145,14 +144,13 @@ class _Week:
         """Return a user's number; few come often, most seldom."""
         return 1 + int(users * self._chance.random() ** 1.6)
 
-    def _store(self, hour: int) -> SessionStore:
+    def _store(self, hour: int) -> RedisSessionStore:
         """Return the store as it was in an hour: what it creates expires a day after, what it ends it ended then."""
         ttl_seconds = self._settings.session.ttl_seconds
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
-        return SessionStore(
+        return RedisSessionStore(
             self._connection,
             Keyspace(self._settings.redis.key_prefix),
-            self._digest,
             ttl_seconds=min(max(left, _LEAST_TTL_SECONDS), ttl_seconds),
             analytics=self._settings.analytics,
             clock=lambda: min((hour + 0.5) * HOUR, self._now),

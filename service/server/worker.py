@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from service import stop_signals
 from service.api.aiohttp_internals.server import BACKLOG, Runner
 from service.api_keys import Keyring
-from service.app import AUTHORIZER, build
+from service.app import build
 from service.config.certificate import ServerTls
 from service.config.cross_field import warnings
 from service.config.redacted_view import changed_settings, effective_settings
@@ -33,6 +33,7 @@ from service.server.gunicorn_logger import SupervisorLogger
 from service.server.listener import bind
 from service.server.supervisor import Supervisor
 from service.storage.embedded import EmbeddedServer
+from service.storage.risk_log import RiskLog
 from service.telemetry import logs
 from service.telemetry.error_text import describe
 from service.telemetry.prometheus import dropped_lines_of_supervisor
@@ -105,6 +106,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.tls = ServerTls.of(settings.server.tls)
         self._listener = listener
         self._request_log = request_log
+        self._risk_log = RiskLog()
         is_counted = settings.metrics.enabled
         self.count_dropped = dropped_lines_of_supervisor(request_log.take_dropped) if is_counted else lambda: None
         super().__init__()
@@ -164,7 +166,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     async def build(self) -> Runner:
         """Return a worker's runner."""
         url = self.embedded.url if self.embedded else self.settings.redis.url
-        return await build(self.settings, url, self._request_log)
+        return await build(self.settings, url, self._request_log, self._risk_log)
 
     def reload_keys(self) -> bool:
         """Read the API keys anew. A configuration with a error keeps those in force and returns False."""
@@ -237,7 +239,7 @@ class Worker(GunicornWebWorker):
 
     def _reload_keys(self) -> None:
         if self.app.reload_keys():
-            self._runner.app[AUTHORIZER].keyring = Keyring(self.app.settings.api_keys)
+            self._runner.use_keys(Keyring(self.app.settings.api_keys))
             _logger.info("worker %d uses the reloaded API keys", self.pid)
 
     def _reload_certificate(self) -> None:

@@ -8,7 +8,7 @@ import logging
 import operator
 from collections.abc import Iterable, Sequence
 
-from service.counts import DAY, CountRange, Interval, SessionCounts, SourceCounts, TopUsers
+from service.counts import DAY, CountRange, CountStore, Interval, SessionCounts, SourceCounts, TopUsers
 from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
@@ -20,7 +20,7 @@ from service.storage.unique_users import Union, UniqueUsers
 _logger = logging.getLogger(__name__)
 
 
-class Analytics:
+class RedisCountStore(CountStore):
     """Reads what the scripts of sessions count."""
 
     def __init__(

@@ -20,7 +20,7 @@ Cancel.  A waiter that went away is skipped when the answer comes; its item was 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from service.errors import Overloaded, StoreUnavailable
 from service.telemetry.log_limit import LogLimit
@@ -29,6 +29,7 @@ from service.telemetry.metrics import Metrics
 _logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
 # With 64 connections on one worker, one batch in flight carries 32 requests on average and costs a GET 2 µs less
@@ -39,7 +40,31 @@ MAX_WAITING = 4096
 MAX_WAIT_SECONDS = 0.5  # two time-outs, which is what the batch in flight may take
 
 
-class Coalescer(Generic[Item, Result]):
+BatchRunner: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
+
+
+class Coalescing(Protocol[Item_contra, Result]):
+    """An operation on one item that sends items in batches."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of items that wait for the next batch."""
+
+    def submit(self, item: Item_contra, /) -> "asyncio.Future[Result]":
+        """Return the future result of an item. Raises Overloaded when too many wait already."""
+
+    async def close(self) -> None:
+        """Wait for the batches in flight and those that they make room for."""
+
+
+class Coalesce(Protocol):
+    """Makes a coalescing operation of one that runs batches. `operation` names it in metrics and spans."""
+
+    def __call__(self, run_batch: BatchRunner[Item, Result], operation: str, /) -> Coalescing[Item, Result]:
+        """Return the operation on one item."""
+
+
+class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
     """Awaitable single operations over one operation on many: one result per item, in the items' order.
 
     `operation` is what the batches are called in `metrics`.
@@ -47,13 +72,13 @@ class Coalescer(Generic[Item, Result]):
 
     def __init__(
         self,
-        run_batch: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        run_batch: BatchRunner[Item, Result],
+        operation: str = "-",
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
-        operation: str = "-",
         metrics: Metrics | None = None,
     ) -> None:
         self._run_batch = run_batch
@@ -71,10 +96,10 @@ class Coalescer(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """How many items wait for the next batch."""
+        """The number of items that wait for the next batch."""
         return len(self._waiting)
 
-    def submit(self, item: Item) -> "asyncio.Future[Result]":
+    def submit(self, item: Item, /) -> "asyncio.Future[Result]":
         """Return the future result of `item`. Raises Overloaded when too many wait already."""
         if len(self._waiting) >= self._max_waiting:
             raise self._shortage("queue-full", f"{self._max_waiting} requests wait for Redis already")

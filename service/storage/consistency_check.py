@@ -23,9 +23,9 @@ from service.storage.connection import RedisConnection
 from service.storage.counters import LIVE_BYTES, numbers
 from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
-from service.storage.refusals import is_refused
+from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
-from service.storage.session_value import ERASED, decode, stored_digest
+from service.storage.session_value import ERASED, decode
 
 T = TypeVar("T")
 
@@ -173,8 +173,8 @@ class ConsistencyCheck:
                 continue
             found.sessions += 1
             walk.live[shard_of(session_id), session.source, session.started_at // 1_000_000 // HOUR] += 1
-            if session.user_id is not None:
-                users.append((session, stored_digest(value)))
+            if session.user_digest is not None:
+                users.append((session, session.user_digest))
         found.users += len(users)
         await self._indexes.check(users, found, repair=walk.repair)
         indexes = [key for key in keys if self._keyspace.is_user_index(key)]
@@ -213,7 +213,7 @@ class ConsistencyCheck:
             try:
                 return await operation(client)
             except exceptions.ResponseError as error:
-                if is_refused(error):
+                if is_denied(error):
                     return None
                 raise
 
@@ -233,6 +233,6 @@ class ConsistencyCheck:
             return await pipeline.execute(raise_on_error=False)
 
         replies = await self._connection.run("inspect", send) if commands else []
-        if any(isinstance(reply, exceptions.ResponseError) and is_refused(reply) for reply in replies):
+        if any(isinstance(reply, exceptions.ResponseError) and is_denied(reply) for reply in replies):
             raise _Refused
         return replies

@@ -5,7 +5,7 @@ visitor wait, and readiness tells the state of Redis and not that of a queue.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
@@ -13,7 +13,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS, READINESS, SESSIONS
 from service.storage.self_test import SelfTest
 from service.telemetry.log_limit import LogLimit
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import Labels, Metrics
 
 
 class Lanes:
@@ -25,20 +25,26 @@ class Lanes:
             RedisConnection(url, settings, metrics, lane=lane, prepare=self_test)
             for lane in (SESSIONS, OPERATORS, READINESS)
         )
+        self._on_reconnect: Callable[[], None] = lambda: None
         log_limit = LogLimit()
         for connection in self._all:
             connection.log_limit = log_limit
             connection.on_demotion = self._reconnect
             connection.on_recovery = self._hurry
-        metrics.breaker_open.read = lambda: {(one.lane.name,): one.is_open for one in self._all}
-        metrics.connections.read = lambda: {
-            labels: number for one in self._all for labels, number in one.connections().items()
-        }
 
-    def notify(self, on_change: Callable[[], None]) -> None:
-        """Have `on_change` called when a breaker opens or closes."""
+    def notify(self, on_change: Callable[[], None], on_reconnect: Callable[[], None]) -> None:
+        """Have `on_change` called when a breaker opens or closes, and `on_reconnect` when connections are new."""
+        self._on_reconnect = on_reconnect
         for connection in self._all:
             connection.on_change = on_change
+
+    def open_breakers(self) -> Mapping[Labels, float]:
+        """Return 1 for each lane whose breaker is open, else 0."""
+        return {(one.lane.name,): float(one.is_open) for one in self._all}
+
+    def connections(self) -> Mapping[Labels, float]:
+        """Return the number of connections by lane and state."""
+        return {labels: number for one in self._all for labels, number in one.connections().items()}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -47,7 +53,9 @@ class Lanes:
     def _hurry(self) -> None:
         for connection in self._all:
             connection.hurry()
+        self._on_reconnect()
 
     async def _reconnect(self) -> None:
         """Close the connections of all lanes, because all of them go to the demoted server."""
         await asyncio.gather(*(connection.reconnect() for connection in self._all))
+        self._on_reconnect()

@@ -83,9 +83,9 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     now = time.time()
     day, minute, source, digest = int(now) // DAY, int(now) // 60, "self-test", "f" * 24
     guest = Session("0" + secrets.token_hex(4)[1:] + "-0000-4000-8000-000000000000", int(now * 1e6), source)
-    user = Session("f" + guest.id[1:], guest.started_at, source, source)
+    user = Session("f" + guest.id[1:], guest.started_at, source, source, digest)
     keys = [keyspace.session(guest.id), keyspace.session(user.id)]
-    values = [encode(guest, ""), encode(user, digest)]
+    values = [encode(guest), encode(user)]
     lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
     sessions: tuple[_Word, ...] = (1, values[0], "", "", 2, values[1], source, digest)
     base = keyspace.base(15)

@@ -8,30 +8,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
-from typing import Any
 
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY
-from service.sessions import Session, UserDigest
-from service.storage.coalescer import Coalescer
+from service.sessions import Session, SessionBatchStore, SessionStore
+from service.storage.coalescer import Coalesce
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_value import decode, encode
 from service.storage.user_secrets import UserSecrets
-from service.telemetry.metrics import Metrics
 
 Candidates = Sequence[str]
 MINUTE_US = 60_000_000
 
 
-class SessionStore:
-    """Creates, finds and ends sessions in batches."""
+class RedisSessionStore(SessionBatchStore):
+    """Creates, finds and ends sessions in batches, each in one round trip."""
 
     def __init__(
         self,
         connection: RedisConnection,
         keyspace: Keyspace,
-        user_digest: UserDigest,
         *,
         ttl_seconds: int,
         analytics: AnalyticsSettings,
@@ -41,11 +38,10 @@ class SessionStore:
     ) -> None:
         """`lifetimes` replaces those of the settings, for sessions that are thrown away.
 
-        `secrets` records that sessions of users are created under the secret of `user_digest`.
+        `secrets` records under which secret sessions of users are created.
         """
         self.connection = connection
         self._keyspace = keyspace
-        self._user_digest = user_digest
         self._lifetimes = lifetimes or Lifetimes.of(ttl_seconds, analytics.retention_days)
         self._top_users = analytics.top_users
         self._secrets = secrets
@@ -61,8 +57,7 @@ class SessionStore:
         for session in sessions:
             minute = session.started_at // MINUTE_US
             group = groups.setdefault((session.id[0], session.source, minute), len(groups) + 1)
-            digest = "" if session.user_id is None else self._user_digest(session.user_id)
-            arguments += (group, encode(session, digest), session.user_id or "", digest)
+            arguments += (group, encode(session), session.user_id or "", session.user_digest or "")
         described = chain.from_iterable((source, minute) for _, source, minute in groups)
         tomorrow = int(self._clock()) // DAY + 1
         if self._secrets is not None and any(session.user_id is not None for session in sessions):
@@ -93,23 +88,17 @@ class SessionStore:
         return [[source for _ in candidates if (source := next(replies).decode())] for candidates in requests]
 
 
-class CoalescedSessionStore:
-    """The same, one request at a time: requests of one turn of the event loop share a round trip.
+class BatchingSessionStore(SessionStore):
+    """Sends the requests of one turn of the event loop to Redis as one batch."""
 
-    `coalescer` makes the coalescers: plain ones, or such that make spans (traced_coalescer.py).
-    """
+    def __init__(self, store: SessionBatchStore, coalesce: Coalesce) -> None:
+        self._creations = coalesce(store.create_many, "create")
+        self._searches = coalesce(store.find_many, "find")
+        self._endings = coalesce(store.end_many, "end")
 
-    def __init__(
-        self, store: SessionStore, metrics: Metrics, coalescer: Callable[..., Coalescer[Any, Any]] = Coalescer
-    ) -> None:
-        def coalesced(run_batch: Callable[..., Any], operation: str) -> Coalescer[Any, Any]:
-            deadline = store.connection.deadline_seconds
-            return coalescer(run_batch, operation=operation, metrics=metrics, max_wait_seconds=deadline)
-
-        self._creations: Coalescer[Session, bool] = coalesced(store.create_many, "create")
-        self._searches: Coalescer[Candidates, Session | None] = coalesced(store.find_many, "find")
-        self._endings: Coalescer[Candidates, Sequence[str]] = coalesced(store.end_many, "end")
-        metrics.waiting.read = lambda: {
+    def waiting(self) -> Mapping[tuple[str, ...], int]:
+        """Return by operation the number of requests that wait for the next batch."""
+        return {
             ("create",): self._creations.waiting,
             ("find",): self._searches.waiting,
             ("end",): self._endings.waiting,

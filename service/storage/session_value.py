@@ -12,20 +12,11 @@ _MAX_MICROSECONDS = 2**53  # the limit of Lua's numbers, in the year 2255
 ERASED = b"-"  # replaces the value for a minute when an erasure ended the session (erase.lua)
 
 
-def encode(session: Session, user_digest: str) -> bytes:
-    """Return the stored value. It has 42 bytes for a guest, which Redis keeps in one allocation.
-
-    `user_digest` is ignored for a guest.
-    """
+def encode(session: Session) -> bytes:
+    """Return the stored value. It has 42 bytes for a guest, which Redis keeps in one allocation."""
     if session.user_id is None:
         return orjson.dumps([session.started_at, session.source])
-    return orjson.dumps([session.started_at, session.source, session.user_id, user_digest])
-
-
-def stored_digest(value: bytes | str) -> str:
-    """Return the user's digest from the value of a user's session, which `decode` accepted."""
-    digest: str = orjson.loads(value)[3]
-    return digest
+    return orjson.dumps([session.started_at, session.source, session.user_id, session.user_digest])
 
 
 def decode(session_id: str, value: bytes | str) -> Session | None:
@@ -47,7 +38,7 @@ def decode(session_id: str, value: bytes | str) -> Session | None:
                 return Session(session_id, started_at, source)
             user_id, digest = user
             if type(user_id) is type(digest) is str:
-                return Session(session_id, started_at, source, user_id)
+                return Session(session_id, started_at, source, user_id, digest)
     except (ValueError, TypeError):  # not JSON, or not a list of two or four
         pass
     _logger.error("foreign data under a session key: another program writes to this Redis with our key prefix")

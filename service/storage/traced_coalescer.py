@@ -12,8 +12,8 @@ Parent. The request, where just one is sampled: its trace then holds all there i
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic
+from collections.abc import Sequence
+from typing import Generic
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -30,7 +30,7 @@ from opentelemetry.trace import (
     use_span,
 )
 
-from service.storage.coalescer import Coalescer, Item, Result
+from service.storage.coalescer import BatchRunner, Coalesce, Coalescing, Item, Result
 
 # What Redis is sent, by operation of the session store, in the words of the conventions for Redis.
 _ATTRIBUTES = {
@@ -40,26 +40,30 @@ _ATTRIBUTES = {
 }
 
 
-class TracedCoalescer(Coalescer[Any, Result], Generic[Item, Result]):
-    """Does what the plain one does. `operation` is one of create, find and end."""
+class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
+    """Wraps a coalescer. `operation` is one of create, find and end."""
 
     def __init__(
-        self,
-        run_batch: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
-        *,
-        operation: str,
-        tracer: Tracer,
-        **more: Any,
+        self, run_batch: BatchRunner[Item, Result], operation: str, *, coalesce: Coalesce, tracer: Tracer
     ) -> None:
-        super().__init__(self._run, operation=operation, **more)
+        self._coalescer: Coalescing[tuple[Item, Span], Result] = coalesce(self._run, operation)
         self._run_items = run_batch
         self._tracer = tracer
         self._name = f"redis {operation}"
         self._attributes: dict[str, str | int] = {"db.system.name": "redis", **_ATTRIBUTES[operation]}
 
-    def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Return the future result of `item`. Raises StoreUnavailable when too many wait already."""
-        return super().submit((item, get_current_span()))
+    @property
+    def waiting(self) -> int:
+        """The number of items that wait for the next batch."""
+        return self._coalescer.waiting
+
+    def submit(self, item: Item, /) -> asyncio.Future[Result]:
+        """Return the future result of an item. Raises Overloaded when too many wait already."""
+        return self._coalescer.submit((item, get_current_span()))
+
+    async def close(self) -> None:
+        """Wait for the batches in flight and those that they make room for."""
+        await self._coalescer.close()
 
     async def _run(self, carried: Sequence[tuple[Item, Span]]) -> Sequence[Result]:
         items = [item for item, _ in carried]

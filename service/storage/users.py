@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, Session, UserDigest, shard_of
+from service.sessions import SHARD_COUNT, Session, UserDigest, UserStore, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.session_value import decode
@@ -57,7 +57,7 @@ class _Erasure:
     steps: Steps
 
 
-class Users:
+class RedisUserStore(UserStore):
     """Finds and erases the data of one user.
 
     All methods raise StoreUnavailable and Overloaded, and UnknownUserSecret while they

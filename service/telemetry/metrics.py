@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Labels: TypeAlias = tuple[str, ...]
-MultiprocessMode: TypeAlias = Literal["livesum", "livemax"]
+MultiprocessMode: TypeAlias = Literal["livesum", "livemax", "livemin"]
 
 
 class Counter:
@@ -76,7 +76,10 @@ class Histogram:
 
 
 class Gauge:
-    """Numbers that go up and down. Who knows them sets `read`; `multiprocess_mode` is how the workers' make one."""
+    """Numbers that go up and down. `multiprocess_mode` says how those of all workers make one.
+
+    Infinity means that there is no number now. No sample is written for it.
+    """
 
     def __init__(
         self, name: str, help_text: str, labels: Labels, multiprocess_mode: MultiprocessMode = "livesum"
@@ -85,11 +88,15 @@ class Gauge:
         self.help = help_text
         self.labels = labels
         self.multiprocess_mode = multiprocess_mode
-        self.read: Callable[[], Mapping[Labels, float]] = dict
+        self._function: Callable[[], Mapping[Labels, float]] = dict
+
+    def set_function(self, function: Callable[[], Mapping[Labels, float]]) -> None:
+        """Have `function` give the numbers, by label values."""
+        self._function = function
 
     def drain(self) -> Mapping[Labels, float]:
         """Return the numbers as they are now."""
-        return self.read()
+        return self._function()
 
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -135,6 +142,13 @@ class Metrics:
             "livemax",
         )
         self.connections = Gauge("jay_redis_connections", "Connections to Redis", ("lane", "state"))
+        self.memory_full = Gauge(
+            "jay_redis_memory_full_seconds",
+            "Seconds until Redis's memory is full at the rate of the last 15 minutes. "
+            "Absent without a memory limit or growth",
+            (),
+            "livemin",
+        )
         self.log_lines_dropped = Counter(*LOG_LINES_DROPPED, ())
 
     def all(self) -> Sequence[Counter | Histogram | Gauge]:

@@ -7,7 +7,6 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.api_keys import Keyring, Scope, hash_key
-from service.app import AUTHORIZER
 from service.config.settings import CorsSettings, ServerSettings
 from service.rate_limits import RateLimit
 from tests.api.conftest import KEYS, ORIGIN, PATH, Service, Start
@@ -92,7 +91,7 @@ async def test_a_reload_of_the_keys_keeps_the_counts(limited: Service) -> None:
     for _ in range(3):
         await post(limited, "1.1.1.1")
     renewed = dataclasses.replace(LIMITED, sha256=hash_key("new-key"))
-    limited.runner.app[AUTHORIZER].keyring = Keyring((LIMITED, renewed))
+    limited.runner.use_keys(Keyring((LIMITED, renewed)))
     assert (await post(limited, "1.1.1.1", headers={"X-API-Key": "new-key"})).status == 429
 
 

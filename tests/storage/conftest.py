@@ -10,12 +10,12 @@ import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import Session, SessionFactory, UserDigest
-from service.storage.analytics import Analytics
+from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
-from service.storage.session_store import SessionStore
-from service.storage.users import Users
+from service.storage.session_store import RedisSessionStore
+from service.storage.users import RedisUserStore
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 
 # The tests that fakeredis 2.41 does not pass, each with the reason. Tests that take
@@ -37,9 +37,9 @@ FAKEREDIS_CANNOT = {
 }
 
 Connect = Callable[..., RedisConnection]
-MakeStore = Callable[..., Awaitable[SessionStore]]
-MakeAnalytics = Callable[..., Analytics]
-MakeUsers = Callable[..., Users]
+MakeStore = Callable[..., Awaitable[RedisSessionStore]]
+MakeAnalytics = Callable[..., RedisCountStore]
+MakeUsers = Callable[..., RedisUserStore]
 Mint = Callable[..., Session]
 NO_SETTINGS: Mapping[str, Any] = {}
 
@@ -123,7 +123,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def make_store(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeStore:
+def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
     """Makes stores, by URL."""
 
     async def make(
@@ -133,10 +133,10 @@ def make_store(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> Make
         top_users: int = 100,
         redis: Mapping[str, Any] = NO_SETTINGS,
         **more: Any,
-    ) -> SessionStore:
+    ) -> RedisSessionStore:
         analytics = AnalyticsSettings(top_users=top_users)
         connection = connect(url, **redis)
-        return SessionStore(connection, keyspace, digest, ttl_seconds=ttl_seconds, analytics=analytics, **more)
+        return RedisSessionStore(connection, keyspace, ttl_seconds=ttl_seconds, analytics=analytics, **more)
 
     return make
 
@@ -145,8 +145,8 @@ def make_store(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> Make
 def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
     """Makes readers of counts, by URL."""
 
-    def make(url: str, *, ttl_seconds: int = 86400, page_sizes: PageSizes = PAGE_SIZES) -> Analytics:
-        return Analytics(connect(url), keyspace, ttl_seconds=ttl_seconds, page_sizes=page_sizes)
+    def make(url: str, *, ttl_seconds: int = 86400, page_sizes: PageSizes = PAGE_SIZES) -> RedisCountStore:
+        return RedisCountStore(connect(url), keyspace, ttl_seconds=ttl_seconds, page_sizes=page_sizes)
 
     return make
 
@@ -155,27 +155,29 @@ def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
 def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeUsers:
     """Makes what finds and erases users, by URL."""
 
-    def make(url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS, **more: Any) -> Users:
+    def make(
+        url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS, **more: Any
+    ) -> RedisUserStore:
         analytics = AnalyticsSettings(retention_days=retention_days)
         connection = connect(url, **redis)
-        return Users(connection, keyspace, digest, analytics=analytics, **more)
+        return RedisUserStore(connection, keyspace, digest, analytics=analytics, **more)
 
     return make
 
 
 @pytest.fixture
-async def store(server: RedisServer, make_store: MakeStore) -> SessionStore:
+async def store(server: RedisServer, make_store: MakeStore) -> RedisSessionStore:
     """A store on the shared server, under this test's prefix."""
     return await make_store(server.url)
 
 
 @pytest.fixture
-def analytics(server: RedisServer, make_analytics: MakeAnalytics) -> Analytics:
+def analytics(server: RedisServer, make_analytics: MakeAnalytics) -> RedisCountStore:
     """The counts of `store`."""
     return make_analytics(server.url)
 
 
 @pytest.fixture
-def users(server: RedisServer, make_users: MakeUsers) -> Users:
+def users(server: RedisServer, make_users: MakeUsers) -> RedisUserStore:
     """The users of `store`."""
     return make_users(server.url)

@@ -7,13 +7,13 @@ import redis.asyncio
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import CountRange, Interval
 from service.sessions import SessionFactory, UserDigest
-from service.storage.analytics import Analytics
+from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck
 from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
-from service.storage.session_store import SessionStore
-from service.storage.users import Users
+from service.storage.session_store import RedisSessionStore
+from service.storage.users import RedisUserStore
 from tests.support.servers import RedisServer
 
 ANALYTICS = AnalyticsSettings(top_users=10)
@@ -33,7 +33,7 @@ async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_do
     keyspace = Keyspace("jay")
     try:
         await Readiness(connection, keyspace).check()
-        store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=ANALYTICS)
+        store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=ANALYTICS)
         # More users than a top list holds, and more sessions of one than are looked at for what has expired.
         sessions = [factory.new("s", f"user-{n % 400}") for n in range(800)] + [
             factory.new("s", "u") for _ in range(9)
@@ -42,12 +42,12 @@ async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_do
         assert await store.end_many([[sessions[-1].id]]) == [["s"]]
         assert len(await store.find_each([session.id for session in sessions])) == len(sessions) - 1
         now = time.time()
-        counts = Analytics(connection, keyspace, ttl_seconds=86400)
+        counts = RedisCountStore(connection, keyspace, ttl_seconds=86400)
         for interval in Interval:
             asked = CountRange.around(now - 86400, now, interval)
             assert (await counts.count_sessions(asked, now)).total.active == len(sessions) - 1
         assert (await counts.top_users(asked, 3)).users
-        users = Users(connection, keyspace, digest, analytics=ANALYTICS)
+        users = RedisUserStore(connection, keyspace, digest, analytics=ANALYTICS)
         assert (await users.count("u", asked)).active_by_source == {"s": 8}
         assert await users.erase("u", int(now * 1_000_000) + 10_000_000) == 8
         await users.rewrite_append_only_file()

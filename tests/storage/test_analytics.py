@@ -15,10 +15,10 @@ import redis.asyncio
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, UserDigest
-from service.storage.analytics import Analytics
+from service.storage.analytics import RedisCountStore
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
-from service.storage.users import Users
+from service.storage.session_store import RedisSessionStore
+from service.storage.users import RedisUserStore
 from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
 from tests.support.proxy import LossyProxy
@@ -49,7 +49,7 @@ def series(moments: Iterable[float], asked: CountRange) -> list[int]:
 
 @pytest.mark.parametrize("asked", [days(6), days(4, 2), hours(72, 5), hours(24, 0), hours(3, 3)], ids=repr)
 async def test_counts_stand_by_source_hour_and_day(
-    server: RedisServer, make_store: MakeStore, analytics: Analytics, mint: Mint, asked: CountRange
+    server: RedisServer, make_store: MakeStore, analytics: RedisCountStore, mint: Mint, asked: CountRange
 ) -> None:
     """Created counts when a session began, ended when it ended, unique users by day; one source is the same alone."""
     chance = random.Random(20261125)
@@ -104,7 +104,7 @@ async def test_active_sessions_drop_out_to_the_minute(
 
 
 async def test_unique_users_are_merged_and_never_summed(
-    store: SessionStore, analytics: Analytics, mint: Mint
+    store: RedisSessionStore, analytics: RedisCountStore, mint: Mint
 ) -> None:
     """Who comes every day by every source is one user; guests are none."""
     sessions = [(age, source, user) for age in range(3) for source in "ab" for user in range(20)]
@@ -119,7 +119,13 @@ async def test_unique_users_are_merged_and_never_summed(
 
 @pytest.mark.parametrize("age", [0, 2, 5])
 async def test_a_remembered_number_is_forgotten_when_a_sketch_changes(
-    store: SessionStore, analytics: Analytics, raw: Raw, keyspace: Keyspace, mint: Mint, digest: UserDigest, age: int
+    store: RedisSessionStore,
+    analytics: RedisCountStore,
+    raw: Raw,
+    keyspace: Keyspace,
+    mint: Mint,
+    digest: UserDigest,
+    age: int,
 ) -> None:
     """A number of unique users is worked out once an hour, and anew after a new user on any day of the range."""
     await store.create_many([mint(NOW - day * DAY, user_id="u") for day in range(6)])
@@ -138,7 +144,7 @@ async def test_a_remembered_number_is_forgotten_when_a_sketch_changes(
 
 
 async def test_more_sketches_than_one_command_takes_are_merged(
-    store: SessionStore, analytics: Analytics, raw: Raw, keyspace: Keyspace, mint: Mint
+    store: RedisSessionStore, analytics: RedisCountStore, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
     """40 sources on 90 days are 3,600 sketches; nothing is left behind, and both readings agree."""
     for number in range(40):
@@ -151,7 +157,7 @@ async def test_more_sketches_than_one_command_takes_are_merged(
 
 
 async def test_foreign_data_among_many_sketches_counts_as_none(
-    store: SessionStore, analytics: Analytics, raw: Raw, keyspace: Keyspace, mint: Mint
+    store: RedisSessionStore, analytics: RedisCountStore, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
     """What cannot be merged is no error, and leaves no key without a lifetime."""
     for number in range(40):
@@ -168,7 +174,7 @@ async def test_foreign_data_among_many_sketches_counts_as_none(
 
 
 async def test_foreign_data_under_the_counts_reads_as_zeros(
-    analytics: Analytics, users: Users, raw: Raw, keyspace: Keyspace, digest: UserDigest
+    analytics: RedisCountStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
     """Another program's values under our names are neither an error nor a number, and survive."""
     names = [f"{kind}:{TODAY}{end}" for kind, end in (("day", ":s"), ("unique", ":s"), ("sources", ""), ("top", ""))]
@@ -185,7 +191,9 @@ async def test_foreign_data_under_the_counts_reads_as_zeros(
     assert await raw.delete(*keys) == len(keys)
 
 
-async def test_foreign_names_among_ours_are_left_out(analytics: Analytics, raw: Raw, keyspace: Keyspace) -> None:
+async def test_foreign_names_among_ours_are_left_out(
+    analytics: RedisCountStore, raw: Raw, keyspace: Keyspace
+) -> None:
     """What is no source is none, and bytes that are no text do not break a list of users."""
     keys = [keyspace.base(0) + f"sources:{TODAY}", keyspace.base(0) + f"top:{TODAY}"]
     await raw.sadd(keys[0], b"\xff", "a b", "s" * 65, "")
@@ -209,9 +217,9 @@ async def test_a_redis_user_who_may_not_read_counts_gets_no_zeros(
 
 
 async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
-    store: SessionStore,
-    analytics: Analytics,
-    users: Users,
+    store: RedisSessionStore,
+    analytics: RedisCountStore,
+    users: RedisUserStore,
     raw: Raw,
     keyspace: Keyspace,
     digest: UserDigest,
@@ -244,7 +252,7 @@ async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
 
 
 async def test_an_erasure_reaches_lists_that_a_longer_retention_left(
-    server: RedisServer, store: SessionStore, make_users: MakeUsers, raw: Raw, keyspace: Keyspace, mint: Mint
+    server: RedisServer, store: RedisSessionStore, make_users: MakeUsers, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
     """After the retention was lowered, lists of before live on; the id leaves them too."""
     session = mint(NOW - 45 * DAY, user_id="u")
@@ -254,7 +262,7 @@ async def test_an_erasure_reaches_lists_that_a_longer_retention_left(
 
 
 async def test_an_erasure_whose_reply_was_lost_answers_the_same(
-    server: RedisServer, store: SessionStore, make_users: MakeUsers, mint: Mint
+    server: RedisServer, store: RedisSessionStore, make_users: MakeUsers, mint: Mint
 ) -> None:
     """The retry finds the receipt of its own; another erasure finds nothing."""
     lose_next = False
@@ -290,7 +298,7 @@ async def test_erasing_works_when_redis_is_full(
 
 
 async def test_a_look_up_takes_what_has_expired_out_of_the_index(
-    store: SessionStore, users: Users, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
+    store: RedisSessionStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
 ) -> None:
     """Oldest first, the live sessions are found, and the index holds no others afterwards."""
     sessions = [mint(NOW - n, user_id="u") for n in range(100)]

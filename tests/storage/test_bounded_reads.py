@@ -18,13 +18,13 @@ from service.config.settings import RedisSettings
 from service.counts import DAY, HOUR, CountRange, Interval, SessionCounts
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, UserDigest
-from service.storage.analytics import Analytics
+from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.lane import OPERATORS
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.self_test import TTL_SECONDS, SelfTest
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, Mint
 from tests.storage.counts import all_keys
 from tests.support.servers import Raw, RedisServer
@@ -81,7 +81,7 @@ async def forget(raw: Raw, keyspace: Keyspace) -> None:
 @pytest.mark.parametrize("interval", list(Interval))
 async def test_small_pages_find_what_the_model_says(
     server: RedisServer,
-    store: SessionStore,
+    store: RedisSessionStore,
     make_analytics: MakeAnalytics,
     raw: Raw,
     keyspace: Keyspace,
@@ -133,7 +133,7 @@ class History:
     days = 40
     sources = ("a", "b", "c")
 
-    def __init__(self, store: SessionStore, mint: Mint, digest: UserDigest) -> None:
+    def __init__(self, store: RedisSessionStore, mint: Mint, digest: UserDigest) -> None:
         self._store, self._mint = store, mint
         numbers = range(10_000)
         self._others = iter([user for n in numbers if digest(user := f"user-{n}")[0] == digest("u")[0]])
@@ -148,7 +148,7 @@ class History:
 
 
 @pytest.fixture
-async def history(store: SessionStore, mint: Mint, digest: UserDigest) -> History:
+async def history(store: RedisSessionStore, mint: Mint, digest: UserDigest) -> History:
     made = History(store, mint, digest)
     await made.begin()
     return made
@@ -160,7 +160,7 @@ async def test_a_number_is_not_remembered_when_a_sketch_changed_between_two_call
 ) -> None:
     """Whichever two calls the new user comes between, the next question counts it."""
     connection = connect(server.url)
-    analytics = Analytics(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
     calls, comes_after = 0, 0
 
     async def hook(_: int) -> None:
@@ -199,7 +199,7 @@ async def test_a_query_that_stops_halfway_leaves_nothing_for_long(
 ) -> None:
     """Its scratch keys live for a minute at most, and the next query does not meet them."""
     connection = connect(server.url)
-    analytics = Analytics(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
 
     class Crash(Exception):
         pass
@@ -234,7 +234,7 @@ async def test_a_query_starts_again_when_its_progress_is_gone(
 ) -> None:
     """A number is never one of a part of the sketches. When progress is lost again and again, there is none."""
     connection = connect(server.url)
-    analytics = Analytics(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
     losses = 1
 
     async def hook(number: int) -> None:
@@ -271,7 +271,7 @@ async def test_queries_at_the_same_time_do_not_disturb_each_other(
     alone = [await readers[0].count_sessions(days(length), NOW, source) for length, source in questions]
     await forget(raw, keyspace)
 
-    def asked(reader: Analytics) -> list[Awaitable[SessionCounts]]:
+    def asked(reader: RedisCountStore) -> list[Awaitable[SessionCounts]]:
         return [reader.count_sessions(days(length), NOW, source) for length, source in questions]
 
     together = await asyncio.gather(*(answer for reader in readers for answer in asked(reader)))
@@ -311,7 +311,7 @@ async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keysp
     """Redis may still be busy with it, and a second one would add to its work."""
     settings = RedisSettings(timeout_seconds=0.3)
     connection = RedisConnection(own_server.url, settings, lane=OPERATORS)
-    analytics = Analytics(connection, keyspace, ttl_seconds=DAY)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "evalsha": lambda: analytics.count_sessions(days(3), NOW, "s"),
         "smembers": lambda: analytics.count_sessions(days(3), NOW),

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from operator import attrgetter
 
 import pytest
@@ -13,9 +14,9 @@ from service.counts import DAY, Bounds, CountRange, Interval
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 from service.storage.session_value import ERASED
-from service.storage.users import ERASED_AT_ONCE, Users
+from service.storage.users import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
 from tests.support.proxy import LossyProxy
@@ -28,7 +29,7 @@ TODAY = CountRange(NOW // DAY * DAY, NOW // DAY * DAY + DAY, Interval.DAY)
 
 @pytest.mark.parametrize("seconds", [-5, 0, 5])
 async def test_a_user_who_comes_back_at_once_gets_a_session_that_lives(
-    store: SessionStore, users: Users, mint: Mint, seconds: int
+    store: RedisSessionStore, users: RedisUserStore, mint: Mint, seconds: int
 ) -> None:
     """The clocks of the machines that erase and create differ by seconds, in either direction."""
     await store.create_many([mint(NOW, user_id="u")])
@@ -41,7 +42,7 @@ async def test_a_user_who_comes_back_at_once_gets_a_session_that_lives(
 
 @pytest.mark.parametrize("seconds", [-5, 0, 5])
 async def test_a_session_of_a_machine_with_another_clock_is_erased(
-    store: SessionStore, users: Users, mint: Mint, seconds: int
+    store: RedisSessionStore, users: RedisUserStore, mint: Mint, seconds: int
 ) -> None:
     """A session that seems to begin after the erasure was created before it."""
     session = mint(NOW + seconds, user_id="u")
@@ -51,7 +52,7 @@ async def test_a_session_of_a_machine_with_another_clock_is_erased(
 
 
 async def test_a_creation_repeated_after_an_erasure_stores_nothing(
-    store: SessionStore, users: Users, raw: Raw, keyspace: Keyspace, mint: Mint
+    store: RedisSessionStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
     """The answer is the one whose reply was lost, nothing is counted, and other users are not affected."""
     ran = mint(NOW, user_id="u")
@@ -194,7 +195,7 @@ async def test_sessions_created_during_an_erasure_stay(
 
 
 async def test_foreign_data_in_the_place_of_an_erasure_is_no_success(
-    store: SessionStore, users: Users, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
+    store: RedisSessionStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
 ) -> None:
     """The sessions cannot be erased, so the erasure fails, and the other program's data is left alone."""
     session = mint(NOW, user_id="u")
@@ -210,7 +211,7 @@ async def test_foreign_data_in_the_place_of_an_erasure_is_no_success(
 
 async def test_sessions_of_earlier_secrets_are_found_and_erased(
     server: RedisServer,
-    store: SessionStore,
+    store: RedisSessionStore,
     connect: Connect,
     raw: Raw,
     keyspace: Keyspace,
@@ -221,13 +222,13 @@ async def test_sessions_of_earlier_secrets_are_found_and_erased(
     connection, settings = connect(server.url), AnalyticsSettings()
     created: list[Session] = []
     for each in digests:
-        own = SessionStore(connection, keyspace, each, ttl_seconds=86400, analytics=settings)
+        own = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=settings)
         new = [SessionFactory(each).new("s", "u") for _ in range(3)]
         await own.create_many(new)
         created += new
     for shard in range(SHARD_COUNT):  # of a secret that nobody remembers
         await raw.zadd(keyspace.base(shard) + f"top:{NOW // DAY - 30}", {"u": 2**26, "v": 2**26})
-    users = Users(connection, keyspace, digest, analytics=settings, previous=digests[1:])
+    users = RedisUserStore(connection, keyspace, digest, analytics=settings, previous=digests[1:])
     assert await users.find_sessions("u") == sorted(created, key=attrgetter("started_at", "id"))
     figures = await users.count("u", TODAY)
     assert (figures.active_by_source, figures.created) == ({"s": 9}, Bounds(9, 9))
@@ -242,7 +243,9 @@ async def test_sessions_of_earlier_secrets_are_found_and_erased(
 class Storm:
     """One service of several: it creates, ends and erases at random, with a clock of its own."""
 
-    def __init__(self, seed: int, store: SessionStore, users: Users, skew: int, raw: Raw, keyspace: Keyspace) -> None:
+    def __init__(
+        self, seed: int, store: RedisSessionStore, users: RedisUserStore, skew: int, raw: Raw, keyspace: Keyspace
+    ) -> None:
         self.chance = random.Random(seed)
         self.store, self.users, self.skew, self.raw, self.keyspace = store, users, skew, raw, keyspace
         self.factory = SessionFactory(UserDigest("test-secret"))
@@ -265,7 +268,7 @@ class Storm:
         for _ in range(self.chance.randint(1, 40)):
             user = f"user-{self.chance.randrange(12)}" if self.chance.random() < 0.8 else None
             session = self.factory.new(self.chance.choice("ab"), user)
-            new.append(Session(session.id, session.started_at + self.skew * 1_000_000, session.source, user))
+            new.append(replace(session, started_at=session.started_at + self.skew * 1_000_000))
         try:
             assert await self.store.create_many(new) == [True] * len(new)
         except StoreUnavailable:

@@ -12,7 +12,7 @@ from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
 from service.storage.seen_keys import SeenKeys
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import Connect, MakeStore
 from tests.support.servers import Raw, RedisServer
 
@@ -35,7 +35,7 @@ def look(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: User
     return run
 
 
-async def create_all(store: SessionStore, sessions: Sequence[Session]) -> None:
+async def create_all(store: RedisSessionStore, sessions: Sequence[Session]) -> None:
     for start in range(0, len(sessions), 250):
         assert all(await store.create_many(sessions[start : start + 250]))
 

@@ -15,11 +15,11 @@ from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
-from service.storage.analytics import Analytics
+from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
-from service.storage.users import ERASED_AT_ONCE, Users
+from service.storage.session_store import RedisSessionStore
+from service.storage.users import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.support.proxy import LossyProxy
 from tests.support.servers import RedisServer
@@ -42,7 +42,7 @@ class Model:
     def __init__(
         self,
         connections: Sequence[RedisConnection],
-        direct: SessionStore,
+        direct: RedisSessionStore,
         keyspace: Keyspace,
         digest: UserDigest,
     ) -> None:
@@ -52,8 +52,10 @@ class Model:
         self.services = []
         for connection, skew in zip(connections, SKEWS, strict=True):
             clock = functools.partial(_skewed, skew)
-            store = SessionStore(connection, keyspace, digest, ttl_seconds=86400, analytics=analytics, clock=clock)
-            self.services.append((store, Users(connection, keyspace, digest, analytics=analytics, pauses=()), clock))
+            store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=analytics, clock=clock)
+            self.services.append(
+                (store, RedisUserStore(connection, keyspace, digest, analytics=analytics, pauses=()), clock)
+            )
         self.direct = direct
         self.factory = SessionFactory(digest)
         self.live: list[Session] = []
@@ -198,8 +200,8 @@ async def test_a_user_of_many_sessions_is_erased_as_a_whole(
 async def test_the_truth_lies_within_the_bounds(
     server: RedisServer,
     make_store: MakeStore,
-    analytics: Analytics,
-    users: Users,
+    analytics: RedisCountStore,
+    users: RedisUserStore,
     digest: UserDigest,
     mint: Mint,
     seed: int,

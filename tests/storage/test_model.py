@@ -32,11 +32,11 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
 from service.errors import StoreUnavailable
 from service.sessions import Session, UserDigest
-from service.storage.analytics import Analytics
+from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import SessionStore
-from service.storage.users import Users
+from service.storage.session_store import RedisSessionStore
+from service.storage.users import RedisUserStore
 from tests.support.proxy import LossyProxy
 from tests.support.servers import Raw, RedisServer
 
@@ -94,14 +94,14 @@ class Machine(RuleBasedStateMachine):
         self.keyspace = Keyspace("model")
         self.store, self.users = self.stores(self.lossy)
         self.read_store, self.read_users = self.stores(self.direct)
-        self.analytics = Analytics(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS)
+        self.analytics = RedisCountStore(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS)
 
-    def stores(self, connection: RedisConnection) -> tuple[SessionStore, Users]:
+    def stores(self, connection: RedisConnection) -> tuple[RedisSessionStore, RedisUserStore]:
         counted: dict[str, Any] = {"analytics": AnalyticsSettings()}
-        store = SessionStore(
-            connection, self.keyspace, digest, ttl_seconds=TTL_SECONDS, clock=lambda: self.now, **counted
+        store = RedisSessionStore(
+            connection, self.keyspace, ttl_seconds=TTL_SECONDS, clock=lambda: self.now, **counted
         )
-        return store, Users(connection, self.keyspace, digest, pauses=(), **counted)
+        return store, RedisUserStore(connection, self.keyspace, digest, pauses=(), **counted)
 
     def teardown(self) -> None:
         self.run(self.close())
@@ -133,8 +133,9 @@ class Machine(RuleBasedStateMachine):
 
     def mint(self, source: str, user: str | None) -> Session:
         number = len(self.known)
-        digit = digest(user)[0] if user else f"{number % 16:x}"
-        self.known.append(Session(f"{digit}{number:07x}-0000-4000-8000-000000000000", self.moment(), source, user))
+        hashed = digest(user) if user else None
+        session_id = f"{hashed[0] if hashed else format(number % 16, 'x')}{number:07x}-0000-4000-8000-000000000000"
+        self.known.append(Session(session_id, self.moment(), source, user, hashed))
         return self.known[-1]
 
     @rule(

@@ -11,12 +11,12 @@ import trustme
 
 from service.sessions import SessionFactory
 from service.storage.readiness import Readiness
-from service.storage.session_store import SessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import MakeStore
 from tests.support.servers import RedisServer, free_port
 
 
-async def works(store: SessionStore, factory: SessionFactory) -> None:
+async def works(store: RedisSessionStore, factory: SessionFactory) -> None:
     """Create, find and end a guest's and a user's session, and write for readiness."""
     guest, user = factory.new("s"), factory.new("s", "u")
     assert await store.create_many([guest, user]) == [True, True]

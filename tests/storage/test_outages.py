@@ -11,9 +11,9 @@ import redis.asyncio
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
+from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.session_store import CoalescedSessionStore, SessionStore
-from service.telemetry.metrics import Metrics
+from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import MakeStore
 from tests.support.servers import RedisServer
 
@@ -21,13 +21,13 @@ USUAL = {"timeout_seconds": 0.25}  # the default
 
 
 @pytest.fixture
-async def store(own_server: RedisServer, make_store: MakeStore) -> SessionStore:
+async def store(own_server: RedisServer, make_store: MakeStore) -> RedisSessionStore:
     return await make_store(own_server.url, redis=USUAL)
 
 
 @pytest.fixture
-async def sessions(store: SessionStore) -> AsyncIterator[CoalescedSessionStore]:
-    coalesced = CoalescedSessionStore(store, Metrics())
+async def sessions(store: RedisSessionStore) -> AsyncIterator[BatchingSessionStore]:
+    coalesced = BatchingSessionStore(store, Coalescer)
     yield coalesced
     await coalesced.close()
 
@@ -53,7 +53,7 @@ async def recovered_after(operation: Callable[[], Awaitable[object]]) -> float:
                 return time.monotonic() - started
 
 
-async def test_hung(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+async def test_hung(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
     """Every request of a stream gets its refusal after two time-outs of 0.25 s at most, and the service recovers."""
     session = factory.new("s")
     await sessions.create(session)
@@ -69,7 +69,7 @@ async def test_hung(sessions: CoalescedSessionStore, factory: SessionFactory, ow
     assert await sessions.find([session.id]) == session
 
 
-async def test_killed(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+async def test_killed(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
     """A dead Redis is refused at once, and a new one is used within 2 s."""
     await sessions.create(factory.new("s"))
     own_server.kill()
@@ -79,7 +79,7 @@ async def test_killed(sessions: CoalescedSessionStore, factory: SessionFactory, 
     assert await recovered_after(lambda: sessions.create(factory.new("s"))) < 2
 
 
-async def test_full(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+async def test_full(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
     """Out of memory, nothing is created; reading and ending go on, and the counts go with them."""
     session = factory.new("s", "u")
     await sessions.create(session)
@@ -95,7 +95,7 @@ async def test_full(sessions: CoalescedSessionStore, factory: SessionFactory, ow
 
 
 async def test_a_problem_is_not_logged_once_a_request(
-    sessions: CoalescedSessionStore,
+    sessions: BatchingSessionStore,
     factory: SessionFactory,
     own_server: RedisServer,
     caplog: pytest.LogCaptureFixture,
@@ -110,7 +110,7 @@ async def test_a_problem_is_not_logged_once_a_request(
     assert line.startswith("Redis cannot serve (OutOfMemoryError: ")
 
 
-async def test_read_only(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+async def test_read_only(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
     """A replica takes no writes; it answers reads."""
     session = factory.new("s")
     await sessions.create(session)
@@ -125,7 +125,7 @@ async def test_read_only(sessions: CoalescedSessionStore, factory: SessionFactor
 
 
 async def test_too_few_replicas(
-    sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer
+    sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer
 ) -> None:
     """NOREPLICAS is no success."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
@@ -135,7 +135,7 @@ async def test_too_few_replicas(
     await sessions.create(factory.new("s"))
 
 
-async def test_busy(sessions: CoalescedSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+async def test_busy(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
     """A script of somebody else's that runs forever makes Redis answer BUSY; both that and silence are 503."""
     await sessions.create(factory.new("s"))
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
@@ -163,7 +163,7 @@ async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> 
         await connection.close()
 
 
-async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore) -> None:
+async def test_readiness_is_a_write(own_server: RedisServer, store: RedisSessionStore) -> None:
     """A Redis that answers PING but takes no writes is not ready."""
     connection = store.connection
     await connection.run("check", lambda client: client.set("ready", "", ex=10))
@@ -174,7 +174,7 @@ async def test_readiness_is_a_write(own_server: RedisServer, store: SessionStore
             await connection.run("check", lambda client: client.set("ready", "", ex=10))
 
 
-async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: SessionStore) -> None:
+async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: RedisSessionStore) -> None:
     """A wrong command is an error to be seen, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
         await store.connection.run("get", lambda client: client.execute_command("GET"))  # type: ignore[no-untyped-call]
@@ -230,7 +230,7 @@ async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
 
 
 async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
-    store: SessionStore, factory: SessionFactory, own_server: RedisServer
+    store: RedisSessionStore, factory: SessionFactory, own_server: RedisServer
 ) -> None:
     """Whatever becomes of the call that tries whether Redis is back, the next one may try again."""
     own_server.signal(signal.SIGSTOP)
@@ -246,7 +246,7 @@ async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
 
 
 async def test_a_second_outage_is_told_again(
-    store: SessionStore, factory: SessionFactory, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+    store: RedisSessionStore, factory: SessionFactory, own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each outage has its line at the beginning and its line at the end."""
     for _ in range(2):

@@ -4,14 +4,14 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-from service.storage.users import Users
+from service.storage.users import RedisUserStore
 from tests.support.servers import RedisServer
 
 
 async def rewrites(url: str) -> bool:
     connection = RedisConnection(url, RedisSettings())
     try:
-        users = Users(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
+        users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
         return await users.rewrite_append_only_file()
     finally:
         await connection.close()

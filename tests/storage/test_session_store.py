@@ -2,13 +2,14 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import redis.asyncio
 
 from service.sessions import Session, SessionFactory, UserDigest
+from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import CoalescedSessionStore, SessionStore
-from service.telemetry.metrics import Metrics
+from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import MakeStore
 from tests.storage.counts import all_keys, counters, read_counts, top_users
 from tests.support.servers import Raw, RedisServer
@@ -16,7 +17,7 @@ from tests.support.servers import Raw, RedisServer
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
-async def test_what_was_created_is_found_until_it_is_ended(store: SessionStore, factory: SessionFactory) -> None:
+async def test_what_was_created_is_found_until_it_is_ended(store: RedisSessionStore, factory: SessionFactory) -> None:
     """A session reads back equal to what was stored, with or without a user; once ended it is gone."""
     guest, user = factory.new("tv.app"), factory.new("tv.app", 'ü"\\🙂')
     assert await store.create_many([guest, user]) == [True, True]
@@ -25,7 +26,7 @@ async def test_what_was_created_is_found_until_it_is_ended(store: SessionStore, 
     assert await store.find_many([[guest.id], [user.id]]) == [None, user]
 
 
-async def test_the_first_live_candidate_wins(store: SessionStore, factory: SessionFactory) -> None:
+async def test_the_first_live_candidate_wins(store: RedisSessionStore, factory: SessionFactory) -> None:
     """A dead cookie never hides a live header."""
     first, second = factory.new("s"), factory.new("s")
     await store.create_many([first, second])
@@ -33,7 +34,7 @@ async def test_the_first_live_candidate_wins(store: SessionStore, factory: Sessi
 
 
 async def test_every_candidate_is_ended_and_counted_once(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """Two requests that present the same session end it once."""
     one, two = factory.new("a"), factory.new("b")
@@ -46,7 +47,7 @@ async def test_every_candidate_is_ended_and_counted_once(
 
 
 async def test_counts_follow_the_sessions(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """Created, ended and live are right by source, guests and users alike."""
     sessions = [factory.new(f"source-{n % 3}", f"user-{n}" if n % 2 else None) for n in range(90)]
@@ -66,7 +67,9 @@ async def test_each_count_stands_where_it_belongs(
     """Created and live by the hour and minute of the start, ended by the hour of the end, a day later here."""
     start = 20000 * 86400 + 5 * 3600 + 7 * 60 + 3
     store = await make_store(server.url, clock=lambda: start + 25 * 3600)
-    session = Session(f"{digest('u')[0]}0000000-0000-4000-8000-000000000000", start * 1_000_000, "s", "u")
+    session = Session(
+        f"{digest('u')[0]}0000000-0000-4000-8000-000000000000", start * 1_000_000, "s", "u", digest("u")
+    )
     base = keyspace.session(session.id)[:-36]
     await store.create_many([session])
     assert await counters(raw, base + "minutes:480005:s") == [0] * 7 + [1]
@@ -90,13 +93,13 @@ def day_counters(*, created: int, ended: int, **by_hour: int) -> list[int]:
 
 
 async def test_creating_again_is_a_retry(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """After a lost reply the same call answers the same and counts once; another session's id is refused."""
     session = factory.new("s", "u")
     for _ in range(3):
         assert await store.create_many([session]) == [True]
-    assert await store.create_many([Session(session.id, session.started_at + 1, "s", "u")]) == [False]
+    assert await store.create_many([replace(session, started_at=session.started_at + 1)]) == [False]
     assert await store.find_many([[session.id]]) == [session]
     assert (await read_counts(raw, keyspace)).created == {"s": 1}
     assert await top_users(raw, keyspace) == {"u": (1, 0)}
@@ -114,7 +117,7 @@ KINDS = {
 
 
 async def test_every_key_is_in_the_table_and_expires(
-    store: SessionStore, factory: SessionFactory, raw: Raw, prefix: str
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, prefix: str
 ) -> None:
     """No key without a lifetime, ever, and none that keyspace.py does not describe."""
     sessions = [factory.new("tv.app", f"user-{n}" if n % 2 else None) for n in range(64)]
@@ -135,7 +138,7 @@ async def test_every_key_is_in_the_table_and_expires(
 
 
 async def test_no_key_name_tells_who_a_user_is(
-    store: SessionStore, factory: SessionFactory, raw: Raw, prefix: str
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, prefix: str
 ) -> None:
     """User ids stand in values, never in names of keys."""
     await store.create_many([factory.new("s", "canary-user")])
@@ -143,7 +146,7 @@ async def test_no_key_name_tells_who_a_user_is(
 
 
 async def test_a_user_index_holds_the_live_sessions(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
     """It sits in the sessions' shard; ending takes the session out."""
     sessions = [factory.new("s", "u") for _ in range(5)]
@@ -154,7 +157,7 @@ async def test_a_user_index_holds_the_live_sessions(
 
 
 async def test_a_user_index_forgets_what_has_expired(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
     """Each creation looks at a few entries, so that in the long run most of an index is alive."""
     index = keyspace.user(digest("u"))
@@ -185,7 +188,7 @@ async def test_an_index_lasts_as_long_as_its_last_session(
 
 
 async def test_unique_users_are_sketched_by_day_and_source(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """The sketches of the shards add up to the users, however many sessions each has; guests are not in them."""
     await store.create_many([factory.new("s", f"user-{n % 50}") for n in range(200)])
@@ -199,7 +202,7 @@ async def test_unique_users_are_sketched_by_day_and_source(
 
 
 async def test_counts_are_never_negative(
-    store: SessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, prefix: str
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, prefix: str
 ) -> None:
     """Where the count of a session is gone, ending the session does not make a new one below zero."""
     session = factory.new("s")
@@ -258,7 +261,9 @@ FOREIGN = (
 OURS_SPACED = ' [ 1 , "s" ] '
 
 
-async def test_white_space_does_not_make_a_value_foreign(store: SessionStore, raw: Raw, keyspace: Keyspace) -> None:
+async def test_white_space_does_not_make_a_value_foreign(
+    store: RedisSessionStore, raw: Raw, keyspace: Keyspace
+) -> None:
     """Reading and ending follow the same rules for what is ours."""
     one = "abcdef00-0000-4000-8000-000000000000"
     await raw.set(keyspace.session(one), OURS_SPACED, ex=60)
@@ -291,7 +296,7 @@ async def test_a_newcomer_to_a_full_top_list_inherits_the_least_count(
 
 
 async def test_foreign_data_counts_as_absent_and_is_left_alone(
-    store: SessionStore, raw: Raw, keyspace: Keyspace
+    store: RedisSessionStore, raw: Raw, keyspace: Keyspace
 ) -> None:
     """Another program's values under our names break nothing and survive."""
     ids = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(len(FOREIGN) + 1)]
@@ -331,7 +336,7 @@ async def test_foreign_data_under_the_counts_does_not_stop_sessions(
 
 
 async def test_scripts_are_loaded_again_when_redis_forgot_them(
-    store: SessionStore, factory: SessionFactory, raw: Raw
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw
 ) -> None:
     """A restart or SCRIPT FLUSH goes unnoticed."""
     await store.create_many([factory.new("s")])
@@ -359,9 +364,9 @@ async def test_a_session_expires_by_itself(
             await asyncio.sleep(0.001)
 
 
-async def test_an_ended_session_stays_dead(store: SessionStore, factory: SessionFactory) -> None:
+async def test_an_ended_session_stays_dead(store: RedisSessionStore, factory: SessionFactory) -> None:
     """Reads, repeated creations of others and repeated endings racing with it never bring it back."""
-    sessions = CoalescedSessionStore(store, Metrics())
+    sessions = BatchingSessionStore(store, Coalescer)
     for _ in range(20):
         session = factory.new("s", "u")
         await sessions.create(session)
@@ -384,9 +389,9 @@ async def test_an_ended_session_stays_dead(store: SessionStore, factory: Session
     await sessions.close()
 
 
-async def test_cancelled_requests_never_cross_answers(store: SessionStore, factory: SessionFactory) -> None:
+async def test_cancelled_requests_never_cross_answers(store: RedisSessionStore, factory: SessionFactory) -> None:
     """Whoever asks for a session gets that one, while half of all requests are cancelled at random moments."""
-    sessions = CoalescedSessionStore(store, Metrics())
+    sessions = BatchingSessionStore(store, Coalescer)
     known = [factory.new(f"source-{n}") for n in range(200)]
     await store.create_many(known)
     checked = 0
@@ -411,7 +416,7 @@ async def test_a_burst_is_a_handful_of_calls(
 ) -> None:
     """64 concurrent requests of one kind cause at most 16 calls to Redis, each request at most one."""
     store = await make_store(own_server.url)
-    sessions = CoalescedSessionStore(store, Metrics())
+    sessions = BatchingSessionStore(store, Coalescer)
     burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))  # scripts are loaded

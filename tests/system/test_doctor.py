@@ -140,8 +140,8 @@ def test_a_repair_claims_no_success_that_did_not_happen(launch: Launch, doctor: 
         one, other = (SessionFactory(UserDigest(secret)).new("s", "u") for secret in ("another-secret", "-" * 8))
         shard = (int(digest("u")[0], 16) + 1) % 16
         other = replace(other, id=f"{shard:x}{other.id[1:]}")
-        for session, own in ((one, UserDigest("another-secret")), (other, digest)):
-            client.set(keyspace.session(session.id), encode(session, own("u")), ex=600)
+        for session in (one, replace(other, user_digest=digest("u"))):
+            client.set(keyspace.session(session.id), encode(session), ex=600)
         status, output = doctor("--url", process.url, "--repair")
         assert status == 1
         assert "✓ 1 sessions were put into their users' indexes" in output

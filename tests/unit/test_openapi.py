@@ -10,8 +10,7 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from service import __version__, versions
-from service.api import create_body, definitions, lookup_body, problems, wire
-from service.api.aiohttp_internals import server
+from service.api import create_body, definitions, lookup_body, problems, request_limits, wire
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.handlers.openapi import openapi_json, openapi_yaml
 from service.api.user_id import NO_USER_IDS
@@ -107,8 +106,8 @@ def test_versions_agree(reference: Reference) -> None:
 def test_every_problem_is_documented_and_no_other(reference: Reference) -> None:
     """Status, slug and title are those of the service's table, each with an example."""
     answered: dict[tuple[int, str], set[str]] = {}
-    for status, slug, title in problems._TABLE.values():
-        answered.setdefault((status, slug), set()).add(title)
+    for row in problems._TABLE.values():
+        answered.setdefault((row.status, row.slug), set()).add(row.title)
     documented = documented_problems(reference)
     assert documented.keys() == answered.keys()
     for problem, titles in answered.items():
@@ -191,8 +190,8 @@ def test_limits_are_those_of_the_code(reference: Reference) -> None:
         assert set(schemas[name]["not"]["enum"]) == NO_USER_IDS
     for sentence in (
         f"at most {MAX_HOURS} hours",
-        f"over {server.MAX_FIELD_BYTES:,} bytes, or there are more than {server.MAX_HEADERS}",
-        f"over {server.MAX_LINE_BYTES:,} bytes",
+        f"over {request_limits.MAX_FIELD_BYTES:,} bytes, or there are more than {request_limits.MAX_HEADERS}",
+        f"over {request_limits.MAX_LINE_BYTES:,} bytes",
         f"at most {create_body.MAX_BYTES // 1024} KiB",
         f"at most {lookup_body.MAX_BYTES // 1024} KiB",
         *(f"| `{scope}` |" for scope in Scope),

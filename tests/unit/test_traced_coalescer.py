@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, get_current_span, set_span_in_context
 
 from service.errors import StoreUnavailable
-from service.storage.coalescer import MAX_BATCH
+from service.storage.coalescer import MAX_BATCH, Coalescer
 from service.storage.traced_coalescer import TracedCoalescer
 
 UNSAMPLED = NonRecordingSpan(SpanContext(1, 1, is_remote=False))
@@ -25,7 +25,7 @@ class Traces:
         self.tracer = provider.get_tracer("test")
         self.error: BaseException | None = None
         self.current: list[object] = []
-        self.coalescer = TracedCoalescer(self._run, operation="find", tracer=self.tracer)
+        self.coalescer = TracedCoalescer(self._run, "find", coalesce=Coalescer, tracer=self.tracer)
 
     async def _run(self, items: Sequence[int]) -> list[int]:
         self.current.append(get_current_span())

@@ -1,8 +1,7 @@
 """The handlers of counts: sessions, the most active users, one user."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 import orjson
 from aiohttp import web
@@ -12,31 +11,15 @@ from service.api.answer_cache import AnswerCache
 from service.api.count_query import CountQueries, CountQuery, rfc3339
 from service.api.responses import json_response
 from service.api.user_id import user_id_in_path
-from service.counts import Bounds, CountRange, Interval, SessionCounts, SourceCounts, TopUsers, UserCounts
-
-
-class Counts(Protocol):
-    """What the handlers ask of the store."""
-
-    def count_sessions(self, asked: CountRange, now: float, source: str | None) -> Awaitable[SessionCounts]:
-        """Return the counts of all sources, or of one."""
-
-    def top_users(self, asked: CountRange, limit: int) -> Awaitable[TopUsers]:
-        """Return the users with the most sessions created."""
-
-
-class UserFigures(Protocol):
-    """What is asked of the store of users."""
-
-    def count(self, user_id: str, asked: CountRange) -> Awaitable[UserCounts]:
-        """Return one user's figures."""
+from service.counts import Bounds, CountRange, CountStore, Interval, SessionCounts, SourceCounts
+from service.sessions import UserStore
 
 
 class AnalyticsHandlers:
     """GET of `/analytics/…`."""
 
     def __init__(
-        self, counts: Counts, users: UserFigures, retention_days: int, clock: Callable[[], float] = time.time
+        self, counts: CountStore, users: UserStore, retention_days: int, clock: Callable[[], float] = time.time
     ) -> None:
         self._counts = counts
         self._users = users

@@ -14,7 +14,7 @@ from service.api.count_query import rfc3339
 from service.api.problems import RETRY_AFTER_SECONDS
 from service.api.responses import json_response, open_json_response, text_response
 from service.errors import Overloaded, StoreUnavailable
-from service.store_status import RedisStatus
+from service.store_status import RedisStatus, risks_of
 from service.telemetry.request_recorder import RequestRecorder
 
 _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
@@ -61,7 +61,7 @@ class MetricsHandler:
         return text_response(await asyncio.to_thread(self._write_text), self._content_type)
 
 
-class StoreHandlers:
+class StatusHandler:
     """GET of `/analytics/store`."""
 
     def __init__(self, read_status: Callable[[], Awaitable[RedisStatus]], environment: str) -> None:
@@ -77,6 +77,8 @@ class StoreHandlers:
             state = await self._read_status()
             milliseconds = (time.perf_counter() - started) * 1000
             heading = {"as_of": rfc3339(now), "environment": self._environment}
-            return orjson.dumps({**heading, "answered_in_ms": round(milliseconds, 2), **asdict(state)})
+            warnings = [asdict(risk) for risk in risks_of(state).values() if risk is not None]
+            answered = {"answered_in_ms": round(milliseconds, 2)}
+            return orjson.dumps({**heading, **answered, **asdict(state), "warnings": warnings})
 
         return json_response(await self._answers.get("state", answer))

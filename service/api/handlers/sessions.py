@@ -1,8 +1,5 @@
 """The handlers of tracking sessions: create, read, end, look up."""
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol
-
 import orjson
 from aiohttp import hdrs, web
 
@@ -15,28 +12,8 @@ from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import render
 from service.api.session_token import SessionCookie, candidates
-from service.sessions import Session, SessionFactory, parse_session_id
+from service.sessions import SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
-
-
-class Sessions(Protocol):
-    """What the handlers ask of the store, as this side of the house may not import the other."""
-
-    def create(self, session: Session) -> Awaitable[None]:
-        """Store a new session."""
-
-    def find(self, candidates: tuple[str, ...]) -> Awaitable[Session | None]:
-        """Return the first of at least one candidate that is live."""
-
-    def end(self, candidates: tuple[str, ...]) -> Awaitable[Sequence[str]]:
-        """End all of at least one candidate that are live; return their sources."""
-
-
-class Lookup(Protocol):
-    """The store of look-ups. Many at a time, they must not delay visitors."""
-
-    def find_each(self, session_ids: Sequence[str]) -> Awaitable[Mapping[str, Session]]:
-        """Return the live ones of many sessions, by id."""
 
 
 class SessionHandlers:
@@ -44,8 +21,8 @@ class SessionHandlers:
 
     def __init__(
         self,
-        sessions: Sessions,
-        lookup: Lookup,
+        sessions: SessionStore,
+        lookup: SessionBatchStore,
         factory: SessionFactory,
         cookie: SessionCookie,
         *,

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import orjson
 from aiohttp import web
@@ -12,7 +11,7 @@ from service.api.count_query import rfc3339
 from service.api.responses import json_response
 from service.api.session_body import render
 from service.api.user_id import user_id_in_path
-from service.sessions import Session
+from service.sessions import Session, UserStore
 from service.telemetry.metrics import Metrics
 
 _REMAINING = (
@@ -29,23 +28,10 @@ _NOT_REWRITTEN = (
 _RENDERED_AT_ONCE = 500  # sessions; 1 ms of the event loop
 
 
-class UserSessions(Protocol):
-    """What the handlers ask of the store."""
-
-    def find_sessions(self, user_id: str) -> Awaitable[Sequence[Session]]:
-        """Return the live sessions of a user."""
-
-    def erase(self, user_id: str, now_us: int) -> Awaitable[int]:
-        """End all sessions of a user and forget the id; return how many they were."""
-
-    def rewrite_append_only_file(self) -> Awaitable[bool]:
-        """Have Redis write its append-only file anew; False where it does not do so now."""
-
-
 class UserHandlers:
     """GET of `/users/{user_id}/sessions` and DELETE of `/users/{user_id}`."""
 
-    def __init__(self, users: UserSessions, metrics: Metrics, forget_answers: Callable[[], None]) -> None:
+    def __init__(self, users: UserStore, metrics: Metrics, forget_answers: Callable[[], None]) -> None:
         """`forget_answers` is called after each erasure: answers that are kept for a moment hold user ids."""
         self._users = users
         self._metrics = metrics

@@ -1,4 +1,4 @@
--- Runs every command that the other scripts use, on throw-away keys.
+-- Runs every command that the other scripts and the stores use, on throw-away keys.
 --
 -- KEYS  the part that the throw-away keys begin with
 -- ARGV  lifetime of the keys in s
@@ -26,14 +26,12 @@ try('EXPIRE', text, ttl)
 try('HSET', hash, 'field', 'x')
 try('EXPIRE', hash, ttl)
 try('HGET', hash, 'field')
-try('HINCRBY', hash, 'number', 1)
 try('HLEN', hash)
 try('HGETALL', hash)
 try('HRANDFIELD', hash, 3)
 try('HSCAN', hash, '0', 'COUNT', 10)
-try('HDEL', hash, 'field')
 try('RENAME', hash, other)
-try('DEL', other)
+try('HDEL', other, 'field')
 
 try('SADD', set, 'x')
 try('EXPIRE', set, ttl)
