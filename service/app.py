@@ -1,6 +1,6 @@
 """Puts the parts together: where HTTP meets Redis. Only server.py, which starts the processes, sees both besides."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +35,10 @@ from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
+from service.storage.risk_log import RiskLog
 from service.storage.session_store import CoalescedSessionStore, SessionStore
 from service.storage.state import StateReader
+from service.storage.store_watch import StoreWatch
 from service.storage.user_secrets import UserSecrets
 from service.storage.users import Users
 
@@ -51,7 +53,6 @@ class _Stores:
     lookup: SessionStore
     counts: Analytics
     users: Users
-    state: StateReader
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,10 @@ def _stores(settings: Settings, lanes: Lanes, keyspace: Keyspace, metrics: Metri
         lookup,
         Analytics(lanes.operators, keyspace, ttl_seconds=ttl_seconds),
         Users(lanes.operators, keyspace, digest, analytics=analytics, previous=previous),
-        StateReader(lanes.operators),
     )
 
 
-def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Health) -> Handlers:
+def _handlers(settings: Settings, stores: _Stores, watch: StoreWatch, metrics: Metrics, health: Health) -> Handlers:
     cookie = SessionCookie(settings.cookie, settings.session.ttl_seconds)
     limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
     factory, source = SessionFactory(stores.user_digest), settings.session.source
@@ -109,7 +109,7 @@ def _handlers(settings: Settings, stores: _Stores, metrics: Metrics, health: Hea
         ),
         analytics,
         UserHandlers(stores.users, metrics, analytics.forget_answers),
-        StoreHandlers(stores.state.read, settings.environment),
+        StoreHandlers(watch.read, settings.environment),
         health,
     )
 
@@ -125,42 +125,60 @@ def _journal(request_log: RequestLog, metrics: Metrics, exposition: Exposition |
     return Journal([request_log.take, exposition.take], [publish])
 
 
-async def _look_at_redis(readiness: Readiness, secrets: UserSecrets, ttl_seconds: int) -> None:
-    """Log whether Redis serves and whether the user secret was changed. The service starts all the same."""
+async def _look_at_redis(readiness: Readiness, secrets: UserSecrets, ttl_seconds: int, watch: StoreWatch) -> None:
+    """Log whether Redis serves and whether the user secret was changed, and begin to watch Redis's state.
+
+    The service starts all the same.
+    """
     with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed
         await readiness.check()
     await secrets.start(ttl_seconds)
+    watch.start()
 
 
-async def build(settings: Settings, redis_url: str, request_log: RequestLog) -> Runner:
-    """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`."""
+def _closing(
+    sessions: CoalescedSessionStore, lanes: Lanes, watch: StoreWatch, *, journal: Journal, traces: _Traces
+) -> Callable[[web.Application], Awaitable[None]]:
+    async def close(_: web.Application) -> None:
+        try:
+            await watch.close()
+            await sessions.close()
+            await lanes.close()
+        finally:
+            journal.flush()
+            traces.close()
+
+    return close
+
+
+async def build(
+    settings: Settings, redis_url: str, request_log: RequestLog, risk_log: RiskLog | None = None
+) -> Runner:
+    """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`.
+
+    Workers share a `risk_log`, so that one of them logs a warning and not all.
+    """
     keyspace = Keyspace(settings.redis.key_prefix)
     metrics, traces = Metrics(), _traces(settings.tracing)
     lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
     readiness = Readiness(lanes.readiness, keyspace)
     stores = _stores(settings, lanes, keyspace, metrics, traces)
     health = Health(readiness.check)
-    table = routes.table(_handlers(settings, stores, metrics, health))
     exposition = Exposition(metrics) if settings.metrics.enabled else None
     journal = _journal(request_log, metrics, exposition)
+    watch = StoreWatch(StateReader(lanes.operators), risk_log or RiskLog(), metrics, journal.flush)
+    table = routes.table(_handlers(settings, stores, watch, metrics, health))
     if exposition is not None:
         table.append(routes.metrics_route(MetricsHandler(exposition.text, journal, CONTENT_TYPE)))
-    lanes.notify(journal.flush)  # else an idle worker's gauges would keep what they said during an outage
+    # Else an idle worker's gauges would keep what they said during an outage.
+    lanes.notify(journal.flush, watch.hurry)
 
     app = web.Application()
     app[AUTHORIZER] = authorizer = Authorizer(Keyring(settings.api_keys))
     registered = routes.register(table, app.router, authorizer)
 
-    async def close(_: web.Application) -> None:
-        try:
-            await stores.sessions.close()
-            await lanes.close()
-        finally:
-            journal.flush()
-            traces.close()
-
-    app.on_startup.append(lambda _: _look_at_redis(readiness, stores.secrets, settings.session.ttl_seconds))
-    app.on_cleanup.append(close)
+    app.on_startup.append(lambda _: _look_at_redis(readiness, stores.secrets, settings.session.ttl_seconds, watch))
+    app.on_cleanup.append(_closing(stores.sessions, lanes, watch, journal=journal, traces=traces))
     return Runner(
         app,
         registered.handlers,

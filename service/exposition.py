@@ -4,6 +4,7 @@ prometheus-client's multiprocess mode does the adding up. It is on when `PROMETH
 this module was imported (`metrics_folder.py`); without it only this process is told of, as in tests.
 """
 
+import math
 import os
 import platform
 from collections import defaultdict
@@ -52,9 +53,9 @@ class Exposition:
         """Return the metrics of all workers in Prometheus's text format. Reads files: not for the event loop."""
         registry = CollectorRegistry()
         if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]  # the library's
+            registry.register(_Known(MultiProcessCollector(None, folder)))  # type: ignore[no-untyped-call]
         else:
-            registry.register(self._own)
+            registry.register(_Known(self._own))
         registry.register(_Processes())
         return prometheus_client.generate_latest(registry)
 
@@ -93,6 +94,8 @@ class _Twin:
         else:
             self._metric = prometheus_client.Gauge(*described, registry=registry, multiprocess_mode=one.across)
             self._hand_over = prometheus_client.Gauge.set
+            if not one.labels:  # the library's begins at 0
+                self._metric.set(math.inf)
         self._children: dict[Labels, Any] = {} if one.labels else {(): self._metric}
 
     def publish(self) -> None:
@@ -102,6 +105,20 @@ class _Twin:
             if child is None:
                 child = self._children[labels] = self._metric.labels(*labels)
             self._hand_over(child, numbers)
+
+
+class _Known(Collector):
+    """What another collector has, without the gauges that have no number now: the library cannot remove one."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        for metric in self._collector.collect():
+            if metric.type == "gauge":
+                metric.samples = [sample for sample in metric.samples if sample.value != math.inf]
+            yield metric
 
 
 class _Processes(Collector):

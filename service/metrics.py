@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Labels: TypeAlias = tuple[str, ...]
-Across: TypeAlias = Literal["livesum", "livemax"]
+Across: TypeAlias = Literal["livesum", "livemax", "livemin"]
 
 
 class Counter:
@@ -76,7 +76,10 @@ class Histogram:
 
 
 class Gauge:
-    """Numbers that go up and down. Who knows them sets `read`; `across` is how the workers' make one."""
+    """Numbers that go up and down. Who knows them sets `read`; `across` is how the workers' make one.
+
+    Infinity means that there is no number now. No sample is written for it.
+    """
 
     def __init__(self, name: str, meaning: str, labels: Labels, across: Across = "livesum") -> None:
         self.name = name
@@ -133,6 +136,13 @@ class Metrics:
             "livemax",
         )
         self.connections = Gauge("jay_redis_connections", "Connections to Redis", ("lane", "state"))
+        self.memory_full = Gauge(
+            "jay_redis_memory_full_seconds",
+            "Seconds until Redis's memory is full at the rate of the last 15 minutes. "
+            "Absent without a memory limit or growth",
+            (),
+            "livemin",
+        )
         self.log_lines_dropped = Counter(*LOG_LINES_DROPPED, ())
 
     def all(self) -> Sequence[Counter | Histogram | Gauge]:

@@ -33,6 +33,7 @@ from service.listener import bind
 from service.scratch_folders import scratch_folders
 from service.settings import Settings
 from service.storage.embedded import EmbeddedServer
+from service.storage.risk_log import RiskLog
 from service.supervisor import Supervisor
 from service.supervisor_log import SupervisorLogger
 from service.tls import ServerTls
@@ -104,6 +105,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self.tls = ServerTls.of(settings.server.tls)
         self._listener = listener
         self._request_log = request_log
+        self._risk_log = RiskLog()
         is_counted = settings.metrics.enabled
         self.count_dropped = dropped_lines_of_supervisor(request_log.take_dropped) if is_counted else lambda: None
         super().__init__()
@@ -163,7 +165,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     async def build(self) -> Runner:
         """Return a worker's runner."""
         url = self.embedded.url if self.embedded else self.settings.redis.url
-        return await build(self.settings, url, self._request_log)
+        return await build(self.settings, url, self._request_log, self._risk_log)
 
     def reload_keys(self) -> bool:
         """Read the API keys anew. A configuration with a mistake keeps those in force and returns False."""

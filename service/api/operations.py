@@ -15,7 +15,7 @@ from service.api.problems import RETRY_AFTER_SECONDS
 from service.api.responses import json_response, open_json_response, text_response
 from service.errors import Overloaded, StoreUnavailable
 from service.journal import Journal
-from service.store_state import StoreState
+from service.store_state import StoreState, risks_of
 
 _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
@@ -77,6 +77,8 @@ class StoreHandlers:
             state = await self._read_state()
             milliseconds = (time.perf_counter() - started) * 1000
             heading = {"as_of": rfc3339(now), "environment": self._environment}
-            return orjson.dumps({**heading, "answered_in_ms": round(milliseconds, 2), **asdict(state)})
+            warnings = [asdict(risk) for risk in risks_of(state).values() if risk is not None]
+            answered = {"answered_in_ms": round(milliseconds, 2)}
+            return orjson.dumps({**heading, **answered, **asdict(state), "warnings": warnings})
 
         return json_response(await self._answers.get("state", answer))

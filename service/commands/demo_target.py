@@ -22,7 +22,7 @@ from service.storage.connection import RedisConnection
 from service.storage.embedded import find_redis
 from service.storage.keyspace import Keyspace
 from service.storage.readiness import READY
-from service.storage.refusals import is_refused
+from service.storage.redis_errors import is_denied
 
 _STATE_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
 _SCANNED_AT_ONCE = 1000
@@ -97,7 +97,7 @@ async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> Any:  # the
     try:
         following, keys = await redis.scan(cursor, match=keyspace.pattern, count=_SCANNED_AT_ONCE)
     except exceptions.ResponseError as error:
-        if is_refused(error):
+        if is_denied(error):
             raise CommandError(
                 "the demo cannot see whether this Redis has sessions: allow the Redis user +scan"
             ) from None

@@ -10,6 +10,7 @@ from http.cookies import SimpleCookie
 
 from service import versions
 from service.api import wire
+from service.commands import doctor_memory
 from service.commands.api_client import Answer, ApiClient
 from service.commands.doctor_clocks import Offset, offset_of
 from service.commands.findings import Finding, good, problem, unknown
@@ -79,6 +80,7 @@ class ClientSide:
         if answer.status == HTTPStatus.OK and "as_of" in answer.document():
             self.clock = self.clock or offset_of(answer)
             yield good("counts can be read")
+            yield from doctor_memory.look(self._client)
         elif _is_problem(answer, "forbidden"):
             yield _skipped("reading counts", "analytics")
         elif answer.document():

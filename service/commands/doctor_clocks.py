@@ -18,7 +18,7 @@ from service.commands.findings import Finding, good, problem, unknown
 from service.errors import StoreUnavailable
 from service.settings import Settings
 from service.storage.connection import RedisConnection
-from service.storage.refusals import is_refused
+from service.storage.redis_errors import is_denied
 
 _TOLERATED_SECONDS = 1.0
 _TIMEOUT_SECONDS = 5.0
@@ -81,7 +81,7 @@ async def _read(connection: RedisConnection) -> Offset | None:
         try:
             seconds, microseconds = await client.time()
         except exceptions.ResponseError as error:
-            if is_refused(error):
+            if is_denied(error):
                 return None
             raise
         at = seconds + microseconds / 1_000_000

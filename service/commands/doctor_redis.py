@@ -17,7 +17,8 @@ from service.settings import Settings
 from service.storage.connection import RedisConnection
 from service.storage.inspection import Audit, Inspection
 from service.storage.keyspace import Keyspace
-from service.storage.state import number_in
+from service.storage.state import state_of
+from service.store_state import Risk, risks_of
 
 _OLDEST_VERSION = (7, 0)
 _TIMEOUT_SECONDS = 5.0
@@ -72,11 +73,11 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[Finding]:
 
 
 def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
-    enabled = number_in(info, "aof_enabled")
-    if enabled is None:
+    risks = risks_of(state_of(info))
+    if "append_only_file" not in risks:
         yield unknown("persistence is not in INFO", "look in the provider's console whether data survives a restart")
-    elif not enabled:
-        yield problem("no append-only file: a restart of Redis loses sessions", "set appendonly yes")
+    elif (risk := risks["append_only_file"]) is not None:
+        yield problem(risk.problem, risk.advice)
     elif any(info.get(name, "ok") != "ok" for name in ("aof_last_write_status", "aof_last_bgrewrite_status")):
         yield problem("the append-only file cannot be written", "see Redis's log; usually the disk is full")
     else:
@@ -84,15 +85,15 @@ def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _eviction(info)
-    used, limit, machine = (number_in(info, name) for name in ("used_memory", "maxmemory", "total_system_memory"))
-    if limit is None or used is None:
+    state = state_of(info)
+    risks = risks_of(state)
+    if state.memory_limit_bytes != 0:  # the missing limit is the problem
+        yield from _eviction(risks)
+    used, limit = state.memory_used_bytes, state.memory_limit_bytes
+    if (risk := risks.get("memory_limit")) is not None:
+        yield problem(risk.problem, risk.advice)
+    elif limit is None or used is None:
         yield unknown("memory in use and its limit are not in INFO")
-    elif not limit:
-        whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
-        in_use = f"{used / 2**20:,.0f} MiB in use{whole}"
-        advice = "set maxmemory to half of the memory that Redis can have, and maxmemory-policy noeviction"
-        yield problem(f"no memory limit is set ({in_use}): when memory runs out, the system ends Redis", advice)
     elif used > _FULL * limit:
         advice = "give it more; when full, no session can be created"
         yield problem(f"memory is nearly used up: {used / limit:.0%} of maxmemory", advice)
@@ -100,17 +101,14 @@ def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield good(f"memory: {used / 2**20:,.0f} of {limit / 2**20:,.0f} MiB in use")
 
 
-def _eviction(info: Mapping[str, Any]) -> Iterator[Finding]:
-    policy = info.get("maxmemory_policy")
-    if number_in(info, "maxmemory") == 0:
-        return  # the missing limit is the problem
-    if policy == "noeviction":
-        yield good("nothing is evicted")
-    elif policy is None:
+def _eviction(risks: Mapping[str, Risk | None]) -> Iterator[Finding]:
+    if "eviction" not in risks:
         advice = "it must be noeviction, or Redis may evict sessions and counts"
         yield unknown("maxmemory-policy is not in INFO", advice)
+    elif (risk := risks["eviction"]) is not None:
+        yield problem(risk.problem, risk.advice)
     else:
-        yield problem(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
+        yield good("nothing is evicted")
 
 
 def _audit(audit: Audit | None, *, repair: bool) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from service.storage.connection import RedisConnection
 from service.storage.counters import LIVE_BYTES, numbers
 from service.storage.index_check import IndexCheck, IndexFindings
 from service.storage.keyspace import Keyspace
-from service.storage.refusals import is_refused
+from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_value import ERASED, decode, stored_digest
 
@@ -213,7 +213,7 @@ class Inspection:
             try:
                 return await operation(client)
             except exceptions.ResponseError as error:
-                if is_refused(error):
+                if is_denied(error):
                     return None
                 raise
 
@@ -233,6 +233,6 @@ class Inspection:
             return await pipeline.execute(raise_on_error=False)
 
         replies = await self._connection.run("inspect", send) if commands else []
-        if any(isinstance(reply, exceptions.ResponseError) and is_refused(reply) for reply in replies):
+        if any(isinstance(reply, exceptions.ResponseError) and is_denied(reply) for reply in replies):
             raise _Refused
         return replies

@@ -25,6 +25,7 @@ class Lanes:
             RedisConnection(url, settings, metrics, lane=lane, prepare=self_test)
             for lane in (SESSIONS, OPERATORS, READINESS)
         )
+        self._on_reconnect: Callable[[], None] = lambda: None
         log_limit = LogLimit()
         for connection in self._all:
             connection.log_limit = log_limit
@@ -35,8 +36,9 @@ class Lanes:
             labels: number for one in self._all for labels, number in one.connections().items()
         }
 
-    def notify(self, on_change: Callable[[], None]) -> None:
-        """Have `on_change` called when a breaker opens or closes."""
+    def notify(self, on_change: Callable[[], None], on_reconnect: Callable[[], None]) -> None:
+        """Have `on_change` called when a breaker opens or closes, and `on_reconnect` when connections are new."""
+        self._on_reconnect = on_reconnect
         for connection in self._all:
             connection.on_change = on_change
 
@@ -47,7 +49,9 @@ class Lanes:
     def _hurry(self) -> None:
         for connection in self._all:
             connection.hurry()
+        self._on_reconnect()
 
     async def _reconnect(self) -> None:
         """Close the connections of all lanes, because all of them go to the demoted server."""
         await asyncio.gather(*(connection.reconnect() for connection in self._all))
+        self._on_reconnect()

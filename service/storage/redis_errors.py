@@ -46,7 +46,7 @@ _CLASSES: tuple[tuple[Kind, tuple[type[BaseException], ...]], ...] = (
         Kind.SILENT,
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.InvalidResponse, OSError, TimeoutError),
     ),
-    (Kind.DENIED, (exceptions.NoPermissionError, exceptions.ClusterCrossSlotError)),
+    (Kind.DENIED, (exceptions.ClusterCrossSlotError,)),
     (Kind.REFUSED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
 )
 # Replies for which redis-py has no class, by their first word.
@@ -70,8 +70,16 @@ def kind_of(error: BaseException) -> Kind:
     code = text.partition(" ")[0]
     if code in _CODES:
         return _CODES[code]
-    lowered = text.lower()
-    return Kind.DENIED if any(part in lowered for part in _DENIALS) else Kind.BUG
+    return Kind.DENIED if is_denied(error) else Kind.BUG
+
+
+def is_denied(error: BaseException) -> bool:
+    """Return whether the service's Redis user may not run a command, or the server does not have it.
+
+    Managed offerings forbid, rename or remove some commands.
+    """
+    lowered = str(error).lower()
+    return isinstance(error, exceptions.NoPermissionError) or any(part in lowered for part in _DENIALS)
 
 
 def text_of(error: BaseException) -> str:

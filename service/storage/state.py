@@ -7,8 +7,8 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.storage.connection import RedisConnection
-from service.storage.refusals import is_refused
-from service.store_state import StoreState
+from service.storage.redis_errors import is_denied
+from service.store_state import NO_EVICTION, StoreState
 
 
 class StateReader:
@@ -26,7 +26,7 @@ async def _info(client: Redis) -> Mapping[str, Any]:
     try:
         found: Mapping[str, Any] = await client.info("server", "memory", "persistence")
     except exceptions.ResponseError as error:
-        if not is_refused(error):
+        if not is_denied(error):
             raise
         await client.ping()  # so that an answer means what it says: Redis serves
         return {}
@@ -52,5 +52,6 @@ def state_of(info: Mapping[str, Any]) -> StoreState:
         memory_limit_bytes=limit,
         machine_memory_bytes=number_in(info, "total_system_memory"),
         append_only_file=None if file is None else bool(file),
-        may_evict=None if policy is None else bool(limit) and policy != "noeviction",
+        eviction_policy=None if policy is None else str(policy),
+        may_evict=None if policy is None else bool(limit) and policy != NO_EVICTION,
     )

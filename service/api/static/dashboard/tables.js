@@ -2,7 +2,7 @@
 
 import { byId, element, fit, setText } from "./dom.js";
 import { ranked } from "./series.js";
-import { UNKNOWN, about, bytes, day, dayOfYear, hour, integer, share } from "./text.js";
+import { UNKNOWN, about, bytes, day, dayOfYear, duration, hour, integer, share } from "./text.js";
 
 /** Show the totals and of which time they are; nothing without an answer. */
 export function showTotals(totals, words = "", userDays = "") {
@@ -13,6 +13,8 @@ export function showTotals(totals, words = "", userDays = "") {
   for (const name of ["created", "ended"]) setText(byId(`note-${name}`), words);
   setText(byId("note-unique_users"), userDays);
 }
+
+const SOON_SECONDS = 86_400; // a forecast that is nearer is shown in red
 
 /** Show all sources; `slotOf(source)` names the colour in which the chart has it. */
 export function showSources(sources, slotOf) {
@@ -105,18 +107,28 @@ export function showStore(state, { isKnown = true } = {}) {
     return limit ? `${bytes(used)} of ${bytes(limit)}` : bytes(used);
   };
   const full = (may) => (may ? "may drop sessions" : isUnlimited ? "the system ends Redis" : "keeps all, refuses new ones");
+  const forecast = () => {
+    const seconds = state.memory_full_seconds;
+    if (seconds !== null && seconds !== undefined) return seconds ? `in ${duration(seconds)}` : "now";
+    return limit ? "no forecast" : "no limit is known";
+  };
   const texts = {
     environment: () => told(state.environment, String),
     server: () => told(state.server, String),
     answered: () => `${state.answered_in_ms} ms`,
     memory: () => told(used, memory),
     kept: () => told(state.append_only_file, (is) => (is ? "yes, append-only file" : "no, append-only file is off")),
+    forecast,
     full: () => told(state.may_evict, full),
   };
   for (const [name, words] of Object.entries(texts)) setText(byId(`store-${name}`), state ? words() : UNKNOWN);
   byId("store-kept").classList.toggle("bad", state?.append_only_file === false);
   byId("store-memory").classList.toggle("bad", isUnlimited);
+  byId("store-forecast").classList.toggle("bad", (state?.memory_full_seconds ?? SOON_SECONDS) < SOON_SECONDS);
   byId("store-full").classList.toggle("bad", state?.may_evict === true || isUnlimited);
+  const warnings = state?.warnings ?? [];
+  const items = fit(byId("store-warnings"), warnings.length, () => element("li", { class: "bad" }));
+  for (const [index, { problem, advice }] of warnings.entries()) setText(items[index], `${problem}; ${advice}`);
 }
 
 /** Set the texts of a row's cells; each cell has one element for its text, its last. */

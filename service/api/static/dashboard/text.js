@@ -31,6 +31,18 @@ export function bytes(size) {
   return `${size < 9.95 && unit ? size.toFixed(1) : Math.round(size)} ${units[unit]}`;
 }
 
+/** Return a duration, rounded down: `90 minutes`, `5 hours`, `3 days`. The doctor uses the same steps. */
+export function duration(seconds) {
+  const steps = [
+    [2 * 3600, 60, "minute"],
+    [2 * 86_400, 3600, "hour"],
+    [Infinity, 86_400, "day"],
+  ];
+  const [, size, unit] = steps.find(([below]) => seconds < below);
+  const number = Math.floor(seconds / size);
+  return `${integer(number)} ${unit}${number === 1 ? "" : "s"}`;
+}
+
 /** Return a stretch of time, `to` not included: whole days by their names, else with hours. */
 export function span(from, to) {
   const DAY = 86_400_000;

@@ -1,0 +1,46 @@
+"""The doctor's forecast of memory: the running service has watched its Redis, and the doctor has not."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from service.api import wire
+from service.commands.api_client import ApiClient
+from service.commands.findings import Finding, good, unknown, warning
+
+_STORE = f"{wire.OPERATOR_PATH}/analytics/store"
+_SOON_SECONDS = 86400
+_HOUR, _DAY = 3600, 86400
+_IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * _HOUR, 2 * _DAY
+
+
+def look(client: ApiClient) -> Iterator[Finding]:
+    """Return the forecast of the worker that answers; nothing where there is no limit to reach or no answer."""
+    answer = client.send("GET", _STORE)
+    state = answer.document()
+    if answer.status != HTTPStatus.OK or not state.get("memory_limit_bytes"):
+        return  # the missing limit is a finding of another part
+    seconds = state.get("memory_full_seconds")
+    if not isinstance(seconds, int | float):
+        yield unknown(
+            "no forecast of when memory is full: it does not grow, or the service has not watched it for long enough",
+            "run the doctor again when the service has run for a few minutes under its usual load",
+        )
+    elif seconds < _SOON_SECONDS:
+        advice = (
+            "give Redis more memory, or limit creation; the forecast is linear, and growth ends "
+            "when the first sessions of a steady load expire"
+        )
+        yield warning(f"memory is full in {duration(seconds)} at this rate", advice)
+    else:
+        yield good(f"memory is full in {duration(seconds)} at this rate, by a linear forecast")
+
+
+def duration(seconds: float) -> str:
+    """Return such as `90 minutes`, `5 hours` or `3 days`, rounded down."""
+    if seconds < _IN_MINUTES_BELOW:
+        number, unit = int(seconds // 60), "minute"
+    elif seconds < _IN_HOURS_BELOW:
+        number, unit = int(seconds // _HOUR), "hour"
+    else:
+        number, unit = int(seconds // _DAY), "day"
+    return f"{number} {unit}{'' if number == 1 else 's'}"
