@@ -30,7 +30,8 @@ def look(client: ApiClient) -> Iterator[Finding]:
             "give Redis more memory, or limit creation; the forecast is linear, and growth ends "
             "when the first sessions of a steady load expire"
         )
-        yield warning(f"memory is full in {duration(seconds)} at this rate", advice)
+        when = f"in {duration(seconds)} at this rate" if seconds else "now"
+        yield warning(f"memory is full {when}", advice)
     else:
         yield good(f"memory is full in {duration(seconds)} at this rate, by a linear forecast")
 

@@ -37,6 +37,7 @@ class StoreWatch:
         self._log_limit = LogLimit()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     async def read(self) -> StoreState:
         """Return the state with the forecast. Raises StoreUnavailable and Overloaded."""
@@ -55,6 +56,7 @@ class StoreWatch:
 
     async def close(self) -> None:
         """Stop to look."""
+        self._is_closing = True  # redis-py may swallow a cancellation while it connects
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -63,6 +65,8 @@ class StoreWatch:
     async def _run(self) -> None:
         while True:
             pause = LOOK_SECONDS if await self._look() else RETRY_SECONDS
+            if self._is_closing:
+                return
             self._on_look()
             self._wake.clear()
             await asyncio.sleep(LEAST_PAUSE_SECONDS)
