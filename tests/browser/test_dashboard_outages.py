@@ -69,6 +69,12 @@ def test_the_memory_limit_of_redis_is_shown_as_it_is(
                 expect(shown).not_to_have_class(is_bad)
             else:
                 expect(shown).to_have_class(is_bad)
+        expect(page.locator("#store-forecast")).to_have_text("no forecast" if memory else "no limit is known")
+        warnings = page.locator("#store-warnings li")
+        expect(warnings).to_have_count(1 if memory else 2)
+        expect(warnings.first).to_have_text(
+            "no append-only file: a restart of Redis loses sessions; set appendonly yes"
+        )
 
 
 def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> None:
