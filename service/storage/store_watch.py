@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from service.errors import Overloaded, StoreUnavailable
+from service.log_limit import LogLimit
 from service.metrics import Metrics
-from service.storage.log_limit import LogLimit
 from service.storage.memory_growth import MemoryGrowth
 from service.storage.risk_log import RiskLog
 from service.storage.state import StateReader
