@@ -5,9 +5,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from prometheus_client.multiprocess import MultiProcessCollector
+
 from tests.processes import Launch, Process, eventually, kill
+from tests.servers import RedisServer, binaries
 
 NO_ROOM = """
 import sys, tempfile
@@ -110,3 +116,54 @@ def test_no_room_for_metrics(launch: Launch, environment: dict[str, str]) -> Non
     assert "JAY_METRICS__ENABLED=false" in done.stderr
     assert done.returncode == 1
     assert launch(JAY_METRICS__ENABLED="false").create()
+
+
+BREAKER = 'jay_redis_breaker_open{lane="sessions"}'
+
+
+def breakers(process: Process) -> list[float]:
+    """Return the gauge of the sessions' breaker in each worker, from the file that the worker keeps."""
+    found = []
+    for pid in process.worker_pids:
+        file = folder_of(process) / f"gauge_livemax_{pid}.db"
+        metrics = {one.name: one for one in MultiProcessCollector.merge([str(file)])}  # type: ignore[no-untyped-call]
+        samples = metrics["jay_redis_breaker_open"].samples
+        found += [sample.value for sample in samples if sample.labels["lane"] == "sessions"]
+    return found
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that this test may break."""
+    with RedisServer(binaries()["valkey"], tmp_path) as server:
+        yield server
+
+
+def open_all_breakers(process: Process, server: RedisServer) -> None:
+    """End Redis, and send requests until every worker has noticed."""
+    server.kill()
+
+    def all_are_open() -> bool:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(process.request, ["POST"] * 16))
+        return set(breakers(process)) == {1.0}
+
+    eventually(all_are_open, "every worker holds requests back")
+    assert value(metrics(process), BREAKER) == 1
+
+
+def test_the_breaker_gauge_of_an_idle_service_is_current(launch: Launch, own_redis: RedisServer) -> None:
+    """Once Redis is back the gauge returns to 0, although nobody sends a request but those for the metrics."""
+    process = launch(JAY_REDIS__URL=own_redis.url)
+    open_all_breakers(process, own_redis)
+    own_redis.start()
+    eventually(lambda: value(metrics(process), BREAKER) == 0, "the breaker is closed")
+
+
+def test_the_breaker_gauge_of_an_idle_worker_is_current(launch: Launch, own_redis: RedisServer) -> None:
+    """Each of two workers writes down that its breaker is closed, before anybody asks for the metrics."""
+    process = launch(JAY_REDIS__URL=own_redis.url, JAY_SERVER__WORKERS="2")
+    open_all_breakers(process, own_redis)
+    own_redis.start()
+    eventually(lambda: breakers(process) == [0.0, 0.0], "both workers' breakers are closed")
+    assert value(metrics(process), BREAKER) == 0
