@@ -1,10 +1,13 @@
-"""TCP proxies: one between the service and Redis that loses replies, one that makes a link slow."""
+"""TCP proxies: one that loses the replies of Redis, one that makes a link slow, and one whose target moves."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+import hiredis
 
 DECIDES = Callable[[], bool]
 
@@ -129,3 +132,71 @@ class SlowLink(_Proxy):
                 writer.write_eof()
         finally:
             receiving.cancel()
+
+
+class MovingName(_Proxy):
+    """The name of a primary. New connections go where it points, and open ones stay where they are.
+
+    With a `refusal` connections to an earlier target stay open, and each of their commands is answered with it.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        super().__init__(target_port)
+        self._refusals: dict[int, bytes] = {}
+        self._open: Counter[int] = Counter()
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def move(self, target_port: int, refusal: str | None = None) -> None:
+        """Point to another server. Connections to the one before are answered with `refusal`, when there is one."""
+        if refusal is not None:
+            self._refusals[self._target_port] = f"-{refusal}\r\n".encode()
+        self._target_port = target_port
+
+    def connections_to(self, target_port: int) -> int:
+        """Return how many connections are open to a server."""
+        return self._open[target_port]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = self._target_port
+        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", target)
+        self._open[target] += 1
+        pumps = [
+            asyncio.create_task(self._requests(reader, writer, target_writer, target)),
+            asyncio.create_task(self._replies(target_reader, writer)),
+        ]
+        try:
+            with suppress(asyncio.CancelledError):  # Python 3.11 logs the cancellation of what serves a connection
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._open[target] -= 1
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            for stream in (writer, target_writer):
+                stream.transport.abort()
+
+    async def _requests(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        target_writer: asyncio.StreamWriter,
+        target: int,
+    ) -> None:
+        commands = hiredis.Reader()  # a command is an array, as some replies are
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                commands.feed(data)
+                while commands.gets() is not False:
+                    writer.write(self._refusals.get(target, b""))
+                if target not in self._refusals:
+                    target_writer.write(data)
+
+    @staticmethod
+    async def _replies(target_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await target_reader.read(65536):
+                writer.write(data)

@@ -1,0 +1,90 @@
+"""Visitors that create and read sessions one after the other, and note each answer with its time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.api.conftest import TOKEN, Service
+
+DEADLINE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A creation, or the reading of the session that it made. Times are of the monotonic clock."""
+
+    visitor: int
+    status: int
+    sent_at: float
+    answered_at: float
+    token: str | None = None  # of a creation that was acknowledged
+
+    @property
+    def is_success(self) -> bool:
+        """Tell whether the visitor got what was asked for."""
+        return self.status in {200, 201}
+
+
+@dataclass
+class Visitors:
+    """Many visitors at once."""
+
+    service: Service
+    number: int
+    answers: list[Answered] = field(default_factory=list)
+    _is_over: bool = False
+
+    async def visit(self, visitor: int) -> None:
+        """Create and read sessions until it is over."""
+        while not self._is_over:
+            token = await self._send(visitor, "POST")
+            if token is not None:
+                await self._send(visitor, "GET", token)
+
+    async def _send(self, visitor: int, method: str, token: str | None = None) -> str | None:
+        sent_at = time.monotonic()
+        response = await self.service.request(method, headers={TOKEN: token} if token else {})
+        acknowledged = str(response.headers[TOKEN]) if response.status == 201 else None
+        self.answers.append(Answered(visitor, response.status, sent_at, time.monotonic(), acknowledged))
+        return acknowledged
+
+    def stop(self) -> None:
+        """Let each visitor finish the session under way."""
+        self._is_over = True
+
+    def since(self, moment: float) -> Sequence[Answered]:
+        """Return the answers to what was sent since a moment."""
+        return [answer for answer in self.answers if answer.sent_at >= moment]
+
+    async def served(self, rounds: int, since: float) -> None:
+        """Wait until the last so many answers to each visitor since a moment are successes."""
+        await self._until(lambda: all(self._ends_well(visitor, rounds, since) for visitor in range(self.number)))
+
+    async def _until(self, check: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not check():
+                await asyncio.sleep(0.01)
+
+    def _ends_well(self, visitor: int, rounds: int, since: float) -> bool:
+        last = [answer for answer in self.answers if answer.visitor == visitor and answer.sent_at >= since][-rounds:]
+        return len(last) == rounds and all(answer.is_success for answer in last)
+
+    def recovered_after(self, moment: float) -> float:
+        """Return the seconds from a moment to the last answer that was none."""
+        failures = [answer.answered_at for answer in self.answers if not answer.is_success]
+        return max(failures, default=moment) - moment
+
+
+@asynccontextmanager
+async def visitors(service: Service, number: int) -> AsyncIterator[Visitors]:
+    """Let visitors come as long as the context lasts."""
+    crowd = Visitors(service, number)
+    async with asyncio.TaskGroup() as tasks:
+        for visitor in range(number):
+            tasks.create_task(crowd.visit(visitor))
+        try:
+            yield crowd
+        finally:
+            crowd.stop()
