@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 
-.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-isolation bench-limits bench-process bench-traces browser-test screenshots coverage \
+.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-creation bench-isolation bench-limits bench-process bench-traces browser-test screenshots coverage \
 	format lock clean
 .DEFAULT_GOAL := run
 
@@ -46,6 +46,9 @@ bench-memory: $(VENV)/.dev
 
 bench-scale: $(VENV)/.dev
 	$(BIN)/python -m bench.scale
+
+bench-creation: $(VENV)/.dev
+	$(BIN)/python -m bench.creation
 
 bench-isolation: $(VENV)/.dev
 	$(BIN)/python -m bench.isolation

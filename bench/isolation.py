@@ -2,7 +2,9 @@
 
 400 days, 60 sources, dense sketches and full top lists of 1,000 users with no user in common, in some of the 16
 shards (`SHARDS`, default 4; each takes 0.4 GB). A shard is read by itself, so the longest call does not depend on
-their number, and the duration of a request grows with it. A visitor's session is created every 5 ms meanwhile.
+their number, and the duration of a request grows with it. Sessions of one user fill a shard of their own: 100,000
+of them are exported, counted and erased. Look-ups of 1,000 live sessions have 64 in flight. A visitor's session is
+created every 5 ms meanwhile.
 
 Each operation runs twice with no number of users remembered. The second time without visitors: the processor time
 of Redis's main thread is read before and after each call. That is the length of the longest call on a machine that
@@ -26,6 +28,10 @@ SOURCES = [f"jay.api.playout.1.0.{number}" for number in range(60)]
 LISTED_USERS = 1000
 USERS_A_SKETCH = 5000  # dense on Redis and Valkey
 VISIT_SECONDS = 0.005
+LOOKED_UP = 1000
+LOOKUPS_IN_FLIGHT = 64
+USER = "a-user-with-many-sessions"
+SESSIONS_OF_USER = 100_000
 
 
 async def fill(raw: Raw) -> None:
@@ -86,9 +92,17 @@ async def longest_call(bench: Bench, operation: Step) -> tuple[float, int]:
     return max(costs) * 1e3, len(costs)
 
 
-async def measure(bench: Bench, title: str, operation: Step) -> None:
-    """Print the cost of one operation."""
+async def measure(
+    bench: Bench, title: str, operation: Step, *, prepare: Step | None = None, alone: Step | None = None
+) -> None:
+    """Print the cost of one operation.
+
+    `prepare` runs before each of the two times. `alone` replaces the operation the second time, where several
+    calls under way at once would be counted as one.
+    """
     await forget(bench.raw)
+    if prepare:
+        await prepare()
     await bench.raw.config_resetstat()
     done = asyncio.Event()
     visiting = asyncio.create_task(visits(bench, done))
@@ -99,13 +113,47 @@ async def measure(bench: Bench, title: str, operation: Step) -> None:
     waits = await visiting
     spent, by_clock = await redis_time(bench.raw)
     await forget(bench.raw)
-    longest, calls = await longest_call(bench, operation)
+    if prepare:
+        await prepare()
+    longest, calls = await longest_call(bench, alone or operation)
     p50, p99, most = waits[len(waits) // 2], waits[len(waits) * 99 // 100], waits[-1]
     print(
         f"  {title:24} {wall:6.2f} s, Redis {spent / 1e6:6.2f} s, {calls:5} calls, longest {longest:5.2f} ms of CPU"
         f" ({by_clock / 1e3:.1f} by the clock); visitors wait {p50:.1f} ms, p99 {p99:.1f}, at most {most:.1f}",
         flush=True,
     )
+
+
+async def measure_lookups(bench: Bench) -> None:
+    """Measure look-ups of live sessions."""
+    sessions = [new(SOURCES[0], None) for _ in range(LOOKED_UP)]
+    await bench.fill(sessions)
+    ids = [session.id for session in sessions]
+
+    async def look_up() -> None:
+        assert len(await bench.lookup.find_each(ids)) == LOOKED_UP
+
+    async def look_up_at_once() -> None:
+        await asyncio.gather(*(look_up() for _ in range(LOOKUPS_IN_FLIGHT)))
+
+    await measure(bench, "64 look-ups of 1,000 ids", look_up_at_once, alone=look_up)
+
+
+async def measure_one_user(bench: Bench) -> None:
+    """Measure what is asked of a user with many sessions, the erasure last."""
+    users, asked = bench.users, last_days(DAYS)
+
+    async def fill_again() -> None:
+        present = len(await users.find_sessions(USER))
+        await bench.fill(new(SOURCES[0], USER) for _ in range(SESSIONS_OF_USER - present))
+
+    async def erase() -> None:
+        assert await users.erase(USER, time.time_ns() // 1000) == SESSIONS_OF_USER
+
+    sessions = f"{SESSIONS_OF_USER:,} sessions"
+    await measure(bench, f"export, {sessions}", partial(users.find_sessions, USER), prepare=fill_again)
+    await measure(bench, f"a user, {sessions}", partial(users.count, USER, asked))
+    await measure(bench, f"erase, {sessions}", erase, prepare=fill_again)
 
 
 async def main() -> None:
@@ -123,6 +171,8 @@ async def main() -> None:
                 await measure(bench, f"{days} days, top users", partial(top, asked, 100))
             hours = CountRange.around(now - 31 * DAY, now, Interval.HOUR)
             await measure(bench, "31 days by hour", partial(count, hours, now))
+            await measure_lookups(bench)
+            await measure_one_user(bench)
 
 
 if __name__ == "__main__":

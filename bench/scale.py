@@ -32,6 +32,7 @@ from service.settings import AnalyticsSettings, RedisSettings
 from service.storage.analytics import Analytics
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
+from service.storage.lane import OPERATORS
 from service.storage.session_store import SessionStore
 from service.storage.users import Users
 from tests.servers import Raw, RedisServer, binaries
@@ -47,7 +48,7 @@ MINUTE_KEYS = 27  # hours of which minutes are kept: ttl + 2 h, and the one unde
 OPTIONS = ("--latency-tracking-info-percentiles", "100", "--lazyfree-lazy-user-del", "no")
 KINDS = ("minutes", "day", "unique", "sources", "top")
 # The commands that the measured operations send themselves. Those that scripts run are part of EVALSHA.
-SENT = ("evalsha", "hget", "smembers", "zcard", "zrange")
+SENT = ("evalsha", "hget", "mget", "smembers", "zcard", "zrange")
 KEYSPACE = Keyspace("jay")
 DIGEST = UserDigest("bench-secret")
 
@@ -57,11 +58,15 @@ Step = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Bench:
-    """A server under measurement, and the parts of the service that use it."""
+    """A server under measurement, and the parts of the service that use it, in the lanes of a worker.
+
+    `connection` is that of the operators, and so are all parts but `store`.
+    """
 
     raw: Raw
     connection: RedisConnection
     store: SessionStore
+    lookup: SessionStore
     analytics: Analytics
     users: Users
 
@@ -76,12 +81,18 @@ class Bench:
 async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
     """Start a server, and what uses it."""
     with tempfile.TemporaryDirectory() as folder, RedisServer(binary, Path(folder), *OPTIONS) as server:
-        connection = RedisConnection(server.url, RedisSettings(timeout_seconds=10))
-        kept = AnalyticsSettings()
+        settings, kept = RedisSettings(timeout_seconds=10), AnalyticsSettings()
+        sessions = RedisConnection(server.url, settings)
+        connection = RedisConnection(server.url, settings, lane=OPERATORS)
         async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as raw:
-            store = SessionStore(connection, KEYSPACE, DIGEST, ttl_seconds=ttl_seconds, analytics=kept)
+            store, lookup = (
+                SessionStore(one, KEYSPACE, DIGEST, ttl_seconds=ttl_seconds, analytics=kept)
+                for one in (sessions, connection)
+            )
+            analytics = Analytics(connection, KEYSPACE, ttl_seconds=ttl_seconds)
             users = Users(connection, KEYSPACE, DIGEST, analytics=kept)
-            yield Bench(raw, connection, store, Analytics(connection, KEYSPACE, ttl_seconds=ttl_seconds), users)
+            yield Bench(raw, connection, store, lookup, analytics, users)
+        await sessions.close()
         await connection.close()
 
 

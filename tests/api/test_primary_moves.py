@@ -15,9 +15,9 @@ import redis.asyncio
 
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import Service, Start
-from tests.api.visitors import DEADLINE_SECONDS, Answered, visitors
 from tests.proxy import MovingName
 from tests.servers import Raw, RedisServer, binaries, free_port
+from tests.visitors import DEADLINE_SECONDS, Answered, visitors
 
 BAR_SECONDS = 2.0
 VISITORS = 8
@@ -84,7 +84,7 @@ async def test_a_primary_that_moves_behind_its_name(
     await replicate(raw_new, old)
     service = await start(name.url)
     await check_other_lanes(service)
-    async with visitors(service, VISITORS) as crowd:
+    async with visitors(service.request, VISITORS) as crowd:
         await crowd.served(ROUNDS, since=0.0)
         await raw_new.replicaof("NO", "ONE")
         name.move(new.port)
@@ -103,7 +103,7 @@ async def test_connections_that_are_closed(
     """Redis closes all connections at once and then one by one; each session acknowledged meanwhile is there."""
     raw = raws[0]
     service = await start(pair[0].url)
-    async with visitors(service, VISITORS) as crowd:
+    async with visitors(service.request, VISITORS) as crowd:
         for kill in (kill_all, kill_each):
             for _ in range(5):
                 await crowd.served(2, since=time.monotonic())
@@ -193,7 +193,7 @@ async def test_a_server_that_is_not_the_one_to_ask(
     is_retried = reply.startswith(RETRIED)
     service = await start(name.url)
     await check_other_lanes(service)
-    async with visitors(service, VISITORS) as crowd:
+    async with visitors(service.request, VISITORS) as crowd:
         await crowd.served(2, since=0.0)
         assert name.connections_to(old.port) > 0
         name.move(new.port, reply if SPOILS[reply] is scripted else None)

@@ -2,13 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.api.conftest import TOKEN, Service
+from aiohttp import ClientResponse
+
+from tests.processes import TOKEN
 
 DEADLINE_SECONDS = 30.0
+
+# Sends a request with a method and `headers=`, and returns the answer once it has been read.
+Request = Callable[..., Awaitable[ClientResponse]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Answered:
 class Visitors:
     """Many visitors at once."""
 
-    service: Service
+    request: Request
     number: int
     answers: list[Answered] = field(default_factory=list)
     _is_over: bool = False
@@ -45,7 +50,7 @@ class Visitors:
 
     async def _send(self, visitor: int, method: str, token: str | None = None) -> str | None:
         sent_at = time.monotonic()
-        response = await self.service.request(method, headers={TOKEN: token} if token else {})
+        response = await self.request(method, headers={TOKEN: token} if token else {})
         acknowledged = str(response.headers[TOKEN]) if response.status == 201 else None
         self.answers.append(Answered(visitor, response.status, sent_at, time.monotonic(), acknowledged))
         return acknowledged
@@ -78,9 +83,9 @@ class Visitors:
 
 
 @asynccontextmanager
-async def visitors(service: Service, number: int) -> AsyncIterator[Visitors]:
+async def visitors(request: Request, number: int) -> AsyncIterator[Visitors]:
     """Let visitors come as long as the context lasts."""
-    crowd = Visitors(service, number)
+    crowd = Visitors(request, number)
     async with asyncio.TaskGroup() as tasks:
         for visitor in range(number):
             tasks.create_task(crowd.visit(visitor))
