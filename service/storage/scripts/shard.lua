@@ -59,13 +59,17 @@ local function decode(value)
   return { started = math.floor(started / 1000000), source = source, user = user, digest = digest }
 end
 
--- Gives a key its lifetime unless it has one, and returns whether it did. A key that cannot get one does not stay.
-local function expire_once(key, seconds)
-  local ok, reply = pcall(try, 'EXPIRE', key, seconds, 'NX')
+-- Gives a key its lifetime under a condition of EXPIRE, and returns whether it did. A key that cannot get one does
+-- not stay.
+local function expire(key, seconds, condition)
+  local ok, reply = pcall(try, 'EXPIRE', key, seconds, condition)
   if ok then return reply == 1 end
   if redis.pcall('TTL', key) == -1 then redis.pcall('DEL', key) end
   error(reply)
 end
+
+-- Gives a key its lifetime unless it has one, and returns whether it did.
+local function expire_once(key, seconds) return expire(key, seconds, 'NX') end
 
 -- Makes a day know a source, the first time that the source is counted on it.
 local function register(base, day, source, lifetime)
