@@ -24,7 +24,8 @@ from tests.support.servers import Raw, RedisServer
 
 NOW = int(time.time())
 NOW_US = NOW * 1_000_000
-TODAY = CountRange(NOW // DAY * DAY, NOW // DAY * DAY + DAY, Interval.DAY)
+# The tests may run over midnight.
+TODAY = CountRange(NOW // DAY * DAY, NOW // DAY * DAY + 2 * DAY, Interval.DAY)
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, 5])

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +89,14 @@ def test_counts_as_json_and_csv(run: Run) -> None:
     assert len(one["series"]) in {2, 3}
 
 
+def drain(terminal: int) -> bool:
+    """Read what a terminal has received. It has no end while the test holds the other side."""
+    with suppress(BlockingIOError, OSError):
+        while os.read(terminal, 65536):
+            pass
+    return True
+
+
 def test_a_watched_table_renews_itself(environment: dict[str, str], service: Process) -> None:
     """Until Ctrl-C, which is no failure; an outage is said and the last figures stay."""
     leader, follower = pty.openpty()
@@ -110,7 +119,10 @@ def test_a_watched_table_renews_itself(environment: dict[str, str], service: Pro
         service.stop()
         eventually(lambda: shows("Not renewed: no answer from"), "a word about the outage", pause_seconds=0)
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 0
+        os.set_blocking(leader, False)
+        # The command waits while nobody reads its last lines.
+        eventually(lambda: drain(leader) and watching.poll() is not None, "the end of the command")
+        assert watching.returncode == 0
     finally:
         watching.kill()
         watching.wait()
