@@ -13,6 +13,7 @@ from service.api.auth import Authorizer, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
+from service.api.front_door.lane import FastLane
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.sessions import SessionHandlers
@@ -95,6 +96,21 @@ async def build(  # 60 lines: the list of all parts, each named once
     metrics.memory_full.set_function(watch.memory_full)
     app.on_startup.append(_starting(readiness, secrets, watch, ttl_seconds))
     app.on_cleanup.append(_closing(sessions, lanes, watch, recorder=recorder, tracing=tracing))
+    # A trace begins with the request, so traced requests go through aiohttp.
+    lane = None
+    if tracing is None:
+        lane = FastLane(
+            sessions,
+            authorizer,
+            factory,
+            cookie,
+            limits=limits,
+            cors=cors,
+            health=health,
+            recorder=recorder,
+            metrics=metrics,
+            source=source,
+        )
     wrap = _traced(tracing, settings.tracing, registered.handlers)
     return Runner(
         app,
@@ -105,6 +121,7 @@ async def build(  # 60 lines: the list of all parts, each named once
         recorder=recorder,
         server=settings.server,
         wrap=wrap,
+        lane=lane,
     )
 
 

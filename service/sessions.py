@@ -3,7 +3,8 @@
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from asyncio import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -99,13 +100,13 @@ class SessionStore(Protocol):
     many requests wait.
     """
 
-    def create(self, session: Session) -> Awaitable[None]:
-        """Store a new session and count it."""
+    def create(self, session: Session) -> Future[bool]:
+        """Store a new session and count it. Returns False when its id is taken, which is a bug."""
 
-    def find(self, candidates: Sequence[str]) -> Awaitable[Session | None]:
+    def find(self, candidates: Sequence[str]) -> Future[Session | None]:
         """Return the first of at least one candidate that is live, or None."""
 
-    def end(self, candidates: Sequence[str]) -> Awaitable[Sequence[str]]:
+    def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
         """End all of at least one candidate that are live. Returns the sources of those."""
 
 

@@ -22,10 +22,24 @@ class Authorizer:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
+        self._known: dict[bytes, ApiKey] = {}
 
     def use(self, keyring: Keyring) -> None:
         """Replace the API keys. Requests that come later need one of the new ones."""
         self._keyring = keyring
+        self._known = {}
+
+    def find_known(self, raw_key: bytes) -> ApiKey | None:
+        """Return a key that was used before, without hashing it again, or None.
+
+        Only valid keys are remembered, so there are at most as many as are configured. The
+        dictionary compares a key only with one of the same keyed hash, so the time reveals
+        nothing of a key.
+        """
+        key = self._known.get(raw_key)
+        if key is None and raw_key.isascii() and (key := self._keyring.find(raw_key.decode())):
+            self._known[raw_key] = key
+        return key
 
     def require(self, scope: Scope, handler: Handler) -> Handler:
         """Return `handler` behind the checks; it finds the key under `request[API_KEY]`."""

@@ -38,12 +38,17 @@ class ClientAddresses:
 
     def of(self, request: web.Request) -> str:
         """Return the client's address, of IPv6 its network of 64 bits."""
-        peer, _, _zone = (request.remote or "").partition("%")
-        address = _parsed(peer)
+        headers = request.headers
+        forwarded_for, forwarded = combined(headers, wire.X_FORWARDED_FOR), combined(headers, hdrs.FORWARDED)
+        return self.behind(request.remote or "", forwarded_for, forwarded)
+
+    def behind(self, peer: str, forwarded_for: str | None, forwarded: str | None) -> str:
+        """Return the client's address for a connection from `peer` and the values of the proxies' headers."""
+        address = _parsed(peer.partition("%")[0])  # without a zone
         if address is None:
             return _UNKNOWN  # the connection was closed
         if self._is_trusted(address):
-            for hop in _hops_from_the_right(request):
+            for hop in _hops_from_the_right(forwarded_for, forwarded):
                 # A hop without an address (`unknown`, `_hidden`) ends what a trusted proxy says.
                 if (parsed := _parsed(hop)) is None:
                     break
@@ -56,17 +61,16 @@ class ClientAddresses:
         return any(address in network for network in self._trusted)
 
 
-def _hops_from_the_right(request: web.Request) -> Iterator[str]:
+def _hops_from_the_right(forwarded_for: str | None, forwarded: str | None) -> Iterator[str]:
     """Yield the hops that the proxies report, the nearest first.
 
     A request that passed proxies of both kinds has both headers. X-Forwarded-For is the one
     that almost all proxies write, so a client's own `Forwarded` must not win over it.
     """
-    headers = request.headers
-    if hops := list(elements(combined(headers, wire.X_FORWARDED_FOR))):
+    if hops := list(elements(forwarded_for)):
         yield from reversed(hops)
     else:
-        for element in reversed(list(elements(combined(headers, hdrs.FORWARDED)))):
+        for element in reversed(list(elements(forwarded))):
             found = _FOR.search(element)
             yield (found[1] or found[2] or "") if found else ""
 

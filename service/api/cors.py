@@ -15,7 +15,7 @@ from aiohttp_cors.urldispatcher_router_adapter import ResourcesUrlDispatcherRout
 
 from service.api import wire
 from service.api.field_lines import combined
-from service.api.responses import empty_response
+from service.api.responses import API_HEADERS, Headers, empty_response
 from service.config.settings import CorsSettings
 
 # Headers that libraries add to every request of a page: tracing, jQuery and others, and code
@@ -56,6 +56,14 @@ class Cors:
             hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ", ".join(dict.fromkeys(name.lower() for name in names)),
             hdrs.ACCESS_CONTROL_MAX_AGE: str(settings.max_age_seconds),
         }
+        self._lines = {origin.encode(): _lines(_headers_for(origin)) for origin in settings.origins}
+        self._preflights = {origin.encode(): self._preflight_of(origin) for origin in settings.origins}
+
+    def _preflight_of(self, origin: str) -> tuple[str, str]:
+        allow_origin, allow_credentials, expose = _lines(_headers_for(origin)).splitlines(keepends=True)
+        max_age = {name: self._preflight[name] for name in (hdrs.ACCESS_CONTROL_MAX_AGE,)}
+        first = _lines({**max_age, **self._preflight})
+        return f"HTTP/1.1 204 No Content\r\n{allow_origin}{allow_credentials}{first}", _lines(API_HEADERS) + expose
 
     def answer_options(self, request: web.Request) -> web.Response | None:
         """Return the answer to an OPTIONS request that no route answers, or None where that is an error.
@@ -70,16 +78,37 @@ class Cors:
             return empty_response({hdrs.ALLOW: ", ".join(allowed)})
         return empty_response(self._preflight) if combined(headers, hdrs.ORIGIN) in self._origins else None
 
+    def lines(self, origin: bytes) -> str | None:
+        """Return the header lines of `mark` for an origin, or None when it is not configured."""
+        return self._lines.get(origin)
+
+    def preflight_lines(self, origin: bytes) -> tuple[str, str]:
+        """Return the header lines of a preflight's answer from a configured origin, before and after the request id.
+
+        They are in the order that aiohttp-cors and `mark` give them.
+        """
+        return self._preflights[origin]
+
     def mark(self, response: web.StreamResponse, origin: str | None) -> None:
         """Let a page of this origin read the response, if the origin is configured."""
-        if origin in self._origins:
+        if origin is not None and origin in self._origins:
             headers = response.headers
             if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # of a preflight
                 response.set_status(_NO_CONTENT)
                 headers.update(self._preflight)
-            headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-            headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
+            headers.update(_headers_for(origin))
+
+
+def _headers_for(origin: str) -> dict[str, str]:
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
+        hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS: "true",
+        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED,
+    }
+
+
+def _lines(headers: Headers) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def origin_in(received: bytes) -> str | None:

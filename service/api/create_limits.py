@@ -13,7 +13,8 @@ from aiohttp import web
 from service import errors
 from service.api.auth import API_KEY
 from service.api.client_address import ClientAddresses
-from service.rate_limits import RateLimiter
+from service.api_keys import ApiKey
+from service.rate_limits import RateLimit, RateLimiter
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class CreateLimits:
     """Rejects creations over the limit of their API key."""
 
     def __init__(self, addresses: ClientAddresses, limiter: RateLimiter) -> None:
-        self._addresses = addresses
+        self.addresses = addresses
         self._limiter = limiter
         self._log_limit = LogLimit()
 
@@ -33,9 +34,12 @@ class CreateLimits:
         Two entries of one name are a rotation and share their counts.
         """
         key = request[API_KEY]
-        if key.create_limit is None:
-            return
-        wait = self._limiter.admit((key.name, self._addresses.of(request)), key.create_limit)
+        if key.create_limit is not None:
+            self.count(key, key.create_limit, self.addresses.of(request))
+
+    def count(self, key: ApiKey, limit: RateLimit, address: str) -> None:
+        """Count a creation by a client address. Raises TooManyRequests."""
+        wait = self._limiter.admit((key.name, address), limit)
         if not wait:
             return
         if self._log_limit.allows(key.name):

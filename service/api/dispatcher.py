@@ -68,7 +68,7 @@ class Dispatcher:
             origin = combined(request.headers, hdrs.ORIGIN)
             return self.reject(errors.MalformedRequest(MisframedRequest.DETAIL), origin)
         started = time.perf_counter()
-        request_id = _new_request_id()
+        request_id = new_request_id()
         method, headers = request.method, request.headers
         route = request.raw_path  # only ever logged when it is one of the direct_routes
         can_skip_router = kind is not ExpectingRequest and not (
@@ -97,8 +97,8 @@ class Dispatcher:
 
     def reject(self, error: Exception, origin: str | None) -> web.Response:
         """Answer what is not a request; of it nothing is known but maybe its origin, and nothing is repeated."""
-        request_id = _new_request_id()
-        response = _problem(error, request_id)
+        request_id = new_request_id()
+        response = problem_of(error, request_id)
         response.headers[wire.REQUEST_ID] = request_id
         response.headers[hdrs.CONNECTION] = "close"  # aiohttp may take it for HTTP/1.0, where that is implied
         response.force_close()
@@ -115,7 +115,7 @@ class Dispatcher:
             error = errors.PreflightRefused("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
-        return _problem(translate(error), request_id)
+        return problem_of(translate(error), request_id)
 
     def _not_found(self, request: web.Request) -> errors.RequestError:
         if request.method not in wire.METHODS:
@@ -125,7 +125,7 @@ class Dispatcher:
         return errors.NotFound(f"Check the path. Sessions are at {wire.SESSION_PATHS[0]}.")
 
 
-def _problem(error: Exception, request_id: str) -> web.Response:
+def problem_of(error: Exception, request_id: str) -> web.Response:
     """Return the problem document for an error. Our own bugs go to the log."""
     if not isinstance(error, errors.JayError):
         _logger.error("internal error, request_id %s", request_id, exc_info=error, extra={"is_of_client": True})
@@ -138,7 +138,7 @@ def route_of(request: web.Request) -> str:
     return resource.canonical if resource is not None else "-"
 
 
-def _new_request_id() -> str:
+def new_request_id() -> str:
     """Return 16 hex digits. It tells requests apart in logs and is no secret, so a fast generator will do."""
     return f"{getrandbits(64):016x}"
 

@@ -13,7 +13,7 @@ Headers = Mapping[str, str] | Mapping[istr, str]
 
 # No `Server` header with versions, and none that aiohttp would add.
 _EVERY = {hdrs.SERVER: wire.SERVER_NAME, wire.CONTENT_TYPE_OPTIONS: "nosniff"}
-_API = {
+API_HEADERS = {
     **_EVERY,
     wire.API_VERSION: versions.LATEST,
     hdrs.CACHE_CONTROL: "no-store",
@@ -37,9 +37,9 @@ _PAGE = {
 _OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
 _OPEN_TEXT = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store"})
 _OPEN_PAGE = CIMultiDict(_PAGE)
-_API_JSON = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
-_API_PROBLEM = CIMultiDict({**_API, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE})
-_API_EMPTY = CIMultiDict(_API)
+_API_JSON = CIMultiDict({**API_HEADERS, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_API_PROBLEM = CIMultiDict({**API_HEADERS, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE})
+_API_EMPTY = CIMultiDict(API_HEADERS)
 
 
 def json_response(body: bytes, status: int = 200, more: Headers | None = None) -> web.Response:
@@ -75,7 +75,7 @@ def text_response(body: bytes, content_type: str) -> web.Response:
 def add_api_headers(response: web.StreamResponse) -> None:
     """Complete a response that was not made here; one that was stays as it is."""
     if wire.CONTENT_TYPE_OPTIONS not in response.headers:
-        response.headers.update(_API)
+        response.headers.update(API_HEADERS)
 
 
 def _response(headers: "CIMultiDict[str]", status: int, body: bytes | None, more: Headers | None) -> web.Response:

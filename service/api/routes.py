@@ -59,7 +59,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, f"{operator}/analytics/store", handlers.store.get_status, Scope.ANALYTICS),
         Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
-        Route(get, "/livez", health.livez, None),
+        Route(get, wire.LIVEZ_PATH, health.livez, None),
         Route(get, "/readyz", health.readyz, None),
         Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
         Route(get, "/openapi.json", OpenapiHandler().get_document, None),

@@ -41,6 +41,7 @@ ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
 OPERATOR_PATH = "/v1/playouts/tracking"  # of what back ends and operators ask
+LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"
 DOCS_PATH = "/docs"
 STATIC_PATH = "/static/"

@@ -5,7 +5,8 @@ the same and counts once.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from asyncio import Future
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
 
@@ -104,17 +105,16 @@ class BatchingSessionStore(SessionStore):
             ("end",): self._endings.waiting,
         }
 
-    async def create(self, session: Session) -> None:
-        """Store a new session. Raises StoreUnavailable and Overloaded."""
-        if not await self._creations.submit(session):
-            raise RuntimeError("a freshly minted session id is taken: the random source is broken")
+    def create(self, session: Session) -> Future[bool]:
+        """Store a new session."""
+        return self._creations.submit(session)
 
-    def find(self, candidates: Candidates) -> Awaitable[Session | None]:
-        """Return the first of at least one candidate that is live, or None. Raises as `create`."""
+    def find(self, candidates: Candidates) -> Future[Session | None]:
+        """Return the first of at least one candidate that is live, or None."""
         return self._searches.submit(candidates)
 
-    def end(self, candidates: Candidates) -> Awaitable[Sequence[str]]:
-        """End all of at least one candidate; return the sources of those that were live. Raises as `create`."""
+    def end(self, candidates: Candidates) -> Future[Sequence[str]]:
+        """End all of at least one candidate. Returns the sources of those that were live."""
         return self._endings.submit(candidates)
 
     async def close(self) -> None:

@@ -12,8 +12,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from service.api import json_body
-from service.api.aiohttp_internals import clocks, site
+from service.api import json_body, request_limits
+from service.api.aiohttp_internals import site
 from service.api.aiohttp_internals.site import Site
 from service.config.settings import ServerSettings, Settings
 from service.storage import risk_log
@@ -79,14 +79,14 @@ async def connect() -> AsyncIterator[Connect]:
 
 def with_clocks(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
     """Set the clock for heads; return settings with the clock for idle connections."""
-    monkeypatch.setattr(clocks, "HEAD_SECONDS", head)
+    monkeypatch.setattr(request_limits, "HEAD_SECONDS", head)
     return ServerSettings(keepalive_seconds=keepalive)
 
 
 def test_each_clock_has_its_own_time() -> None:
     """The documented times: 75 s idle, 15 s for a head, 15 s for a TLS handshake, 5 s for a body."""
     assert Settings().server.keepalive_seconds == 75
-    assert clocks.HEAD_SECONDS == 15
+    assert request_limits.HEAD_SECONDS == 15
     assert site.HANDSHAKE_SECONDS == 15
     assert json_body.DEADLINE_SECONDS == 5
 

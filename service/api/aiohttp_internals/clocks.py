@@ -4,16 +4,13 @@ The others are elsewhere: a body's deadline in `json_body.py`, the TLS handshake
 """
 
 import asyncio
-import fcntl
-import select
-import sys
-import termios
 from typing import Any
 
 from aiohttp.web_protocol import RequestHandler
 
-# From the first byte of a head to its end. A new connection has as long to send a first byte.
-HEAD_SECONDS = 15.0
+from service.api import request_limits
+from service.api.front_door.sockets import has_unread_bytes, unacknowledged_bytes
+
 # The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
 _RECHECK_SECONDS = 0.05
 
@@ -46,7 +43,7 @@ class TimedConnection(RequestHandler):
     def start_head_clock(self) -> None:
         """Close the connection in HEAD_SECONDS unless the head is whole by then."""
         self.stop_head_clock()
-        self._head_clock = self._loop.call_later(HEAD_SECONDS, self._close_stalled)
+        self._head_clock = self._loop.call_later(request_limits.HEAD_SECONDS, self._close_stalled)
 
     def stop_head_clock(self) -> None:
         """Leave the connection to the clock for idle ones."""
@@ -65,7 +62,7 @@ class TimedConnection(RequestHandler):
         self._head_clock = None
         if not self._is_idle():
             self.finish_requests()
-        elif self._has_unread_bytes() and not is_last_look:
+        elif has_unread_bytes(self.transport) and not is_last_look:
             # After a pause of the machine the clock fires before the rest of the head is read.
             self._head_clock = self._loop.call_later(_RECHECK_SECONDS, lambda: self._close_stalled(is_last_look=True))
         else:
@@ -77,7 +74,7 @@ class TimedConnection(RequestHandler):
             self._keepalive_handle = None
             if self._head_clock is not None:
                 return  # that clock decides, or the request that follows starts this one again
-            if self._has_unread_bytes():
+            if has_unread_bytes(self.transport):
                 # A request is in the kernel's buffer. Closing now would lose it, and a proxy would answer 502.
                 self._keepalive_handle = self._loop.call_later(_RECHECK_SECONDS, self._process_keepalive)
                 return
@@ -85,30 +82,13 @@ class TimedConnection(RequestHandler):
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
-    def _has_unread_bytes(self) -> bool:
-        descriptor = self._descriptor()
-        if descriptor is None:
-            return False
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-
     def _is_sending(self) -> bool:
         """Return whether a slow client has taken a part of its response, maybe the last, since the last look."""
         before, self._unsent_bytes = self._unsent_bytes, 0
-        descriptor = self._descriptor()
-        if self.transport is not None and descriptor is not None:
-            self._unsent_bytes = self.transport.get_write_buffer_size() + _unacknowledged_bytes(descriptor)
+        if self.transport is not None:
+            self._unsent_bytes = self.transport.get_write_buffer_size() + unacknowledged_bytes(self.transport)
         return self._unsent_bytes != before
 
-    def _descriptor(self) -> int | None:
-        socket = self.transport.get_extra_info("socket") if self.transport is not None else None
-        return None if socket is None or socket.fileno() < 0 else socket.fileno()
-
-
-def _unacknowledged_bytes(descriptor: int) -> int:
-    """Return the bytes in the kernel that the client's kernel has not confirmed: up to 4 MB on Linux."""
-    try:
-        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except OSError:  # macOS does not say
-        return 0
+    def postpone_close(self) -> None:
+        """Note that the front door has used the connection, so that it is not idle."""
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

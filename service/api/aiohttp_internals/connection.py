@@ -99,6 +99,10 @@ class Connection(TimedConnection):
         if self._has_ended and not self._messages:
             self._close = True
 
+    def is_at_rest(self) -> bool:
+        """Return whether the next bytes begin a request, and no answer is under way."""
+        return self._is_idle() and self._framing.is_at_rest and not (self._close or self._force_close)
+
     @staticmethod
     def _break_off(body: StreamReader | None) -> None:
         if body is not None and not body.is_eof():

@@ -28,6 +28,11 @@ class Framing:
         self._body_left = 0  # bytes of the last request's body that have not arrived
         self.open_head = bytearray()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the next byte begins a request."""
+        return not self.open_head and not self._body_left
+
     def is_whole_request(self, data: bytes, payload: StreamReader) -> bool:
         """Return whether `data`, of which one request was parsed, is this request and nothing else.
 

@@ -5,6 +5,7 @@ may be a key or an id, so here they are answered with a fixed problem document a
 and why, stands in docs/decisions.md.
 """
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -13,7 +14,6 @@ from typing import Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.web_protocol import RequestHandler
 
 from service.api.aiohttp_internals.connection import Connection
 from service.api.aiohttp_internals.expectation import take_expectation
@@ -21,6 +21,8 @@ from service.api.aiohttp_internals.site import Site
 from service.api.auth import Authorizer, Handler
 from service.api.cors import Cors
 from service.api.dispatcher import Dispatcher, MisframedRequest
+from service.api.front_door.door import FrontDoor
+from service.api.front_door.lane import FastLane
 from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
@@ -29,6 +31,7 @@ from service.config.settings import ServerSettings
 from service.telemetry.request_recorder import RequestRecorder
 
 BACKLOG = 2048
+_PENDING_POLL_SECONDS = 0.01  # a pending answer waits for Redis, which has 0.5 s by default
 LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 
 _silent = logging.getLogger("service.aiohttp")
@@ -40,11 +43,19 @@ class Server(web.Server):
     """Makes connections of the kind above, and requests whose target is a path."""
 
     def __init__(
-        self, dispatcher: Dispatcher, handler: Handler, make_request: Callable[..., web.BaseRequest], **kwargs: Any
+        self,
+        dispatcher: Dispatcher,
+        handler: Handler,
+        lane: FastLane | None,
+        make_request: Callable[..., web.BaseRequest],
+        **kwargs: Any,
     ) -> None:
         super().__init__(handler, request_factory=self._request_of, **kwargs)  # type: ignore[arg-type]  # web.Request
         self._dispatcher = dispatcher
         self._make = make_request
+        self._lane = lane
+        self._doors: set[FrontDoor] = set()
+        self.keepalive_seconds: float = kwargs["keepalive_timeout"]
 
     def _request_of(
         self, message: RawRequestMessage, payload: StreamReader, connection: Connection, *more: Any
@@ -67,9 +78,36 @@ class Server(web.Server):
             message = message._replace(version=HttpVersion11)  # else the status line would repeat what was sent
         return self._make(message, payload, connection, *more, _cls=MisframedRequest)
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # aiohttp's own, without a front door
         """Return the protocol for a new connection."""
+        return self.make_connection() if self._lane is None else FrontDoor(self, self._lane)
+
+    def make_connection(self) -> Connection:
+        """Return aiohttp's protocol for a connection."""
         return Connection(self._dispatcher, self, loop=self._loop, **self._kwargs)
+
+    def opened(self, door: FrontDoor) -> None:
+        """Note a new connection."""
+        self._doors.add(door)
+
+    def closed(self, door: FrontDoor) -> None:
+        """Forget a connection that was lost."""
+        self._doors.discard(door)
+
+    def pre_shutdown(self) -> None:
+        """Close idle connections."""
+        super().pre_shutdown()
+        for door in list(self._doors):
+            door.close()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        """Wait for the answers under way."""
+        deadline = self._loop.time() + (timeout or 0.0)
+        while any(door.is_pending for door in self._doors) and self._loop.time() < deadline:
+            await asyncio.sleep(_PENDING_POLL_SECONDS)
+        await super().shutdown(timeout)
+        for door in list(self._doors):
+            door.abort()
 
 
 class Runner(web.AppRunner):
@@ -86,6 +124,7 @@ class Runner(web.AppRunner):
         recorder: RequestRecorder,
         server: ServerSettings,
         wrap: Callable[[Handler], Handler],
+        lane: FastLane | None = None,
     ) -> None:
         super().__init__(
             app,
@@ -104,6 +143,7 @@ class Runner(web.AppRunner):
         self._recorder = recorder
         self._authorizer = authorizer
         self._wrap = wrap
+        self._lane = lane
         self._listeners: Sequence[socket.socket] = ()
         self._tls: ssl.SSLContext | None = None
         self.health = health
@@ -133,7 +173,7 @@ class Runner(web.AppRunner):
             recorder=self._recorder,
         )
         handler, options = self._wrap(dispatcher.handle), server._kwargs  # noqa: SLF001
-        return Server(dispatcher, handler, server.request_factory, loop=server._loop, **options)  # noqa: SLF001
+        return Server(dispatcher, handler, self._lane, server.request_factory, loop=server._loop, **options)  # noqa: SLF001
 
     def _reg_site(self, site: web.BaseSite) -> None:
         site._backlog = BACKLOG  # noqa: SLF001 - gunicorn's worker leaves aiohttp's 128, for which clients queue

@@ -17,6 +17,7 @@ from service.errors import Overloaded, StoreUnavailable
 from service.store_status import RedisStatus, risks_of
 from service.telemetry.request_recorder import RequestRecorder
 
+ALIVE = b'{"status":"alive"}'
 _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
 
@@ -30,7 +31,7 @@ class Health:
 
     async def livez(self, _: web.Request) -> web.Response:
         """Answer 200 while the process runs, whatever becomes of Redis: a restart would not mend Redis."""
-        return open_json_response(b'{"status":"alive"}')
+        return open_json_response(ALIVE)
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Answer 200 while Redis takes writes, else 503; 503 as well while draining."""

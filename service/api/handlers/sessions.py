@@ -43,7 +43,8 @@ class SessionHandlers:
         user_id = await read_user_id(request)
         self._limits.check(request)
         session = self._factory.new(self._source_of(request), user_id)
-        await self._sessions.create(session)
+        if not await self._sessions.create(session):
+            raise id_taken()
         self._metrics.created.add((session.source,))
         token = {wire.SESSION_TOKEN: session.id, hdrs.SET_COOKIE: self._cookie.setting(session.id)}
         return json_response(orjson.dumps(render(session)), 201, token)
@@ -54,7 +55,7 @@ class SessionHandlers:
         session = await self._sessions.find(presented) if presented else None
         if session is None:
             self._metrics.missed.add((self._source_of(request),))
-            raise errors.SessionNotFound("The request presents no live session; create one with POST.")
+            raise session_not_found()
         self._metrics.found.add((session.source,))
         return json_response(orjson.dumps(render(session)))
 
@@ -84,3 +85,13 @@ class SessionHandlers:
     def _source_of(self, request: web.Request) -> str:
         """Return the source of the API key, which is that of the sessions it creates."""
         return request[API_KEY].source or self._source
+
+
+def session_not_found() -> errors.SessionNotFound:
+    """Return the error of a request that presents no live session."""
+    return errors.SessionNotFound("The request presents no live session; create one with POST.")
+
+
+def id_taken() -> RuntimeError:
+    """Return the error of a new session whose random id exists already."""
+    return RuntimeError("a new session's random id is taken: the random source is broken")

@@ -1,0 +1,232 @@
+"""The protocol of a client connection: it answers frequent requests, and hands all others to aiohttp.
+
+DESIGN
+A connection is in one of three states. `data_received` looks at them in this order.
+
+Pending. A frequent request waits for Redis. Bytes that arrive are kept until it is answered, so
+         answers go out in the order of the requests.
+Slow.    aiohttp's protocol has the connection: it reads a request or answers one. It gets all
+         bytes as they are. It is made for the first request that needs it and then stays.
+Idle.    The bytes begin with a new request. If the lane takes it, the door answers it. If not,
+         aiohttp gets the bytes, and the connection is slow until its answer is sent.
+
+So frequent requests skip aiohttp although they share a connection with others, as they do
+behind a proxy. aiohttp writes to the same transport, and each side does so only in its turn.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from service.api import request_limits
+from service.api.front_door.heads import read_head
+from service.api.front_door.lane import Exchange, FastLane
+from service.api.front_door.sockets import has_unread_bytes
+
+if TYPE_CHECKING:
+    from service.api.aiohttp_internals.connection import Connection
+
+# The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
+_RECHECK_SECONDS = 0.05
+# Requests that arrive while one is pending are kept up to this size. Then reading pauses.
+MAX_KEPT_BYTES = 65_536
+
+
+class Host(Protocol):
+    """The server of a door."""
+
+    keepalive_seconds: float
+
+    def make_connection(self) -> "Connection":
+        """Return aiohttp's protocol for a connection."""
+
+    def opened(self, door: "FrontDoor") -> None:
+        """Note a new connection."""
+
+    def closed(self, door: "FrontDoor") -> None:
+        """Forget a connection that was lost."""
+
+
+class FrontDoor(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_clock",
+        "_exchange",
+        "_has_ended",
+        "_host",
+        "_is_full",
+        "_kept",
+        "_lane",
+        "_slow",
+        "_transport",
+        "_used_at",
+        "is_closing",
+    )
+
+    def __init__(self, host: Host, lane: FastLane) -> None:
+        self._host = host
+        self._lane = lane
+        self._transport: asyncio.Transport | None = None
+        self._slow: Connection | None = None
+        self._exchange: Exchange | None = None  # the pending one
+        self._kept = b""  # bytes behind the pending request
+        self._clock: asyncio.TimerHandle | None = None
+        self._used_at = 0.0  # on the loop's clock; 0 before the first request
+        self._is_full = False  # the client is slow to read its answers
+        self._has_ended = False  # the client has closed its side
+        self.is_closing = False  # after the pending answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Give the client time for its first byte."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._clock = asyncio.get_running_loop().call_later(request_limits.HEAD_SECONDS, self._close_idle)
+        self._host.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket."""
+        if self._exchange is not None:
+            self._keep(data)
+        elif self._slow is not None and not self._slow.is_at_rest():
+            self._slow.data_received(data)
+        elif self._is_full:
+            self._keep(data)
+        else:
+            self._take(data)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a frequent request waits for Redis."""
+        return self._exchange is not None
+
+    def close(self) -> None:
+        """Close the connection when nothing is pending. aiohttp closes its own."""
+        self.is_closing = True
+        if self._exchange is None and self._slow is None and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def eof_received(self) -> bool | None:
+        """Stay open for the pending answer when the client closes its side."""
+        if self._exchange is not None and not self._is_tls():
+            self._has_ended = True
+            return True
+        return self._slow.eof_received() if self._slow is not None else None
+
+    def pause_writing(self) -> None:
+        """Answer no further request until the client has read what was written."""
+        self._is_full = True
+        if self._slow is not None:
+            self._slow.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on with the requests that were kept."""
+        self._is_full = False
+        if self._slow is not None:
+            self._slow.resume_writing()
+        if self._exchange is None and self._kept:
+            self._release()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop the clock. A pending request is finished and recorded, and nobody gets its answer."""
+        if self._clock is not None:
+            self._clock.cancel()
+        self._transport = None
+        self._kept = b""
+        self._host.closed(self)
+        if self._slow is not None:
+            self._slow.connection_lost(exc)
+
+    def _take(self, data: bytes) -> None:
+        """Answer the requests at the start of `data` until one is pending or for aiohttp."""
+        while data and self._transport is not None:
+            if self._is_full:
+                self._keep(data)
+                return
+            head = read_head(data)
+            exchange = None if head is None else self._lane.begin(head, data, self._peer)
+            if exchange is None:
+                self._hand_over(data)
+                return
+            data = data[exchange.size :]
+            if exchange.future is None:
+                self._write(self._lane.answer(exchange, exchange.result))
+                continue
+            self._exchange, self._kept = exchange, data
+            exchange.future.add_done_callback(self._answer)
+            return
+        if self._has_ended and self._transport is not None:
+            self._transport.close()
+
+    def _answer(self, future: "asyncio.Future[object]") -> None:
+        """Answer the pending request, then go on with what came behind it."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
+            return
+        answer = self._lane.answer(exchange, future.exception() or future.result())
+        if self._transport is not None:
+            self._write(answer)
+            self._release()
+
+    def _write(self, answer: bytes) -> None:
+        transport = self._transport
+        if transport is not None:
+            transport.write(answer)
+            self._used_at = asyncio.get_running_loop().time()
+            if self._slow is not None:
+                self._slow.postpone_close()
+            if self._lane.is_draining or self.is_closing:
+                self._transport = None
+                transport.close()
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += data
+        transport = self._transport
+        if len(self._kept) > MAX_KEPT_BYTES and transport is not None and transport.is_reading():
+            transport.pause_reading()
+
+    def _release(self) -> None:
+        """Take the bytes that were kept."""
+        data, self._kept = self._kept, b""
+        if len(data) > MAX_KEPT_BYTES and self._transport is not None:
+            self._transport.resume_reading()
+        if data:
+            self.data_received(data)
+        elif self._has_ended and self._transport is not None:
+            self._transport.close()
+
+    def _hand_over(self, data: bytes) -> None:
+        """Let aiohttp read the bytes and answer the request."""
+        slow = self._slow
+        if slow is None:
+            slow = self._slow = self._host.make_connection()
+            if self._clock is not None:
+                self._clock.cancel()
+            assert self._transport is not None  # noqa: S101 - `_take` looked
+            slow.connection_made(self._transport)
+        slow.data_received(data)
+        if self._has_ended and not slow.eof_received() and self._transport is not None:
+            self._transport.close()
+
+    def _close_idle(self) -> None:
+        """Close the connection if it is idle for too long. aiohttp has a clock of its own."""
+        transport, loop = self._transport, asyncio.get_running_loop()
+        if transport is None or self._slow is not None:
+            return
+        left = self._used_at + self._host.keepalive_seconds - loop.time() if self._used_at else 0.0
+        if self._exchange is not None or transport.get_write_buffer_size() or has_unread_bytes(transport):
+            left = max(left, _RECHECK_SECONDS)
+        if left > 0:
+            self._clock = loop.call_later(left, self._close_idle)
+        else:
+            transport.close()
+
+    def _peer(self) -> str:
+        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(peer[0]) if peer else ""
+
+    def _is_tls(self) -> bool:
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is not None

@@ -1,0 +1,95 @@
+"""Recognizes the head of a frequent request by its bytes.
+
+The door takes a head only if every HTTP parser reads it in the same way, and hands all other
+bytes to aiohttp. It never repairs, guesses or rejects. It takes a head that
+
+- arrived whole, in ASCII, with CRLF line ends, no folded line, and no white space before
+  them,
+- names one of the paths below and HTTP/1.1 in its request line,
+- is within the limits for heads,
+- repeats none of the headers below,
+- has none of the headers that change how the bytes behind it are read.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from service.api import wire
+from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS
+
+_PATHS = "|".join(map(re.escape, (*wire.SESSION_PATHS, wire.LIVEZ_PATH)))
+
+# Possessive quantifiers: a head that does not match costs no more than one that does.
+_HEAD = re.compile(
+    (
+        rf"(GET|HEAD|POST|DELETE|OPTIONS) ({_PATHS}) HTTP/1\.1\r\n"
+        rf"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n){{0,{MAX_HEADERS}}}+\r\n"
+    ).encode()
+)
+
+# The headers that the lane reads.
+_READ = {
+    *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
+    *(
+        "Forwarded",
+        "Cookie",
+        "Origin",
+        "Access-Control-Request-Method",
+        "Content-Length",
+        "Content-Type",
+        "Connection",
+    ),
+}
+# A request with one of these is for aiohttp: the bytes behind the head are read in another
+# way, or the answer depends on more than the lane knows.
+_HANDED_OVER = frozenset(
+    name.encode()
+    for name in (
+        *("transfer-encoding", "expect", "upgrade", "proxy-connection", "content-encoding"),
+        *("content-location", "content-range", "etag", "max-forwards", "server"),
+    )
+)
+# aiohttp rejects a request that repeats one of these.
+_SINGLE = {"Host", "User-Agent"}
+
+
+def _pattern_of(names: Iterable[str]) -> str:
+    """Return a pattern for names in any case.
+
+    It decides letter by letter, which is twice as fast as a list of names, and that is three
+    times as fast as the flag IGNORECASE.
+    """
+    rest_by_letter: dict[str, set[str]] = {}
+    for name in names:
+        rest_by_letter.setdefault(name[:1], set()).add(name[1:])
+    branches = [
+        (f"[{letter}{letter.upper()}]" if letter.isalpha() else re.escape(letter)) + _pattern_of(sorted(rest))
+        for letter, rest in sorted(rest_by_letter.items())
+        if letter
+    ]
+    return f"(?:{'|'.join(branches)})" if len(branches) > 1 else "".join(branches)
+
+
+_HEADERS = re.compile(
+    (
+        rf"\n({_pattern_of(name.lower() for name in (*_READ, *map(bytes.decode, _HANDED_OVER), *_SINGLE))}):"
+        r"[ \t]*([^\r]*[^\r \t]|)[ \t]*\r"
+    ).encode()
+)
+
+# Method, path, the headers that the lane reads by lower-case name, size in bytes. A plain
+# tuple takes a quarter of the time of a named one.
+Head: TypeAlias = tuple[bytes, bytes, dict[bytes, bytes], int]
+
+
+def read_head(data: bytes) -> Head | None:
+    """Return the head at the start of `data`, or None when it is for aiohttp."""
+    head = _HEAD.match(data)
+    if head is None or (size := head.end()) > MAX_FIELD_BYTES:
+        return None
+    found = _HEADERS.findall(data, 0, size)
+    headers = {name.lower(): value for name, value in found}
+    if len(headers) < len(found) or not _HANDED_OVER.isdisjoint(headers):
+        return None
+    return head[1], head[2], headers, size

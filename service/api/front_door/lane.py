@@ -1,0 +1,298 @@
+"""The fast lane: answers a frequent request without a task, a request object and a router.
+
+It answers the requests of sessions, preflights and /livez that a valid API key sends without
+an error. Everything else is for aiohttp, so there is no second place that explains errors.
+Only errors that appear after Redis was asked are answered here, because a second attempt
+could create a second session.
+
+Policy and constants are those of the handlers: keys and origins (`auth.py`, `cors.py`),
+candidates (`session_token.py`), bodies (`create_body.py`), limits (`create_limits.py`),
+problem documents (`problems.py`). `tests/api/test_front_door.py` compares the answers of the
+lane with aiohttp's byte for byte.
+"""
+
+import time
+from asyncio import Future
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+from aiohttp import hdrs
+
+from service import errors, versions
+from service.api import wire
+from service.api.auth import Authorizer
+from service.api.cors import Cors
+from service.api.create_body import EXAMPLE, MAX_BYTES, MEMBERS, user_id_in
+from service.api.create_limits import CreateLimits
+from service.api.dispatcher import new_request_id, problem_of
+from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
+from service.api.front_door.heads import Head
+from service.api.handlers.operations import ALIVE, Health
+from service.api.handlers.sessions import id_taken, session_not_found
+from service.api.json_body import parse_object
+from service.api.problems import problem_response
+from service.api.responses import empty_response, json_response, open_json_response
+from service.api.session_body import render
+from service.api.session_token import SessionCookie, candidates_in
+from service.api_keys import ApiKey, Scope
+from service.sessions import Session, SessionFactory, SessionStore
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_recorder import RequestRecorder
+
+_KEY, _VERSION = wire.API_KEY.lower().encode(), wire.API_VERSION.lower().encode()
+_TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
+_FORWARDED_FOR = wire.X_FORWARDED_FOR.lower().encode()
+_LATEST = versions.LATEST.encode()
+_MEDIA_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+# aiohttp-cors answers preflights for these methods, which have a route.
+_ROUTED = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
+_MAX_DIGITS = 4
+_NO_CONTENT = 204
+
+Answer: TypeAlias = tuple[int, str, bytes]  # status, status line and first headers, body
+Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
+
+
+class Exchange:
+    """A request in progress: everything that its answer and its record need.
+
+    `future` is the result of Redis, None for an answer that needs none. `size` is the number
+    of bytes that the request has.
+    """
+
+    __slots__ = ("cors", "finish", "future", "key", "result", "session", "size", "started", "where")
+
+    def __init__(self, where: "_Route", size: int, cors: str, key: ApiKey | None) -> None:
+        self.started = time.perf_counter()
+        self.where = where
+        self.size = size
+        self.cors = cors
+        self.key = key
+        self.future: Future[Any] | None = None
+        self.finish: Finish = where.finish
+        self.result: Any = None  # where there is no future
+        self.session: Session | None = None  # the one that is created
+
+
+class _Route(NamedTuple):
+    """A frequent request: its names in the log, and the functions that begin and finish it."""
+
+    method: str
+    path: str
+    begin: Callable[["Exchange", dict[bytes, bytes], bytes, Callable[[], str]], "Exchange | None"]
+    finish: Finish
+
+
+class FastLane:
+    """Begins and finishes exchanges."""
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        authorizer: Authorizer,
+        factory: SessionFactory,
+        cookie: SessionCookie,
+        *,
+        limits: CreateLimits,
+        cors: Cors,
+        health: Health,
+        recorder: RequestRecorder,
+        metrics: Metrics,
+        source: str,
+    ) -> None:
+        self._sessions = sessions
+        self._authorizer = authorizer
+        self._factory = factory
+        self._cookie = cookie
+        self._limits = limits
+        self._cors = cors
+        self._health = health
+        self._record = recorder.record
+        self._metrics = metrics
+        self._source = source
+        self._date = DateLine()
+        self._routes = dict(self._all_routes())
+        self._found_start = start_of(json_response(b""))
+        self._created_start = start_of(json_response(b"", 201))
+        self._ended_start = start_of(empty_response({hdrs.SET_COOKIE: cookie.deletion}))
+        self._alive_start = start_of(open_json_response(ALIVE))
+        missing = problem_response(session_not_found(), "")
+        self._missing_start = start_of(missing)
+        # The request id is the last field of the document.
+        self._missing_body = body_of(missing).removesuffix(b'"}')
+
+    def _all_routes(self) -> Iterator[tuple[tuple[bytes, bytes], _Route]]:
+        for path in wire.SESSION_PATHS:
+            for method, begin, finish in (
+                ("GET", self._begin_find, self._found),
+                ("HEAD", self._begin_find, self._found),
+                ("POST", self._begin_create, self._created),
+                ("DELETE", self._begin_end, self._ended),
+                ("OPTIONS", self._begin_preflight, self._passed),
+            ):
+                yield (method.encode(), path.encode()), _Route(method, path, begin, finish)
+        for method in ("GET", "HEAD"):
+            route = _Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive)
+            yield (method.encode(), wire.LIVEZ_PATH.encode()), route
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service shuts down, so that each answer ends its connection."""
+        return self._health.is_draining
+
+    def begin(self, head: Head, data: bytes, peer: Callable[[], str]) -> Exchange | None:
+        """Begin to answer the request at the start of `data`. Returns None when it is for aiohttp.
+
+        `peer` returns the address at the other end of the connection.
+        """
+        method, path, headers, size = head
+        route = self._routes.get((method, path))
+        connection = headers.get(b"connection")
+        if route is None or self._health.is_draining:
+            return None
+        if connection is not None and connection.lower() != b"keep-alive":
+            return None
+        origin = headers.get(b"origin")
+        cors = "" if origin is None else self._cors.lines(origin) or ""
+        exchange = Exchange(route, size, cors, None)
+        try:
+            return route.begin(exchange, headers, data, peer)
+        except (errors.TooManyRequests, errors.Overloaded, errors.StoreUnavailable) as error:
+            exchange.result = error
+            return exchange
+
+    def answer(self, exchange: Exchange, result: Any) -> bytes:
+        """Return the answer to an exchange. `result` is that of Redis, or the exception in its place."""
+        request_id = new_request_id()
+        if isinstance(result, Exception):
+            status, start, body = _problem(result, request_id)
+        else:
+            status, start, body = exchange.finish(exchange, result, request_id)
+        now = time.time()
+        length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
+        close = CLOSE if self._health.is_draining else ""
+        head = f"{start}X-Request-Id: {request_id}\r\n{exchange.cors}{length}{self._date.at(now)}{close}\r\n"
+        where, key = exchange.where, exchange.key
+        seconds = time.perf_counter() - exchange.started
+        self._record((now, where.method, where.path, status, seconds, request_id, key.name if key else "-"))
+        return head.encode() if where.method == "HEAD" else head.encode() + body
+
+    def _admit(self, exchange: Exchange, headers: dict[bytes, bytes]) -> bool:
+        """Return whether the request has a version and a key with which a handler would begin."""
+        key = self._authorizer.find_known(headers.get(_KEY, b""))
+        version = headers.get(_VERSION)
+        if key is None or Scope.TRACK not in key.scopes or (version and version != _LATEST):
+            return False
+        exchange.key = key
+        return key.origins is None or key.allows_origin(_text(headers.get(b"origin")))
+
+    def _begin_find(
+        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
+    ) -> Exchange | None:
+        if b"content-length" in headers or not self._admit(exchange, headers):
+            return None
+        if presented := _presented(headers):
+            exchange.future = self._sessions.find(presented)
+        return exchange
+
+    def _found(self, exchange: Exchange, session: Session | None, request_id: str) -> Answer:
+        if session is None:
+            self._metrics.missed.add((self._source_of(exchange),))
+            return 404, self._missing_start, b'%b%b"}' % (self._missing_body, request_id.encode())
+        self._metrics.found.add((session.source,))
+        return 200, self._found_start, orjson.dumps(render(session))
+
+    def _begin_end(
+        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
+    ) -> Exchange | None:
+        if b"content-length" in headers or not self._admit(exchange, headers):
+            return None
+        if presented := _presented(headers):
+            exchange.future = self._sessions.end(presented)
+        return exchange
+
+    def _ended(self, _: Exchange, sources: Sequence[str] | None, __: str) -> Answer:
+        for source in sources or ():
+            self._metrics.ended.add((source,))
+        return _NO_CONTENT, self._ended_start, b""
+
+    def _begin_create(
+        self, exchange: Exchange, headers: dict[bytes, bytes], data: bytes, peer: Callable[[], str]
+    ) -> Exchange | None:
+        if not self._admit(exchange, headers):
+            return None
+        try:
+            user_id = self._user_id(exchange, headers, data)
+        except (errors.RequestError, ValueError):
+            return None  # aiohttp's way explains it
+        key = exchange.key
+        if key is not None and key.create_limit is not None:
+            forwarded = _text(headers.get(_FORWARDED_FOR)), _text(headers.get(b"forwarded"))
+            self._limits.count(key, key.create_limit, self._limits.addresses.behind(peer(), *forwarded))
+        exchange.session = session = self._factory.new(self._source_of(exchange), user_id)
+        exchange.future = self._sessions.create(session)
+        return exchange
+
+    def _user_id(self, exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> str | None:
+        """Return the user id in a body. Raises ValueError for one that aiohttp has to read."""
+        digits = headers.get(b"content-length", b"0")
+        if not digits.isdigit() or len(digits) > _MAX_DIGITS or (length := int(digits)) > MAX_BYTES:
+            raise ValueError("the body is too large")
+        start = exchange.size
+        exchange.size += length
+        if exchange.size > len(data):
+            raise ValueError("the body has not arrived")
+        body = data[start : exchange.size].strip()
+        if not body:
+            return None
+        if headers.get(b"content-type", b"").lower() not in _MEDIA_TYPES:
+            raise ValueError("the media type needs a closer look")
+        return user_id_in(parse_object(body, MEMBERS, EXAMPLE))
+
+    def _created(self, exchange: Exchange, is_stored: bool, request_id: str) -> Answer:  # noqa: FBT001 - the result of Redis
+        session = exchange.session
+        if session is None or not is_stored:
+            return _problem(id_taken(), request_id)
+        self._metrics.created.add((session.source,))
+        token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
+        return 201, self._created_start + token, orjson.dumps(render(session))
+
+    def _begin_preflight(
+        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
+    ) -> Exchange | None:
+        is_routed = headers.get(b"access-control-request-method") in _ROUTED
+        if not exchange.cors or not is_routed or b"content-length" in headers:
+            return None
+        exchange.result, exchange.cors = self._cors.preflight_lines(headers[b"origin"])
+        return exchange
+
+    def _passed(self, exchange: Exchange, _: None, __: str) -> Answer:
+        return _NO_CONTENT, exchange.result, b""
+
+    def _begin_livez(
+        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
+    ) -> Exchange | None:
+        return None if b"content-length" in headers else exchange
+
+    def _alive(self, _: Exchange, __: None, ___: str) -> Answer:
+        return 200, self._alive_start, ALIVE
+
+    def _source_of(self, exchange: Exchange) -> str:
+        key = exchange.key
+        return (key and key.source) or self._source
+
+
+def _presented(headers: dict[bytes, bytes]) -> tuple[str, ...]:
+    cookie, token, alias = headers.get(b"cookie"), headers.get(_TOKEN), headers.get(_ALIAS)
+    cookies = () if cookie is None else (cookie.decode(),)
+    return candidates_in(cookies, [value.decode() for value in (token, alias) if value is not None])
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()
+
+
+def _problem(error: Exception, request_id: str) -> Answer:
+    response = problem_of(error, request_id)
+    return response.status, start_of(response), body_of(response)

@@ -1,0 +1,33 @@
+"""What the kernel knows of a connection and asyncio does not say."""
+
+import asyncio
+import fcntl
+import select
+import sys
+import termios
+
+
+def has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
+    """Return whether bytes of the client wait in the kernel."""
+    descriptor = _descriptor(transport)
+    if descriptor is None:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def unacknowledged_bytes(transport: asyncio.BaseTransport | None) -> int:
+    """Return the bytes in the kernel that the client's kernel has not confirmed: up to 4 MB on Linux."""
+    descriptor = _descriptor(transport)
+    if descriptor is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:  # macOS does not say
+        return 0
+
+
+def _descriptor(transport: asyncio.BaseTransport | None) -> int | None:
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    return None if socket is None or socket.fileno() < 0 else int(socket.fileno())
