@@ -211,16 +211,20 @@ async def test_an_outage_is_503_and_touches_no_cookie(start: Start, tmp_path: Pa
         assert (await service.request("GET", headers={TOKEN: session_id})).status == 200
 
 
+@pytest.mark.parametrize(
+    ("place", "connection"),
+    [("handlers.sessions.candidates", "close"), ("front_door.lane.candidates_in", "keep-alive")],
+)
 async def test_our_bugs_are_500_with_a_fixed_text(
-    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, connection: str
 ) -> None:
     """The traceback is in the log alone, under the request id that the client was told."""
 
     def broken(*_: object) -> None:
         raise KeyError("canary")
 
-    monkeypatch.setattr("service.api.handlers.sessions.candidates", broken)
-    response = await service.request("GET", headers={"Origin": ORIGIN})
+    monkeypatch.setattr(f"service.api.{place}", broken)
+    response = await service.request("GET", headers={"Origin": ORIGIN, "Connection": connection})
     document = await problem(response, 500, "internal-error")
     assert "canary" not in str(document)
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN

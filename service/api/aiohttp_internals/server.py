@@ -31,7 +31,6 @@ from service.config.settings import ServerSettings
 from service.telemetry.request_recorder import RequestRecorder
 
 BACKLOG = 2048
-_PENDING_POLL_SECONDS = 0.01  # a pending answer waits for Redis, which has 0.5 s by default
 LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 
 _silent = logging.getLogger("service.aiohttp")
@@ -102,9 +101,9 @@ class Server(web.Server):
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Wait for the answers under way."""
-        deadline = self._loop.time() + (timeout or 0.0)
-        while any(door.is_pending for door in self._doors) and self._loop.time() < deadline:
-            await asyncio.sleep(_PENDING_POLL_SECONDS)
+        pending = [door.pending for door in self._doors if door.pending is not None]
+        if pending:
+            await asyncio.wait(pending, timeout=timeout)
         await super().shutdown(timeout)
         for door in list(self._doors):
             door.abort()

@@ -50,17 +50,8 @@ class FrontDoor(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_clock",
-        "_exchange",
-        "_has_ended",
-        "_host",
-        "_is_full",
-        "_kept",
-        "_lane",
-        "_slow",
-        "_transport",
-        "_used_at",
-        "is_closing",
+        *("_clock", "_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_kept", "_lane", "_slow"),
+        *("_transport", "_used_at", "is_closing"),
     )
 
     def __init__(self, host: Host, lane: FastLane) -> None:
@@ -71,7 +62,8 @@ class FrontDoor(asyncio.Protocol):
         self._exchange: Exchange | None = None  # the pending one
         self._kept = b""  # bytes behind the pending request
         self._clock: asyncio.TimerHandle | None = None
-        self._used_at = 0.0  # on the loop's clock; 0 before the first request
+        self._used_at = 0.0  # on the loop's clock
+        self._has_served = False
         self._is_full = False  # the client is slow to read its answers
         self._has_ended = False  # the client has closed its side
         self.is_closing = False  # after the pending answer
@@ -79,7 +71,8 @@ class FrontDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the client time for its first byte."""
         self._transport = cast("asyncio.Transport", transport)
-        self._clock = asyncio.get_running_loop().call_later(request_limits.HEAD_SECONDS, self._close_idle)
+        self._used_at = asyncio.get_running_loop().time()
+        self._start_clock(request_limits.HEAD_SECONDS)
         self._host.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -94,9 +87,9 @@ class FrontDoor(asyncio.Protocol):
             self._take(data)
 
     @property
-    def is_pending(self) -> bool:
-        """Whether a frequent request waits for Redis."""
-        return self._exchange is not None
+    def pending(self) -> "asyncio.Future[object] | None":
+        """The result of Redis for which a frequent request waits."""
+        return None if self._exchange is None else self._exchange.future
 
     def close(self) -> None:
         """Close the connection when nothing is pending. aiohttp closes its own."""
@@ -176,6 +169,7 @@ class FrontDoor(asyncio.Protocol):
         if transport is not None:
             transport.write(answer)
             self._used_at = asyncio.get_running_loop().time()
+            self._has_served = True
             if self._slow is not None:
                 self._slow.postpone_close()
             if self._lane.is_draining or self.is_closing:
@@ -216,13 +210,19 @@ class FrontDoor(asyncio.Protocol):
         transport, loop = self._transport, asyncio.get_running_loop()
         if transport is None or self._slow is not None:
             return
-        left = self._used_at + self._host.keepalive_seconds - loop.time() if self._used_at else 0.0
+        idle_seconds = self._host.keepalive_seconds if self._has_served else request_limits.HEAD_SECONDS
+        left = self._used_at + idle_seconds - loop.time()
         if self._exchange is not None or transport.get_write_buffer_size() or has_unread_bytes(transport):
             left = max(left, _RECHECK_SECONDS)
         if left > 0:
-            self._clock = loop.call_later(left, self._close_idle)
+            self._start_clock(left)
         else:
             transport.close()
+
+    def _start_clock(self, seconds: float) -> None:
+        """Look again after these seconds. A request does not touch the clock, which would cost 1 µs."""
+        seconds = min(seconds, self._host.keepalive_seconds)
+        self._clock = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 
     def _peer(self) -> str:
         peer = self._transport.get_extra_info("peername") if self._transport is not None else None

@@ -12,9 +12,8 @@ lane with aiohttp's byte for byte.
 """
 
 import time
-from asyncio import Future
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import orjson
 from aiohttp import hdrs
@@ -39,6 +38,9 @@ from service.api_keys import ApiKey, Scope
 from service.sessions import Session, SessionFactory, SessionStore
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_recorder import RequestRecorder
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 _KEY, _VERSION = wire.API_KEY.lower().encode(), wire.API_VERSION.lower().encode()
 _TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
@@ -158,7 +160,7 @@ class FastLane:
         exchange = Exchange(route, size, cors, None)
         try:
             return route.begin(exchange, headers, data, peer)
-        except (errors.TooManyRequests, errors.Overloaded, errors.StoreUnavailable) as error:
+        except Exception as error:  # noqa: BLE001 - a limit, a full queue or a bug: the client gets its answer
             exchange.result = error
             return exchange
 
@@ -168,7 +170,10 @@ class FastLane:
         if isinstance(result, Exception):
             status, start, body = _problem(result, request_id)
         else:
-            status, start, body = exchange.finish(exchange, result, request_id)
+            try:
+                status, start, body = exchange.finish(exchange, result, request_id)
+            except Exception as error:  # noqa: BLE001 - a bug of ours, which `problem_of` logs
+                status, start, body = _problem(error, request_id)
         now = time.time()
         length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
         close = CLOSE if self._health.is_draining else ""
