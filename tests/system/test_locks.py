@@ -52,7 +52,7 @@ def pip(*arguments: str | Path, environment: Mapping[str, str], folder: Path) ->
 def index(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the locked wheels, and of each package a later release."""
     folder = tmp_path_factory.mktemp("index")
-    lock = project / "requirements-browser.txt"  # it holds all others, see tests/test_architecture.py
+    lock = project / "requirements" / "browser.txt"  # it holds all others, see tests/test_architecture.py
     download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder)
     run(*download, "--require-hashes", "-r", lock, environment=os.environ, folder=folder)
     for name in pins(lock):
@@ -105,14 +105,14 @@ def check_installed(venv: Path, lock: Path, environment: Run) -> None:
 def test_make_installs_the_locked_versions(project: Path, venv: Path, offline: Run) -> None:
     """`make run`, `make test` and `make browser-test` install what the locks name, with later releases on offer."""
     (venv / ".python").touch()  # the environment is there already, with the pip under test
-    for stamp, lock in ((".runtime", ""), (".dev", "-dev"), (".browser", "-browser")):
+    for stamp, lock in ((".runtime", "runtime"), (".dev", "dev"), (".browser", "browser")):
         run("make", f"VENV={venv}", venv / stamp, environment=offline, folder=project)
-        check_installed(venv, project / f"requirements{lock}.txt", offline)
+        check_installed(venv, project / "requirements" / f"{lock}.txt", offline)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-deps",)], ids=["resolved", "as-locked"])
 def test_pip_installs_the_locked_versions(project: Path, venv: Path, offline: Run, options: tuple[str, ...]) -> None:
     """The image and users who add the extra for traces get what the lock names, with and without resolution."""
-    lock = project / "requirements-otel.txt"
+    lock = project / "requirements" / "otel.txt"
     pip("install", "--quiet", *options, "--require-hashes", "-r", lock, environment=offline, folder=venv)
     check_installed(venv, lock, offline)

@@ -170,4 +170,4 @@ def test_traces_without_the_extra_are_a_mistake_that_says_what_to_install(
         timeout=20,
     )
     assert done.returncode == 2
-    assert "requirements-otel.txt" in done.stderr
+    assert "requirements/otel.txt" in done.stderr

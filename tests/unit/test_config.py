@@ -383,7 +383,7 @@ def test_traces_need_all_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("service.config.cross_field.find_spec", find)
     (error,) = errors({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
-    assert "requirements-otel.txt" in error
+    assert "requirements/otel.txt" in error
     assert load({}).settings.tracing.otlp_endpoint is None
 
 
