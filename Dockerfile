@@ -1,4 +1,5 @@
-# By digest: --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm@sha256:... (README, "In production").
+# By digest: --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm@sha256:...
+# docs/operations.md says how to find it ("Docker Compose").
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 
 .PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-creation bench-isolation \
-	bench-limits bench-memory bench-process bench-scale bench-traces screenshots lock clean
+	bench-limits bench-memory bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -71,6 +71,9 @@ bench-scale: $(VENV)/.dev ## Measure counts and users with 1,000,000 sessions
 
 bench-traces: $(VENV)/.dev ## Measure the cost of traces
 	$(BIN)/python -m bench.traces
+
+reference: $(VENV)/.dev ## Write settings and metrics into docs/operations.md and docker-compose.yml
+	$(BIN)/python -m tools.reference
 
 screenshots: $(VENV)/.browser ## Make the pictures in docs/images again, with Chromium
 	$(BIN)/python -m tools.screenshots

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from service.config.loading import options
-from service.config.settings import Settings
-from service.telemetry.metrics import Counter, Metrics
+from tools import reference
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "service").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5
+MAX_README_LINES = 150
 LONG_FUNCTIONS = {("service/app.py", "build")}  # a list of parts, without a branch
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -80,32 +80,61 @@ def test_every_test_states_a_behaviour(path: Path) -> None:
             assert docstring.endswith("."), function.name
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    """The table has each setting with its default and meaning, letter by letter, and none that does not exist."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    table = re.findall(r"^\| `(?!jay_)([a-z_.]+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
-    expected = []
-    for option in options():
-        value: object = Settings()
-        for part in option.name.split("."):
-            value = getattr(value, part)
-        shown = "none" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
-        expected.append((option.name, f"`{shown}`", option.field.metadata["help"]))
-    assert table == expected
+@pytest.mark.parametrize("file", reference.BLOCKS)
+def test_lists_of_settings_and_metrics_are_current(file: str) -> None:
+    """Each setting and metric is listed as the code declares it. `make reference` writes the lists."""
+    assert (ROOT / file).read_text("utf-8") == reference.updated(file)
 
 
-def test_every_metric_is_in_the_readme() -> None:
-    """The table has each metric with its labels and meaning, and none that does not exist."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    table = re.findall(r"^\| `(jay_\w+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
-    assert table == [
-        (
-            one.name + ("_total" if isinstance(one, Counter) else ""),
-            ", ".join(f"`{label}`" for label in one.labels) or "-",
-            one.help,
-        )
-        for one in Metrics().all()
-    ]
+def test_every_alert_is_documented() -> None:
+    """The table in docs/operations.md has each alert and none that does not exist."""
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy/monitoring/alerts.yml").read_text("utf-8"))
+    documented = re.findall(r"^\| `(Jay\w+)` \|", (ROOT / "docs/operations.md").read_text("utf-8"), re.MULTILINE)
+    assert documented == alerts
+
+
+def test_the_readme_is_short() -> None:
+    """A newcomer reads it in five minutes. Everything more is in docs/."""
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_README_LINES
+
+
+def links(document: Path) -> Iterator[tuple[str, str]]:
+    """Yield the file and the anchor of each link to a file of this repository."""
+    content = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", content):
+        path, _, anchor = "".join(target).partition("#")
+        if "://" not in path:
+            yield path, anchor
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    """Each file exists, and each section has a heading."""
+    for path, anchor in links(document):
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_documents_name_code_that_exists(document: Path) -> None:
+    """A file that moves, or a function that gets another name, is followed by the documents.
+
+    They write a function as a path, a colon and its name, both in backticks.
+    """
+    content = document.read_text("utf-8")
+    for path in re.findall(r"`((?:service|tests|tools|bench|docs|deploy|requirements)/[\w./-]*)`", content):
+        assert (ROOT / path).exists(), path
+    for path, name in re.findall(r"`([\w./-]+\.py)`: `([\w.]+)`", content):
+        code = (ROOT / path).read_text("utf-8")
+        for part in name.split("."):
+            assert re.search(rf"\b(?:class|def) {part}\b", code), f"{path}: {name}"
 
 
 def test_the_compose_file_uses_commands_that_redis_users_need() -> None:

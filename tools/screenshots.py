@@ -1,4 +1,4 @@
-"""Makes the README's pictures from a fresh service with a demo week: `make screenshots`. Needs Chromium."""
+"""Makes the pictures in docs/images from a fresh service with a demo week: `make screenshots`. Needs Chromium."""
 
 import os
 import shutil

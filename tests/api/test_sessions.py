@@ -1,4 +1,4 @@
-"""POST, GET, HEAD and DELETE of a session, row by row of the README's table and beyond."""
+"""POST, GET, HEAD and DELETE of a session, row by row of the table in docs/api.md and beyond."""
 
 import json
 import re

@@ -54,7 +54,7 @@ async def test_a_changed_secret_stops_the_routes_of_users(start: Start, caplog: 
 
 
 async def test_a_rotated_secret_finds_and_erases_everything(start: Start, raw: Raw, keyspace: Keyspace) -> None:
-    """One process after the other, in the order of the README: no route fails, no session is missed."""
+    """One process after the other, in the order of docs/operations.md: no route fails, no session is missed."""
     ids = set()
     for secret, previous in ((OLD, ()), (OLD, (NEW,)), (NEW, (OLD,)), (OLD, (NEW,))):
         service = await with_secret(start, secret, *previous)

@@ -236,7 +236,7 @@ def read(request: pytest.FixtureRequest) -> Read:
 
 
 def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, read: Read) -> None:
-    """Written by the rules in the README, each setting has the same value whoever reads the file."""
+    """Written by the rules in docs/operations.md, each setting has the same value whoever reads the file."""
     values = {
         **EVERY_SETTING,
         "JAY_REDIS__URL": "rediss://user:p%27%5C%24w@redis.example:6380/1",
@@ -260,16 +260,18 @@ def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, r
     }
 
 
-def readme_block(project: Path, start: str) -> str:
-    """Return the README's shell block that begins with a line."""
-    blocks: list[str] = re.findall(r"```sh\n(.*?)```", (project / "README.md").read_text("utf-8"), re.DOTALL)
+def documented_block(project: Path, start: str) -> str:
+    """Return the shell block of docs/operations.md that begins with a line."""
+    blocks: list[str] = re.findall(
+        r"```sh\n(.*?)```", (project / "docs" / "operations.md").read_text("utf-8"), re.DOTALL
+    )
     return next(block for block in blocks if block.startswith(start))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_the_readmes_dotenv_works_as_pasted(project: Path, folder: Path, read: Read) -> None:
+def test_the_documented_dotenv_works_as_pasted(project: Path, folder: Path, read: Read) -> None:
     """It makes a file that only its owner can read, and production lacks nothing but keys of its own."""
-    lines = readme_block(project, "(umask 077; cat > .env)").splitlines()
+    lines = documented_block(project, "(umask 077; cat > .env)").splitlines()
     assert lines.pop() == "docker compose run --rm --no-deps api keys new web-player"
     subprocess.run(["sh", "-euc", "\n".join(lines)], cwd=folder, check=True)
     assert (folder / ".env").stat().st_mode & 0o077 == 0
@@ -289,7 +291,7 @@ def replace(file: Path, content: str) -> None:
     new.replace(file)
 
 
-def test_the_readmes_rotation_of_keys_works_in_compose(folder: Path, launch: Launch, tmp_path: Path) -> None:
+def test_the_documented_rotation_of_keys_works_in_compose(folder: Path, launch: Launch, tmp_path: Path) -> None:
     """The service sees the folder that compose mounts, where an editor replaces config.yaml before each SIGHUP."""
     api = compose.up(folder)["api"]
     source, target, mode = api.values("-v")[0].rsplit(":", 2)

@@ -44,9 +44,9 @@ def proxy(launch: Launch, nginx: Proxy) -> Proxy:
     return lambda without="": nginx(process.url, without=without)
 
 
-def test_the_readme_shows_the_shipped_site(project: Path) -> None:
+def test_the_document_shows_the_shipped_site(project: Path) -> None:
     """Both are the same, letter by letter."""
-    assert f"```nginx\n{SITE.read_text('utf-8')}```" in (project / "README.md").read_text("utf-8")
+    assert f"```nginx\n{SITE.read_text('utf-8')}```" in (project / "docs" / "operations.md").read_text("utf-8")
 
 
 def test_the_shipped_site_passes_everything(proxy: Proxy) -> None:
@@ -66,7 +66,7 @@ def test_the_shipped_site_passes_everything(proxy: Proxy) -> None:
 
 
 def test_without_the_underscore_line_the_header_is_lost_and_the_alias_is_not(proxy: Proxy) -> None:
-    """The trap that the README warns of is real, and so is its way out."""
+    """Header names with underscores are lost, as docs/operations.md warns, and the alias passes."""
     front = proxy(without="underscores_in_headers")
     session_id = front.create()
     assert front.status_of(session_id) == 404
