@@ -88,7 +88,7 @@ async def build(  # 60 lines: the list of all parts, each named once
     cors = Cors(app.router, registered.resources, settings.cors)
 
     # Lifetime. An idle worker's gauges would otherwise keep the numbers of an outage.
-    lanes.notify(recorder.flush, watch.hurry)
+    lanes.notify(recorder.flush, watch.poll_soon)
     metrics.waiting.set_function(sessions.waiting)
     metrics.breaker_open.set_function(lanes.open_breakers)
     metrics.connections.set_function(lanes.connections)

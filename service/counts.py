@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+MINUTE = 60
 HOUR = 3600
 DAY = 86400
+
+# The greatest `analytics.retention_days`.
+MAX_RETENTION_DAYS = 400
 
 
 class Interval(StrEnum):

@@ -14,10 +14,15 @@ from service.counts import CountRange, UserCounts
 
 SHARD_COUNT = 16
 MAX_USER_ID_LENGTH = 128
+MAX_SOURCE_LENGTH = 64
+SECOND_US = 1_000_000
 
 SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+SESSION_ID_LENGTH = 36
 _SESSION_ID = re.compile(SESSION_ID_PATTERN)
-SOURCE_PATTERN = "[A-Za-z0-9._:/-]{1,64}"
+# Lua reads this class of characters the same way (storage/script_files.py).
+SOURCE_CHARACTERS = "A-Za-z0-9._:/-"
+SOURCE_PATTERN = f"[{SOURCE_CHARACTERS}]{{1,{MAX_SOURCE_LENGTH}}}"
 _SOURCE = re.compile(SOURCE_PATTERN)
 
 

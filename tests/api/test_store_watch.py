@@ -26,11 +26,11 @@ PATIENCE_SECONDS = 30
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have minutes pass in a second, and the forecast reach as far as the server's noise."""
-    monkeypatch.setattr(store_watch, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(store_watch, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(store_watch, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(store_watch, "LEAST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(memory_growth, "LEAST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(memory_growth, "LEAST_SPAN_SECONDS", 0.2)
+    monkeypatch.setattr(store_watch, "MIN_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(memory_growth, "MIN_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(memory_growth, "MIN_SPAN_SECONDS", 0.2)
     monkeypatch.setattr(memory_growth, "WINDOW_SECONDS", 5.0)
 
 
@@ -268,7 +268,7 @@ async def test_a_risk_is_noticed_after_a_reconnect(
     async def is_noticed() -> bool:
         return bool(warnings_in(caplog))
 
-    async with asyncio.timeout(store_watch.LOOK_SECONDS / 3):
+    async with asyncio.timeout(store_watch.POLL_SECONDS / 3):
         await until(is_noticed, "the warning")
     assert len(warnings_in(caplog)) == 1
     assert "no append-only file" in warnings_in(caplog)[0]

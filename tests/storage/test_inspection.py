@@ -134,11 +134,11 @@ def test_seen_keys_are_exact_and_small() -> None:
         try:
             for start in range(0, len(keys), 1000):
                 page = keys[start : start + 1000]
-                assert len(seen.fresh([*page, *page])) == 1000
+                assert len(seen.add([*page, *page])) == 1000
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert seen.fresh(keys) == []
+        assert seen.add(keys) == []
     assert peak < 500_000
 
 

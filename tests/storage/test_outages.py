@@ -235,7 +235,7 @@ async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
     """Whatever becomes of the call that tries whether Redis is back, the next one may try again."""
     own_server.signal(signal.SIGSTOP)
     await refused_after(lambda: store.create_many([factory.new("s")]))
-    store.connection._breaker._refuse_until = 0  # the time to probe has come
+    store.connection._breaker._open_until = 0  # the time to probe has come
     probe = asyncio.ensure_future(store.create_many([factory.new("s")]))
     await asyncio.sleep(0)
     probe.cancel()

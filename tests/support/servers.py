@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from fakeredis import TcpFakeServer
 
-from service.storage.embedded import find_binary
+from service.storage.embedded_process import find_binary
 
 DEADLINE_SECONDS = 20.0
 SERVER_PORTS = (10_240, 32_767)

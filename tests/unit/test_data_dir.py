@@ -35,10 +35,10 @@ def test_what_was_left_open_is_closed(tmp_path: Path) -> None:
     """The folder and everything of the server's in it are the user's alone, and still readable for the user."""
     paths = left_open(tmp_path / "data")
     folder = DataDir(tmp_path / "data")
-    folder.take()
+    folder.acquire()
     assert {mode(path) & 0o077 for path in paths} == {0}
     assert {mode(path) & 0o600 for path in paths} == {0o600}
-    folder.leave()
+    folder.release()
 
 
 def test_a_folder_with_other_files_keeps_its_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -47,12 +47,12 @@ def test_a_folder_with_other_files_keeps_its_mode(tmp_path: Path, caplog: pytest
     (tmp_path / "data" / "somebody's").write_text("x")
     (tmp_path / "data" / "somebody's").chmod(0o644)
     folder = DataDir(tmp_path / "data")
-    folder.take()
+    folder.acquire()
     assert mode(paths[0]) == 0o777
     assert {mode(path) & 0o077 for path in paths[1:]} == {0}
     assert mode(tmp_path / "data" / "somebody's") == 0o644
     assert "other users can replace files" in caplog.text
-    folder.leave()
+    folder.release()
 
 
 def test_new_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_files_of_another_user_are_refused(tmp_path: Path, name: str) -> None:
     os.chown(theirs, 12345, 12345)
     before = mode(theirs)
     with pytest.raises(EmbeddedServerError, match=r"belongs to another user \(user id 12345\).*JAY_REDIS__DATA_DIR"):
-        DataDir(tmp_path / "data").take()
+        DataDir(tmp_path / "data").acquire()
     assert mode(theirs) == before
 
 
@@ -106,19 +106,19 @@ def test_the_socket_of_a_killed_service_is_cleared_away(tmp_path: Path) -> None:
     """Its folder is the one behind the symbolic link; other folders are left alone."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     folder = DataDir(deep)
-    folder.take()
-    folder.make_way_for_socket()
+    folder.acquire()
+    folder.prepare_socket()
     first = folder.socket.parent
-    folder.make_way_for_socket()
+    folder.prepare_socket()
     assert not first.exists()
     assert folder.socket.parent.exists()
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (deep / "valkey.sock").unlink()
     (deep / "valkey.sock").symlink_to(foreign / "valkey.sock")
-    folder.make_way_for_socket()
+    folder.prepare_socket()
     assert foreign.exists()
-    folder.leave()
+    folder.release()
 
 
 def test_a_long_folder_for_temporary_files_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_long_folder_for_temporary_files_is_no_hindrance(tmp_path: Path, monke
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     folder = DataDir(tmp_path / ("d" * 60) / ("e" * 60))
-    folder.take()
-    folder.make_way_for_socket()
+    folder.acquire()
+    folder.prepare_socket()
     assert len(str(folder.socket)) <= 103
-    folder.leave()
+    folder.release()

