@@ -68,8 +68,7 @@ class RedisConnection:
         log_limit: LogLimit | None = None,
     ) -> None:
         self.lane = lane
-        # Connecting and two replies could take three time-outs. No call takes more than
-        # two.
+        # Connecting and two replies could take three time-outs. A call takes two at most.
         self.deadline_seconds = 2 * settings.timeout_seconds
         self._metrics = metrics or Metrics()
         self._events = events or ConnectionEvents()
@@ -181,8 +180,7 @@ class RedisConnection:
                 async with asyncio.timeout_at(deadline):
                     return await operation(self._client)
             except TimeoutError:
-                # After a pause of the machine the timer fires late: Redis is not the
-                # cause.
+                # After a pause of the machine the timer fires late. Redis may be well.
                 if is_last or loop.time() - deadline < self.deadline_seconds:
                     raise
         raise AssertionError("the second attempt returns or raises")

@@ -2,7 +2,7 @@
 
 Sessions begin and end during the check. So the live counts by hour are read before and
 after all keys are visited. No session begins in a past hour any more. The number of
-sessions found in it must therefore be between its two counts.
+sessions found in it has to be between its two counts.
 
 Keys and the entries of indexes are visited in pages, so memory does not grow with the
 number of sessions. It grows with that of counts by hour, source and shard. `SeenKeys`

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 # A server with little data answers after 0.05 s.
 _START_SECONDS = 2.0
-# Then the server is killed. The whole service has 15 s to stop.
+# A server that does not exit in this time is killed. The service has 15 s to stop.
 _STOP_SECONDS = 0.5
 _START_POLL_SECONDS = 0.01
 _POLL_SECONDS = 0.2
@@ -148,8 +148,7 @@ class EmbeddedServer:
             time.sleep(_START_POLL_SECONDS)
 
     def _update_state(self) -> Loading | Ready | None:
-        # While a server loads, it may not reply in time. Then the last state still
-        # holds.
+        # A server that loads data may not reply in time. Its last state is kept then.
         self._state = state = read_state(self._folder.socket) or self._state
         seconds = time.monotonic() - self._started_at
         if isinstance(state, Ready):

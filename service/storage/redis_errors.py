@@ -35,8 +35,7 @@ class ErrorKind(Enum):
     BUG = auto()
 
 
-# The order matters: redis-py's classes for LOADING and NOAUTH are connection errors
-# too.
+# The order matters: redis-py's classes for LOADING and NOAUTH are connection errors.
 _CLASSES: tuple[tuple[ErrorKind, tuple[type[BaseException], ...]], ...] = (
     (ErrorKind.UNFIT, (Unfit,)),
     (

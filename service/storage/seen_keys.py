@@ -31,8 +31,7 @@ class SeenKeys:
         for name, value in (("cache_size", -_CACHE_KIB), ("journal_mode", "OFF"), ("synchronous", "OFF")):
             self._database.execute(f"PRAGMA {name} = {value}")
         self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
-        # One transaction for all keys. A commit for each key would take ten times as
-        # long.
+        # One transaction for all keys. A commit for each would take ten times as long.
         self._database.execute("BEGIN")
 
     def add(self, keys: Iterable[bytes]) -> list[bytes]:

@@ -89,8 +89,7 @@ class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
             self._name, parent, SpanKind.CLIENT, attributes, [Link(request) for request in requests]
         )
         try:
-            # The error's message is not recorded, because a reply of Redis may quote a
-            # key.
+            # The error's message is not recorded, because it may quote a key.
             with use_span(span, record_exception=False, set_status_on_exception=False):
                 return await self._run_items(items)
         except BaseException as error:

@@ -20,8 +20,7 @@ from service.storage.pipelines import pages, read
 from service.storage.script_replies import UnionReply
 
 _ATTEMPTS = 3
-# The costs of writing and of counting a merged sketch, in merges of one sketch.
-# Measured.
+# Measured costs of writing and of counting a merged sketch, in merges of one sketch.
 _WRITE_COST, _COUNT_COST = 5, 5
 
 

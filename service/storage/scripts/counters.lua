@@ -6,8 +6,7 @@
 -- Returns for each row one string: the bytes of the first source, of the second, and so
 -- on. A key that is missing, too short or of another program counts as zeros.
 --
--- The script reads once for each row and source, 2 µs each. The caller bounds their
--- number.
+-- Each row and source is one read of 2 µs. The caller bounds their number.
 
 local source_count = tonumber(ARGV[1])
 local ROW_FIELDS = 3

@@ -2,11 +2,9 @@
 --
 -- KEYS  one session key each
 -- ARGV  now (seconds since the epoch), lifetime of counts
--- Returns for each key the source of the session that this call ended, or an empty
--- string.
+-- Returns for each key the source of the session that this call ended, or ''.
 --
--- Repeatable: the call that finds the value deletes and counts it. A retry finds no
--- value.
+-- Repeatable: the call that finds a value deletes and counts it. A retry finds none.
 
 local now, count_lifetime = tonumber(ARGV[1]), tonumber(ARGV[2])
 

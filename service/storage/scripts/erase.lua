@@ -15,8 +15,7 @@
 -- in the total of the erasure that ended it.
 -- An ended session leaves a tombstone, so that a creation that is repeated after a lost
 -- reply does not store the session again (see create.lua).
--- Repeatable: the receipt keeps the state and the total, and a retry continues from
--- there.
+-- Repeatable: the receipt keeps the state and the total, and a retry continues there.
 
 local FIRST_DIGEST = 8
 

@@ -2,8 +2,7 @@
 --
 -- KEYS  the base of the temporary keys
 -- ARGV  lifetime of the keys
--- Returns nothing, or the error of the first command that fails, with the command's
--- name.
+-- Returns nothing, or the error of the first command that fails, with its name.
 --
 -- EXPIRE is tested first, so that the later commands leave no key without a lifetime.
 

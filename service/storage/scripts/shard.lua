@@ -43,8 +43,7 @@ end
 -- Returns a session's value as a table, or nil for any other value. The rules are those
 -- of session_value.py.
 local function decode(value)
-  -- cjson turns every number into a float, and accepts 0x10 and 01, which JSON does
-  -- not.
+  -- cjson turns every number into a float, and accepts 0x10 and 01. JSON does not.
   local digits = type(value) == 'string' and string.match(value, '^%s*%[%s*(%d+)%s*,%s*"')
   if not digits or string.match(digits, '^0%d') then return nil end
   local ok, fields = pcall(cjson.decode, value)
@@ -58,8 +57,7 @@ local function decode(value)
 end
 
 -- Sets a key's lifetime under a condition of EXPIRE, and returns whether it was set.
--- When EXPIRE fails, a key without a lifetime is deleted, because it would stay
--- forever.
+-- When EXPIRE fails, a key without a lifetime is deleted, because every key has one.
 local function expire(key, seconds, condition)
   local ok, reply = pcall(try, 'EXPIRE', key, seconds, condition)
   if ok then return reply == 1 end

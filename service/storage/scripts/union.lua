@@ -1,5 +1,4 @@
--- Counts unique users of one shard by merging its sketches, a bounded number in each
--- call.
+-- Counts unique users of one shard by merging a bounded number of its sketches.
 --
 -- KEYS  the base of the shard
 -- ARGV  the query's token, lifetimes of scratch keys and of remembered numbers. Then
