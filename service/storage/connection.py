@@ -78,7 +78,7 @@ class RedisConnection:
         self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
         self._free = asyncio.Semaphore(lane.connections)
         self._waiting = 0
-        self._is_out = False
+        self._had_outage = False
         self._probe: asyncio.Task[None] | None = None
 
     @property
@@ -192,7 +192,7 @@ class RedisConnection:
         """
         kind = kind_of(error)
         if kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError):
-            self._is_out = True
+            self._had_outage = True
             self._breaker.failed()
             self._start_probe()
         else:  # Redis answered at once, so the next calls need not be held back
@@ -206,8 +206,8 @@ class RedisConnection:
     def _succeeded(self) -> None:
         was_open = self._breaker.is_open
         self._breaker.succeeded()
-        if self._is_out:
-            self._is_out = False
+        if self._had_outage:
+            self._had_outage = False
             if self._log_limit.reset():
                 _logger.warning("Redis serves again")
         if was_open:

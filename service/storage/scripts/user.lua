@@ -3,8 +3,8 @@
 -- KEYS  the base of the shard
 -- ARGV  the index's name without the base, cursor ('0' at first), number of sessions to
 --       visit
--- Returns { next cursor, '0' at the end, sessions as id, value, id, value, … }. When an
---       index has several pages, a session may be in two of them.
+-- Returns { next cursor, '0' at the end, sessions as id, value, id, value, … }. A
+--       session may be in two pages of an index.
 --
 -- Removes expired sessions from the index.
 
