@@ -15,9 +15,9 @@ Order.   Items are sent in the order of their arrival. The results of two batche
          arrive in either order. A client that needs an order awaits the first result
          before it sends the second request, as HTTP clients do.
 Failure. When a batch fails, each of its items raises the same error. An item is
-rejected
-         with Overloaded when the queue is full, or when it has waited for longer than
-         `max_wait_seconds`. So the queue sheds load and does not grow without a bound.
+         rejected with Overloaded when the queue is full, or when it has waited for
+         longer than `max_wait_seconds`. So the queue sheds load and does not grow
+         without a bound.
 Cancel.  When a request is cancelled, its item stays in the batch and its result is
          discarded. The batch runs in its own task, so it does not end with a request.
 """

@@ -1,7 +1,7 @@
 """Loads the Lua scripts and puts the constants of Python in place of their names.
 
-A script uses the constants by name, for example `moment % DAY`. Redis receives `moment
-% 86400`, which costs a script nothing, and no value is written in two languages.
+A script uses the constants by name, for example `day * DAY`. Redis receives the number,
+which costs a script nothing, and no value is written in two languages.
 """
 
 import re
