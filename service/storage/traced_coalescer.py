@@ -7,8 +7,7 @@ requests is sampled.
 
 Links.  The span links to each sampled request once. MAX_BATCH is also the SDK's limit.
 Parent. When one request is sampled, it is the parent, so that its trace is complete.
-When
-        several are, the span has no parent and begins a trace.
+        When several are, the span has no parent and begins a trace.
         Source: OpenTelemetry specification, "Links between spans".
 """
 
