@@ -124,7 +124,7 @@ def _python(source: str) -> Iterator[Passage]:
             text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
             text = re.sub(r"^\s*r?\"{1,3}|\"{1,3}.*\Z", "", text)
             first, _, rest = text.partition("\n")
-            yield Passage("docstring", node.lineno, f"{first}\n{textwrap.dedent(rest)}")
+            yield Passage("docstring", node.lineno, "\n".join(filter(None, (first, textwrap.dedent(rest)))))
     yield from _python_comments(source)
     in_parts: set[int] = set()
     for node in ast.walk(ast.parse(source)):
