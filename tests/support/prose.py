@@ -1,7 +1,7 @@
 """Reads the English of a file: docstrings, comments, messages, documents, pages.
 
-`passages` finds the texts and `sentences` splits them. The rules for them are in
-`tests/test_prose.py`. Code is left out: fenced blocks, code spans, URLs, indented blocks.
+`passages` finds the prose of a file, and `sentences` splits a passage. Code is skipped:
+fenced and indented blocks, code spans, URLs. The rules are in `tests/test_prose.py`.
 """
 
 import ast
@@ -49,7 +49,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)(?<!cf\.)[)
 
 @dataclass(frozen=True)
 class Passage:
-    """A text at a line of its file. It keeps its line breaks."""
+    """Prose that starts at a line of its file. It keeps its line breaks."""
 
     kind: Kind
     line: int
@@ -72,13 +72,13 @@ class Sentence:
 
 
 def passages(path: Path) -> Iterator[Passage]:
-    """Yield every text of a file that people read."""
+    """Yield all prose of a file."""
     source = path.read_text("utf-8")
     yield from READERS.get(path.suffix, _hash_comments)(source)
 
 
 def sentences(passage: Passage) -> Iterator[Sentence]:
-    """Split a passage at full stops, list items, headings, table cells and blank lines."""
+    """Split a passage at full stops, list items, headings and table cells."""
     masked = MASKED.sub(_mask, passage.text)
     for start, end in _blocks(passage.text):
         cells = r"[^|]+" if masked[start:end].lstrip().startswith("|") else r"(?s:.+)"
@@ -90,7 +90,7 @@ def sentences(passage: Passage) -> Iterator[Sentence]:
                 if text.strip():
                     indent = len(text) - len(text.lstrip())
                     line = passage.line + passage.text.count("\n", 0, first + indent)
-                    yield Sentence(passage.kind, line, " ".join(text.split()), masked[first:last].strip())
+                    yield Sentence(passage.kind, line, " ".join(text.split()), " ".join(masked[first:last].split()))
 
 
 def _mask(found: re.Match[str]) -> str:
@@ -229,7 +229,7 @@ def _json(source: str) -> Iterator[Passage]:
 
 
 class _Page(HTMLParser):
-    """Collects the texts of an HTML page."""
+    """Collects the prose of an HTML page."""
 
     ATTRIBUTES = ("title", "alt", "aria-label", "placeholder")
 

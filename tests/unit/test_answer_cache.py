@@ -102,7 +102,7 @@ async def test_a_long_call_is_shared_until_it_ends(monkeypatch: pytest.MonkeyPat
     now = 0.0
     source, cache = SlowSource(), AnswerCache(lambda: now)
     first = asyncio.create_task(cache.get("k", source.answer))
-    await asyncio.sleep(0.05)  # the moment to drop it is past
+    await asyncio.sleep(0.05)  # longer than the lifetime of an answer
     now = 5.0
     second = asyncio.create_task(cache.get("k", source.answer))
     await asyncio.sleep(0)

@@ -132,7 +132,7 @@ async def test_the_queue_is_bounded_in_time() -> None:
     first = coalescer.submit(0)
     await turns()
     late = coalescer.submit(1)
-    await asyncio.sleep(0.05)  # the wait itself is what is tested
+    await asyncio.sleep(0.05)  # the test is about the wait
     run.gate.set()
     assert await first == 0
     with pytest.raises(Overloaded):

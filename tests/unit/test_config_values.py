@@ -262,7 +262,7 @@ def values(option: Option) -> st.SearchStrategy[str]:
 
 async def works(settings: Settings) -> None:
     """Do what `serve` does with settings, without listening and the embedded server."""
-    with suppress(ServerError):  # such as a host that is not this machine's
+    with suppress(ServerError):  # such as the host of another machine
         bind(settings.server).close()
     url = "unix:///nowhere" if settings.redis.url == "embedded" else settings.redis.url
     await build(settings, url, RequestLog(io.StringIO(), as_text=True, is_enabled=True))

@@ -88,7 +88,7 @@ def test_files_of_another_user_are_rejected(tmp_path: Path, name: str) -> None:
 def test_the_socket_of_a_long_folder_is_found_by_others(tmp_path: Path) -> None:
     """Other commands find the socket of a folder with a long path.
 
-    The link to it is removed when the service stops.
+    The socket's folder is removed when the service stops.
     """
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     settings = RedisSettings(data_dir=deep)

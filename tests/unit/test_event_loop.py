@@ -77,7 +77,7 @@ def test_a_timer_can_be_cancelled_before_and_after_it_was_postponed() -> None:
         kept = loop.call_later(0.01, fired.append, "kept")
         loop.call_later(0.02, lambda: None)
         block(1.2)
-        await asyncio.sleep(0.1)  # by now they have been put off
+        await asyncio.sleep(0.1)  # the timers are postponed by now
         assert fired == []
         late.cancel()
         await asyncio.sleep(0.8)

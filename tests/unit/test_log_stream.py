@@ -37,7 +37,7 @@ class Reader:
         try:
             while more := os.read(self._descriptor, 65536):
                 self.data += more
-        except OSError:  # how a terminal ends
+        except OSError:  # the end of a terminal
             pass
 
     def lines(self) -> list[str]:
@@ -204,12 +204,12 @@ def test_a_fork_does_not_repeat_pending_lines() -> None:
     draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     stream.write(f"{'x' * 2 * CAPACITY_BYTES}\n")  # dropped
-    stream.write(f"{'parent ' * 20_000}\n")  # waits
+    stream.write(f"{'parent ' * 20_000}\n")  # pending
     stream.write("a begun line of the parent")
     report, result = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(draft)  # the parent's alone
+        os.close(draft)  # only the parent reads from it
         stream.write("child\n")
         os.write(result, b"%d" % stream.take_dropped())
         os._exit(0)

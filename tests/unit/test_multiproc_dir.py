@@ -35,7 +35,7 @@ def test_concurrent_starts_do_not_delete_each_others_folders(tmp_path: Path, pro
     ]
     for service in services:
         assert service.stdin is not None
-        service.stdin.close()  # now all of them, at once
+        service.stdin.close()  # starts all of them at once
         service.stdin = None
     failures = [service.communicate()[1].decode() for service in services]
     assert [service.returncode for service in services] == [0] * 8, "".join(failures)
