@@ -1,4 +1,4 @@
-"""The project's rules, checked: rings, sizes, docstrings, documentation that cannot rot."""
+"""The project's rules: layers, sizes, docstrings and complete documentation."""
 
 import ast
 import hashlib
@@ -20,7 +20,7 @@ MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5
 MAX_README_LINES = 150
-LONG_FUNCTIONS = {("service/app.py", "build")}  # a list of parts, without a branch
+LONG_FUNCTIONS = {("service/app.py", "build")}  # a list of parts, without branches
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,8 +35,8 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_the_rings_hold() -> None:
-    """HTTP and Redis do not know each other, the subject knows neither, and only app.py knows both."""
+def test_the_layers_hold() -> None:
+    """The imports follow the layers, and only app.py imports both HTTP and Redis."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
         cwd=ROOT,
@@ -49,7 +49,7 @@ def test_the_rings_hold() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_and_functions_are_small(path: Path) -> None:
-    """A module fits on a few screens, a function on one, and calls can be read without counting commas."""
+    """Modules, functions and parameter lists stay below the limits."""
     assert len(path.read_text("utf-8").splitlines()) <= MAX_MODULE_LINES
     for function in functions(path):
         assert function.end_lineno is not None
@@ -62,7 +62,7 @@ def test_modules_and_functions_are_small(path: Path) -> None:
 
 
 def test_packages_export_nothing() -> None:
-    """An `__init__.py` holds a docstring, and the top one the version."""
+    """An `__init__.py` has only a docstring, and the top one has the version too."""
     for path in (ROOT / "service").rglob("__init__.py"):
         docstring, *rest = ast.parse(path.read_text("utf-8")).body
         assert isinstance(docstring, ast.Expr)
@@ -71,8 +71,8 @@ def test_packages_export_nothing() -> None:
 
 
 @pytest.mark.parametrize("path", TESTS, ids=name_of)
-def test_every_test_states_a_behaviour(path: Path) -> None:
-    """A sentence says what holds; without it a failing test says only where."""
+def test_every_test_states_a_behavior(path: Path) -> None:
+    """Every test has a docstring that is a sentence."""
     for function in functions(path):
         if function.name.startswith("test_"):
             docstring = ast.get_docstring(function)
@@ -82,7 +82,7 @@ def test_every_test_states_a_behaviour(path: Path) -> None:
 
 @pytest.mark.parametrize("file", reference.BLOCKS)
 def test_lists_of_settings_and_metrics_are_current(file: str) -> None:
-    """Each setting and metric is listed as the code declares it. `make reference` writes the lists."""
+    """Lists of settings and metrics are current. `make reference` writes them."""
     assert (ROOT / file).read_text("utf-8") == reference.updated(file)
 
 
@@ -94,7 +94,7 @@ def test_every_alert_is_documented() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    """A newcomer reads it in five minutes. Everything more is in docs/."""
+    """The README has at most 150 lines, and docs/ has the rest."""
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_README_LINES
 
 
@@ -115,7 +115,7 @@ def anchors(document: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    """Each file exists, and each section has a heading."""
+    """Each link's file and section exist."""
     for path, anchor in links(document):
         target = document.parent / path if path else document
         assert target.exists(), path
@@ -124,9 +124,9 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_documents_name_code_that_exists(document: Path) -> None:
-    """A file that moves, or a function that gets another name, is followed by the documents.
+    """Files and functions that documents name exist.
 
-    They write a function as a path, a colon and its name, both in backticks.
+    Documents write a function as a path, a colon and its name, both in backticks.
     """
     content = document.read_text("utf-8")
     for path in re.findall(r"`((?:service|tests|tools|bench|docs|deploy|requirements)/[\w./-]*)`", content):
@@ -138,7 +138,7 @@ def test_documents_name_code_that_exists(document: Path) -> None:
 
 
 def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
-    """The ACL of docker-compose.yml allows every command that the scripts call."""
+    """The ACL of docker-compose.yml has every command of the scripts."""
     allowed = set(
         re.findall(r"^      - \+([a-z|]+)$", (ROOT / "docker-compose.yml").read_text("utf-8"), re.MULTILINE)
     )
@@ -147,18 +147,18 @@ def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
     for script in (ROOT / "service" / "storage" / "scripts").glob("*.lua"):
         called |= {name.lower() for name in calls.findall(script.read_text("utf-8"))}
     called |= {"bgrewriteaof", "bitfield", "mget", "evalsha", "script|load", "select", "ping"}
-    of_the_doctor = {"dbsize", "getrange", "hexists", "info", "scan", "slowlog|len", "smembers", "time", "ttl"}
-    assert called | of_the_doctor == allowed
+    doctor_commands = {"dbsize", "getrange", "hexists", "info", "scan", "slowlog|len", "smembers", "time", "ttl"}
+    assert called | doctor_commands == allowed
 
 
-def test_no_machine_and_no_download_host_is_named() -> None:
-    """The locks hold anywhere, and nothing in the repository depends on where it was written."""
+def test_the_locks_name_no_download_host() -> None:
+    """The locks name no download host."""
     for path in (ROOT / "requirements").glob("*.txt"):
         assert "://" not in path.read_text("utf-8")
 
 
 def test_each_lock_adds_to_the_one_before_it() -> None:
-    """The service runs on the same versions everywhere: in an image, with traces, in the tests."""
+    """Each lock has every version of the smaller lock."""
     names = ("runtime", "otel", "dev", "browser")
     plain, otel, dev, browser = (
         set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / f"{name}.txt").read_text("utf-8"), re.MULTILINE))
@@ -169,8 +169,8 @@ def test_each_lock_adds_to_the_one_before_it() -> None:
 
 
 @pytest.mark.parametrize("folder", ["service/api/static/vendor", "tests/browser/vendor"])
-def test_files_of_others_are_unchanged(folder: str) -> None:
-    """What comes from others is byte for byte what they published, with its licence, and nothing lies beside it."""
+def test_vendored_files_are_unchanged(folder: str) -> None:
+    """Vendored files equal their published checksums and have a license."""
     listed = {}
     for line in (ROOT / folder / "SHA256SUMS").read_text("utf-8").splitlines():
         checksum, name = line.split()
