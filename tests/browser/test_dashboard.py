@@ -153,7 +153,7 @@ def test_the_chart_gives_the_value_of_each_source(open_dashboard: Open, launch: 
 
 
 @pytest.mark.parametrize("width", [360, 1600])
-def test_every_figure_is_defined_one_hover_away(open_dashboard: Open, process: Process, width: int) -> None:
+def test_every_figure_has_a_definition(open_dashboard: Open, process: Process, width: int) -> None:
     """Hover and focus show each figure's definition inside the window."""
     page = open_dashboard(process, viewport={"width": width, "height": 740}).sign_in().page
     expect(page.locator("#total-active")).to_have_text("0")

@@ -193,7 +193,7 @@ def test_large_numbers_are_readable(open_dashboard: Open, process: Process) -> N
     expect(page.locator("#users-others")).to_have_text("at most 1,100 each")
 
 
-def test_it_is_light_and_quick(open_dashboard: Open, large: Process) -> None:
+def test_the_page_is_small_and_fast(open_dashboard: Open, large: Process) -> None:
     """The page loads at most 150 kB and shows figures within a second."""
     dashboard = open_dashboard(large)
     page = dashboard.page

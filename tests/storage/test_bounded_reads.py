@@ -161,7 +161,7 @@ async def history(store: RedisSessionStore, mint: Mint, digest: UserDigest) -> H
 
 
 @pytest.mark.parametrize("age", [0, 20, 39], ids=["last day", "in between", "first day"])
-async def test_a_number_is_not_remembered_when_a_sketch_changed_between_two_calls(
+async def test_counts_are_not_cached_when_a_sketch_changed_between_two_calls(
     server: RedisServer, connect: Connect, keyspace: Keyspace, history: History, age: int
 ) -> None:
     """The next query counts a new user who arrived between any two calls."""

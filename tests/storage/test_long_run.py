@@ -204,7 +204,7 @@ async def test_a_user_of_many_sessions_is_erased_as_a_whole(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_the_truth_lies_within_the_bounds(
+async def test_true_counts_are_within_the_bounds(
     server: RedisServer,
     make_store: MakeStore,
     analytics: RedisCountStore,

@@ -59,7 +59,7 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
     assert sum(count for count, _ in (await top_users(raw, keyspace)).values()) == counts.created.total()
 
 
-async def test_a_single_lost_reply_goes_unnoticed(
+async def test_a_single_lost_reply_changes_nothing(
     make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """The retry after a lost reply gives the same answer and counts nothing twice."""

@@ -181,7 +181,7 @@ async def test_readiness_is_a_write(own_server: RedisServer, store: RedisSession
             await connection.run("check", lambda client: client.set("ready", "", ex=10))
 
 
-async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: RedisSessionStore) -> None:
+async def test_an_internal_error_is_not_hidden_as_an_outage(store: RedisSessionStore) -> None:
     """An error of the service's own is raised, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
         await store.connection.run("get", lambda client: client.execute_command("GET"))  # type: ignore[no-untyped-call]

@@ -276,7 +276,7 @@ async def test_white_space_does_not_make_a_value_foreign(
     assert await store.end_many([[one]]) == [["s"]]
 
 
-async def test_a_newcomer_to_a_full_top_list_inherits_the_least_count(
+async def test_a_new_entry_in_a_full_top_list_takes_the_smallest_count(
     make_store: MakeStore,
     server: RedisServer,
     raw: Raw,
@@ -340,7 +340,7 @@ async def test_foreign_data_under_the_counts_does_not_stop_sessions(
         await raw.delete(base + key)
 
 
-async def test_scripts_are_loaded_again_when_redis_forgot_them(
+async def test_scripts_are_loaded_again_after_a_flush(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw
 ) -> None:
     """Scripts are loaded again after SCRIPT FLUSH."""
@@ -416,7 +416,7 @@ async def test_cancelled_requests_do_not_mix_up_answers(store: RedisSessionStore
     await sessions.close()
 
 
-async def test_a_burst_is_a_handful_of_calls(
+async def test_a_burst_causes_few_calls(
     make_store: MakeStore, own_server: RedisServer, factory: SessionFactory
 ) -> None:
     """64 concurrent requests of one kind cause at most 16 calls to Redis."""

@@ -105,7 +105,7 @@ def test_a_dead_collector_causes_one_log_line(launch: Launch) -> None:
     assert "canary" not in "".join(process.log)
 
 
-def test_a_hanging_collector_holds_neither_requests_nor_the_exit(launch: Launch) -> None:
+def test_a_hanging_collector_delays_neither_requests_nor_the_exit(launch: Launch) -> None:
     """A hanging collector delays no request, and the exit by 1 s at most."""
     with collector(is_hanging=True) as found:
         process = traced(launch, found.url, OTEL_BSP_SCHEDULE_DELAY="10")
