@@ -121,14 +121,18 @@ def test_no_room_for_metrics(launch: Launch, environment: dict[str, str]) -> Non
 BREAKER = 'jay_redis_breaker_open{lane="sessions"}'
 
 
-def breakers(process: Process) -> list[float]:
-    """Return each worker's gauge of the sessions breaker, from the worker's file."""
-    found = []
+def breakers(process: Process) -> list[float | None]:
+    """Return each worker's gauge of the sessions breaker, from the worker's file.
+
+    The gauge of a worker that still starts is None.
+    """
+    found: list[float | None] = []
     for pid in process.worker_pids:
         file = folder_of(process) / f"gauge_livemax_{pid}.db"
         metrics = {one.name: one for one in MultiProcessCollector.merge([str(file)])}  # type: ignore[no-untyped-call]
-        samples = metrics["jay_redis_breaker_open"].samples
-        found += [sample.value for sample in samples if sample.labels["lane"] == "sessions"]
+        gauge = metrics.get("jay_redis_breaker_open")
+        samples = gauge.samples if gauge else []
+        found += [sample.value for sample in samples if sample.labels["lane"] == "sessions"] or [None]
     return found
 
 

@@ -38,7 +38,7 @@ FREEZER = Path("/sys/fs/cgroup")
 FRAGILE = """
 import os, sys
 from pathlib import Path
-from service.server.worker import worker
+from service.server import worker
 worker._HUNG_SECONDS = 3
 fault, build = Path("fault"), worker.build
 
