@@ -52,7 +52,7 @@ def test_every_operation_is_shown(visit: Visit, process: Process) -> None:
 
 
 def test_requests_can_be_tried_out(visit: Visit, process: Process) -> None:
-    """ "Try it out" gets 401 without a key and 201 with the demo key."""
+    """The button `Try it out` gets 401 without a key and 201 with the demo key."""
     page = visit.page
     operation = page.locator("#operations-Sessions-createSession")
     operation.locator(".opblock-summary-control").click()
