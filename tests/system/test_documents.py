@@ -21,7 +21,7 @@ def shell_blocks(document: Path, heading: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_first_session_of_the_readme_works_as_pasted(project: Path, launch: Launch) -> None:
-    """It creates two sessions, reads and ends a third one, and finds three in the counts."""
+    """The README's first session creates three sessions, ends one and counts them."""
     process = launch()
     blocks = shell_blocks(project / "README.md", "A first session")
     outputs = [
