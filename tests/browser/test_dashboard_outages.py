@@ -50,7 +50,7 @@ def set_hidden(page: Any, *, hidden: bool) -> None:
     ("memory", "words", "consequence"),
     [
         (0, "no limit is set", "the system ends Redis"),
-        (100_000_000, "of 100 MB", "keeps all, refuses new ones"),
+        (100_000_000, "of 100 MB", "rejects new sessions"),
     ],
 )
 def test_the_memory_limit_of_redis_is_shown_as_it_is(
@@ -69,12 +69,11 @@ def test_the_memory_limit_of_redis_is_shown_as_it_is(
                 expect(shown).not_to_have_class(is_bad)
             else:
                 expect(shown).to_have_class(is_bad)
-        expect(page.locator("#store-forecast")).to_have_text("no forecast" if memory else "no limit is known")
+        expect(page.locator("#store-forecast")).to_have_text("no forecast")
         warnings = page.locator("#store-warnings li")
         expect(warnings).to_have_count(1 if memory else 2)
-        expect(warnings.first).to_have_text(
-            "no append-only file: a restart of Redis loses sessions; set appendonly yes"
-        )
+        expect(warnings.first).to_contain_text("No append-only file")
+        expect(warnings.first).to_contain_text("Set appendonly yes.")
 
 
 def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> None:
@@ -82,17 +81,17 @@ def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> No
     page, valkey = dashboard.page, process.valkey_pid
     os.kill(valkey, signal.SIGSTOP)
     try:
-        dashboard.says("Redis cannot be asked")
+        dashboard.says("The service cannot reach Redis.")
         expect(dashboard.notice).to_contain_text("UTC")
         dashboard.is_grey()
-        expect(page.locator("#store-state")).to_have_text("cannot be asked")
+        expect(page.locator("#store-state")).to_have_text("not responding")
         dashboard.shows(active="1")
         expect(page.get_by_text("user-123-xyz")).to_be_visible()
     finally:
         os.kill(valkey, signal.SIGCONT)
     expect(dashboard.notice).to_have_text("")
     dashboard.is_coloured()
-    expect(page.locator("#store-state")).to_have_text("answers")
+    expect(page.locator("#store-state")).to_have_text("responding")
 
 
 def test_one_can_sign_in_while_redis_is_away(open_dashboard: Open, process: Process) -> None:
@@ -101,7 +100,7 @@ def test_one_can_sign_in_while_redis_is_away(open_dashboard: Open, process: Proc
     os.kill(valkey, signal.SIGSTOP)
     try:
         dashboard = open_dashboard(process).sign_in()
-        dashboard.says("Redis cannot be asked")
+        dashboard.says("The service cannot reach Redis.")
         dashboard.shows(active="\N{EN DASH}")
     finally:
         os.kill(valkey, signal.SIGCONT)
@@ -112,7 +111,7 @@ def test_one_can_sign_in_while_redis_is_away(open_dashboard: Open, process: Proc
 def test_the_connection_goes_and_comes_back(dashboard: Dashboard) -> None:
     """Without a network the last figures stay, greyed; with it they are renewed at once."""
     dashboard.page.context.set_offline(True)
-    dashboard.says("The service does not answer. The figures below are of")
+    dashboard.says("The service does not respond. The figures below are from")
     dashboard.is_grey()
     dashboard.shows(active="1")
     dashboard.page.context.set_offline(False)
@@ -137,7 +136,7 @@ def test_questions_become_rarer_while_they_fail(dashboard: Dashboard) -> None:
     page.route("**/analytics/*", lambda route: route.abort())
     while len(moments := page.evaluate("window.moments")) < 7:
         page.clock.run_for(STEP_MS)
-    dashboard.says("The service does not answer")
+    dashboard.says("The service does not respond")
     pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     for pause, expected in zip(pauses[1:], (2000, 4000, 8000, 15_000, 15_000), strict=True):
         assert expected <= pause < expected + 4 * STEP_MS
@@ -150,11 +149,11 @@ def test_a_proxy_may_answer_with_a_page(dashboard: Dashboard) -> None:
     """What is not an answer of the service is told with its status, and markup in it does nothing."""
     page = dashboard.page
     page.route("**/analytics/*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
-    dashboard.says("The service has no figures to give (status 502).")
+    dashboard.says("The service returned an error (status 502).")
     dashboard.is_grey()
     page.unroute("**/analytics/*")
     page.route("**/analytics/*", lambda route: route.fulfill(status=200, json={"as_of": "<b>never</b>"}))
-    dashboard.says("The service's answer cannot be understood.")
+    dashboard.says("The service returned an invalid answer.")
     page.unroute("**/analytics/*")
     expect(dashboard.notice).to_have_text("")
     dashboard.shows(active="1")
@@ -172,7 +171,7 @@ def test_a_revoked_key_is_told(open_dashboard: Open, launch: Launch, tmp_path: P
     process.popen.send_signal(signal.SIGHUP)
     alert = dashboard.page.get_by_role("alert")
     expect(alert).to_contain_text("no longer accepts this key")
-    expect(alert).to_contain_text("The figures below are of")
+    expect(alert).to_contain_text("The figures below are from")
     dashboard.is_grey()
     dashboard.shows(active="1")
     assert dashboard.page.evaluate("sessionStorage.length") == 0
