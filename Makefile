@@ -12,6 +12,7 @@ PYTHON ?= $(shell for name in python3 $$($(VERSIONED)) python; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
+NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 
 .PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-creation bench-isolation \
 	bench-limits bench-memory bench-process bench-scale bench-traces reference screenshots lock clean
@@ -26,7 +27,7 @@ help: ## List the targets
 test: $(VENV)/.dev ## Run the tests, TEST_ARGS="-n 2 tests/unit" for a part of them
 	$(BIN)/pytest -m "not browser and not locks" $(TEST_ARGS)
 
-browser-test: $(VENV)/.browser ## Run the tests that need Chromium
+browser-test: $(VENV)/.browser $(NODE_MODULES) ## Run the tests that need Chromium
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)
 
 # The requests differ each time, unless FUZZ_SEED is set.
@@ -88,7 +89,7 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements/browser.txt
 
 clean: ## Remove the virtual environments and all caches
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf tests/dashboard/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 # Stamps record what is installed. A changed lock makes them again.
 $(VENV)/.python:
@@ -121,3 +122,7 @@ $(VENV)/.browser: requirements/browser.txt $(VENV)/.dev
 	@$(INSTALL) --require-hashes -r requirements/browser.txt
 	@$(CHECK)
 	@touch $@
+
+# TypeScript checks the dashboard's JavaScript. Without npm, its test is skipped.
+$(NODE_MODULES): tests/dashboard/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/dashboard && npm ci --silent && touch ../../$@; fi

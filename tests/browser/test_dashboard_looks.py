@@ -163,10 +163,13 @@ def test_an_empty_service_looks_right(open_dashboard: Open, process: Process) ->
     dashboard = open_dashboard(process).sign_in()
     page = dashboard.page
     dashboard.shows(active="0", created="0", ended="0", unique_users="0")
-    expect(page.get_by_text("No session was created in this time.")).to_be_visible()
-    assert [row[0] for row in dashboard.rows("sources") + dashboard.rows("users")] == ["None yet", "None yet"]
+    expect(page.get_by_text("No sessions were created in this range.")).to_be_visible()
+    assert [row[0] for row in dashboard.rows("sources") + dashboard.rows("users")] == [
+        "No sources yet",
+        "No users yet",
+    ]
     create(process)
-    expect(page.get_by_text("No session was created in this time.")).to_be_hidden()
+    expect(page.get_by_text("No sessions were created in this range.")).to_be_hidden()
     assert dashboard.rows("sources")[0][0] == "jay.api.playout.1.0.0"
 
 
