@@ -103,12 +103,12 @@ class UserCounts:
 class CountStore(Protocol):
     """Where sessions are counted. All methods raise StoreUnavailable and Overloaded."""
 
-    async def count_sessions(self, asked: CountRange, now: float, source: str | None = None) -> SessionCounts:
+    async def count_sessions(self, requested: CountRange, now: float, source: str | None = None) -> SessionCounts:
         """Return the counts of all sources, or of one.
 
         `active` counts the sessions that were created after `now` minus the lifetime of a
         session and have not ended, to the minute.
         """
 
-    async def top_users(self, asked: CountRange, limit: int) -> TopUsers:
+    async def top_users(self, requested: CountRange, limit: int) -> TopUsers:
         """Return the users with the most sessions created."""

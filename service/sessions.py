@@ -135,7 +135,7 @@ class UserStore(Protocol):
     async def find_sessions(self, user_id: str) -> Sequence[Session]:
         """Return the live sessions of a user, oldest first."""
 
-    async def count(self, user_id: str, asked: CountRange) -> UserCounts:
+    async def count(self, user_id: str, requested: CountRange) -> UserCounts:
         """Return the user's live sessions, and bounds of the number created in the range."""
 
     async def erase(self, user_id: str, now_us: int) -> int:

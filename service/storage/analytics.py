@@ -36,25 +36,25 @@ class RedisCountStore(CountStore):
         self._unique_users = UniqueUsers(connection, keyspace, page_sizes)
         self._top_lists = TopLists(connection, keyspace, page_sizes)
 
-    async def count_sessions(self, asked: CountRange, now: float, source: str | None = None) -> SessionCounts:
+    async def count_sessions(self, requested: CountRange, now: float, source: str | None = None) -> SessionCounts:
         """Return the counts of all sources, or of one. Raises StoreUnavailable.
 
         `active` is the sessions created after `now` less the lifetime of a session and not ended, to the minute.
         """
         oldest = int(now) - self._ttl_seconds
-        days = range(asked.first_day, asked.last_day + 1)
+        days = range(requested.first_day, requested.last_day + 1)
         live_days = range(oldest // DAY, int(now) // DAY + 2)
         if source is None:
             sources = await self._counters.sources(sorted({*days, *live_days}))
         else:
             sources = [[source]] * SHARD_COUNT
         by_source: dict[str, SourceCounts] = {}
-        days_with_users = days if asked.interval is Interval.DAY else range(0)
+        days_with_users = days if requested.interval is Interval.DAY else range(0)
         in_all, in_days = 0, [0] * len(days_with_users)
-        total = Union(asked.first_day, asked.last_day, source or "")
+        total = Union(requested.first_day, requested.last_day, source or "")
         for shard, names in enumerate(sources):
-            found = {name: by_source.setdefault(name, _nothing(asked)) for name in names}
-            await self._counters.add(shard, found, asked, oldest, int(now))
+            found = {name: by_source.setdefault(name, _nothing(requested)) for name in names}
+            await self._counters.add(shard, found, requested, oldest, int(now))
             unique = await self._unique_users.count(shard, total, names, days_with_users)
             if None in unique.values():
                 _logger.error(
@@ -65,20 +65,20 @@ class RedisCountStore(CountStore):
                 in_days[number] += unique[Union(day, day, total.source)] or 0
             for name, counts in found.items():
                 counts.unique_users += unique[total._replace(source=name)] or 0
-        return SessionCounts(_sum(by_source.values(), asked, in_all), dict(sorted(by_source.items())), in_days)
+        return SessionCounts(_sum(by_source.values(), requested, in_all), dict(sorted(by_source.items())), in_days)
 
-    async def top_users(self, asked: CountRange, limit: int) -> TopUsers:
+    async def top_users(self, requested: CountRange, limit: int) -> TopUsers:
         """Return the users with the most sessions created. Raises StoreUnavailable."""
-        return await self._top_lists.rank(range(asked.first_day, asked.last_day + 1), limit)
+        return await self._top_lists.rank(range(requested.first_day, requested.last_day + 1), limit)
 
 
-def _nothing(asked: CountRange) -> SourceCounts:
-    return SourceCounts([0] * len(asked.starts), [0] * len(asked.starts))
+def _nothing(requested: CountRange) -> SourceCounts:
+    return SourceCounts([0] * len(requested.starts), [0] * len(requested.starts))
 
 
-def _sum(sources: Iterable[SourceCounts], asked: CountRange, unique_users: int) -> SourceCounts:
+def _sum(sources: Iterable[SourceCounts], requested: CountRange, unique_users: int) -> SourceCounts:
     """Return the figures of all sources. Their unique users cannot be added."""
-    total = _nothing(asked)
+    total = _nothing(requested)
     total.unique_users = unique_users
     for counts in sources:
         total.active += counts.active

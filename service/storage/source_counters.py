@@ -50,14 +50,14 @@ class SourceCounters:
         ]
 
     async def add(
-        self, shard: int, found: Mapping[str, SourceCounts], asked: CountRange, oldest: int, now: int
+        self, shard: int, found: Mapping[str, SourceCounts], requested: CountRange, oldest: int, now: int
     ) -> None:
         """Add to each source's figures what the shard has counted of it. Raises StoreUnavailable.
 
         `active` are the sessions that began at `oldest` or later, to the minute, and have not ended. The counters of
         a call are of one moment.
         """
-        rows = list(self._rows(shard, asked, oldest, now))
+        rows = list(self._rows(shard, requested, oldest, now))
         for sources in pages(found, self._sizes.slices):
             for page in pages(rows, max(1, self._sizes.slices // len(sources))):
                 fields = [field for row in page for field in (row.keys_start, row.first_byte, row.last_byte)]
@@ -65,14 +65,14 @@ class SourceCounters:
                 for row, counters in zip(page, replies, strict=True):
                     _add_row(row, counters, [found[source] for source in sources])
 
-    def _rows(self, shard: int, asked: CountRange, oldest: int, now: int) -> Iterator[_Row]:
-        days = range(asked.first_day, asked.last_day + 1)
+    def _rows(self, shard: int, requested: CountRange, oldest: int, now: int) -> Iterator[_Row]:
+        days = range(requested.first_day, requested.last_day + 1)
         for number, day in enumerate(days):
             key = self._keyspace.day(shard, day, "")
-            if asked.interval is Interval.DAY:
+            if requested.interval is Interval.DAY:
                 yield _Row(key, *DAY_BYTES, partial(_add_day, number))
             else:
-                yield _Row(key, *HOURS_BYTES, partial(_add_hours, (day * DAY - asked.start) // HOUR))
+                yield _Row(key, *HOURS_BYTES, partial(_add_hours, (day * DAY - requested.start) // HOUR))
         # A clock ahead of ours may have counted on tomorrow already.
         for day in range(oldest // DAY, now // DAY + 2):
             first_whole_hour = max(0, oldest // HOUR + 1 - day * _HOURS_A_DAY)

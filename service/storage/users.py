@@ -100,7 +100,7 @@ class RedisUserStore(UserStore):
             await asyncio.sleep(0)
         return found
 
-    async def count(self, user_id: str, asked: CountRange) -> UserCounts:
+    async def count(self, user_id: str, requested: CountRange) -> UserCounts:
         """Return the user's figures.
 
         The top lists bound the number of created sessions. Those that are still live
@@ -110,9 +110,9 @@ class RedisUserStore(UserStore):
         known = at_least = at_most = 0
         async for page in self._pages(user_id):
             by_source.update(session.source for session in page)
-            known += sum(asked.start <= session.started_at // 1_000_000 < asked.end for session in page)
+            known += sum(requested.start <= session.started_at // 1_000_000 < requested.end for session in page)
         for shard in self._digests_by_shard(user_id):
-            arguments = (user_id, asked.first_day, asked.last_day)
+            arguments = (user_id, requested.first_day, requested.last_day)
             low, high = await self._created([self._keyspace.base(shard)], arguments)
             at_least, at_most = at_least + low, at_most + high
         at_least = max(at_least, known)
