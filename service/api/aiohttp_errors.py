@@ -23,7 +23,8 @@ _METHOD_TOKEN = re.compile(r"b'[A-Z-]+ ")
 
 
 def _line_too_long(error: LineTooLong) -> Exception:
-    # aiohttp raises one error for both. The limits differ, so the limit says which it was.
+    # aiohttp raises one error for both. The limits differ, so the limit says which it
+    # was.
     if error.args[1] == MAX_LINE_BYTES:
         return errors.UriTooLong(f"Send a request target of at most {MAX_LINE_BYTES} bytes.")
     return errors.HeadersTooLarge(f"Send header fields of at most {MAX_FIELD_BYTES} bytes each.")
@@ -60,7 +61,9 @@ _TABLE: dict[type[BaseException], Callable[[Any], Exception]] = {
 
 
 def translate(error: BaseException | None) -> Exception:
-    """Return the service's error for one of aiohttp's. Other errors are returned as they are.
+    """Return the service's error for one of aiohttp's.
+
+    Other errors are returned as they are.
 
     The parser sometimes gives no error, which is a bug of aiohttp.
     """

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.create_body import EXAMPLE, MEMBERS, user_id_in
+from service.api.create_body import EXAMPLE, FIELDS, user_id_in
 from service.api.json_body import parse_object
 from service.errors import InvalidRequest, MalformedRequest, RequestError
 
 
 def read(body: bytes) -> str | None:
-    return user_id_in(parse_object(body, MEMBERS, EXAMPLE))
+    return user_id_in(parse_object(body, FIELDS, EXAMPLE))
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"user_id": null}', b'{"user_id": ""}', b'{"userId":"","user_id":null}'])
@@ -67,7 +67,7 @@ def test_a_wrong_member_is_named(body: object, member: str) -> None:
     [" ", "   ", "\u00a0", "\u2003\u2009", "\u3000", "\u2028", "\u200b", "\ufeff", " \u200d ", "\u00ad"],
     ids=ascii,
 )
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FIELDS)
 def test_a_user_id_that_nobody_can_see_is_rejected(member: str, user_id: str) -> None:
     """White space of any script and characters without width are not the id of a user."""
     with pytest.raises(InvalidRequest, match="white space") as caught:
@@ -76,7 +76,7 @@ def test_a_user_id_that_nobody_can_see_is_rejected(member: str, user_id: str) ->
 
 
 @pytest.mark.parametrize("user_id", ["undefined", "null", "NaN", "[object Object]"])
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FIELDS)
 def test_a_missing_value_of_javascript_is_rejected(member: str, user_id: str) -> None:
     """Such ids would merge all visitors of a client with this bug into one user."""
     with pytest.raises(InvalidRequest, match="missing value") as caught:
