@@ -117,8 +117,8 @@ class SessionNotFound(NotFound):
 class MethodNotAllowed(RequestError):
     """The path exists, the method does not."""
 
-    def __init__(self, detail: str, allowed: Sequence[str]) -> None:
-        super().__init__(detail)
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__("Use one of the methods that Allow lists.")
         self.allowed = tuple(allowed)
 
 

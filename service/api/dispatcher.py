@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from service import errors
 from service.api import wire
-from service.api.aiohttp_errors import USE_ALLOW, translate
+from service.api.aiohttp_errors import translate
 from service.api.aiohttp_internals.expectation import ExpectingRequest, is_waiting
 from service.api.auth import API_KEY, Handler
 from service.api.cors import Cors
@@ -130,7 +130,7 @@ class Dispatcher:
 
     def _not_found(self, request: web.Request) -> errors.RequestError:
         if request.method not in wire.METHODS:
-            return errors.MethodNotAllowed(USE_ALLOW, wire.ALLOW)
+            return errors.MethodNotAllowed(wire.ALLOW)
         if near := self._paths.nearest(request.raw_path):
             return errors.NotFound(f"Check the path. Did you mean {near}?")
         return errors.NotFound(f"Check the path. Sessions are at {wire.SESSION_PATHS[0]}.")

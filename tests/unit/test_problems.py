@@ -52,7 +52,7 @@ def test_no_error_of_the_tree_is_left_out() -> None:
 def test_some_errors_carry_headers() -> None:
     """401 says how to authenticate, 405 the allowed methods, 429 and 503 when to try again."""
     unauthorized = problem_response(errors.Unauthorized(""), "")
-    not_allowed = problem_response(errors.MethodNotAllowed("", ["GET", "POST"]), "")
+    not_allowed = problem_response(errors.MethodNotAllowed(["GET", "POST"]), "")
     too_many = problem_response(errors.TooManyRequests("", 17), "")
     unavailable = problem_response(errors.StoreUnavailable("secret detail"), "")
     assert unauthorized.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
