@@ -88,8 +88,8 @@ async def build(  # 60 lines: the list of all parts, each named once
     registered = routes.register(table, app.router, authorizer)
     cors = Cors(app.router, registered.resources, settings.cors)
 
-    # Lifetime. The lanes flush the recorder when Redis comes back. Otherwise the gauges
-    # of an idle worker would keep the numbers of the outage.
+    # Lifetime. A breaker that opens or closes flushes the recorder. Otherwise the
+    # gauges of an idle worker would keep the numbers of an outage.
     lanes.notify(recorder.flush, watch.hurry)
     metrics.waiting.set_function(sessions.waiting)
     metrics.breaker_open.set_function(lanes.open_breakers)

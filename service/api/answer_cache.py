@@ -21,7 +21,7 @@ class AnswerCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._answers: dict[Hashable, tuple[float, asyncio.Future[bytes]]] = {}
-        # The event loop holds weak references only, so pending answers are held here.
+        # asyncio holds only weak references to tasks, so pending answers are held here.
         self._pending: set[asyncio.Future[bytes]] = set()
 
     async def get(

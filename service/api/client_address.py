@@ -1,9 +1,8 @@
 """The address of the client behind trusted proxies.
 
 A proxy appends the address from which it got the request to `X-Forwarded-For` or
-`Forwarded`. Everything to the left of that may be made up by the client. So the list is
-read from the right, as long as the addresses are those of trusted proxies. The first
-other one is the client's.
+`Forwarded`. The client may invent everything to the left of that. So the list is read from the
+right, and the first address that is not a trusted proxy's is the client's.
 """
 
 import ipaddress
@@ -42,15 +41,15 @@ class ClientAddresses:
         self._trusted = tuple(map(ipaddress.ip_network, trusted))
 
     def of(self, request: web.Request) -> str:
-        """Return the client's address, of IPv6 its network of 64 bits."""
+        """Return the client's IPv4 address, or its IPv6 network of 64 bits."""
         peer, _, _zone = (request.remote or "").partition("%")
         address = _parsed(peer)
         if address is None:
             return _UNKNOWN  # the connection was closed
         if self._is_trusted(address):
             for hop in _hops_from_the_right(request):
-                # A hop without an address (`unknown`, `_hidden`) ends what a trusted
-                # proxy says.
+                # Hops behind one without an address (`unknown`, `_hidden`) cannot be
+                # trusted.
                 if (parsed := _parsed(hop)) is None:
                     break
                 address = parsed

@@ -1,4 +1,4 @@
-"""The known path that a request probably meant, for the 404 of a path close to it.
+"""Suggests a known path in the 404 of a path that is close to it.
 
 The result is always a path of the route table. Nothing that the client sent is in it.
 """
@@ -11,8 +11,7 @@ from service.api import wire
 from service.api.user_id import PLACEHOLDER
 
 # Longer paths get no hint. The longest known path has 48 characters, and a UUID behind
-# the path of a session makes 65. A user id may take several times as many before it is
-# replaced.
+# the path of a session makes 65. A raw path may be longer, because a user id in it is replaced.
 MAX_LENGTH = 96
 MAX_RAW_LENGTH = 512
 MAX_SEGMENTS = 12

@@ -1,8 +1,9 @@
 """Wraps the dispatcher to make a span of each request. Used only while tracing is on.
 
 A span has a fixed set of attributes: method, route, scheme, status. Of the client's
-data it has only the trace context: no path, query, header, address or id. Source:
-OpenTelemetry's semantic conventions for HTTP, and W3C Trace Context.
+data it has only the trace context: no path, query, header, address or id.
+
+Source: OpenTelemetry's semantic conventions for HTTP, and W3C Trace Context.
 """
 
 import re
@@ -23,8 +24,8 @@ Headers = CIMultiDictProxy[str]
 
 _TRACEPARENT = istr("traceparent")
 _W3C = TraceContextTextMapPropagator()
-# A regex finds unsampled trace contexts. The propagator would take 5 µs longer per
-# request, and where all requests have a trace context, most are not sampled.
+# Recognizes unsampled trace contexts. The propagator takes 5 µs longer per request, and
+# most trace contexts are not sampled.
 _UNSAMPLED_PARENT = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
 _UNSAMPLED = Context({"sampled": False})  # represents every unsampled trace context
 # A connection's task handles many requests. An empty context hides the span of the last

@@ -68,8 +68,7 @@ from service.config.settings import ServerSettings
 from service.telemetry.request_recorder import RequestRecorder
 
 BACKLOG = 2048
-# The rest of a rejected body is read for this time, so that the client receives the
-# answer.
+# Reads the rest of a rejected body for 2 s, so that the client receives the answer.
 LINGER_SECONDS = 2.0
 
 # aiohttp's log lines contain bytes of requests.
