@@ -1,8 +1,8 @@
 """The address of the client behind trusted proxies.
 
 A proxy appends the address from which it got the request to `X-Forwarded-For` or
-`Forwarded`. The client may invent everything to the left of that. So the list is read from the
-right, and the first address that is not a trusted proxy's is the client's.
+`Forwarded`. The client may invent everything to the left of that. So the list is read
+from the right, and the first address that is not a trusted proxy's is the client's.
 """
 
 import ipaddress

@@ -11,7 +11,8 @@ from service.api import wire
 from service.api.user_id import PLACEHOLDER
 
 # Longer paths get no hint. The longest known path has 48 characters, and a UUID behind
-# the path of a session makes 65. A raw path may be longer, because a user id in it is replaced.
+# the path of a session makes 65. A raw path may be longer, because a user id in it is
+# replaced.
 MAX_LENGTH = 96
 MAX_RAW_LENGTH = 512
 MAX_SEGMENTS = 12
