@@ -1,4 +1,7 @@
-"""The sizes that a request's head may have. `json_body.py` has the limits of bodies."""
+"""Size limits of a request's head.
+
+The limits of bodies are in `create_body.py` and `lookup_body.py`.
+"""
 
 MAX_LINE_BYTES = 4096
 MAX_FIELD_BYTES = 8190

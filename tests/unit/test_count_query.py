@@ -18,7 +18,7 @@ KNOWN = ("from", "to", "interval")
 def asked(*, now: datetime = NOW, **query: str) -> CountRange:
     given = {name.rstrip("_"): value for name, value in query.items()}
     request = make_mocked_request("GET", f"/?{urlencode(given)}")
-    return CountQueries(90, now.timestamp).read(request, KNOWN).asked
+    return CountQueries(90, now.timestamp).read(request, KNOWN).requested
 
 
 def ends(found: CountRange) -> tuple[str, str]:

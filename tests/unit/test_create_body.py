@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.create_body import EXAMPLE, MEMBERS, user_id_in
+from service.api.create_body import EXAMPLE, FIELDS, user_id_in
 from service.api.json_body import parse_object
 from service.errors import InvalidRequest, MalformedRequest, RequestError
 
 
 def read(body: bytes) -> str | None:
-    return user_id_in(parse_object(body, MEMBERS, EXAMPLE))
+    return user_id_in(parse_object(body, FIELDS, EXAMPLE))
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"user_id": null}', b'{"user_id": ""}', b'{"userId":"","user_id":null}'])
@@ -67,7 +67,7 @@ def test_an_invalid_field_is_named(body: object, member: str) -> None:
     [" ", "   ", "\u00a0", "\u2003\u2009", "\u3000", "\u2028", "\u200b", "\ufeff", " \u200d ", "\u00ad"],
     ids=ascii,
 )
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FIELDS)
 def test_an_invisible_user_id_is_rejected(member: str, user_id: str) -> None:
     """A user id of only white space or zero-width characters is rejected."""
     with pytest.raises(InvalidRequest, match="white space") as caught:
@@ -76,7 +76,7 @@ def test_an_invisible_user_id_is_rejected(member: str, user_id: str) -> None:
 
 
 @pytest.mark.parametrize("user_id", ["undefined", "null", "NaN", "[object Object]"])
-@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("member", FIELDS)
 def test_a_stringified_missing_value_is_rejected(member: str, user_id: str) -> None:
     """A missing value that JavaScript turned into a string is rejected.
 

@@ -178,7 +178,7 @@ def test_limits_match_the_code(reference: Reference) -> None:
     schemas, text = reference.document["components"]["schemas"], openapi_yaml()
     assert schemas["UserId"]["maxLength"] == schemas["UserIdOrNone"]["maxLength"] == MAX_USER_ID_LENGTH
     assert schemas["Source"]["pattern"] == f"^{SOURCE_PATTERN}$"
-    assert set(schemas["NewSession"]["properties"]) == set(create_body.MEMBERS)
+    assert set(schemas["NewSession"]["properties"]) == set(create_body.FIELDS)
     assert schemas["Lookup"]["properties"]["session_ids"]["maxItems"] == lookup_body.MAX_IDS
     assert schemas["TopUsers"]["properties"]["users"]["maxItems"] == MAX_LIMIT
     (limit,) = (one["schema"] for one in reference.operations()[TOP]["parameters"] if one.get("name") == "limit")

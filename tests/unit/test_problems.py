@@ -52,7 +52,7 @@ def test_every_request_error_is_covered() -> None:
 def test_some_errors_carry_headers() -> None:
     """401, 405, 429 and 503 carry their headers."""
     unauthorized = problem_response(errors.Unauthorized(""), "")
-    not_allowed = problem_response(errors.MethodNotAllowed("", ["GET", "POST"]), "")
+    not_allowed = problem_response(errors.MethodNotAllowed(["GET", "POST"]), "")
     too_many = problem_response(errors.TooManyRequests("", 17), "")
     unavailable = problem_response(errors.StoreUnavailable("secret detail"), "")
     assert unauthorized.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
