@@ -1,8 +1,9 @@
-# make run     start the service with an embedded, persistent Valkey
-# make test    run the whole test suite
-# Both make .venv first, from the hash-locked requirements. Python 3.11 or newer is all they need.
+# Builds, runs and tests the service. `make help` lists the targets.
+# Targets that need Python make .venv first, from the hash-locked requirements. They need
+# Python 3.11 or newer and nothing else.
 
-# The first Python that runs and is new enough: a name on the PATH may be a shim for a version that is not installed.
+# The first Python that runs and is new enough. A name on the PATH may be a shim for a
+# version that is not installed.
 IS_SUPPORTED := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 VERSIONED := echo "$$PATH" | tr : '\n' | while read -r folder; do ls "$$folder" 2>/dev/null; done | \
 	grep -E '^python3\.[0-9]+$$' | sort -u -t. -k2,2nr
@@ -11,80 +12,86 @@ PYTHON ?= $(shell for name in python3 $$($(VERSIONED)) python; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
+NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 
-.PHONY: run test lock-test fuzz check bench bench-memory bench-scale bench-creation bench-isolation bench-limits bench-process bench-traces browser-test screenshots coverage \
-	format lock clean
+.PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-creation bench-isolation \
+	bench-limits bench-memory bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
-run: $(VENV)/.runtime
+run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
 	@exec $(BIN)/jay-tracking serve
 
-test: $(VENV)/.dev
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+test: $(VENV)/.dev ## Run the tests, TEST_ARGS="-n 2 tests/unit" for a part of them
 	$(BIN)/pytest -m "not browser and not locks" $(TEST_ARGS)
 
-# At least 10,000 requests, others each time; two to four minutes on two cores.
-fuzz: $(VENV)/.dev
-	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
-
-browser-test: $(VENV)/.browser
+browser-test: $(VENV)/.browser $(NODE_MODULES) ## Run the tests that need Chromium
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)
 
-# Two minutes, and the only tests that need the package index.
-lock-test: $(VENV)/.dev
+# The requests differ each time, unless FUZZ_SEED is set.
+fuzz: $(VENV)/.dev ## Send 10,000 or more generated requests, 2 to 4 minutes
+	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
+
+lock-test: $(VENV)/.dev ## Install each lock with each pip from the package index, 2 minutes
 	$(BIN)/pytest -m locks tests/system/test_locks.py $(TEST_ARGS)
 
-check: $(VENV)/.dev
+coverage: $(VENV)/.dev ## Run the tests and list the lines that no test reaches
+	$(BIN)/pytest -m "not browser and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
+
+check: $(VENV)/.dev ## Run the linter, the formatter's check and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m bench.http
-
-bench-memory: $(VENV)/.dev
-	$(BIN)/python -m bench.memory
-
-bench-scale: $(VENV)/.dev
-	$(BIN)/python -m bench.scale
-
-bench-creation: $(VENV)/.dev
-	$(BIN)/python -m bench.creation
-
-bench-isolation: $(VENV)/.dev
-	$(BIN)/python -m bench.isolation
-
-bench-limits: $(VENV)/.dev
-	$(BIN)/python -m bench.limits
-
-bench-process: $(VENV)/.dev
-	$(BIN)/python -m bench.process
-
-screenshots: $(VENV)/.browser
-	$(BIN)/python -m tools.screenshots
-
-bench-traces: $(VENV)/.dev
-	$(BIN)/python -m bench.traces
-
-coverage: $(VENV)/.dev
-	$(BIN)/pytest -m "not browser and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
-
-format: $(VENV)/.dev
+format: $(VENV)/.dev ## Fix what the linter can fix, and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The locks name no download host and hold for every platform and Python that is supported.
+bench: $(VENV)/.dev ## Measure the CPU time of GET and POST
+	$(BIN)/python -m bench.http
+
+bench-creation: $(VENV)/.dev ## Measure the time of Redis for each new session
+	$(BIN)/python -m bench.creation
+
+bench-isolation: $(VENV)/.dev ## Measure the longest call of each heavy request
+	$(BIN)/python -m bench.isolation
+
+bench-limits: $(VENV)/.dev ## Measure the cost of create_limit
+	$(BIN)/python -m bench.limits
+
+bench-memory: $(VENV)/.dev ## Measure the memory of a session in Redis
+	$(BIN)/python -m bench.memory
+
+bench-process: $(VENV)/.dev ## Measure start-up, idle memory and answers during outages
+	$(BIN)/python -m bench.process
+
+bench-scale: $(VENV)/.dev ## Measure counts and users with 1,000,000 sessions
+	$(BIN)/python -m bench.scale
+
+bench-traces: $(VENV)/.dev ## Measure the cost of traces
+	$(BIN)/python -m bench.traces
+
+reference: $(VENV)/.dev ## Write settings and metrics into docs/operations.md and docker-compose.yml
+	$(BIN)/python -m tools.reference
+
+screenshots: $(VENV)/.browser ## Make the pictures in docs/images again, with Chromium
+	$(BIN)/python -m tools.screenshots
+
+# The locks name no download host and hold for every supported platform and Python.
 COMPILE := $(BIN)/uv pip compile --system-certs --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
-lock: $(VENV)/.dev
-	$(COMPILE) pyproject.toml --group build -o requirements.txt
-	$(COMPILE) pyproject.toml --group build --extra otel -o requirements-otel.txt
-	$(COMPILE) pyproject.toml --group dev --extra otel -o requirements-dev.txt
-	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements-browser.txt
+lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
+	$(COMPILE) pyproject.toml --group build -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --group build --extra otel -o requirements/otel.txt
+	$(COMPILE) pyproject.toml --group dev --extra otel -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements/browser.txt
 
-clean:
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+clean: ## Remove the virtual environments and all caches
+	rm -rf tests/dashboard/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
-# Stamps record what is installed in the environment. A changed lock renews them.
+# Stamps record what is installed. A changed lock makes them again.
 $(VENV)/.python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_SUPPORTED) 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed: install it, or name one with 'make PYTHON=/path/to/python3 $(MAKECMDGOALS)'"; exit 1; }
@@ -92,25 +99,30 @@ $(VENV)/.python:
 	@"$(PYTHON)" -m venv $(VENV) || { echo "Python's venv module is missing: on Debian and Ubuntu install python3-venv"; exit 1; }
 	@touch $@
 
-# A lock is complete, so pip resolves nothing (--no-deps) and a later release of any package changes nothing. pip before
-# 24 would otherwise take the newest coverage for a requirement `coverage[toml]` that the lock pins as `coverage`.
+# A lock is complete. With --no-deps pip resolves nothing, so a later release of a package
+# changes nothing. Without it, pip before 24 takes the newest coverage for a requirement
+# `coverage[toml]` that the lock pins as `coverage`.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-deps
 CHECK = report=$$($(PIP) check) || { echo "$$report"; exit 1; }
 
-$(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/.python
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/.python
 	@echo "Installing into $(VENV) (once) ..."
-	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(INSTALL) --require-hashes -r requirements/runtime.txt
 	@$(INSTALL) --no-build-isolation --editable .
 	@$(CHECK)
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	@$(INSTALL) --require-hashes -r requirements-dev.txt
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@$(CHECK)
 	@touch $@
 
-$(VENV)/.browser: requirements-browser.txt $(VENV)/.dev
-	@$(INSTALL) --require-hashes -r requirements-browser.txt
+$(VENV)/.browser: requirements/browser.txt $(VENV)/.dev
+	@$(INSTALL) --require-hashes -r requirements/browser.txt
 	@$(CHECK)
 	@touch $@
+
+# TypeScript checks the dashboard's JavaScript. Without npm, its test is skipped.
+$(NODE_MODULES): tests/dashboard/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/dashboard && npm ci --silent && touch ../../$@; fi

@@ -1,1 +1,4 @@
-"""Benchmarks: figures for docs/benchmarks.md, never tests. Each is bounded in time and uses the loopback only."""
+"""Benchmarks that measure the figures in docs/benchmarks.md and docs/reliability.md.
+
+They are no tests. Each has a limited duration and uses only the loopback interface.
+"""

@@ -1,4 +1,4 @@
-"""aiohttp's own hello world, the yardstick: one route, no access log, uvloop."""
+"""aiohttp's hello world, the baseline: one route, no access log, uvloop."""
 
 import asyncio
 import sys
@@ -8,12 +8,12 @@ from aiohttp import web
 
 
 async def hello(_: web.Request) -> web.Response:
-    """Answer."""
+    """Answer with a short string."""
     return web.Response(text="Hello, world")
 
 
 async def main() -> None:
-    """Serve on a free port, which is printed, until killed."""
+    """Serve on a free port until killed, and print the port."""
     app = web.Application()
     app.router.add_get("/", hello)
     runner = web.AppRunner(app, access_log=None)

@@ -1,7 +1,8 @@
-"""CPU time per request against aiohttp's hello world, both in one run: `make bench`.
+"""CPU time per request, compared with aiohttp's hello world: `make bench`.
 
-Needs `wrk`. 64 connections, one worker; the CPU time of the worker process alone, user and system. Rounds
-alternate, so that a machine whose speed drifts slows both; the medians' ratio is the figure.
+Needs `wrk`. It opens 64 connections to one worker. The figure is the CPU time of the
+worker process, user and system. Rounds of all servers alternate, so that a change in
+the machine's speed affects all, and the ratio of the medians is the result.
 """
 
 import re
@@ -21,7 +22,7 @@ QUIET = "GET without metrics or log"
 
 
 def microseconds_per_request(server: Running, url: str, *options: str) -> float:
-    """Load `url` for some seconds; return the server's CPU time per request."""
+    """Load `url` for `SECONDS` and return the server's CPU time per request, in µs."""
     before = sum(server.cpu_seconds())
     wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", *options, url]
     output = subprocess.run(wrk, capture_output=True, text=True, check=True).stdout
@@ -42,7 +43,7 @@ def main() -> None:
         hello() as plain,
         service() as jay,
         service(**off) as quiet,
-        service() as posted,  # one of its own, or what POST leaves in memory would make the others differ
+        service() as posted,  # a separate service, because sessions of POST fill its memory
     ):
         script = Path(folder) / "post.lua"
         script.write_text('wrk.method = "POST"\n')
@@ -61,7 +62,7 @@ def main() -> None:
         print(f"{name:26} {middle:6.1f} µs  ({spread})  {middle / base:.2f} times hello")
     pairs = zip(figures["GET"], figures[QUIET], strict=True)
     cost = statistics.median(with_both / without - 1 for with_both, without in pairs)
-    print(f"metrics and log: {cost:.1%} of a GET")
+    print(f"metrics and log: {cost:.1%} of a GET without them")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""The longest single call to Redis at the documented maxima, and how visitors fare: `make bench-isolation`.
+"""The longest call to Redis at the documented maxima: `make bench-isolation`.
 
-400 days, 60 sources, dense sketches and full top lists of 1,000 users with no user in common, in some of the 16
-shards (`SHARDS`, default 4; each takes 0.4 GB). A shard is read by itself, so the longest call does not depend on
-their number, and the duration of a request grows with it. Sessions of one user fill a shard of their own: 100,000
-of them are exported, counted and erased. Look-ups of 1,000 live sessions have 64 in flight. A visitor's session is
-created every 5 ms meanwhile.
+Some of the 16 shards (`SHARDS`, default 4, 0.4 GB each) are filled with 400 days, 60
+sources, dense sketches and top lists of 1,000 users with no user in common. A shard is
+read by itself, so the longest call does not depend on the number of shards, and the
+duration of a request grows with it. 100,000 sessions of one user are exported, counted
+and erased. 64 lookups of 1,000 live sessions are in flight at once. Meanwhile a visitor
+creates a session every 5 ms.
 
-Each operation runs twice with no number of users remembered. The second time without visitors: the processor time
-of Redis's main thread is read before and after each call. That is the length of the longest call on a machine that
-has nothing else to do, whatever else this one does. The longest call by the clock is from `INFO latencystats`.
+Each operation runs twice without cached counts. The second time it runs without
+visitors, and the CPU time of Redis's main thread is read before and after each call.
+This gives the length of the longest call on an idle machine, also when this machine is
+busy. The longest call in elapsed time is from `INFO latencystats`.
 """
 
 import asyncio
@@ -26,7 +28,7 @@ SHARDS = int(os.environ.get("SHARDS", "4"))
 DAYS = 400
 SOURCES = [f"jay.api.playout.1.0.{number}" for number in range(60)]
 LISTED_USERS = 1000
-USERS_A_SKETCH = 5000  # dense on Redis and Valkey
+USERS_A_SKETCH = 5000  # makes sketches dense on Redis and Valkey
 VISIT_SECONDS = 0.005
 LOOKED_UP = 1000
 LOOKUPS_IN_FLIGHT = 64
@@ -35,7 +37,7 @@ SESSIONS_OF_USER = 100_000
 
 
 async def fill(raw: Raw) -> None:
-    """Write the counters, sketches and lists of all days."""
+    """Write the counters, sketches and top lists of all days."""
     asked = last_days(DAYS)
     for shard in range(SHARDS):
         base = KEYSPACE.base(shard)
@@ -55,7 +57,10 @@ async def fill(raw: Raw) -> None:
 
 
 async def visits(bench: Bench, done: asyncio.Event) -> list[float]:
-    """Create sessions until `done`; return how long each took, in ms. Raises what a visitor would get as 503."""
+    """Create sessions until `done` and return the times in ms, sorted.
+
+    Raises the error that a visitor would get as 503.
+    """
     waits = []
     while not done.is_set():
         started = time.perf_counter()
@@ -65,25 +70,25 @@ async def visits(bench: Bench, done: asyncio.Event) -> list[float]:
     return sorted(waits)
 
 
-async def forget(raw: Raw) -> None:
-    """Delete the remembered numbers of users."""
+async def delete_cached_counts(raw: Raw) -> None:
+    """Delete the cached counts of users."""
     if keys := [key async for key in raw.scan_iter(match="*}unions:*", count=10_000)]:
         await raw.delete(*keys)
 
 
 async def longest_call(bench: Bench, operation: Step) -> tuple[float, int]:
-    """Return the processor time of the longest call of an operation in ms, and the number of calls."""
+    """Return the CPU time in ms of the longest call of an operation, and its calls."""
     run = bench.connection.run
     costs: list[float] = []
 
-    async def processor_seconds() -> float:
+    async def cpu_seconds() -> float:
         cpu = await bench.raw.info("cpu")
         return float(cpu["used_cpu_user_main_thread"]) + float(cpu["used_cpu_sys_main_thread"])
 
     async def sampled(name: str, call: Any) -> Any:
-        before = await processor_seconds()
+        before = await cpu_seconds()
         result = await run(name, call)
-        costs.append((await processor_seconds()) - before)
+        costs.append((await cpu_seconds()) - before)
         return result
 
     bench.connection.run = sampled  # type: ignore[method-assign, assignment]  # generic
@@ -97,10 +102,11 @@ async def measure(
 ) -> None:
     """Print the cost of one operation.
 
-    `prepare` runs before each of the two times. `alone` replaces the operation the second time, where several
-    calls under way at once would be counted as one.
+    `prepare` runs before each of the two runs. `alone` replaces the operation in the
+    second run when it has several calls in flight at once, which would be measured as
+    one.
     """
-    await forget(bench.raw)
+    await delete_cached_counts(bench.raw)
     if prepare:
         await prepare()
     await bench.raw.config_resetstat()
@@ -111,21 +117,21 @@ async def measure(
     wall = time.perf_counter() - started
     done.set()
     waits = await visiting
-    spent, by_clock = await redis_time(bench.raw)
-    await forget(bench.raw)
+    spent, elapsed = await redis_time(bench.raw)
+    await delete_cached_counts(bench.raw)
     if prepare:
         await prepare()
     longest, calls = await longest_call(bench, alone or operation)
     p50, p99, most = waits[len(waits) // 2], waits[len(waits) * 99 // 100], waits[-1]
     print(
         f"  {title:24} {wall:6.2f} s, Redis {spent / 1e6:6.2f} s, {calls:5} calls, longest {longest:5.2f} ms of CPU"
-        f" ({by_clock / 1e3:.1f} by the clock); visitors wait {p50:.1f} ms, p99 {p99:.1f}, at most {most:.1f}",
+        f" ({elapsed / 1e3:.1f} ms elapsed); visitors wait {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.1f} ms",
         flush=True,
     )
 
 
 async def measure_lookups(bench: Bench) -> None:
-    """Measure look-ups of live sessions."""
+    """Measure lookups of live sessions."""
     sessions = [new(SOURCES[0], None) for _ in range(LOOKED_UP)]
     await bench.fill(sessions)
     ids = [session.id for session in sessions]
@@ -136,11 +142,11 @@ async def measure_lookups(bench: Bench) -> None:
     async def look_up_at_once() -> None:
         await asyncio.gather(*(look_up() for _ in range(LOOKUPS_IN_FLIGHT)))
 
-    await measure(bench, "64 look-ups of 1,000 ids", look_up_at_once, alone=look_up)
+    await measure(bench, "64 lookups of 1,000 ids", look_up_at_once, alone=look_up)
 
 
 async def measure_one_user(bench: Bench) -> None:
-    """Measure what is asked of a user with many sessions, the erasure last."""
+    """Measure the operations on a user with many sessions. The erasure is the last."""
     users, asked = bench.users, last_days(DAYS)
 
     async def fill_again() -> None:
@@ -157,7 +163,7 @@ async def measure_one_user(bench: Bench) -> None:
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Measure and print, on every installed server."""
     for name, binary in binaries().items():
         async with bench_on(binary, ttl_seconds=DAYS * DAY) as bench:
             server = await bench.raw.info("server")

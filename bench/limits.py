@@ -1,8 +1,9 @@
-"""One address at 100 times its `create_limit`, and how the others fare: `make bench-limits`.
+"""One address at 100 times its `create_limit`: `make bench-limits`.
 
-One worker, `create_limit: 60/minute`. Other visitors, each from an address of its own, create
-a session every 10 ms, first alone, then while one address sends 100 creations a second. Rounds
-alternate, and the medians of the rounds' p99 are compared.
+The service has one worker and `create_limit: 60/minute`. Visitors, each with an address
+of its own, create a session every 10 ms, first alone and then while one address sends
+100 creations per second. Rounds alternate, and the medians of the p99 of the rounds are
+compared.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ _addresses = (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}" for 
 
 
 async def create_from(client: aiohttp.ClientSession, url: str, address: str) -> tuple[int, float]:
-    """Create a session as a client with this address. Returns the status and the seconds."""
+    """Create a session from an address. Return the status and the seconds."""
     started = time.perf_counter()
     async with client.post(url, headers={"X-API-Key": KEY, "X-Forwarded-For": address}) as response:
         await response.read()
@@ -34,7 +35,7 @@ async def create_from(client: aiohttp.ClientSession, url: str, address: str) -> 
 
 
 async def attack(client: aiohttp.ClientSession, url: str, statuses: list[int], until: float) -> None:
-    """Create from one address at 100 times the limit."""
+    """Create sessions from one address at 100 times the limit."""
     while time.perf_counter() < until:
         status, _ = await create_from(client, url, "198.51.100.7")
         statuses.append(status)
@@ -42,7 +43,7 @@ async def attack(client: aiohttp.ClientSession, url: str, statuses: list[int], u
 
 
 async def p99_ms(client: aiohttp.ClientSession, url: str) -> float:
-    """Return the 99th percentile of the time of other visitors' creations. All of them must be 201."""
+    """Return the p99 in ms of other visitors' creations. All of them must be 201."""
     until = time.perf_counter() + SECONDS
     seconds = []
     while time.perf_counter() < until:
@@ -66,13 +67,15 @@ async def measure(url: str) -> None:
     allowed = LIMIT + (time.perf_counter() - started) * LIMIT / 60
     created = statuses.count(201)
     assert created <= allowed, (created, allowed)
-    print(f"one address: {len(statuses)} creations, {created} of at most {allowed:.0f} admitted, the others 429")
+    print(
+        f"one address: {len(statuses)} creations, {created} accepted (at most {allowed:.0f} allowed), the others 429"
+    )
     before, during = statistics.median(alone), statistics.median(attacked)
     print(f"p99 of the others: {before:.2f} ms alone, {during:.2f} ms during the attack, {during / before:.2f} times")
 
 
 def main() -> None:
-    """Start the service and measure."""
+    """Run the service and measure."""
     entry = {"name": "web", "sha256": hash_key(KEY), "scopes": ["track"], "create_limit": f"{LIMIT}/minute"}
     with service(JAY_API_KEYS=json.dumps([entry]), JAY_SERVER__TRUSTED_PROXIES='["127.0.0.1"]') as running:
         asyncio.run(measure(running.url))

@@ -1,7 +1,8 @@
-"""What a session costs Redis, counts included: `make bench-memory`.
+"""The memory of a session in Redis, counts included: `make bench-memory`.
 
-100,000 sessions through the real write path; `used_memory` after less before, per session. Runs on every server
-that this machine has: the wheel's Valkey, and redis-server where installed.
+The benchmark creates 100,000 sessions through the real write path and divides the
+growth of `used_memory` by their number. It runs on every installed server: the wheel's
+Valkey and redis-server.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ SOURCE = "jay.api.playout.1.0.0"
 
 
 async def bytes_per_session(server: RedisServer, user: str | None) -> float:
-    """Fill the server; return the growth of `used_memory` per session."""
+    """Fill the server and return the growth of `used_memory` per session."""
     connection = RedisConnection(server.url, RedisSettings(timeout_seconds=5))
     store = RedisSessionStore(connection, Keyspace("jay"), ttl_seconds=86400, analytics=AnalyticsSettings())
     new = SessionFactory(UserDigest("bench-secret")).new
@@ -39,12 +40,12 @@ async def bytes_per_session(server: RedisServer, user: str | None) -> float:
         version = (await raw.info("server")).get("valkey_version") or (await raw.info("server"))["redis_version"]
     await connection.close()
     kind = "user" if user else "guest"
-    print(f"{version:8} {kind:5} {(after - before) / SESSIONS:6.1f} B a session, counts included")
+    print(f"{version:8} {kind:5} {(after - before) / SESSIONS:6.1f} B per session, counts included")
     return float(after - before) / SESSIONS
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print, on every installed server."""
     for name, binary in binaries().items():
         for user in (None, "user"):
             with tempfile.TemporaryDirectory(prefix=name) as folder, RedisServer(binary, Path(folder)) as server:

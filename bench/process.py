@@ -1,4 +1,7 @@
-"""Start to ready, idle memory, and the answer while Redis hangs or is dead: `make bench-process`."""
+"""Time to ready, idle memory, and answers while Redis hangs or is dead.
+
+`make bench-process` runs it.
+"""
 
 import os
 import signal
@@ -15,7 +18,7 @@ REQUESTS = 15
 
 
 def answer(server: Running, session_id: str) -> tuple[int, float]:
-    """Read a session; return the status and the milliseconds."""
+    """Read a session and return the status and the time in ms."""
     request = urllib.request.Request(server.url, headers={"X-API-Key": KEY, TOKEN: session_id})  # noqa: S310
     started = time.perf_counter()
     try:
@@ -26,19 +29,19 @@ def answer(server: Running, session_id: str) -> tuple[int, float]:
     return status, (time.perf_counter() - started) * 1000
 
 
-def spread(server: Running, session_id: str) -> str:
-    """Send requests one after the other; return their statuses and times."""
+def summary(server: Running, session_id: str) -> str:
+    """Send requests one after another and return their statuses and times."""
     answers = []
     for _ in range(REQUESTS):
         answers.append(answer(server, session_id))
-        time.sleep(0.1)
+        time.sleep(0.1)  # the pace of the requests
     times = [ms for _, ms in answers]
     statuses = {status for status, _ in answers}
     return f"{statuses}, median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms"
 
 
 def seconds_until_served(server: Running, session_id: str) -> float:
-    """Return the time until a read answers 200."""
+    """Return the seconds until a read answers 200."""
     started = time.monotonic()
     while answer(server, session_id)[0] != 200:  # noqa: PLR2004
         time.sleep(0.005)
@@ -53,19 +56,19 @@ def main() -> None:
             starts.append(jay.seconds_to_ready)
             memory = jay.memory_kib("Rss"), jay.memory_kib("Pss")
     print(f"start to ready: median {statistics.median(starts):.2f} s, longest {max(starts):.2f} s")
-    print(f"idle worker: {memory[0] / 1024:.1f} MB resident, {memory[1] / 1024:.1f} MB of it its own share (PSS)")
+    print(f"idle worker: {memory[0] / 1024:.1f} MB resident (RSS), {memory[1] / 1024:.1f} MB proportional (PSS)")
     with service() as jay:
         session_id = create(jay.url)
         valkey = child_of(jay.popen.pid, "valkey")
         os.kill(valkey, signal.SIGSTOP)
-        print(f"Redis hung: {spread(jay, session_id)}")
+        print(f"Redis hung: {summary(jay, session_id)}")
         os.kill(valkey, signal.SIGCONT)
         print(f"recovered after {seconds_until_served(jay, session_id):.2f} s")
-        os.kill(jay.popen.pid, signal.SIGSTOP)  # so that the supervisor does not start another
+        os.kill(jay.popen.pid, signal.SIGSTOP)  # keeps the supervisor from restarting it
         os.kill(valkey, signal.SIGKILL)
         while Path(f"/proc/{valkey}/exe").exists():
             time.sleep(0.001)
-        print(f"Redis killed: {spread(jay, session_id)}")
+        print(f"Redis killed: {summary(jay, session_id)}")
         os.kill(jay.popen.pid, signal.SIGCONT)
         print(f"recovered after {seconds_until_served(jay, session_id):.2f} s, a new server included")
 

@@ -1,4 +1,4 @@
-"""Starting what is measured, and reading its CPU time and memory from /proc."""
+"""Starts the measured servers, and reads their CPU time and memory from /proc."""
 
 import os
 import re
@@ -21,7 +21,7 @@ START_SECONDS = 20.0
 
 @dataclass
 class Running:
-    """A server under measurement: its URL, and the process that does the work."""
+    """A measured server: its URL and its working process."""
 
     url: str
     pid: int
@@ -29,13 +29,13 @@ class Running:
     popen: "subprocess.Popen[str]"
 
     def cpu_seconds(self) -> tuple[float, float]:
-        """Return user and system time so far."""
+        """Return the user and system time so far, in seconds."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         tick = os.sysconf("SC_CLK_TCK")
         return int(fields[11]) / tick, int(fields[12]) / tick
 
     def memory_kib(self, kind: str) -> int:
-        """Return `Rss` or `Pss`, in KiB."""
+        """Return the memory of a kind, `Rss` or `Pss`, in KiB."""
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         found = re.search(rf"^{kind}:\s+(\d+) kB", rollup, re.MULTILINE)
         assert found
@@ -57,7 +57,10 @@ def hello() -> Iterator[Running]:
 
 @contextmanager
 def service(**variables: str) -> Iterator[Running]:
-    """Run the service as it is deployed, with one worker and the embedded Valkey, its log in a file."""
+    """Run the service as deployed, with one worker and the embedded Valkey.
+
+    Keywords are environment variables. The log goes to a file.
+    """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         environment = {
@@ -91,7 +94,7 @@ def service(**variables: str) -> Iterator[Running]:
 
 
 def wait_until_ready(url: str) -> None:
-    """Return once /readyz answers 200."""
+    """Wait until /readyz answers 200. Raises `TimeoutError`."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -104,7 +107,7 @@ def wait_until_ready(url: str) -> None:
 
 
 def child_of(parent: int, name: str) -> int:
-    """Return the child of `parent` whose command name begins with `name`."""
+    """Return the child of `parent` whose command name starts with `name`."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (entry / "stat").exists():
             stat = (entry / "stat").read_text()
@@ -115,7 +118,7 @@ def child_of(parent: int, name: str) -> int:
 
 
 def create(url: str) -> str:
-    """Create a session; return its id."""
+    """Create a session and return its id."""
     request = urllib.request.Request(url, method="POST", headers={"X-API-Key": KEY})  # noqa: S310
     with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
         return str(response.headers[TOKEN])

@@ -1,15 +1,16 @@
-"""What counts and users cost at scale, on every server that this machine has: `make bench-scale`, six minutes.
+"""The cost of counts and users at scale: `make bench-scale`, six minutes.
 
-A  the last day by hour, at 10,000 and at 1,000,000 live sessions
-B  90 days by day, 100,000 users a day
+A  the last day by hour, with 10,000 and with 1,000,000 live sessions
+B  90 days by day, with 100,000 users per day
 C  the memory of all counts of 90 days
 D  the memory of a user's index
 E  the erasure of a user with 10,000 sessions
-F  a user's figures, and the most active users, of 90 days
+F  the counts of one user and the most active users, over 90 days
 
-All sessions are created the real way; B and C fill some days so and copy their counts to the days before (`COPY`).
-Redis time is from `INFO commandstats`; the longest call, for which all others wait, is from `INFO latencystats`.
-Medians.
+All sessions are created through the real write path. B and C fill some days this way
+and copy their counts to earlier days with `COPY`. The time of Redis is from `INFO
+commandstats`. The longest call, which delays all others, is from `INFO latencystats`.
+Figures are medians. The benchmark runs on every installed server.
 """
 
 import asyncio
@@ -43,11 +44,12 @@ SOURCES = [f"jay.api.playout.1.0.{number}" for number in range(5)]
 USERS_A_DAY = 100_000
 DAYS = 90
 ERASED_SESSIONS = 10_000
-LISTED_USERS_A_DAY = 3200  # 200 in a shard, twice what a top list holds
-MINUTE_KEYS = 27  # hours of which minutes are kept: ttl + 2 h, and the one under way
+LISTED_USERS_A_DAY = 3200  # 200 per shard, twice the length of a top list
+MINUTE_KEYS = 27  # hours with counts by minute: TTL + 2 h, and the current hour
 OPTIONS = ("--latency-tracking-info-percentiles", "100", "--lazyfree-lazy-user-del", "no")
 KINDS = ("minutes", "day", "unique", "sources", "top")
-# The commands that the measured operations send themselves. Those that scripts run are part of EVALSHA.
+# The commands that the measured operations send. Commands in scripts are part of
+# EVALSHA.
 SENT = ("evalsha", "hget", "mget", "smembers", "zcard", "zrange")
 KEYSPACE = Keyspace("jay")
 DIGEST = UserDigest("bench-secret")
@@ -58,9 +60,10 @@ Step = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Bench:
-    """A server under measurement, and the parts of the service that use it, in the lanes of a worker.
+    """A measured server and the stores that use it, with the connections of a worker.
 
-    `connection` is that of the operators, and so are all parts but `store`.
+    `store` uses the connection for sessions. The others use `connection`, the one for
+    operators.
     """
 
     raw: Raw
@@ -71,7 +74,7 @@ class Bench:
     users: RedisUserStore
 
     async def fill(self, sessions: Iterable[Session]) -> None:
-        """Create sessions."""
+        """Create sessions in batches."""
         remaining = iter(sessions)
         while batch := list(itertools.islice(remaining, BATCH)):
             assert all(await self.store.create_many(batch))
@@ -79,7 +82,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
-    """Start a server, and what uses it."""
+    """Run a server and yield the stores that use it."""
     with tempfile.TemporaryDirectory() as folder, RedisServer(binary, Path(folder), *OPTIONS) as server:
         settings, kept = RedisSettings(timeout_seconds=10), AnalyticsSettings()
         sessions = RedisConnection(server.url, settings)
@@ -97,7 +100,10 @@ async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
 
 
 async def measured(raw: Raw, title: str, operation: Step, prepare: Step | None = None) -> tuple[float, float]:
-    """Print and return what an operation takes, each time after a preparation that does not count: ms, Redis's ms."""
+    """Print and return the medians of an operation: elapsed ms, and ms of Redis.
+
+    `prepare` runs before each round and is not measured.
+    """
     costs = []
     for _ in range(ROUNDS):
         if prepare:
@@ -114,45 +120,49 @@ async def measured(raw: Raw, title: str, operation: Step, prepare: Step | None =
 
 
 async def redis_time(raw: Raw) -> tuple[float, float]:
-    """Return the time of all calls and of the longest since the statistics were reset, in µs."""
+    """Return the time of all calls and of the longest since the last reset, in µs."""
     stats, latencies = await raw.info("commandstats"), await raw.info("latencystats")
     spent = sum(stats.get(f"cmdstat_{name}", {"usec": 0})["usec"] for name in SENT)
     longest = max(latencies.get(f"latency_percentiles_usec_{name}", {"p100": 0})["p100"] for name in SENT)
     return spent, longest
 
 
-def spread(start: float, seconds: float, count: int) -> Iterator[tuple[int, int]]:
-    """Return numbers, each with a moment in µs: evenly apart, in the order in which sessions would come."""
+def spaced_times(start: float, seconds: float, count: int) -> Iterator[tuple[int, int]]:
+    """Return numbers with times in µs, evenly spaced and in order."""
     return ((number, int((start + seconds * number / count) * 1e6)) for number in range(count))
 
 
 def live_sessions(now: float, count: int, users: int) -> Iterator[Session]:
-    """Return sessions of the last 23 hours, half of them guests'."""
-    chance = random.Random(1)  # noqa: S311 - the same in each run
-    for number, at in spread(now - 23 * HOUR, 23 * HOUR, count):
+    """Yield sessions of the last 23 hours, half of them of guests."""
+    chance = random.Random(1)  # noqa: S311 - a seed, so that runs are equal
+    for number, at in spaced_times(now - 23 * HOUR, 23 * HOUR, count):
         user = user_id(0, chance.randrange(users)) if number % 2 else None
         yield replace(new(chance.choice(SOURCES), user), started_at=at)
 
 
 def day_of_users(day: int, users: int, sources_each: int) -> Iterator[Session]:
-    """Return a day's sessions, one for each user and source; nobody comes back on another day."""
-    for number, at in spread(day * DAY, DAY, users * sources_each):
+    """Yield a session for each user and source of a day. No user has another day."""
+    for number, at in spaced_times(day * DAY, DAY, users * sources_each):
         yield replace(new(SOURCES[number % 5], user_id(day, number // sources_each)), started_at=at)
 
 
 def user_id(day: int, number: int) -> str:
-    """Return an id as long as a UUID."""
+    """Return a user id with the length of a UUID."""
     return f"{day:08}-0000-0000-0000-{number:012}"
 
 
 def last_days(days: int) -> CountRange:
-    """Return the range of the last days, today included."""
+    """Return the range of the last days, including today."""
     tomorrow = int(time.time()) // DAY + 1
     return CountRange((tomorrow - days) * DAY, tomorrow * DAY, Interval.DAY)
 
 
 async def measured_in_states(bench: Bench, title: str, asked: CountRange) -> dict[str, tuple[float, float]]:
-    """Measure a count when nothing changes, with two new users between two calls, and when nothing is remembered."""
+    """Measure a count in three states.
+
+    `quiet`: nothing changes. `busy`: two new users come before each call. `first`: no
+    count is cached.
+    """
     days = range(asked.first_day, asked.last_day + 1)
     unions = [f"{KEYSPACE.base(shard)}unions:{day}" for shard in range(SHARD_COUNT) for day in days]
 
@@ -162,16 +172,16 @@ async def measured_in_states(bench: Bench, title: str, asked: CountRange) -> dic
     async def create_two() -> None:
         await bench.fill(new(SOURCES[0], f"new-{time.time_ns()}-{number}") for number in range(2))
 
-    async def forget() -> None:
+    async def delete_cached_counts() -> None:
         await bench.raw.delete(*unions)
 
     await count()
-    states = {"quiet": None, "busy": create_two, "first": forget}
+    states = {"quiet": None, "busy": create_two, "first": delete_cached_counts}
     return {state: await measured(bench.raw, f"{title}, {state}", count, states[state]) for state in states}
 
 
 async def last_day_by_hour(bench: Bench) -> None:
-    """Measure A. Targets: 30 ms, 5 ms of Redis, 1.3 times as much for 1,000,000."""
+    """Measure A. Targets: 30 ms, 5 ms of Redis, and 1.3 times as much for 1,000,000."""
     costs = []
     for count, users in ((10_000, 1000), (1_000_000, USERS_A_DAY)):
         await bench.raw.flushall()
@@ -185,7 +195,7 @@ async def last_day_by_hour(bench: Bench) -> None:
 
 
 async def days(bench: Bench, *, sources_each: int, filled: int) -> None:
-    """Measure B and C; each user has sessions in so many sources. Targets: 150 ms, 130 MB."""
+    """Measure B and C with users in `sources_each` sources. Targets: 150 ms, 130 MB."""
     await bench.raw.flushall()
     asked = last_days(DAYS)
     first_filled = asked.last_day + 1 - filled
@@ -193,17 +203,17 @@ async def days(bench: Bench, *, sources_each: int, filled: int) -> None:
         await bench.fill(day_of_users(day, USERS_A_DAY, sources_each))
     print(f"  C {filled} days, each user in {sources_each} of 5 sources")
     sizes = await sizes_by_kind(bench.raw)
-    print_law({kind: statistics.mean(sizes[kind]) for kind in sizes})
+    print_sizes({kind: statistics.mean(sizes[kind]) for kind in sizes})
     await bench.fill(day_of_users(asked.last_day, USERS_A_DAY, sources_each))
     grown = sum(map(sum, (await sizes_by_kind(bench.raw)).values())) - sum(map(sum, sizes.values()))
-    print(f"    a second session for each one of a day: {grown} B more", flush=True)
+    print(f"    a second session for each session of a day: {grown} B more", flush=True)
     for day in range(asked.first_day, first_filled):
         await copy_day(bench.raw, first_filled + day % filled, day)
     await measured_in_states(bench, f"B each user in {sources_each} of 5 sources", asked)
     before = (await bench.raw.info("memory"))["used_memory"]
     await bench.raw.delete(*[key for kind in KINDS for key in await count_keys(bench.raw, kind)])
     freed = before - (await bench.raw.info("memory"))["used_memory"]
-    print(f"  C {DAYS} days: used_memory {freed / 1e6:.1f} MB less without all counts")
+    print(f"  C {DAYS} days: all counts take {freed / 1e6:.1f} MB of used_memory")
 
 
 async def count_keys(raw: Raw, kind: str) -> list[str]:
@@ -212,7 +222,7 @@ async def count_keys(raw: Raw, kind: str) -> list[str]:
 
 
 async def copy_day(raw: Raw, filled: int, empty: int) -> None:
-    """Copy the counts of a day."""
+    """Copy the counts of a day to another day."""
     by_source = [f"{kind}:{{}}:{source}" for kind in ("day", "unique") for source in SOURCES]
     pipeline = raw.pipeline(transaction=False)
     for base in map(KEYSPACE.base, range(SHARD_COUNT)):
@@ -222,7 +232,7 @@ async def copy_day(raw: Raw, filled: int, empty: int) -> None:
 
 
 async def sizes_by_kind(raw: Raw) -> dict[str, list[int]]:
-    """Return the `MEMORY USAGE` of each key of counts, by kind."""
+    """Return the `MEMORY USAGE` of each count key, by kind."""
     sizes = {}
     for kind in KINDS:
         pipeline = raw.pipeline(transaction=False)
@@ -232,14 +242,14 @@ async def sizes_by_kind(raw: Raw) -> dict[str, list[int]]:
     return sizes
 
 
-def print_law(size: dict[str, float]) -> None:
-    """Print what a key of each kind takes, and what follows for all shards and days."""
+def print_sizes(size: dict[str, float]) -> None:
+    """Print the mean size of a key of each kind, and the totals that follow from it."""
     source_day = SHARD_COUNT * (size["day"] + size["unique"])
     day = SHARD_COUNT * (size["sources"] + size["top"])
     source = SHARD_COUNT * MINUTE_KEYS * size["minutes"]
     total = DAYS * (len(SOURCES) * source_day + day) + len(SOURCES) * source
-    print("    bytes a key:", ", ".join(f"{kind} {value:,.0f}" for kind, value in size.items()))
-    print(f"    a source and day {source_day:,.0f} B, a day {day:,.0f} B, a source {source:,.0f} B")
+    print("    bytes per key:", ", ".join(f"{kind} {value:,.0f}" for kind, value in size.items()))
+    print(f"    per source and day {source_day:,.0f} B, per day {day:,.0f} B, per source {source:,.0f} B")
     print(f"    {DAYS} days: {total / 1e6:.1f} MB")
 
 
@@ -264,7 +274,7 @@ async def erasure(bench: Bench) -> None:
     created, erased = itertools.count(), itertools.count()
 
     async def create() -> None:
-        user, moments = user_id(0, next(created)), spread(time.time() - 23 * HOUR, 23 * HOUR, ERASED_SESSIONS)
+        user, moments = user_id(0, next(created)), spaced_times(time.time() - 23 * HOUR, 23 * HOUR, ERASED_SESSIONS)
         await bench.fill(replace(new(SOURCES[number % 5], user), started_at=at) for number, at in moments)
 
     async def erase() -> None:
@@ -274,7 +284,7 @@ async def erasure(bench: Bench) -> None:
 
 
 async def most_active_users(bench: Bench) -> None:
-    """Measure F, on top lists that are full and have no user in common."""
+    """Measure F with full top lists that have no user in common."""
     await bench.raw.flushall()
     asked = last_days(DAYS)
     for day in range(asked.first_day, asked.last_day + 1):
@@ -285,14 +295,14 @@ async def most_active_users(bench: Bench) -> None:
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Measure and print, on every installed server."""
     for name, binary in binaries().items():
         async with bench_on(binary) as bench:
             server = await bench.raw.info("server")
             print(name, server.get("valkey_version") or server["redis_version"])
             await last_day_by_hour(bench)
             await days(bench, sources_each=1, filled=7)
-            await days(bench, sources_each=5, filled=2)  # a week would take three minutes more
+            await days(bench, sources_each=5, filled=2)  # 7 days would take 3 minutes more
             await index_of_a_user(bench)
             await erasure(bench)
             await most_active_users(bench)

@@ -1,7 +1,8 @@
-"""What traces cost a GET, by the share of requests that are traced: `make bench-traces`.
+"""The cost of traces for a GET, by the share of traced requests: `make bench-traces`.
 
-Needs `wrk`. As `bench.http`: 64 connections, one worker, its CPU time alone, alternating rounds. The spans go to a
-collector on the loopback that reads and forgets them.
+Needs `wrk`. As in `bench.http`, it opens 64 connections to one worker, measures the CPU
+time of the worker and alternates rounds. The spans go to a collector on the loopback
+interface that discards them.
 """
 
 import shutil
@@ -22,9 +23,9 @@ SAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @contextmanager
 def collector() -> Iterator[str]:
-    """Run a collector that forgets; yield its URL."""
+    """Run a collector that discards its input. Yield its URL."""
 
-    class Forgetful(BaseHTTPRequestHandler):
+    class Discarding(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -34,9 +35,9 @@ def collector() -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Discarding) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

@@ -1,7 +1,7 @@
-"""API keys: what a key may do, and finding the one that a request presents.
+"""API keys, their scopes, and the lookup of the key that a request presents.
 
-Only SHA-256 digests are kept. A fast hash is right here: the keys are 256 random bits, which nobody guesses,
-and not passwords.
+Only SHA-256 digests are kept. A fast hash is safe here, because the keys are not
+passwords: 256 random bits cannot be guessed.
 """
 
 import hashlib
@@ -13,13 +13,17 @@ from enum import StrEnum
 
 from service.rate_limits import RateLimit
 
-# Published with the service so that the examples run as they are; refused in production.
+# Published with the service, so that the examples run unchanged. Rejected in
+# production.
 DEMO_TRACK_KEY = "your_api_key_here"
 DEMO_OPERATOR_KEY = "demo-operator-key"
 
 
 class Scope(StrEnum):
-    """What a key may do. A `track` key stands in browser JavaScript, so it may do no more than a visitor."""
+    """A permission of a key.
+
+    A `track` key is public, as it is in the JavaScript of pages.
+    """
 
     TRACK = "track"
     VALIDATE = "validate"
@@ -31,9 +35,10 @@ class Scope(StrEnum):
 class ApiKey:
     """A key as configured.
 
-    `sha256` is the hex digest of the raw key. `source` overrides the session source. `origins`, when given,
-    are the only web origins whose pages may use the key. `create_limit` bounds the sessions that one client
-    address creates. Several keys may share a `name`: that is a rotation.
+    `sha256` is the hex digest of the raw key. `source` overrides the session source. If
+    `origins` is set, only pages of these web origins may use the key. `create_limit`
+    limits the sessions that one client address creates. Keys that share a `name` are a
+    rotation.
     """
 
     name: str
@@ -44,43 +49,47 @@ class ApiKey:
     create_limit: RateLimit | None = None
 
     def allows_origin(self, origin: str | None) -> bool:
-        """Tell whether a request with this `Origin` header may use the key; no header means no browser page."""
+        """Return whether a request with this `Origin` may use the key.
+
+        Only pages send one.
+        """
         return origin is None or self.origins is None or origin in self.origins
 
 
-_NOBODY = ApiKey("nobody", "0" * 64, frozenset())
+_NO_KEY = ApiKey("none", "0" * 64, frozenset())
 
 
 class Keyring:
-    """All keys of the service, found by what a client presents."""
+    """All API keys of the service."""
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._by_sha256 = {key.sha256: key for key in keys}
 
     def find(self, raw_key: str) -> ApiKey | None:
-        """Return the key, or None when it is unknown.
+        """Return the key, or None if it is unknown.
 
-        Unknown and known keys take the same way: hash, look up by the hash, compare in constant time. The time
-        of the look-up can reveal something only about a SHA-256, which a client cannot choose.
+        The steps are the same for known and unknown keys: hash, look up the hash,
+        compare in constant time. The time of the lookup depends only on the hash, which
+        a client cannot choose.
         """
         digest = hash_key(raw_key)
-        key = self._by_sha256.get(digest, _NOBODY)
+        key = self._by_sha256.get(digest, _NO_KEY)
         return key if hmac.compare_digest(key.sha256, digest) else None
 
 
 def hash_key(raw_key: str) -> str:
-    """Return the hex SHA-256 of a raw key, as `config.yaml` holds it."""
-    # A header's bytes beyond UTF-8 arrive as surrogates.
+    """Return the hex SHA-256 of a raw key, as it is in `config.yaml`."""
+    # aiohttp decodes bytes of a header that are not UTF-8 as surrogates.
     return hashlib.sha256(raw_key.encode(errors="surrogateescape")).hexdigest()
 
 
 def new_raw_key() -> str:
-    """Return a fresh key: `jay_` and 256 random bits."""
+    """Return a new key: `jay_` and 256 random bits."""
     return f"jay_{secrets.token_urlsafe(32)}"
 
 
 def demo_keys_in(keys: Iterable[ApiKey]) -> dict[str, ApiKey]:
-    """Return the demo keys that are among `keys`, by their raw form."""
+    """Return the demo keys in `keys`, by raw key."""
     known = {key.sha256: key for key in keys}
     digests = {raw: hash_key(raw) for raw in (DEMO_TRACK_KEY, DEMO_OPERATOR_KEY)}
     return {raw: known[digest] for raw, digest in digests.items() if digest in known}

@@ -1,4 +1,4 @@
-"""Composes the service from its parts: the one place that knows both HTTP and Redis."""
+"""Composes the service from its parts. Only this module imports both HTTP and Redis."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -48,9 +48,10 @@ if TYPE_CHECKING:
 async def build(  # 60 lines: the list of all parts, each named once
     settings: Settings, redis_url: str, request_log: RequestLog, risk_log: RiskLog | None = None
 ) -> Runner:
-    """Return the whole service, ready to be set up on a socket. `redis_url` is never `embedded`.
+    """Return the runner of the whole service. The caller sets it up on a socket.
 
-    Workers share a `risk_log`, so that one of them logs a warning and not all.
+    `redis_url` is the URL of a server, never `embedded`. Workers share a `risk_log`, so
+    that only one of them logs a warning.
     """
     # Telemetry.
     metrics = Metrics()
@@ -88,8 +89,9 @@ async def build(  # 60 lines: the list of all parts, each named once
     registered = routes.register(table, app.router, authorizer)
     cors = Cors(app.router, registered.resources, settings.cors)
 
-    # Lifetime. An idle worker's gauges would otherwise keep the numbers of an outage.
-    lanes.notify(recorder.flush, watch.hurry)
+    # Lifetime. A breaker that opens or closes flushes the recorder. Otherwise the
+    # gauges of an idle worker would keep the numbers of an outage.
+    lanes.notify(recorder.flush, watch.poll_soon)
     metrics.waiting.set_function(sessions.waiting)
     metrics.breaker_open.set_function(lanes.open_breakers)
     metrics.connections.set_function(lanes.connections)
@@ -128,7 +130,7 @@ async def build(  # 60 lines: the list of all parts, each named once
 def _tracing(settings: TracingSettings) -> "Tracing | None":
     if settings.otlp_endpoint is None:
         return None
-    # An optional extra. Nothing of it is imported while traces are off.
+    # OpenTelemetry is an optional extra, and is imported only while tracing is on.
     from service.telemetry.tracing import Tracing
 
     return Tracing(settings.otlp_endpoint)
@@ -157,17 +159,17 @@ def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coal
 def _starting(
     readiness: Readiness, secrets: UserSecrets, watch: StoreWatch, ttl_seconds: int
 ) -> Callable[[web.Application], Awaitable[None]]:
-    async def look_at_redis(_: web.Application) -> None:
-        """Log whether Redis serves and whether the user secret was changed, then begin to watch.
+    async def check_redis(_: web.Application) -> None:
+        """Log if Redis is unavailable or the user secret has changed, then watch Redis.
 
-        The service starts in either case.
+        The service starts in both cases.
         """
         with suppress(StoreUnavailable, Overloaded):  # the connection logs them
             await readiness.check()
         await secrets.start(ttl_seconds)
         watch.start()
 
-    return look_at_redis
+    return check_redis
 
 
 def _closing(
@@ -194,7 +196,7 @@ def _closing(
 def _traced(
     tracing: "Tracing | None", settings: TracingSettings, direct_routes: Mapping[tuple[str, str], Handler]
 ) -> Callable[[Handler], Handler]:
-    """Return a function that wraps the handler of all requests in spans, or leaves it as it is."""
+    """Return a function that adds spans to the dispatcher, if tracing is on."""
     if tracing is None:
         return lambda handler: handler
     from service.api.traced_dispatcher import TracedDispatcher

@@ -1,6 +1,8 @@
-"""The command line: `jay-tracking`, also `python -m service`. It calls and prints, and does nothing itself.
+"""The command line: `jay-tracking`, also `python -m service`.
 
-Exit status: 0 done, 1 it failed, 2 the command line or the configuration is wrong.
+It calls the modules of `commands/`, which import their dependencies late: a command
+starts faster that way. The exit status is 0 for success, 1 for failure, and 2 for an
+invalid command line or configuration.
 """
 
 import argparse
@@ -26,7 +28,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit status."""
+    """Run a command and return the exit status."""
     terminal.prepare()
     options = argparse.Namespace()
     try:
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = make_parser().parse_args(arguments)
             return _COMMANDS[options.command](options)
         finally:
-            sys.stdout.flush()  # find out here, not when the interpreter ends, that nobody reads any more
+            sys.stdout.flush()  # raises here, not at exit, if the reader is gone
     except ConfigError as error:
         for sentence in error.errors:
             terminal.complain(f"configuration: {sentence}")
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as error:
         terminal.discard(sys.stdout)
-        if not isinstance(error, BrokenPipeError):  # else a reader has had enough, such as `head`
+        if not isinstance(error, BrokenPipeError):  # a reader such as `head` may end early
             terminal.complain(f"jay-tracking: {describe(error)}")
         return FAILED
     except KeyboardInterrupt:
@@ -63,7 +65,7 @@ def _serve(options: argparse.Namespace) -> int:
     log_stream.install()
     settings = _load(options, reads_tls_files=True).settings
     with multiproc_dir() if settings.metrics.enabled else nullcontext():
-        from service.server.worker import serve  # only now: see metrics_folder.py
+        from service.server.worker import serve  # after multiproc_dir(), see there
 
         serve(settings, lambda: _load(options).settings, lambda url: print_banner(url, settings))
     return 0
@@ -81,7 +83,7 @@ def _healthcheck(options: argparse.Namespace) -> int:
     from service.commands.api_client import ApiClient
 
     server = None if options.url else _load(options).settings.server
-    # It asks itself, over the loopback; the certificate names the public host.
+    # The request goes to the loopback address. The certificate names the public host.
     client = ApiClient(server.url(server.port) if server else options.url, verify_tls=False, timeout=3)
     print(health.check(client, is_live=options.live))
     return 0
@@ -91,15 +93,15 @@ def _counts(options: argparse.Namespace) -> int:
     from service.commands import counts
 
     client = _client(options, DEMO_OPERATOR_KEY)
-    asked = counts.CountsOptions(options.start, options.end, options.interval, options.source)
+    count_options = counts.CountsOptions(options.start, options.end, options.interval, options.source)
     if options.json:
-        counts.print_json(client, asked)
+        counts.print_json(client, count_options)
     elif options.csv:
-        counts.print_csv(client, asked)
+        counts.print_csv(client, count_options)
     elif options.watch:
-        counts.watch(client, asked, options.watch)
+        counts.watch(client, count_options, options.watch)
     else:
-        counts.show(client, asked)
+        counts.show(client, count_options)
     return 0
 
 
@@ -139,7 +141,10 @@ def _openapi(options: argparse.Namespace) -> int:
 
 
 def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
-    """Return a client of the service that the options, the environment or the configuration name."""
+    """Return a client.
+
+    URL and key are from the options, environment or configuration.
+    """
     from service.commands.api_client import ApiClient
 
     url, key = options.url or os.environ.get(URL_VARIABLE), (options.key or os.environ.get(KEY_VARIABLE, "")).strip()

@@ -1,6 +1,7 @@
-"""What is counted, and over which time: values only.
+"""Counts of sessions and users, their ranges of time, and the contract of their store.
 
-All times are seconds since the epoch, UTC. Counts are kept by hour, unique users and the most active users by day.
+All times are in seconds since the epoch, UTC. Counts are kept by hour. Unique users and
+the most active users are kept by day.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,8 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+MINUTE = 60
 HOUR = 3600
 DAY = 86400
+
+# The greatest `analytics.retention_days`.
+MAX_RETENTION_DAYS = 400
 
 
 class Interval(StrEnum):
@@ -20,13 +25,13 @@ class Interval(StrEnum):
 
     @property
     def seconds(self) -> int:
-        """Return its length."""
+        """Return the length of the interval."""
         return HOUR if self is Interval.HOUR else DAY
 
 
 @dataclass(frozen=True, slots=True)
 class CountRange:
-    """From `start` to before `end`, whole intervals both."""
+    """A range from `start` to before `end`. Both are at the start of an interval."""
 
     start: int
     end: int
@@ -34,29 +39,32 @@ class CountRange:
 
     @classmethod
     def around(cls, start: float, end: float, interval: Interval) -> "CountRange":
-        """Return the least range of whole intervals that holds all from `start` to before `end`."""
+        """Return the smallest range of whole intervals around `start` and `end`."""
         step = interval.seconds
         return cls(int(start // step) * step, -int(-end // step) * step, interval)
 
     @property
     def starts(self) -> range:
-        """Return where each interval starts."""
+        """Return the start of each interval."""
         return range(self.start, self.end, self.interval.seconds)
 
     @property
     def first_day(self) -> int:
-        """Return the first day of the range, counted from the epoch."""
+        """Return the first day of the range, in days since the epoch."""
         return self.start // DAY
 
     @property
     def last_day(self) -> int:
-        """Return the last day of the range, counted from the epoch."""
+        """Return the last day of the range, in days since the epoch."""
         return (self.end - 1) // DAY
 
 
 @dataclass
 class SourceCounts:
-    """The figures of one source, or of all; `created` and `ended` have one number for each interval."""
+    """The figures of one source, or of all.
+
+    `created` and `ended` have one number per interval.
+    """
 
     created: list[int]
     ended: list[int]
@@ -66,7 +74,7 @@ class SourceCounts:
 
 @dataclass
 class SessionCounts:
-    """The figures of a range. `unique_users` is per day, and empty for a series by hour."""
+    """The figures of a range. `unique_users` is per day, empty for a series by hour."""
 
     total: SourceCounts
     by_source: dict[str, SourceCounts] = field(default_factory=dict)
@@ -75,7 +83,7 @@ class SessionCounts:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A number known to lie between two."""
+    """The lower and the upper bound of a number."""
 
     at_least: int
     at_most: int
@@ -83,9 +91,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class TopUsers:
-    """Users with the most sessions created, those first of which most is certain.
+    """The users who created the most sessions, in descending order of the lower bound.
 
-    Whoever is not among them has created at most `others_at_most`.
+    Every other user has created at most `others_at_most` sessions.
     """
 
     users: Sequence[tuple[str, Bounds]]
@@ -94,21 +102,21 @@ class TopUsers:
 
 @dataclass(frozen=True)
 class UserCounts:
-    """One user's figures: live sessions now by source, and those created in the range."""
+    """One user's live sessions by source, and the sessions created in the range."""
 
     active_by_source: Mapping[str, int]
     created: Bounds
 
 
 class CountStore(Protocol):
-    """Where sessions are counted. All methods raise StoreUnavailable and Overloaded."""
+    """The counts of sessions. All methods raise StoreUnavailable and Overloaded."""
 
-    async def count_sessions(self, asked: CountRange, now: float, source: str | None = None) -> SessionCounts:
+    async def count_sessions(self, requested: CountRange, now: float, source: str | None = None) -> SessionCounts:
         """Return the counts of all sources, or of one.
 
-        `active` counts the sessions that were created after `now` minus the lifetime of a
-        session and have not ended, to the minute.
+        `active` counts the sessions that were created after `now` minus the lifetime of
+        a session and have not ended, to the minute.
         """
 
-    async def top_users(self, asked: CountRange, limit: int) -> TopUsers:
-        """Return the users with the most sessions created."""
+    async def top_users(self, requested: CountRange, limit: int) -> TopUsers:
+        """Return at most `limit` users who created the most sessions."""

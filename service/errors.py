@@ -1,44 +1,44 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of the service, as one tree.
 
     JayError
-    ├── ConfigError                 the settings cannot be used; lists every error
-    ├── ServerError                 the service cannot start; says what to do
-    │   ├── EmbeddedServerError     the private Valkey cannot run here
-    │   └── TlsError                the certificate or its key cannot be used
-    ├── CommandError                a command of the command line failed; says what to do
-    ├── StoreUnavailable            Redis down, hung, full, read-only, loading, unfit   503
-    │   └── UnknownUserSecret       users' sessions may live under another secret       503
-    ├── Overloaded                  more requests than the service can serve in time    503
-    └── RequestError                the client's to mend
-        ├── MalformedRequest        not HTTP, or not JSON                               400
-        │   └── UnsupportedVersion  the response names those there are                  400
-        ├── Unauthorized            key missing or unknown, answered alike              401
-        ├── Forbidden               the key lacks the scope or the origin               403
-        │   └── PreflightRefused    the origin is not configured                        403
-        ├── NotFound                no such path                                        404
-        │   └── SessionNotFound     unknown, expired, ended and malformed alike         404
-        ├── MethodNotAllowed        `Allow` says which                                  405
-        ├── RequestTimeout          the body stalled                                    408
-        ├── BodyTooLarge                                                                413
-        ├── UriTooLong                                                                  414
-        ├── UnsupportedMediaType                                                        415
-        ├── ExpectationFailed                                                           417
-        ├── InvalidRequest          well-formed, but a member or parameter is wrong     422
-        ├── TooManyRequests         creation over the API key's limit                   429
-        └── HeadersTooLarge                                                             431
+    ├── ConfigError                 settings are invalid, lists every error
+    ├── ServerError                 the service cannot start
+    │   ├── EmbeddedServerError     the embedded Valkey cannot run here
+    │   └── TlsError                the certificate or its key is invalid
+    ├── CommandError                a command of the command line failed
+    ├── StoreUnavailable            Redis is down, hung, full, read-only       503
+    │   └── UnknownUserSecret       another secret may hide users' sessions    503
+    ├── Overloaded                  more requests than can be served in time   503
+    └── RequestError                the client has to fix the request
+        ├── MalformedRequest        not HTTP, or not JSON                      400
+        │   └── UnsupportedVersion  the answer lists the supported versions    400
+        ├── Unauthorized            the key is missing or unknown              401
+        ├── Forbidden               the key lacks the scope or the origin      403
+        │   └── PreflightRefused    the origin is not configured               403
+        ├── NotFound                unknown path                               404
+        │   └── SessionNotFound     unknown, expired, ended or malformed id    404
+        ├── MethodNotAllowed        `Allow` lists the methods                  405
+        ├── RequestTimeout          the body did not arrive in time            408
+        ├── BodyTooLarge                                                       413
+        ├── UriTooLong                                                         414
+        ├── UnsupportedMediaType                                               415
+        ├── ExpectationFailed                                                  417
+        ├── InvalidRequest          an invalid field or parameter              422
+        ├── TooManyRequests         creation over the API key's limit          429
+        └── HeadersTooLarge                                                    431
 
-`api/problems.py` gives each its status, slug and title.
+`api/problems.py` maps each error to its status, slug and title.
 """
 
 from collections.abc import Sequence
 
 
 class JayError(Exception):
-    """Root of all errors of the service's own."""
+    """The base class of all errors of the service."""
 
 
 class ConfigError(JayError):
-    """The settings cannot be used. `errors` has one sentence for each thing to mend."""
+    """The settings are invalid. `errors` has one sentence for each error."""
 
     def __init__(self, errors: Sequence[str]) -> None:
         super().__init__("; ".join(errors))
@@ -46,38 +46,44 @@ class ConfigError(JayError):
 
 
 class ServerError(JayError):
-    """The service cannot start; the message says what to do."""
+    """The service cannot start. The message says what to do."""
 
 
 class EmbeddedServerError(ServerError):
-    """The private Valkey cannot run here; the message says what to do instead."""
+    """The embedded Valkey cannot run here. The message says what to do instead."""
 
 
 class TlsError(ServerError):
-    """The certificate or its key cannot be used; the message names the file and what to do."""
+    """The certificate or its key is invalid. The message names the file and the fix."""
 
 
 class CommandError(JayError):
-    """A command of the command line cannot do what it was asked; the message says what to do."""
+    """A command of the command line failed. The message says what to do."""
 
 
 class StoreUnavailable(JayError):
-    """Redis cannot be asked now. Says nothing about whether the command ran: all commands are repeatable."""
+    """Redis cannot be used now.
+
+    The command may have run or not. All commands are repeatable.
+    """
 
 
 class UnknownUserSecret(StoreUnavailable):
-    """Sessions of users may live under a secret that is not in the settings. The message says what to do."""
+    """Users may have sessions under a secret that is not in the settings.
+
+    The message says what to do.
+    """
 
 
 class Overloaded(JayError):
-    """A shortage of the service's own: more requests are in progress than it can serve in time."""
+    """More requests are in progress than the service can serve in time."""
 
 
 class RequestError(JayError):
-    """A request that cannot be served as it is.
+    """A request that the client has to fix.
 
-    `detail` is written for the person who has to mend the client, and repeats nothing that the client sent.
-    `members` go into the problem document as they are.
+    `detail` says what to do, for the client's developer. It repeats nothing that the
+    client sent. `members` are added to the problem document.
     """
 
     def __init__(self, detail: str, **members: object) -> None:
@@ -87,11 +93,14 @@ class RequestError(JayError):
 
 
 class MalformedRequest(RequestError):
-    """The request is not what HTTP or JSON allow."""
+    """The request is not valid HTTP, or its body is not valid JSON."""
 
 
 class UnsupportedVersion(MalformedRequest):
-    """`x-jay-api-version` names no version of this API; member `supported` lists them."""
+    """`x-jay-api-version` names an unknown version.
+
+    Member `supported` lists all versions.
+    """
 
 
 class Unauthorized(RequestError):
@@ -99,7 +108,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """The API key may not do this."""
+    """The API key does not allow the request."""
 
 
 class PreflightRefused(Forbidden):
@@ -107,7 +116,7 @@ class PreflightRefused(Forbidden):
 
 
 class NotFound(RequestError):
-    """There is nothing at this path."""
+    """The path is unknown."""
 
 
 class SessionNotFound(NotFound):
@@ -115,10 +124,10 @@ class SessionNotFound(NotFound):
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, the method does not."""
+    """The path does not support the method."""
 
-    def __init__(self, detail: str, allowed: Sequence[str]) -> None:
-        super().__init__(detail)
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__("Use one of the methods that Allow lists.")
         self.allowed = tuple(allowed)
 
 
@@ -135,15 +144,15 @@ class UriTooLong(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is in a form that is not read here."""
+    """The body is not JSON in UTF-8, or it is compressed."""
 
 
 class ExpectationFailed(RequestError):
-    """The `Expect` header asks for something else than `100-continue`."""
+    """The `Expect` header has a value other than `100-continue`."""
 
 
 class InvalidRequest(RequestError):
-    """A member of the body, a parameter, or the user id in a path is wrong; member `member` names it."""
+    """A field, a parameter, or the user id in a path is invalid. `member` names it."""
 
 
 class TooManyRequests(RequestError):

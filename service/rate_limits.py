@@ -1,7 +1,7 @@
 """Rate limits: how often each client may do something, such as 60 times a minute.
 
-The limiter holds no lock and asks no store. It is exact within a process, and each process
-counts for itself.
+The limiter has no lock and no store. It is exact within a process, and each process
+counts separately.
 """
 
 import re
@@ -13,8 +13,8 @@ _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 MAX_COUNT = 1_000_000
 
-# 100,000 entries take about 20 MB. Beyond that the limiter forgets the clients that it has
-# not admitted for the longest time.
+# 100,000 entries take about 20 MB. Beyond that the limiter forgets the clients that it
+# has not admitted for the longest time.
 MAX_ENTRIES = 100_000
 
 
@@ -27,7 +27,7 @@ class RateLimit:
 
 
 def parse_rate_limit(value: str) -> RateLimit | None:
-    """Return the limit that a string such as `60/minute` means, or None when it means none."""
+    """Return the limit of a string such as `60/minute`, or None if it is invalid."""
     found = _RATE.fullmatch(value)
     if found is None or int(found[1]) > MAX_COUNT:
         return None
@@ -37,19 +37,22 @@ def parse_rate_limit(value: str) -> RateLimit | None:
 class RateLimiter:
     """Admits or rejects clients by the generic cell rate algorithm (GCRA).
 
-    A client may use its whole count at once. After that it is admitted again at the limit's
-    even pace: after one second, two seconds and so on for 60/minute. The state of a client is
-    one number, the time at which it will have its whole count again.
+    A client may use its whole count at once. After that it is admitted again at the
+    limit's even pace: after one second, two seconds and so on for 60/minute. The state
+    of a client is one number, the time at which it will have its whole count again.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, max_entries: int = MAX_ENTRIES) -> None:
         self._clock = clock
         self._max_entries = max_entries
-        # The client that was admitted last is at the end. Dictionaries keep the order of insertion.
+        # Dictionaries keep the order of insertion, so the client admitted last is at
+        # the end.
         self._full_at: dict[Hashable, float] = {}
 
     def admit(self, client: Hashable, limit: RateLimit) -> float:
-        """Count a request of a client. Returns 0.0 when it is admitted, else the seconds to wait.
+        """Count a request of a client.
+
+        Returns the seconds to wait, 0.0 if it is admitted.
 
         A request that is rejected does not count.
         """
@@ -63,7 +66,7 @@ class RateLimiter:
         return 0.0
 
     def _forget(self, now: float) -> None:
-        """Drop the two oldest entries if they have run out, and the oldest one if there are too many."""
+        """Drop the two oldest entries if they have expired or if there are too many."""
         for client in [client for client, _ in zip(self._full_at, range(2), strict=False)]:
             if self._full_at[client] <= now or len(self._full_at) > self._max_entries:
                 del self._full_at[client]

@@ -1,4 +1,7 @@
-"""The subject: what a tracking session is and what its id looks like. No I/O, no Redis, no HTTP."""
+"""Tracking sessions: the session, its id, users' digests, contracts of stores.
+
+There is no I/O here. `service/storage/` implements the contracts.
+"""
 
 import hashlib
 import re
@@ -15,10 +18,15 @@ from service.counts import CountRange, UserCounts
 
 SHARD_COUNT = 16
 MAX_USER_ID_LENGTH = 128
+MAX_SOURCE_LENGTH = 64
+SECOND_US = 1_000_000
 
 SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+SESSION_ID_LENGTH = 36
 _SESSION_ID = re.compile(SESSION_ID_PATTERN)
-SOURCE_PATTERN = "[A-Za-z0-9._:/-]{1,64}"
+# Lua reads this class of characters the same way (storage/script_files.py).
+SOURCE_CHARACTERS = "A-Za-z0-9._:/-"
+SOURCE_PATTERN = f"[{SOURCE_CHARACTERS}]{{1,{MAX_SOURCE_LENGTH}}}"
 _SOURCE = re.compile(SOURCE_PATTERN)
 
 
@@ -26,8 +34,8 @@ _SOURCE = re.compile(SOURCE_PATTERN)
 class Session:
     """One visitor's session.
 
-    `started_at` is in microseconds since the epoch, UTC. A guest has neither `user_id` nor
-    `user_digest`, the keyed hash under which the sessions of a user are found.
+    `started_at` is in microseconds since the epoch, UTC. A guest has neither `user_id`
+    nor `user_digest`, the keyed hash under which the sessions of a user are found.
     """
 
     id: str
@@ -38,32 +46,39 @@ class Session:
 
     @property
     def start_time(self) -> str:
-        """UTC in ISO 8601, always with six digits of microseconds and no zone letter.
+        """The start in UTC as ISO 8601, with six digits of microseconds and no zone.
 
         Source: spec, "start_time": "2023-01-15T14:30:24.123456".
         """
         minute, microseconds = divmod(self.started_at, 60_000_000)
-        return f"{_minute_text(minute)}:{microseconds // 1_000_000:02}.{microseconds % 1_000_000:06}"
+        return f"{_format_minute(minute)}:{microseconds // 1_000_000:02}.{microseconds % 1_000_000:06}"
 
 
 @lru_cache(maxsize=2048)
-def _minute_text(minute: int) -> str:
-    """Return a minute since the epoch as text. 1,440 are alive at a time; datetime would take 1 of a GET's 30 µs."""
+def _format_minute(minute: int) -> str:
+    """Return a minute since the epoch as ISO 8601.
+
+    Live sessions have 1,440 different minutes. Without the cache, datetime would take 1
+    µs of the 30 µs of a GET.
+    """
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M")
 
 
-def parse_session_id(text: str) -> str | None:
-    """Return the id in lower case, or None when `text` is not a UUID in the 8-4-4-4-12 form.
+def parse_session_id(value: str) -> str | None:
+    """Return the id in lower case, or None if it is not a UUID in the 8-4-4-4-12 form.
 
-    What is not an id never reaches Redis, so this is also the guard of its key names.
+    Only the result of this function may become part of a Redis key.
     """
-    return text.lower() if _SESSION_ID.fullmatch(text) else None
+    return value.lower() if _SESSION_ID.fullmatch(value) else None
 
 
 @lru_cache(maxsize=1024)
-def is_source(text: str) -> bool:
-    """Tell whether a text can be a session's source; a deployment has a handful of them."""
-    return _SOURCE.fullmatch(text) is not None
+def is_source(value: str) -> bool:
+    """Return whether a string is a valid source.
+
+    A deployment has a handful of sources.
+    """
+    return _SOURCE.fullmatch(value) is not None
 
 
 def shard_of(session_id: str) -> int:
@@ -72,49 +87,62 @@ def shard_of(session_id: str) -> int:
 
 
 class UserDigest:
-    """The keyed hash under which a user's sessions are found, so that no key name tells who the user is.
+    """The keyed hash of user ids in Redis keys. A key does not reveal the user id.
 
-    Whoever knows `secret` can test a guess; the secret must be the same in all processes of a deployment.
+    With `secret`, a guessed user id can be checked against a digest. All processes of a
+    deployment need the same secret.
     """
 
     def __init__(self, secret: str) -> None:
-        # BLAKE2b takes keys of up to 64 bytes, a secret may be longer.
+        # BLAKE2b takes keys of up to 64 bytes, and a secret may be longer.
         self._key = hashlib.sha256(secret.encode()).digest()
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hex digits that name the secret and do not reveal it."""
+        """8 hex digits that identify the secret and do not reveal it."""
         return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint").hexdigest()
 
     def __call__(self, user_id: str) -> str:
-        """Return 24 hex digits (96 bits: a collision among 10^9 users has odds of 1 in 10^11)."""
+        """Return 24 hex digits.
+
+        With 96 bits, the probability of a collision among 10^9 users is 10^-11.
+        """
         return hashlib.blake2b(user_id.encode(), key=self._key, digest_size=12).hexdigest()
 
 
 class SessionStore(Protocol):
     """Where sessions are kept for their lifetime, and counted.
 
-    Every method is one atomic step and repeatable: called again after a lost reply, it gives
-    the same result and counts once. All raise StoreUnavailable when the store cannot say what
-    is true, so an expired session is never confused with an outage, and Overloaded when too
-    many requests wait.
+    Every method is one atomic step and repeatable: called again after a lost reply, it
+    gives the same result and counts once. All raise StoreUnavailable when the store
+    cannot say what is true, so an expired session is never confused with an outage, and
+    Overloaded when too many requests wait.
     """
 
     def create(self, session: Session) -> Future[bool]:
-        """Store a new session and count it. Returns False when its id is taken, which is a bug."""
+        """Store a new session and count it. Returns False if its id is taken: a bug."""
 
     def find(self, candidates: Sequence[str]) -> Future[Session | None]:
         """Return the first of at least one candidate that is live, or None."""
 
     def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
-        """End all of at least one candidate that are live. Returns the sources of those."""
+        """End all of at least one candidate that are live.
+
+        Returns the sources of those.
+        """
 
 
 class SessionBatchStore(Protocol):
-    """The operations of `SessionStore` on many sessions at once. Errors are the same."""
+    """The operations of `SessionStore` on many sessions at once.
+
+    Errors are the same.
+    """
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
-        """Store new sessions and count them. Returns False for each whose id is taken."""
+        """Store new sessions and count them.
+
+        Returns False for each whose id is taken.
+        """
 
     async def find_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Session | None]:
         """Return for each request the first of its candidates that is live, or None."""
@@ -123,21 +151,24 @@ class SessionBatchStore(Protocol):
         """Return the live ones of at least one session, by id."""
 
     async def end_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-        """End every live candidate. Returns for each request the sources of those it ended."""
+        """End every live candidate.
+
+        Returns for each request the sources of those it ended.
+        """
 
 
 class UserStore(Protocol):
     """The data of one user.
 
-    All methods raise StoreUnavailable and Overloaded, and UnknownUserSecret while they could
-    miss sessions.
+    All methods raise StoreUnavailable and Overloaded, and UnknownUserSecret while they
+    could miss sessions.
     """
 
     async def find_sessions(self, user_id: str) -> Sequence[Session]:
         """Return the live sessions of a user, oldest first."""
 
-    async def count(self, user_id: str, asked: CountRange) -> UserCounts:
-        """Return the user's live sessions, and bounds of the number created in the range."""
+    async def count(self, user_id: str, requested: CountRange) -> UserCounts:
+        """Return the number of live sessions, and bounds of those created."""
 
     async def erase(self, user_id: str, now_us: int) -> int:
         """End all sessions of a user and forget the id. Returns how many were ended.
@@ -147,11 +178,14 @@ class UserStore(Protocol):
         """
 
     async def rewrite_append_only_file(self) -> bool:
-        """Start a rewrite of Redis's append-only file. Returns False when it does not start."""
+        """Start a rewrite of Redis's append-only file.
+
+        Returns False when it does not start.
+        """
 
 
 class SessionFactory:
-    """Mints new sessions. An id that a client sends is never adopted."""
+    """Creates new sessions. An id that a client sends is never used."""
 
     def __init__(self, user_digest: UserDigest) -> None:
         self._user_digest = user_digest
@@ -159,8 +193,9 @@ class SessionFactory:
     def new(self, source: str, user_id: str | None = None) -> Session:
         """Return a session that starts now, with a random UUID of version 4.
 
-        All ids of one user begin with the same hex digit, of the user's digest, so that the user's index
-        lives in the shard of the sessions; 118 random bits remain.
+        All ids of one user begin with the first hex digit of the user's digest. So all
+        sessions of a user are in one shard, with the user's index. 118 random bits
+        remain.
         """
         session_id, started_at = str(uuid4()), time.time_ns() // 1000
         if user_id is None:

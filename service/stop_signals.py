@@ -1,12 +1,13 @@
-"""Signals that arrive while a process starts or ends: kept pending by the kernel, neither lost nor deadly.
+"""Blocks signals while a process starts or ends, so that none is lost or fatal.
 
-The kernel drops a signal for PID 1 of a container as long as no handler is set, and ends any other process. It keeps
-a blocked signal for both, until the process releases it.
+Without a handler, the kernel drops a signal for PID 1 of a container, and ends any
+other process. It keeps a blocked signal pending for both until the process unblocks it.
 """
 
 import signal
 
-# The supervisor has its workers reload the API keys by SIGHUP and the certificate by SIGUSR1: one may be broken.
+# The supervisor sends SIGHUP to reload the API keys and SIGUSR1 to reload the
+# certificate.
 HELD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
 _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
 

@@ -1,6 +1,6 @@
-"""What Redis says of itself, for those who run the service, and the risks that follow from it.
+"""The status of Redis, and the risks of its settings, for operators.
 
-The log, `doctor` and the dashboard take the sentences about risks from here.
+The log, `doctor` and the dashboard show the sentences about risks from here.
 """
 
 from collections.abc import Mapping
@@ -11,21 +11,24 @@ NO_EVICTION = "noeviction"
 
 @dataclass(frozen=True, slots=True)
 class RedisStatus:
-    """The server as it is now. None: it does not tell, or the service's user may not ask."""
+    """The status of the server.
+
+    None: Redis does not report it, or does not allow it.
+    """
 
     server: str | None  # such as "Valkey 9.1.2"
     memory_used_bytes: int | None
-    memory_limit_bytes: int | None  # maxmemory; 0: no limit is set
-    machine_memory_bytes: int | None  # what the machine has, which other processes use too
-    append_only_file: bool | None  # whether it keeps what it is given over a restart
+    memory_limit_bytes: int | None  # maxmemory, 0 without a limit
+    machine_memory_bytes: int | None  # shared with other processes
+    append_only_file: bool | None  # whether data is kept over a restart
     eviction_policy: str | None  # maxmemory-policy
-    may_evict: bool | None  # whether it may throw sessions away when its memory is full
-    memory_full_seconds: float | None = None  # the forecast of the worker that was asked
+    may_evict: bool | None  # whether sessions may be evicted when memory is full
+    memory_full_seconds: float | None = None  # the forecast of this worker
 
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """A setting of Redis with which sessions can get lost, and what to do about it."""
+    """A setting of Redis that can lose sessions, and the setting to use instead."""
 
     problem: str
     advice: str
@@ -34,28 +37,28 @@ class Risk:
 RISKS = ("append_only_file", "memory_limit", "eviction")
 
 
-def risks_of(state: RedisStatus) -> Mapping[str, Risk | None]:
-    """Return by the names in `RISKS` the risk, or None for a safe setting.
+def risks_of(status: RedisStatus) -> Mapping[str, Risk | None]:
+    """Return the risk, or None for a safe setting, by the names in `RISKS`.
 
-    A name is missing where the setting is not known.
+    A name is missing if the setting is unknown.
     """
     found: dict[str, Risk | None] = {}
-    if state.append_only_file is not None:
-        found["append_only_file"] = None if state.append_only_file else _NO_FILE
-    if state.memory_limit_bytes is not None:
-        found["memory_limit"] = None if state.memory_limit_bytes else _without_limit(state)
-    if state.memory_limit_bytes == 0:
-        found["eviction"] = None  # the missing limit is the risk: without it nothing is evicted
-    elif state.eviction_policy is not None:
-        found["eviction"] = None if state.eviction_policy == NO_EVICTION else _evicts(state.eviction_policy)
+    if status.append_only_file is not None:
+        found["append_only_file"] = None if status.append_only_file else _NO_FILE
+    if status.memory_limit_bytes is not None:
+        found["memory_limit"] = None if status.memory_limit_bytes else _without_limit(status)
+    if status.memory_limit_bytes == 0:
+        found["eviction"] = None  # without a limit nothing is evicted
+    elif status.eviction_policy is not None:
+        found["eviction"] = None if status.eviction_policy == NO_EVICTION else _evicts(status.eviction_policy)
     return found
 
 
 _NO_FILE = Risk("no append-only file: a restart of Redis loses sessions", "set appendonly yes")
 
 
-def _without_limit(state: RedisStatus) -> Risk:
-    used, machine = state.memory_used_bytes, state.machine_memory_bytes
+def _without_limit(status: RedisStatus) -> Risk:
+    used, machine = status.memory_used_bytes, status.machine_memory_bytes
     whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
     in_use = "" if used is None else f" ({used / 2**20:,.0f} MiB in use{whole})"
     return Risk(

@@ -5,11 +5,11 @@ SUPPORTED = (LATEST,)
 
 
 def resolve(requested: str | None) -> str | None:
-    """Return the version to answer with: the latest when none is asked for, None when it is unknown.
+    """Return the version of the answer, or None if the requested one is unknown.
 
     Source: spec, "If not specified, the latest version is used".
     """
-    wanted = (requested or "").strip()
-    if not wanted:
+    name = (requested or "").strip()
+    if not name:
         return LATEST
-    return wanted if wanted in SUPPORTED else None
+    return name if name in SUPPORTED else None

@@ -1,4 +1,4 @@
-"""Fixtures of all layers: a real Valkey per test process, a key prefix of its own per test."""
+"""Fixtures of all layers, such as a Valkey per process and a key prefix per test."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -13,38 +13,38 @@ from tests.support.servers import Raw, RedisServer, binaries
 
 pytest_plugins = ("tests.support.processes",)
 
-# A busy machine is not an error of the code under test.
+# A busy machine would exceed the default deadline of 200 ms.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Valkey that all tests of this process share."""
+    """Return a Valkey that all tests of this process share."""
     with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("valkey")) as server:
         yield server
 
 
 @pytest.fixture
 def prefix() -> str:
-    """A key prefix that no other test uses."""
+    """Return a key prefix that no other test uses."""
     return f"t{secrets.token_hex(6)}"
 
 
 @pytest.fixture
 def keyspace(prefix: str) -> Keyspace:
-    """The keys under this test's prefix."""
+    """Return the key names under this test's prefix."""
     return Keyspace(prefix)
 
 
 @pytest.fixture
 async def raw(valkey: RedisServer) -> AsyncIterator[Raw]:
-    """A plain client, to look at what the service stored."""
+    """Return a plain client that reads the stored data."""
     async with redis.asyncio.Redis.from_url(valkey.url, decode_responses=True) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def project() -> Path:
-    """The project's root."""
+    """Return the project's root."""
     return Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""The project's rules, checked: rings, sizes, docstrings, documentation that cannot rot."""
+"""The project's rules: layers, sizes, docstrings and complete documentation."""
 
 import ast
 import hashlib
@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from service.config.loading import options
-from service.config.settings import Settings
-from service.telemetry.metrics import Counter, Metrics
+from tools import reference
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "service").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5
-LONG_FUNCTIONS = {("service/app.py", "build")}  # a list of parts, without a branch
+MAX_README_LINES = 150
+LONG_FUNCTIONS = {("service/app.py", "build")}  # a list of parts, without branches
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -35,8 +35,8 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_the_rings_hold() -> None:
-    """HTTP and Redis do not know each other, the subject knows neither, and only app.py knows both."""
+def test_the_layers_hold() -> None:
+    """The imports follow the layers, and only app.py imports both HTTP and Redis."""
     done = subprocess.run(
         [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
         cwd=ROOT,
@@ -49,7 +49,7 @@ def test_the_rings_hold() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_and_functions_are_small(path: Path) -> None:
-    """A module fits on a few screens, a function on one, and calls can be read without counting commas."""
+    """Modules, functions and parameter lists stay below the limits."""
     assert len(path.read_text("utf-8").splitlines()) <= MAX_MODULE_LINES
     for function in functions(path):
         assert function.end_lineno is not None
@@ -62,7 +62,7 @@ def test_modules_and_functions_are_small(path: Path) -> None:
 
 
 def test_packages_export_nothing() -> None:
-    """An `__init__.py` holds a docstring, and the top one the version."""
+    """An `__init__.py` has only a docstring, and the top one has the version too."""
     for path in (ROOT / "service").rglob("__init__.py"):
         docstring, *rest = ast.parse(path.read_text("utf-8")).body
         assert isinstance(docstring, ast.Expr)
@@ -71,8 +71,8 @@ def test_packages_export_nothing() -> None:
 
 
 @pytest.mark.parametrize("path", TESTS, ids=name_of)
-def test_every_test_states_a_behaviour(path: Path) -> None:
-    """A sentence says what holds; without it a failing test says only where."""
+def test_every_test_states_a_behavior(path: Path) -> None:
+    """Every test has a docstring that is a sentence."""
     for function in functions(path):
         if function.name.startswith("test_"):
             docstring = ast.get_docstring(function)
@@ -80,36 +80,65 @@ def test_every_test_states_a_behaviour(path: Path) -> None:
             assert docstring.endswith("."), function.name
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    """The table has each setting with its default and meaning, letter by letter, and none that does not exist."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    table = re.findall(r"^\| `(?!jay_)([a-z_.]+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
-    expected = []
-    for option in options():
-        value: object = Settings()
-        for part in option.name.split("."):
-            value = getattr(value, part)
-        shown = "none" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
-        expected.append((option.name, f"`{shown}`", option.field.metadata["help"]))
-    assert table == expected
+@pytest.mark.parametrize("file", reference.BLOCKS)
+def test_lists_of_settings_and_metrics_are_current(file: str) -> None:
+    """Lists of settings and metrics are current. `make reference` writes them."""
+    assert (ROOT / file).read_text("utf-8") == reference.updated(file)
 
 
-def test_every_metric_is_in_the_readme() -> None:
-    """The table has each metric with its labels and meaning, and none that does not exist."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    table = re.findall(r"^\| `(jay_\w+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
-    assert table == [
-        (
-            one.name + ("_total" if isinstance(one, Counter) else ""),
-            ", ".join(f"`{label}`" for label in one.labels) or "-",
-            one.help,
-        )
-        for one in Metrics().all()
-    ]
+def test_every_alert_is_documented() -> None:
+    """The table in docs/operations.md has each alert and none that does not exist."""
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy/monitoring/alerts.yml").read_text("utf-8"))
+    documented = re.findall(r"^\| `(Jay\w+)` \|", (ROOT / "docs/operations.md").read_text("utf-8"), re.MULTILINE)
+    assert documented == alerts
+
+
+def test_the_readme_is_short() -> None:
+    """The README has at most 150 lines, and docs/ has the rest."""
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_README_LINES
+
+
+def links(document: Path) -> Iterator[tuple[str, str]]:
+    """Yield the file and the anchor of each link to a file of this repository."""
+    content = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", content):
+        path, _, anchor = "".join(target).partition("#")
+        if "://" not in path:
+            yield path, anchor
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    """Each link's file and section exist."""
+    for path, anchor in links(document):
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_documents_name_code_that_exists(document: Path) -> None:
+    """Files and functions that documents name exist.
+
+    Documents write a function as a path, a colon and its name, both in backticks.
+    """
+    content = document.read_text("utf-8")
+    for path in re.findall(r"`((?:service|tests|tools|bench|docs|deploy|requirements)/[\w./-]*)`", content):
+        assert (ROOT / path).exists(), path
+    for path, name in re.findall(r"`([\w./-]+\.py)`: `([\w.]+)`", content):
+        code = (ROOT / path).read_text("utf-8")
+        for part in name.split("."):
+            assert re.search(rf"\b(?:class|def) {part}\b", code), f"{path}: {name}"
 
 
 def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
-    """The ACL of docker-compose.yml allows every command that the scripts call."""
+    """The ACL of docker-compose.yml has every command of the scripts."""
     allowed = set(
         re.findall(r"^      - \+([a-z|]+)$", (ROOT / "docker-compose.yml").read_text("utf-8"), re.MULTILINE)
     )
@@ -118,30 +147,30 @@ def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
     for script in (ROOT / "service" / "storage" / "scripts").glob("*.lua"):
         called |= {name.lower() for name in calls.findall(script.read_text("utf-8"))}
     called |= {"bgrewriteaof", "bitfield", "mget", "evalsha", "script|load", "select", "ping"}
-    of_the_doctor = {"dbsize", "getrange", "hexists", "info", "scan", "slowlog|len", "smembers", "time", "ttl"}
-    assert called | of_the_doctor == allowed
+    doctor_commands = {"dbsize", "getrange", "hexists", "info", "scan", "slowlog|len", "smembers", "time", "ttl"}
+    assert called | doctor_commands == allowed
 
 
-def test_no_machine_and_no_download_host_is_named() -> None:
-    """The locks hold anywhere, and nothing in the repository depends on where it was written."""
-    for path in ROOT.glob("requirements*.txt"):
+def test_the_locks_name_no_download_host() -> None:
+    """The locks name no download host."""
+    for path in (ROOT / "requirements").glob("*.txt"):
         assert "://" not in path.read_text("utf-8")
 
 
 def test_each_lock_adds_to_the_one_before_it() -> None:
-    """The service runs on the same versions everywhere: in an image, with traces, in the tests."""
-    names = ("", "-otel", "-dev", "-browser")
+    """Each lock has every version of the smaller lock."""
+    names = ("runtime", "otel", "dev", "browser")
     plain, otel, dev, browser = (
-        set(re.findall(r"^\S+==\S+", (ROOT / f"requirements{name}.txt").read_text("utf-8"), re.MULTILINE))
+        set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / f"{name}.txt").read_text("utf-8"), re.MULTILINE))
         for name in names
     )
     assert plain < otel < dev < browser
-    assert {"!requirements.txt", "!requirements-otel.txt"} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    assert "!requirements" in (ROOT / ".dockerignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("folder", ["service/api/static/vendor", "tests/browser/vendor"])
-def test_files_of_others_are_unchanged(folder: str) -> None:
-    """What comes from others is byte for byte what they published, with its licence, and nothing lies beside it."""
+def test_vendored_files_are_unchanged(folder: str) -> None:
+    """Vendored files equal their published checksums and have a license."""
     listed = {}
     for line in (ROOT / folder / "SHA256SUMS").read_text("utf-8").splitlines():
         checksum, name = line.split()

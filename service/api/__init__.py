@@ -1,1 +1,4 @@
-"""HTTP: routes, what stands around every request, and the handlers. Knows nothing of Redis."""
+"""HTTP: the routes, the dispatcher around them, and the handlers.
+
+No module here imports `service.storage`. `service/app.py` passes the stores in.
+"""

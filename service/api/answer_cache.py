@@ -1,4 +1,7 @@
-"""Answers that are kept for a second, so that a hundred equal questions cost Redis as much as one."""
+"""Answers that equal requests share for one second.
+
+A hundred equal requests cost Redis as much as one.
+"""
 
 import asyncio
 import time
@@ -9,54 +12,59 @@ MAX_ANSWERS = 256
 
 
 class AnswerCache:
-    """Keeps each answer for a second from when it was asked for.
+    """Keeps each answer for one second, counted from the start of the request for it.
 
-    Equal questions wait for an answer under way and share it, however long it takes. A failure reaches all who wait
-    for it and is not kept.
+    Requests with an equal key wait for an answer that is pending, however long it
+    takes. An error reaches all requests that wait for it, and is not kept.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._answers: dict[Hashable, tuple[float, asyncio.Future[bytes]]] = {}
-        # The event loop alone would not keep an answer under way alive.
-        self._under_way: set[asyncio.Future[bytes]] = set()
+        # asyncio holds only weak references to tasks, so pending answers are held here.
+        self._pending: set[asyncio.Future[bytes]] = set()
 
     async def get(
         self, key: Hashable, answer: Callable[[], Awaitable[bytes]], *, holds_user_ids: bool = False
     ) -> bytes:
-        """Return the answer to `key`. Without one that is fresh or under way, `answer` is asked for it.
+        """Return the answer to `key`. Calls `answer` if none is fresh or pending.
 
-        An answer that `holds_user_ids` may hold one that was erased since it was asked for. After a second nobody
-        joins it any more. Newcomers wait until it is there, and share the next one.
+        With `holds_user_ids`, an answer that is pending for more than a second may hold
+        the id of a user who was erased meanwhile. New requests wait until it is
+        complete, and share the next one.
         """
         while holds_user_ids and (old := self._old_answer(key)):
             await asyncio.wait([old])
         now = self._clock()
-        asked_at, future = self._answers.get(key, (0.0, None))
-        if future is None or (future.done() and (now - asked_at > MAX_AGE_SECONDS or _has_failed(future))):
+        started_at, future = self._answers.get(key, (0.0, None))
+        if future is None or (future.done() and (now - started_at > MAX_AGE_SECONDS or _has_failed(future))):
             self._answers.pop(key, None)
             if len(self._answers) >= MAX_ANSWERS:
                 del self._answers[next(iter(self._answers))]
             future = asyncio.ensure_future(answer())
             self._answers[key] = now, future
-            self._under_way.add(future)
-            future.add_done_callback(self._under_way.discard)
-            # Dropped without a further question: the answer may hold user ids that are erased meanwhile.
+            self._pending.add(future)
+            future.add_done_callback(self._pending.discard)
+            # A timer drops the answer, because it may hold ids of users who are erased
+            # later.
             asyncio.get_running_loop().call_later(MAX_AGE_SECONDS, self._expire, key, future)
         return await asyncio.shield(future)
 
     def _old_answer(self, key: Hashable) -> "asyncio.Future[bytes] | None":
-        """Return the answer under way that was asked for more than a second ago."""
-        asked_at, future = self._answers.get(key, (0.0, None))
-        is_old = future is not None and not future.done() and self._clock() - asked_at > MAX_AGE_SECONDS
+        """Return the answer that is pending for more than a second, or None."""
+        started_at, future = self._answers.get(key, (0.0, None))
+        is_old = future is not None and not future.done() and self._clock() - started_at > MAX_AGE_SECONDS
         return future if is_old else None
 
     def clear(self) -> None:
-        """Forget all answers. Those under way reach the callers who wait for them already, and nobody else."""
+        """Drop all answers.
+
+        A pending answer reaches only the callers that wait for it.
+        """
         self._answers.clear()
 
     def _expire(self, key: Hashable, future: "asyncio.Future[bytes]") -> None:
-        """Drop an answer that is a second old, one under way as soon as it is there."""
+        """Drop an answer that is a second old, or a pending one once it is complete."""
         if future.done():
             self._drop(key, future)
         else:

@@ -1,4 +1,7 @@
-"""What a request needs before its handler runs: a version that exists, and a key with the right scope and origin."""
+"""Checks that run before a handler: API version, API key, scope, origin.
+
+The keys themselves are in `service/api_keys.py`.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,14 +21,14 @@ API_KEY = web.RequestKey("api_key", ApiKey)
 
 
 class Authorizer:
-    """Guards handlers with the API keys in force."""
+    """Puts the checks in front of handlers. It holds the current API keys."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._known: dict[bytes, ApiKey] = {}
 
     def use(self, keyring: Keyring) -> None:
-        """Replace the API keys. Requests that come later need one of the new ones."""
+        """Replace the API keys. Every later request needs one of the new keys."""
         self._keyring = keyring
         self._known = {}
 
@@ -42,7 +45,11 @@ class Authorizer:
         return key
 
     def require(self, scope: Scope, handler: Handler) -> Handler:
-        """Return `handler` behind the checks; it finds the key under `request[API_KEY]`."""
+        """Return a handler that checks version and key, then calls `handler`.
+
+        `handler` finds the key under `request[API_KEY]`. The checks raise
+        UnsupportedVersion, MalformedRequest, Unauthorized and Forbidden.
+        """
 
         async def authorized(request: web.Request) -> web.StreamResponse:
             headers = request.headers
@@ -57,9 +64,10 @@ class Authorizer:
         return authorized
 
     def require_key(self, scope: Scope, handler: Handler) -> Handler:
-        """Return `handler` behind a check of the key alone, for programs that know no version of the API.
+        """Return a handler that checks the key only, then calls `handler`.
 
-        They may send the key as `Authorization: Bearer` too, as Prometheus does.
+        It is for programs that do not send an API version, such as Prometheus. They may
+        send the key as `Authorization: Bearer` too.
         """
 
         async def authorized(request: web.Request) -> web.StreamResponse:
@@ -70,7 +78,7 @@ class Authorizer:
         return authorized
 
     def _admit(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> None:
-        # Two lines may arrive as one, joined by a comma. No key has a comma.
+        # A proxy may join two lines with a comma. No key has a comma.
         if len(raw_keys) > 1 or (raw_keys and "," in raw_keys[0]):
             raise errors.MalformedRequest(f"Send one API key, in one {wire.API_KEY} header, without a comma.")
         key = self._keyring.find(raw_keys[0]) if raw_keys else None

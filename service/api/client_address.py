@@ -1,9 +1,8 @@
 """The address of the client behind trusted proxies.
 
 A proxy appends the address from which it got the request to `X-Forwarded-For` or
-`Forwarded`. Everything to the left of that may be made up by the client. So the list is read
-from the right, as long as the addresses are those of trusted proxies. The first other one is
-the client's.
+`Forwarded`. The client may invent everything to the left of that. So the list is read
+from the right, and the first address that is not a trusted proxy's is the client's.
 """
 
 import ipaddress
@@ -19,37 +18,43 @@ from service.api.field_lines import combined, elements
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# An address with or without a port: 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1]:80.
+# An address with or without a port: 192.0.2.1, 192.0.2.1:80, 2001:db8::1,
+# [2001:db8::1]:80.
 _NODE = re.compile(r"\[(?P<v6>[^\]]+)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}|(?P<bare>[0-9A-Fa-f.:]+)")
-# A parameter of an element of `Forwarded` (RFC 7239): for=192.0.2.1, For="[2001:db8::1]:4711".
+# A parameter of an element of `Forwarded` (RFC 7239): for=192.0.2.1,
+# For="[2001:db8::1]:4711".
 _FOR = re.compile(r'(?:^|;)[ \t]*for=(?:"([^"\\]*)"|([^\s";,]*))[ \t]*(?:;|$)', re.IGNORECASE)
 
-# Providers give a customer a whole IPv6 network of this size or larger. A limit for single
-# addresses would be no limit there.
+# Providers give a customer a whole IPv6 network of this size or larger. A limit for
+# single addresses would be no limit there.
 _IPV6_PREFIX = 64
 _UNKNOWN = "unknown"
 
 
 class ClientAddresses:
-    """Finds the address that a request comes from. `trusted` are networks such as 10.0.0.0/8."""
+    """Finds the address that a request comes from.
+
+    `trusted` are networks such as 10.0.0.0/8.
+    """
 
     def __init__(self, trusted: Sequence[str]) -> None:
         self._trusted = tuple(map(ipaddress.ip_network, trusted))
 
     def of(self, request: web.Request) -> str:
-        """Return the client's address, of IPv6 its network of 64 bits."""
+        """Return the client's IPv4 address, or its IPv6 network of 64 bits."""
         headers = request.headers
         forwarded_for, forwarded = combined(headers, wire.X_FORWARDED_FOR), combined(headers, hdrs.FORWARDED)
         return self.behind(request.remote or "", forwarded_for, forwarded)
 
     def behind(self, peer: str, forwarded_for: str | None, forwarded: str | None) -> str:
-        """Return the client's address for a connection from `peer` and the values of the proxies' headers."""
+        """Return the client's address for a connection from `peer` and the proxies' headers."""
         address = _parsed(peer.partition("%")[0])  # without a zone
         if address is None:
             return _UNKNOWN  # the connection was closed
         if self._is_trusted(address):
             for hop in _hops_from_the_right(forwarded_for, forwarded):
-                # A hop without an address (`unknown`, `_hidden`) ends what a trusted proxy says.
+                # Hops behind one without an address (`unknown`, `_hidden`) cannot be
+                # trusted.
                 if (parsed := _parsed(hop)) is None:
                     break
                 address = parsed
@@ -64,8 +69,9 @@ class ClientAddresses:
 def _hops_from_the_right(forwarded_for: str | None, forwarded: str | None) -> Iterator[str]:
     """Yield the hops that the proxies report, the nearest first.
 
-    A request that passed proxies of both kinds has both headers. X-Forwarded-For is the one
-    that almost all proxies write, so a client's own `Forwarded` must not win over it.
+    A request that passed proxies of both kinds has both headers. X-Forwarded-For is the
+    one that almost all proxies write, so a client's own `Forwarded` must not win over
+    it.
     """
     if hops := list(elements(forwarded_for)):
         yield from reversed(hops)

@@ -1,9 +1,10 @@
-"""CORS: aiohttp-cors decides about preflights, and this module completes its answers.
+"""CORS: aiohttp-cors decides about preflights, and this module adds the headers.
 
-aiohttp-cors marks the responses of routes, but not the router's 404 and 405, which a page could
-then not read. It answers a preflight with the method and headers that were asked for, so a
-browser would ask again for each method, and an unknown header would fail the preflight. So
-every response is marked here, and every preflight gets the same constant lists.
+aiohttp-cors adds CORS headers to the responses of routes only, so a page could not read
+the router's 404 and 405. It answers a preflight with the requested method only, so a
+browser would send a preflight for each method, and an unknown header would fail it.
+That is why `Cors.mark` adds the headers to every response, and every preflight gets the
+same constant lists.
 """
 
 import re
@@ -18,8 +19,8 @@ from service.api.field_lines import combined
 from service.api.responses import API_HEADERS, Headers, empty_response
 from service.config.settings import CorsSettings
 
-# Headers that libraries add to every request of a page: tracing, jQuery and others, and code
-# that wants to go around caches. Without them in the list the browser sends no request at all.
+# Headers that libraries add to every request of a page: tracing, jQuery, and code that
+# bypasses caches. The browser does not send the request if one is missing here.
 LIBRARY_HEADERS = (
     "traceparent",
     "tracestate",
@@ -36,16 +37,19 @@ _ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGN
 
 
 class Cors:
-    """Marks responses so that pages of the configured origins may call with cookies and read every answer."""
+    """Adds CORS headers for pages of the configured origins.
+
+    Such pages may send cookies and read every response.
+    """
 
     def __init__(self, router: web.UrlDispatcher, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
-        # `*` has aiohttp-cors check the origin alone. Its answer is completed with the lists below.
+        # With `*`, aiohttp-cors checks the origin only. `mark` replaces its lists.
         options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library has no types
             allow_credentials=True, allow_methods="*", allow_headers="*", max_age=settings.max_age_seconds
         )
         adapter = ResourcesUrlDispatcherRouterAdapter(router, defaults=dict.fromkeys(settings.origins, options))
-        # The library adds a hook to the application that runs for each response and does less
-        # than `mark`. An application of its own keeps the hook away from ours.
+        # aiohttp-cors adds a hook to an application, which runs for each response and
+        # does less than `mark`. It gets an application that serves no requests.
         cors = aiohttp_cors.CorsConfig(web.Application(), router_adapter=adapter)
         for resource in resources:
             cors.add(resource)
@@ -66,10 +70,11 @@ class Cors:
         return f"HTTP/1.1 204 No Content\r\n{allow_origin}{allow_credentials}{first}", _lines(API_HEADERS) + expose
 
     def answer_options(self, request: web.Request) -> web.Response | None:
-        """Return the answer to an OPTIONS request that no route answers, or None where that is an error.
+        """Return the response to an OPTIONS request, or None for a foreign preflight.
 
-        A preflight for an unknown path passes, or the page could not read the 404 of the request
-        after it. A request that is not a preflight asks for `Allow`, as load balancers do.
+        A preflight for an unknown path succeeds. Otherwise the page could not read the
+        404 of the request after it. A request that is not a preflight gets `Allow`.
+        Load balancers send such requests.
         """
         headers = request.headers
         if hdrs.ORIGIN not in headers or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
@@ -90,10 +95,10 @@ class Cors:
         return self._preflights[origin]
 
     def mark(self, response: web.StreamResponse, origin: str | None) -> None:
-        """Let a page of this origin read the response, if the origin is configured."""
+        """Add the headers that let a page of a configured origin read the response."""
         if origin is not None and origin in self._origins:
             headers = response.headers
-            if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # of a preflight
+            if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # aiohttp-cors answered a preflight
                 response.set_status(_NO_CONTENT)
                 headers.update(self._preflight)
             headers.update(_headers_for(origin))
@@ -112,6 +117,6 @@ def _lines(headers: Headers) -> str:
 
 
 def origin_in(received: bytes) -> str | None:
-    """Return the `Origin` in bytes that could not be parsed. It is compared, and never written."""
+    """Return the `Origin` header in bytes that the parser rejected, or None."""
     found = _ORIGIN_LINE.findall(received)
     return b", ".join(found).decode("latin-1") if found else None

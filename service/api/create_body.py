@@ -1,4 +1,4 @@
-"""The body of POST: from bytes to the user id that it consents to, if any."""
+"""The body of a creation: the user id of a user who consented, or none."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,9 @@ from service.api.user_id import checked_user_id
 
 MAX_BYTES = 4096
 
-# The spec's curl writes the first, its JavaScript and Kotlin the second.
-MEMBERS = ("user_id", "userId")
+# The spec's curl example sends the first, its JavaScript and Kotlin examples the
+# second.
+FIELDS = ("user_id", "userId")
 EXAMPLE = '{"user_id": "user-123"}'
 
 
@@ -20,18 +21,18 @@ async def read_user_id(request: web.Request) -> str | None:
 
     Raises what `read_object` raises, and InvalidRequest.
     """
-    content = await read_object(request, max_bytes=MAX_BYTES, members=MEMBERS, example=EXAMPLE)
+    content = await read_object(request, max_bytes=MAX_BYTES, fields=FIELDS, example=EXAMPLE)
     return user_id_in(content) if content else None
 
 
 def user_id_in(content: Mapping[str, object]) -> str | None:
-    """Return the user id that a body's content holds, None for a guest. Raises InvalidRequest."""
-    given = [_user_id(content[member], member) for member in MEMBERS if member in content]
+    """Return the user id in a parsed body, None for a guest. Raises InvalidRequest."""
+    given = [_user_id(content[field], field) for field in FIELDS if field in content]
     if len(given) > 1 and given[0] != given[1]:
-        raise errors.InvalidRequest("user_id and userId differ; send one of them.", member="userId")
+        raise errors.InvalidRequest("user_id and userId differ. Send one of them.", member="userId")
     return given[0] if given else None
 
 
-def _user_id(value: object, member: str) -> str | None:
-    """Return a user id that can be kept. null and the empty string mean a guest: None."""
-    return None if value is None or value == "" else checked_user_id(value, member)
+def _user_id(value: object, field: str) -> str | None:
+    """Return a valid user id. null and the empty string mean a guest: None."""
+    return None if value is None or value == "" else checked_user_id(value, field)

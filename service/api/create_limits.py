@@ -1,8 +1,8 @@
-"""How often one client address may create sessions with an API key: the key's `create_limit`.
+"""The `create_limit` of API keys: how often a client address may create sessions.
 
-A key in a web page is public, so without a limit anybody can fill Redis. The limit is exact
-within a worker and costs no call of Redis. A client whose connections reach several workers or
-machines can create that many times the limit.
+A key in a web page is public, so without a limit anybody can fill Redis. The limit is
+exact within a worker and makes no Redis call. A client whose connections reach several
+workers or machines can create that many times the limit.
 """
 
 import logging
@@ -44,8 +44,8 @@ class CreateLimits:
             return
         if self._log_limit.allows(key.name):
             _logger.warning(
-                "a client address reached the create_limit of the API key %s and gets 429; is the proxy in front in "
-                "server.trusted_proxies?",
+                "a client address reached the create_limit of the API key %s and gets 429. Check that "
+                "server.trusted_proxies lists the proxy in front",
                 key.name,
             )
         raise errors.TooManyRequests(

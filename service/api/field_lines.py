@@ -1,7 +1,7 @@
-"""Header fields that a request sends in several lines.
+"""Reads header fields that a request sends in several lines.
 
 Two lines of one name and one line with both values joined by a comma mean the same (RFC
-9110 section 5.3). Code that reads the first line only would answer the two differently.
+9110 section 5.3). Code that reads only the first line would treat the two differently.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def combined(headers: "CIMultiDictProxy[str]", name: str) -> str | None:
-    """Return the value of a header, its lines joined by a comma, or None when it is absent."""
+    """Return the value of a header, or None if it is absent.
+
+    A comma joins its lines.
+    """
     lines = headers.getall(name, None)
     if lines is None:
         return None
@@ -21,7 +24,7 @@ def combined(headers: "CIMultiDictProxy[str]", name: str) -> str | None:
 
 
 def elements(value: str | None) -> "Iterator[str]":
-    """Yield the elements of a comma-separated value, without white space and empty ones."""
+    """Yield the elements of a comma-separated value, stripped, without empty ones."""
     for element in (value or "").split(","):
         if stripped := element.strip(" \t"):
             yield stripped

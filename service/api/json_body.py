@@ -1,4 +1,4 @@
-"""Reading a JSON body: its size, its deadline, its media type, its members' names."""
+"""Reads JSON bodies: checks size, deadline, media type and field names."""
 
 import asyncio
 import json
@@ -7,24 +7,24 @@ from typing import Any, NoReturn
 
 import orjson
 from aiohttp import hdrs, web
-from aiohttp.helpers import parse_mimetype
 
 from service import errors
 from service.api.aiohttp_internals.expectation import is_waiting, send_continue
+from service.api.aiohttp_internals.media_type import media_type_of
 from service.api.field_lines import combined, elements
 from service.api.names import check_names
 
-MAX_MEDIA_TYPE = 128
 DEADLINE_SECONDS = 5.0
 
 
 async def read_object(
-    request: web.Request, *, max_bytes: int, members: Collection[str], example: str
+    request: web.Request, *, max_bytes: int, fields: Collection[str], example: str
 ) -> dict[str, Any] | None:
-    """Return the JSON object that the body holds, None when the body is empty or white space.
+    """Return the JSON object in the body, or None if the body is empty or white space.
 
-    `members` are those that it may have; `example` is a body such as it should be. Raises BodyTooLarge,
-    RequestTimeout, UnsupportedMediaType, and what `parse_object` raises.
+    `fields` are the known fields. Error messages quote `example`, a valid body. Raises
+    BodyTooLarge, RequestTimeout, UnsupportedMediaType, MalformedRequest for a body that
+    breaks off, and the errors of `parse_object`.
     """
     if not request.body_exists:
         return None
@@ -37,15 +37,18 @@ async def read_object(
     if not body:
         return None
     _check_media_type(request)
-    return parse_object(body, members, example)
+    return parse_object(body, fields, example)
 
 
-def parse_object(body: bytes, members: Collection[str], example: str) -> dict[str, Any]:
-    """Return the JSON object. Raises MalformedRequest, and InvalidRequest for an unknown member."""
+def parse_object(body: bytes, fields: Collection[str], example: str) -> dict[str, Any]:
+    """Return the JSON object.
+
+    Raises MalformedRequest, or InvalidRequest for an unknown field.
+    """
     content = _parse(body, example)
     if not isinstance(content, dict):
         raise errors.MalformedRequest(f"Send a JSON object, such as {example}.")
-    check_names(content, members, "The body", "field")
+    check_names(content, fields, "The body", "field")
     return content
 
 
@@ -59,8 +62,8 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
                     raise _too_large(max_bytes)
     except TimeoutError:
         raise errors.RequestTimeout(f"Send the whole body within {DEADLINE_SECONDS:.0f} seconds.") from None
-    except (web.RequestPayloadError, ConnectionError):  # the second: the client went away, and nobody reads this
-        raise errors.MalformedRequest("The body breaks off or its chunks are malformed; send it anew.") from None
+    except (web.RequestPayloadError, ConnectionError):  # ConnectionError: the client is gone
+        raise errors.MalformedRequest("The body breaks off or its chunks are malformed. Send it again.") from None
     return body
 
 
@@ -69,9 +72,7 @@ def _too_large(max_bytes: int) -> errors.BodyTooLarge:
 
 
 def _check_media_type(request: web.Request) -> None:
-    # Not aiohttp's `content_type`: the e-mail parser behind it raises on odd input, and takes half a second for some.
-    text = request.headers.get(hdrs.CONTENT_TYPE, "")  # aiohttp's parser refuses two lines
-    media_type = parse_mimetype(text.lower() if len(text) <= MAX_MEDIA_TYPE else "")
+    media_type = media_type_of(request)
     if media_type.type != "application" or (media_type.suffix or media_type.subtype) != "json":
         raise errors.UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     charset = media_type.parameters.get("charset", "utf-8")
@@ -88,12 +89,13 @@ def _parse(body: bytes, example: str) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass
-    # The standard parser takes escaped lone surrogates, which are to be answered with the member's name.
+    # The standard parser accepts escaped lone surrogates. The check of the field's
+    # value then rejects them, with an error that names the field.
     try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant)
+        return json.loads(body.decode(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         raise errors.MalformedRequest(f"Send one JSON object in UTF-8, such as {example}.") from None
 
 
-def _refuse_constant(_: str) -> NoReturn:
+def _reject_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")

@@ -1,4 +1,4 @@
-"""The known path that a request probably meant, for the 404 of a path close to it.
+"""Suggests a known path in the 404 of a path that is close to it.
 
 The result is always a path of the route table. Nothing that the client sent is in it.
 """
@@ -10,29 +10,31 @@ from urllib.parse import unquote
 from service.api import wire
 from service.api.user_id import PLACEHOLDER
 
-# Longer paths get no hint. The longest known path has 48 characters, and a UUID behind the
-# path of a session makes 65. A user id may take several times as many before it is replaced.
+# Longer paths get no hint. The longest known path has 48 characters, and a UUID behind
+# the path of a session makes 65. A raw path may be longer, because a user id in it is
+# replaced.
 MAX_LENGTH = 96
 MAX_RAW_LENGTH = 512
 MAX_SEGMENTS = 12
-# Dice coefficient of the trigrams, from 0 to 1. `/sesion` is 0.71 of the end of the session
-# path, `/ready` 0.77 of /readyz, and `/health` less than 0.2 of any.
+# Dice coefficient of the trigrams, from 0 to 1. `/sesion` is 0.71 of the end of the
+# session path, `/ready` 0.77 of /readyz, and `/health` less than 0.2 of any.
 CUTOFF = 0.5
 
-# What ends a path when `?` or `#` was escaped or forgotten.
+# Characters that end a path. A client may have escaped `?` or `#`, or left it out.
 _QUERY = re.compile("[?#&;]")
-# What copying from a sentence leaves around a path.
+# Characters around a path that was copied from a sentence.
 _PUNCTUATION = " \t.,:'\"<>()"
 
 
 class KnownPaths:
     """Finds the known path that is closest to another path.
 
-    Anyone can cause a 404, so the cost is bounded: about 0.1 ms, where difflib takes 1.3 ms.
+    Anyone can cause a 404, so the cost is bounded: about 0.1 ms, where difflib takes
+    1.3 ms.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        """Take the paths as the route table has them, with `{user_id}` for a user id."""
+        """Take the paths of the route table, with `{user_id}` for a user id."""
         known = [path for path in dict.fromkeys(paths) if not path.startswith(wire.STATIC_PATH)]
         spellings: dict[str, str] = {}
         for path in sorted(known, key=len):
@@ -51,12 +53,12 @@ class KnownPaths:
         for number, segment in enumerate(segments[:-1], 1):
             if _similarity(_trigrams(segment), _USERS) >= CUTOFF:
                 segments[number] = PLACEHOLDER  # clients choose the user id, so any string may be here
-        asked = "/".join(segments)
-        if len(asked) > MAX_LENGTH:
+        path = "/".join(segments)
+        if len(path) > MAX_LENGTH:
             return None
-        trigrams = _trigrams(asked)
-        similarity, path = max(((_similarity(trigrams, known), path) for known, path in self._known))
-        return path if similarity >= CUTOFF else None
+        trigrams = _trigrams(path)
+        similarity, nearest = max(((_similarity(trigrams, known), path) for known, path in self._known))
+        return nearest if similarity >= CUTOFF else None
 
 
 def _spellings(path: str) -> Iterator[str]:
@@ -70,15 +72,15 @@ def _spellings(path: str) -> Iterator[str]:
 
 
 def _segments(raw_path: str) -> Iterator[str]:
-    """Yield the segments of a path, without the differences that writing it by hand makes."""
+    """Yield the segments of a path in lower case, without stray punctuation."""
     path = _QUERY.split(unquote(raw_path).replace("\\", "/"), maxsplit=1)[0]
     for segment in path.lower().split("/"):
         if stripped := segment.strip(_PUNCTUATION):
             yield stripped
 
 
-def _trigrams(text: str) -> frozenset[str]:
-    padded = f"  {text} "
+def _trigrams(string: str) -> frozenset[str]:
+    padded = f"  {string} "
     return frozenset(padded[start : start + 3] for start in range(len(padded) - 2))
 
 

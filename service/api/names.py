@@ -1,19 +1,18 @@
-"""Names that clients choose: fields of a body, parameters of a query."""
+"""Checks of the names that clients send: fields of a body, parameters of a query."""
 
 import re
 from collections.abc import Collection, Mapping
 
 from service import errors
 
-# In a query that was put together by hand, a value easily takes the place of a name. So fewer
-# names are repeated there than of a body.
+# An error repeats an unknown name only if the name matches. In a query that was written
+# by hand, a value easily takes the place of a name, so digits do not match there.
 _PLAIN = {"field": re.compile(r"[A-Za-z0-9_-]{1,32}"), "parameter": re.compile(r"[A-Za-z_]{1,32}")}
 
 
-def check_names(given: Mapping[str, object], known: Collection[str], where: str, kind: str) -> None:
-    """Raise InvalidRequest when there is a name that is not known. `kind` is `field` or `parameter`."""
-    if unknown := given.keys() - set(known):
-        # The client chooses the name, so it may hold anything. Only a name that looks like one is repeated.
+def check_names(names: Mapping[str, object], known: Collection[str], where: str, kind: str) -> None:
+    """Raise InvalidRequest if a name is not known. `kind` is `field` or `parameter`."""
+    if unknown := set(names) - set(known):
         plain = (name for name in sorted(unknown) if _PLAIN[kind].fullmatch(name))
         raise errors.InvalidRequest(
             f"{where} has an unknown {kind}. Known are: {', '.join(known)}.",

@@ -1,4 +1,7 @@
-"""Errors as problem documents (RFC 9457): one table with everything that an error means in HTTP."""
+"""Problem documents (RFC 9457): a table of status, slug, title, detail, headers.
+
+`service/errors.py` declares the errors.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +29,10 @@ def _no_headers(_: Any) -> Headers:
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One row. `closes` is true where the rest of the request may still arrive and nobody reads it."""
+    """One row.
+
+    `closes` ends the connection, as unread bytes of the request may follow.
+    """
 
     status: int
     slug: str
@@ -36,7 +42,8 @@ class _Problem:
     closes: bool = False
 
 
-# Walked along the class hierarchy, so a new error without a row is answered as its nearest base class.
+# `problem_response` searches the class hierarchy, so an error without a row gets the
+# row of its nearest base class.
 _TABLE: dict[type[Exception], _Problem] = {
     errors.MalformedRequest: _Problem(400, "malformed-request", "The request is malformed", closes=True),
     errors.UnsupportedVersion: _Problem(400, "unsupported-version", "The API version is not supported"),
@@ -47,7 +54,7 @@ _TABLE: dict[type[Exception], _Problem] = {
         headers=lambda _: {hdrs.WWW_AUTHENTICATE: f'ApiKey header="{wire.API_KEY}"'},
     ),
     errors.Forbidden: _Problem(403, "forbidden", "The API key may not do this"),
-    errors.PreflightRefused: _Problem(403, "forbidden", "The preflight is refused"),
+    errors.PreflightRefused: _Problem(403, "forbidden", "The preflight is rejected"),
     errors.NotFound: _Problem(404, "not-found", "There is nothing at this path"),
     errors.SessionNotFound: _Problem(404, "session-not-found", "There is no live session"),
     errors.MethodNotAllowed: _Problem(

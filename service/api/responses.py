@@ -1,4 +1,4 @@
-"""Responses of the API: the headers that all of them carry, in one place."""
+"""Constructors of responses, with the headers that all responses of a kind carry."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from service.api import wire
 # Mapping is invariant in its keys, and istr is the faster str for header names.
 Headers = Mapping[str, str] | Mapping[istr, str]
 
-# No `Server` header with versions, and none that aiohttp would add.
+# Setting `Server` keeps aiohttp from sending its own version in this header.
 _EVERY = {hdrs.SERVER: wire.SERVER_NAME, wire.CONTENT_TYPE_OPTIONS: "nosniff"}
 API_HEADERS = {
     **_EVERY,
@@ -20,8 +20,8 @@ API_HEADERS = {
     hdrs.VARY: hdrs.ORIGIN,
 }
 
-# What a page may do: run this service's scripts and ask this service.
-# uPlot and Swagger UI need no more; the icons of the latter are data.
+# A page may load and call this service only. uPlot and Swagger UI need nothing more,
+# except that Swagger UI has its icons in `data:` URLs.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -33,7 +33,8 @@ _PAGE = {
     wire.REFERRER_POLICY: "no-referrer",
 }
 
-# Copying a ready multidict is several times cheaper than setting each header on each response.
+# Copying a ready multidict is several times cheaper than setting each header on each
+# response.
 _OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
 _OPEN_TEXT = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store"})
 _OPEN_PAGE = CIMultiDict(_PAGE)
@@ -63,17 +64,20 @@ def open_json_response(body: bytes, status: int = 200, more: Headers | None = No
 
 
 def page_response(body: bytes | None, status: int = 200) -> web.Response:
-    """Return a response that is a static page or a part of one; browsers ask each time whether it has changed."""
+    """Return a response with a static file.
+
+    Browsers check each time if it has changed.
+    """
     return _response(_OPEN_PAGE, status, body, None)
 
 
 def text_response(body: bytes, content_type: str) -> web.Response:
-    """Return a response for programs that read text, such as Prometheus."""
+    """Return a response in plain text, such as metrics."""
     return _response(_OPEN_TEXT, 200, body, {hdrs.CONTENT_TYPE: content_type})
 
 
 def add_api_headers(response: web.StreamResponse) -> None:
-    """Complete a response that was not made here; one that was stays as it is."""
+    """Add the API headers to a response that no function of this module made."""
     if wire.CONTENT_TYPE_OPTIONS not in response.headers:
         response.headers.update(API_HEADERS)
 

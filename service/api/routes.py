@@ -1,4 +1,8 @@
-"""The route table: method, path, handler, scope."""
+"""The route table: method, path, handler, scope.
+
+`table` lists the routes. `register` adds them to aiohttp's router. A new route also
+needs an entry in `openapi.yaml`, which the tests compare with this table.
+"""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +22,11 @@ from service.api_keys import Scope
 
 @dataclass(frozen=True)
 class Route:
-    """One row. Without a scope a route is open to all; what is not part of the API needs no version."""
+    """One row of the table.
+
+    A route with `scope=None` needs no API key. A route with `is_api=False` needs no API
+    version.
+    """
 
     method: str
     path: str
@@ -29,7 +37,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Handlers:
-    """All that answer."""
+    """The handlers that `table` needs."""
 
     sessions: SessionHandlers
     analytics: AnalyticsHandlers
@@ -39,7 +47,7 @@ class Handlers:
 
 
 def table(handlers: Handlers) -> list[Route]:
-    """Return every route that is always there. HEAD is answered where GET is."""
+    """Return all routes but `/metrics`. `register` adds HEAD to every GET."""
     get, post, delete = hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_DELETE
     sessions, analytics, users, health = handlers.sessions, handlers.analytics, handlers.users, handlers.health
     rows = []
@@ -69,20 +77,23 @@ def table(handlers: Handlers) -> list[Route]:
 
 
 def metrics_route(handler: MetricsHandler) -> Route:
-    """Return the row that is only there while metrics are enabled."""
+    """Return the route of `/metrics`, which exists only while metrics are enabled."""
     return Route(hdrs.METH_GET, "/metrics", handler.get_metrics, Scope.ANALYTICS, is_api=False)
 
 
 @dataclass
 class Registered:
-    """The registered routes: their resources, and the handlers of fixed paths by method and path."""
+    """The resources of all routes, and handlers of fixed paths by method and path."""
 
     resources: dict[web.Resource, None] = field(default_factory=dict)
     handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
 
 
 def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authorizer) -> Registered:
-    """Add the routes to the router, those with a scope behind their checks."""
+    """Add the routes to the router.
+
+    A route with a scope gets the checks of `authorizer`.
+    """
     registered = Registered()
     for route in routes:
         resource = router.add_resource(route.path)

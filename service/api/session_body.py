@@ -1,10 +1,10 @@
-"""A session as the API writes it."""
+"""A session as the JSON object that the API returns."""
 
 from service.sessions import Session
 
 
 def render(session: Session) -> dict[str, str]:
-    """Return exactly the spec's members, `user_id` only when there is one."""
+    """Return exactly the fields of the spec. `user_id` is left out for a guest."""
     content = {"session_id": session.id, "start_time": session.start_time, "source": session.source}
     if session.user_id is not None:
         content["user_id"] = session.user_id

@@ -1,4 +1,7 @@
-"""The session token on the wire: candidates in from cookies and headers, cookie and header out."""
+"""The session token in requests and responses.
+
+`candidates` reads it from cookies and headers. `SessionCookie` writes `Set-Cookie`.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -17,23 +20,23 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 8
 
-# http.cookies and aiohttp keep one of several cookies of a name. This service reads them all.
-# A cookie whose name only ends in ours, or one without a name, does not match: the pair has to
-# begin where the line or the last pair ended. A comma ends a pair too, as some proxies join two
-# Cookie lines with it.
-# The pattern begins with the name, for which the engine searches 0.8 µs faster than for a
-# separator. `_ids_of_cookies` looks at what is before the name.
+# http.cookies and aiohttp keep one of several cookies of a name. This service reads all
+# of them. A pair starts at the start of the line or after the last pair, so a cookie
+# whose name only ends with this name does not match. A comma ends a pair too, as some
+# proxies join two Cookie lines with a comma.
+# The pattern starts with the name, which the engine finds 0.8 µs faster than a separator.
 _COOKIE = re.compile(rf'{wire.SESSION_TOKEN}[ \t]*=[ \t]*"?({SESSION_ID_PATTERN})"?[ \t]*(?=[;,]|$)')
 _EXPIRED = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 def candidates(headers: "CIMultiDictProxy[str]") -> tuple[str, ...]:
-    """Return the session ids that a request presents, in the order in which they are tried.
+    """Return the session ids that a request presents, in order of preference.
 
-    First every cookie of exactly our name in the order sent, over all `Cookie` lines and
-    duplicates. Then our header, then its alias for clients behind proxies that drop header
-    names with an underscore. A header may have several lines, or several values joined by a
-    comma. A value that is not a UUID is ignored. At most 8, without repetitions.
+    The order is: every cookie of exactly this name as sent, over all `Cookie` lines,
+    then the header, then its alias for clients behind proxies that drop header names
+    with an underscore. A header may have several lines, or several values joined by a
+    comma. A value that is not a UUID is ignored. The result has at most 8 ids, without
+    repetitions.
     """
     names = (wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS)
     lines = [line for name in names if name in headers for line in headers.getall(name)]
@@ -41,7 +44,7 @@ def candidates(headers: "CIMultiDictProxy[str]") -> tuple[str, ...]:
 
 
 def candidates_in(cookies: Iterable[str], values: Iterable[str]) -> tuple[str, ...]:
-    """Return the candidates of `Cookie` lines and of lines of the session headers, in this order."""
+    """Return the candidates of `Cookie` lines, then of lines of the session headers."""
     found = [session_id.lower() for line in cookies for session_id in _ids_of_cookies(line)]
     for line in values:
         # One value is the usual case. Splitting it first would cost 0.3 µs.
@@ -58,10 +61,14 @@ def _ids_of_cookies(line: str) -> Iterator[str]:
 
 
 class SessionCookie:
-    """Writes `Set-Cookie`. Setting and deleting share every attribute, or browsers would not match the two."""
+    """Writes `Set-Cookie` to set and to delete the cookie.
+
+    Both share every attribute. Otherwise browsers would keep the cookie.
+    """
 
     def __init__(self, settings: CookieSettings, ttl_seconds: int) -> None:
-        # A browser ignores a cookie with the prefix `__Secure-` that is not `Secure`, even to delete it.
+        # A browser ignores a cookie with the prefix `__Secure-` and no `Secure`, also
+        # to delete it.
         flags = ["Secure", "HttpOnly", f"SameSite={settings.same_site}"]
         if settings.domain:
             flags.insert(0, f"Domain={settings.domain}")
@@ -73,5 +80,5 @@ class SessionCookie:
         self.deletion = f"{wire.SESSION_TOKEN}=; {self._path}; {_EXPIRED}; {self._flags}"
 
     def setting(self, session_id: str) -> str:
-        """Return the `Set-Cookie` value that hands the browser a session; it lives as long as the session."""
+        """Return the `Set-Cookie` value that sets the cookie for its lifetime."""
         return f"{wire.SESSION_TOKEN}={session_id}; {self._path}; {self._lifetime}; {self._flags}"

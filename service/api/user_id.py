@@ -1,4 +1,4 @@
-"""What a user id may be, and reading one from a path."""
+"""The rules for user ids, and reading one from a path."""
 
 import unicodedata
 from urllib.parse import unquote_to_bytes
@@ -13,26 +13,26 @@ PLACEHOLDER = "{user_id}"
 PATH_SEGMENT = "{user_id:[^/]+}"
 
 
-# JavaScript's strings for a missing value. As user ids they would merge all visitors of a
-# client with this bug into one user.
+# JavaScript's strings for a missing value. As user ids they would merge all visitors of
+# a client with this bug into one user.
 NO_USER_IDS = frozenset({"undefined", "null", "NaN", "[object Object]"})
 
 
-def checked_user_id(value: object, member: str) -> str:
-    """Return a user id that can be kept. Raises InvalidRequest, which names the member."""
+def checked_user_id(value: object, field: str) -> str:
+    """Return a valid user id. Raises InvalidRequest, which names `field`."""
     if not isinstance(value, str):
-        raise errors.InvalidRequest(f"{member} must be a string or null.", member=member)
+        raise errors.InvalidRequest(f"{field} must be a string or null.", member=field)
     if len(value) > MAX_USER_ID_LENGTH:
-        raise errors.InvalidRequest(f"{member} must have at most {MAX_USER_ID_LENGTH} characters.", member=member)
+        raise errors.InvalidRequest(f"{field} must have at most {MAX_USER_ID_LENGTH} characters.", member=field)
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        raise errors.InvalidRequest(f"{member} must have no control characters or lone surrogates.", member=member)
+        raise errors.InvalidRequest(f"{field} must have no control characters or lone surrogates.", member=field)
     if value and all(map(_is_blank, value)):
-        raise errors.InvalidRequest(f"{member} must not be only white space.", member=member)
+        raise errors.InvalidRequest(f"{field} must not be only white space.", member=field)
     if value in NO_USER_IDS:
         raise errors.InvalidRequest(
-            f"{member} must be the id of a user. `undefined`, `null`, `NaN` and `[object Object]` are JavaScript's "
+            f"{field} must be the id of a user. `undefined`, `null`, `NaN` and `[object Object]` are JavaScript's "
             "strings for a missing value.",
-            member=member,
+            member=field,
         )
     return value
 
@@ -43,15 +43,15 @@ def _is_blank(character: str) -> bool:
 
 
 def user_id_in_path(request: web.Request) -> str:
-    """Return the user id that the path names, percent-encoded there. Raises InvalidRequest.
+    """Return the user id that is percent-encoded in the path. Raises InvalidRequest.
 
-    Taken from the path as it was sent: the router has decoded it in part, and a `%2F` is then no longer told
-    from a `%252F`.
+    It is decoded from the raw path. The router decodes in part, so that its `%2F` may
+    have been a `%2F` or a `%252F`.
     """
     resource = request.match_info.route.resource
     assert resource is not None  # noqa: S101 - a route with a handler has one
-    place = resource.canonical.split("/").index(PLACEHOLDER)
-    segment = unquote_to_bytes(request.rel_url.raw_path.split("/")[place])
+    index = resource.canonical.split("/").index(PLACEHOLDER)
+    segment = unquote_to_bytes(request.rel_url.raw_path.split("/")[index])
     try:
         return checked_user_id(segment.decode(), "user_id")
     except UnicodeDecodeError:

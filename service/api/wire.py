@@ -33,14 +33,15 @@ RESPONSE_HEADERS = (
     hdrs.VARY,
 )
 
-# The methods of routes, and those that CORS allows to pages. No route has PUT yet. It is in
-# the list because browsers keep a preflight's answer after a later version adds such a route.
+# The methods of routes, and those that CORS allows to pages. No route has PUT yet. It
+# is in the list because browsers keep a preflight's answer after a later version adds
+# such a route.
 METHODS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE)
-# `Allow` where the request names no path of the service, such as `OPTIONS *` and CONNECT.
+# `Allow` for a request without a known path, such as `OPTIONS *` and CONNECT.
 ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
-OPERATOR_PATH = "/v1/playouts/tracking"  # of what back ends and operators ask
+OPERATOR_PATH = "/v1/playouts/tracking"  # prefix of the routes of back ends and operators
 LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"
 DOCS_PATH = "/docs"

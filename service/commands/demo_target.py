@@ -71,7 +71,7 @@ async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: A
     today = int(time.time()) // DAY
     client.send("GET", "/readyz")
     counted = [
-        keyspace.throw_away(READY).sources(shard, day)
+        keyspace.temporary(READY).sources(shard, day)
         for shard in range(SHARD_COUNT)
         for day in (today - 1, today, today + 1)
     ]
@@ -87,7 +87,7 @@ async def _has_keys(connection: RedisConnection, keyspace: Keyspace) -> bool:
     cursor = 0
     while True:
         cursor, keys = await connection.run("demo", partial(_page, keyspace=keyspace, cursor=cursor))
-        if not all(keyspace.is_left_by_operators(key.decode(errors="replace")) for key in keys):
+        if not all(keyspace.exists_without_sessions(key.decode(errors="replace")) for key in keys):
             return True
         if not cursor:
             return False

@@ -29,7 +29,7 @@ def cross_field_errors(settings: Settings, redis_password: str | None = None) ->
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
             "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --no-deps --require-hashes -r "
-            "requirements-otel.txt`, build the image with `--build-arg REQUIREMENTS=requirements-otel.txt`, or leave "
+            "requirements/otel.txt`, build the image with `--build-arg REQUIREMENTS=requirements/otel.txt`, or leave "
             "the setting empty"
         )
     if settings.environment == "production":

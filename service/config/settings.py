@@ -24,6 +24,7 @@ from service.config.value_checks import (
     matching,
 )
 from service.config.web_origins import check_origin
+from service.counts import MAX_RETENTION_DAYS
 from service.sessions import SOURCE_PATTERN
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and refused in production
@@ -158,7 +159,7 @@ class CorsSettings:
 class AnalyticsSettings:
     """What is counted, and for how long the counts are kept."""
 
-    retention_days: int = setting(90, "how long counts are kept", check=between(1, 400))
+    retention_days: int = setting(90, "how long counts are kept", check=between(1, MAX_RETENTION_DAYS))
     top_users: int = setting(
         100, "users kept per day and shard in the list of the most active", check=between(10, 1000)
     )

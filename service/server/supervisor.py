@@ -100,7 +100,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 return
             if pid == 0:
                 return
-            if self.app.embedded is not None and self.app.embedded.note_end(pid, status):
+            if self.app.embedded is not None and self.app.embedded.record_exit(pid, status):
                 continue
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:

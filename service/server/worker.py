@@ -4,7 +4,6 @@ aiohttp's worker runs the loop. The classes here add draining in two steps, keys
 and the embedded Valkey.
 """
 
-import asyncio
 import dataclasses
 import logging
 import os
@@ -15,11 +14,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from aiohttp.worker import GunicornWebWorker
 from gunicorn.app.base import BaseApplication
 from prometheus_client.multiprocess import mark_process_dead
 
 from service import stop_signals
+from service.api.aiohttp_internals.gunicorn_worker import GunicornWorker
 from service.api.aiohttp_internals.server import BACKLOG, Runner
 from service.api_keys import Keyring
 from service.app import build
@@ -179,7 +178,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return True
 
 
-class Worker(GunicornWebWorker):
+class Worker(GunicornWorker):
     """A worker process: one event loop, one client of Redis, one application."""
 
     _runner: Runner
@@ -194,9 +193,7 @@ class Worker(GunicornWebWorker):
     def init_process(self) -> None:
         """Run until the worker ends. An error is logged here: gunicorn would print its text, whatever that holds."""
         try:
-            self.loop = Loop()
-            asyncio.set_event_loop(self.loop)
-            super(GunicornWebWorker, self).init_process()  # aiohttp's would make a loop of another class
+            self.run_on(Loop())
         except Exception as error:
             reason = describe(error)  # in the message as well, where it is read first
             _logger.exception("worker %d %s: %s", self.pid, "failed" if self.booted else "cannot start", reason)
@@ -228,8 +225,7 @@ class Worker(GunicornWebWorker):
             self.loop.call_later(self.app.settings.server.drain_seconds, self._stop)
 
     def _stop(self) -> None:
-        self.alive = False
-        self._notify_waiter_done()
+        self.stop()
         self._beat()
 
     def _beat(self) -> None:

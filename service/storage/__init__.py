@@ -1,1 +1,1 @@
-"""Redis: keys, scripts, connection, and the stores built on them. Knows nothing of HTTP."""
+"""Redis: keys, scripts, connections, and the stores built on them. No HTTP."""

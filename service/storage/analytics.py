@@ -1,7 +1,9 @@
-"""Counts of a range of time, read from all shards and added up.
+"""Counts of a time range, read from all shards and added.
 
-A shard is read in calls of bounded work (page_sizes.py), one after the other, so that a long range does not hold up
-sessions. A session lives in one shard, and so do all sessions of a user, so the numbers of the shards simply add.
+Each call reads a bounded part of a shard (`page_sizes.py`), and the calls run one after
+the other, so a long range does not delay sessions. A session is in one shard, and so
+are all sessions of a user. So the numbers of the shards add up, unique users
+included.
 """
 
 import logging
@@ -21,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RedisCountStore(CountStore):
-    """Reads what the scripts of sessions count."""
+    """Reads the counts that the scripts of sessions write."""
 
     def __init__(
         self,
@@ -36,49 +38,61 @@ class RedisCountStore(CountStore):
         self._unique_users = UniqueUsers(connection, keyspace, page_sizes)
         self._top_lists = TopLists(connection, keyspace, page_sizes)
 
-    async def count_sessions(self, asked: CountRange, now: float, source: str | None = None) -> SessionCounts:
-        """Return the counts of all sources, or of one. Raises StoreUnavailable.
+    async def count_sessions(self, requested: CountRange, now: float, source: str | None = None) -> SessionCounts:
+        """Return the counts of all sources, or of one.
 
-        `active` is the sessions created after `now` less the lifetime of a session and not ended, to the minute.
+        `active` counts the sessions that were created after `now` minus the lifetime of
+        a session and have not ended, to the minute. Raises StoreUnavailable and
+        Overloaded.
         """
         oldest = int(now) - self._ttl_seconds
-        days = range(asked.first_day, asked.last_day + 1)
+        days = range(requested.first_day, requested.last_day + 1)
         live_days = range(oldest // DAY, int(now) // DAY + 2)
         if source is None:
             sources = await self._counters.sources(sorted({*days, *live_days}))
         else:
             sources = [[source]] * SHARD_COUNT
         by_source: dict[str, SourceCounts] = {}
-        days_with_users = days if asked.interval is Interval.DAY else range(0)
+        days_with_users = days if requested.interval is Interval.DAY else range(0)
         in_all, in_days = 0, [0] * len(days_with_users)
-        total = Union(asked.first_day, asked.last_day, source or "")
+        total = Union(requested.first_day, requested.last_day, source or "")
         for shard, names in enumerate(sources):
-            found = {name: by_source.setdefault(name, _nothing(asked)) for name in names}
-            await self._counters.add(shard, found, asked, oldest, int(now))
-            unique = await self._unique_users.count(shard, total, names, days_with_users)
-            if None in unique.values():
-                _logger.error(
-                    "foreign data under a sketch of unique users: another program writes with our key prefix"
-                )
-            in_all += unique[total] or 0
-            for number, day in enumerate(days_with_users):
-                in_days[number] += unique[Union(day, day, total.source)] or 0
-            for name, counts in found.items():
-                counts.unique_users += unique[total._replace(source=name)] or 0
-        return SessionCounts(_sum(by_source.values(), asked, in_all), dict(sorted(by_source.items())), in_days)
+            in_shard = {name: by_source.setdefault(name, _zeros(requested)) for name in names}
+            await self._counters.add(shard, in_shard, requested, oldest, int(now))
+            unique = await self._count_users(shard, total, names, days_with_users)
+            in_all += unique[total]
+            in_days = _sums(in_days, [unique[Union(day, day, total.source)] for day in days_with_users])
+            for name, counts in in_shard.items():
+                counts.unique_users += unique[total._replace(source=name)]
+        return SessionCounts(_sum(by_source.values(), requested, in_all), dict(sorted(by_source.items())), in_days)
 
-    async def top_users(self, asked: CountRange, limit: int) -> TopUsers:
-        """Return the users with the most sessions created. Raises StoreUnavailable."""
-        return await self._top_lists.rank(range(asked.first_day, asked.last_day + 1), limit)
+    async def top_users(self, requested: CountRange, limit: int) -> TopUsers:
+        """Return the users with the most sessions created.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return await self._top_lists.rank(range(requested.first_day, requested.last_day + 1), limit)
+
+    async def _count_users(
+        self, shard: int, total: Union, sources: Sequence[str], days: Sequence[int]
+    ) -> dict[Union, int]:
+        """Return what `UniqueUsers.count` returns, with 0 for other programs' data."""
+        unique = await self._unique_users.count(shard, total, sources, days)
+        if None in unique.values():
+            _logger.error("foreign data under a sketch of unique users: another program writes with our key prefix")
+        return {union: number or 0 for union, number in unique.items()}
 
 
-def _nothing(asked: CountRange) -> SourceCounts:
-    return SourceCounts([0] * len(asked.starts), [0] * len(asked.starts))
+def _zeros(requested: CountRange) -> SourceCounts:
+    return SourceCounts([0] * len(requested.starts), [0] * len(requested.starts))
 
 
-def _sum(sources: Iterable[SourceCounts], asked: CountRange, unique_users: int) -> SourceCounts:
-    """Return the figures of all sources. Their unique users cannot be added."""
-    total = _nothing(asked)
+def _sum(sources: Iterable[SourceCounts], requested: CountRange, unique_users: int) -> SourceCounts:
+    """Return the figures of all sources.
+
+    `unique_users` is given, because a user may have sessions of several sources.
+    """
+    total = _zeros(requested)
     total.unique_users = unique_users
     for counts in sources:
         total.active += counts.active

@@ -1,14 +1,15 @@
-"""Growing pauses between attempts at an operation that keeps failing."""
+"""Growing pauses between the attempts at an operation that fails."""
 
 import time
 from collections.abc import Callable
 
 _FIRST_SECONDS = 0.5
-_LONGEST_SECONDS = 8.0  # short enough that a repaired file or freed memory is noticed soon
+# Short enough that a restored file or freed memory is noticed soon.
+_LONGEST_SECONDS = 8.0
 
 
 class Backoff:
-    """The first retry comes at once, the next ones after 0.5, 1, 2, 4 and then always 8 s."""
+    """Allows the first retry at once, the next ones after 0.5, 1, 2, 4 and then 8 s."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -21,16 +22,16 @@ class Backoff:
         return self._clock() >= self._retry_at
 
     def failed(self) -> float:
-        """Note a failed attempt and return the seconds until the next one."""
+        """Record a failed attempt. Returns the seconds until the next one."""
         self._failures += 1
         pause = 0.0
         if self._failures > 1:
-            # The exponent is bounded too: a float overflows after a thousand failures.
+            # The exponent has a bound too. A float overflows after a thousand failures.
             pause = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(self._failures - 2, 10))
         self._retry_at = self._clock() + pause
         return pause
 
     def reset(self) -> None:
-        """Forget earlier failures: the last attempt lasted, or an operator has changed something."""
+        """Forget earlier failures, after a success or a change by an operator."""
         self._failures = 0
         self._retry_at = 0.0

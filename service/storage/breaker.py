@@ -1,4 +1,4 @@
-"""A circuit breaker: once Redis has not answered, requests stop waiting for it one by one."""
+"""A circuit breaker: while Redis does not answer, calls fail without waiting."""
 
 import time
 from collections.abc import Callable
@@ -7,46 +7,54 @@ OPEN_SECONDS = 0.5
 
 
 class Breaker:
-    """Closed while Redis answers. Opened by an outage, it refuses for half a second, then lets one call probe.
+    """Closed while Redis answers. An outage opens it for half a second.
 
-    So during an outage at most one batch waits for the time-out at a time, and recovery is noticed within half
-    a second plus one time-out of Redis being back.
+    After half a second one call is admitted as a probe. Its result closes the breaker
+    or opens it again. So at most one call at a time waits for a time-out during an
+    outage, and the breaker closes within half a second plus one time-out after Redis is
+    back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._refuse_until: float | None = None
-        self._probing = False
+        self._open_until: float | None = None
+        self._is_probing = False
 
     @property
     def is_open(self) -> bool:
-        """Whether Redis has not answered, and no call has succeeded since."""
-        return self._refuse_until is not None
+        """Whether Redis did not answer, and no call has succeeded since."""
+        return self._open_until is not None
 
     def admits(self) -> bool:
-        """Tell whether a call may go out now. `succeeded`, `failed` or `abstained` must follow."""
-        if self._refuse_until is None:
+        """Return whether a call may be sent now.
+
+        The caller then reports its end by `succeeded`, `failed` or `cancelled`.
+        """
+        if self._open_until is None:
             return True
-        if self._probing or self._clock() < self._refuse_until:
+        if self._is_probing or self._clock() < self._open_until:
             return False
-        self._probing = True
+        self._is_probing = True
         return True
 
-    def hurry(self) -> None:
-        """Let the next call probe at once, because Redis was seen to answer."""
-        if self._refuse_until is not None:
-            self._refuse_until = self._clock()
+    def retry_now(self) -> None:
+        """Admit the next call as a probe without further delay."""
+        if self._open_until is not None:
+            self._open_until = self._clock()
 
     def succeeded(self) -> None:
-        """Note that Redis answered, be it with an error."""
-        self._refuse_until = None
-        self._probing = False
+        """Close the breaker, because Redis answered.
 
-    def abstained(self) -> None:
-        """Note that the admitted call ended without an answer that counts, so that the next one may probe."""
-        self._probing = False
+        An error reply is an answer too.
+        """
+        self._open_until = None
+        self._is_probing = False
+
+    def cancelled(self) -> None:
+        """Admit another probe, because the admitted call ended without a result."""
+        self._is_probing = False
 
     def failed(self) -> None:
-        """Note that Redis did not answer."""
-        self._refuse_until = self._clock() + OPEN_SECONDS
-        self._probing = False
+        """Open the breaker, because Redis did not answer."""
+        self._open_until = self._clock() + OPEN_SECONDS
+        self._is_probing = False

@@ -1,4 +1,4 @@
-"""From settings to a client of redis-py."""
+"""Makes redis-py's client from the settings."""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,9 +16,11 @@ Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
 
 def make_client(url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> "Redis":
-    """Return a client with bounded waits, which runs `prepare` on each new connection before its first command.
+    """Return a client with bounded waits.
 
-    With redis-py's own defaults a hung Redis holds a request for a minute.
+    With redis-py's defaults they add up to a minute.
+
+    `prepare` runs on each new connection before its first command.
     """
 
     async def connect(connection: AbstractConnection) -> None:
@@ -36,7 +38,7 @@ def make_client(url: str, timeout_seconds: float, lane: Lane, prepare: Prepare |
         redis_connect_func=connect,
         health_check_interval=0,
         protocol=2,
-        driver_info=None,  # no CLIENT SETINFO on connect: it is not among the commands that an ACL has to allow
+        driver_info=None,  # no CLIENT SETINFO, which an ACL would have to allow
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)

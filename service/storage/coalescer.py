@@ -1,20 +1,25 @@
-"""Requests that arrive together travel together.
+"""Combines single operations that arrive together into one call of Redis.
 
 DESIGN
-A coalescer turns an operation on many items into an awaitable operation on one, so that requests need not know
-of each other and Redis is called once for all that one turn of the event loop brought.
+A coalescer turns an operation on many items, such as `find_many(ids)`, into an
+awaitable operation on one item. Requests do not know of each other. All items of one
+turn of the event loop are sent as one batch.
 
-Tick.    The first item schedules a dispatch with `call_soon`: it runs after all callbacks that are ready now,
-         so the sockets that this turn found readable all have their requests in the batch.
-Flight.  At most `max_in_flight` batches are under way; meanwhile items gather for the next. Under load the
-         batches so grow by themselves, with no timer to tune: a lone request never waits for company.
-Order.   Items go out in the order of their arrival. Answers of two batches may arrive in either order; whoever
-         needs an order awaits the first answer before sending the second request, as HTTP clients do.
-Failure. A failed batch fails each of its waiters with the same error. Items that have waited longer than
-         `max_wait_seconds` for their turn, or find the queue full, are refused with Overloaded: the queue sheds
-         load, it does not grow.
-Cancel.  A waiter that went away is skipped when the answer comes; its item was part of the batch all the same.
-         The sender is a task of its own, so no request's end can cut off the others' batch.
+Tick.    The first item schedules a dispatch with `call_soon`. The loop runs it after
+         all callbacks that are ready now. So the batch has the request of every socket
+         that this turn found readable.
+Flight.  At most `max_in_flight` batches are in flight. Later items wait for the next
+         batch. Under load the batches grow, without a timer: a lone request is sent at
+         once.
+Order.   Items are sent in the order of their arrival. The results of two batches may
+         arrive in either order. A client that needs an order awaits the first result
+         before it sends the second request, as HTTP clients do.
+Failure. When a batch fails, each of its items raises the same error. An item is
+         rejected with Overloaded when the queue is full, or when it has waited for
+         longer than `max_wait_seconds`. So the queue sheds load and does not grow
+         without a bound.
+Cancel.  When a request is cancelled, its item stays in the batch and its result is
+         discarded. The batch runs in its own task, so it does not end with a request.
 """
 
 import asyncio
@@ -32,14 +37,16 @@ Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
-# With 64 connections on one worker, one batch in flight carries 32 requests on average and costs a GET 2 µs less
-# than two in flight, which carry 25 (docs/benchmarks.md).
+# With 64 connections on one worker, one batch in flight has 32 requests on average and
+# a GET costs 2 µs less than with two in flight, which have 25 (docs/benchmarks.md).
 MAX_IN_FLIGHT = 1
 MAX_BATCH = 128
 MAX_WAITING = 4096
-MAX_WAIT_SECONDS = 0.5  # two time-outs, which is what the batch in flight may take
+# Two time-outs, the longest that the batch in flight may take.
+MAX_WAIT_SECONDS = 0.5
 
 
+# Runs an operation on many items. It returns one result for each item, in their order.
 BatchRunner: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
@@ -51,23 +58,29 @@ class Coalescing(Protocol[Item_contra, Result]):
         """The number of items that wait for the next batch."""
 
     def submit(self, item: Item_contra, /) -> "asyncio.Future[Result]":
-        """Return the future result of an item. Raises Overloaded when too many wait already."""
+        """Return the future result of an item.
+
+        Raises Overloaded when the queue is full.
+        """
 
     async def close(self) -> None:
-        """Wait for the batches in flight and those that they make room for."""
+        """Wait until all items have their results."""
 
 
 class Coalesce(Protocol):
-    """Makes a coalescing operation of one that runs batches. `operation` names it in metrics and spans."""
+    """Makes a coalescing operation from a batch operation."""
 
     def __call__(self, run_batch: BatchRunner[Item, Result], operation: str, /) -> Coalescing[Item, Result]:
-        """Return the operation on one item."""
+        """Return the operation on one item.
+
+        `operation` is its name in metrics and spans.
+        """
 
 
 class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
-    """Awaitable single operations over one operation on many: one result per item, in the items' order.
+    """Sends the items of one turn of the event loop as one batch.
 
-    `operation` is what the batches are called in `metrics`.
+    `operation` is the label of the batches in `metrics`.
     """
 
     def __init__(
@@ -89,9 +102,10 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         self._operation = (operation,)
         self._metrics = metrics or Metrics()
         self._loop = asyncio.get_running_loop()
+        # The queue: item, its future result, its time of arrival.
         self._waiting: list[tuple[Item, asyncio.Future[Result], float]] = []
         self._is_scheduled = False
-        self._senders: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._log_limit = LogLimit()
 
     @property
@@ -100,27 +114,32 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         return len(self._waiting)
 
     def submit(self, item: Item, /) -> "asyncio.Future[Result]":
-        """Return the future result of `item`. Raises Overloaded when too many wait already."""
+        """Return the future result of `item`.
+
+        Raises Overloaded when the queue is full.
+        """
         if len(self._waiting) >= self._max_waiting:
             raise self._shortage("queue-full", f"{self._max_waiting} requests wait for Redis already")
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
-        if not self._is_scheduled and len(self._senders) < self._max_in_flight:
+        if not self._is_scheduled and len(self._in_flight) < self._max_in_flight:
             self._is_scheduled = True
             self._loop.call_soon(self._dispatch)
         return future
 
     async def close(self) -> None:
-        """Wait for the batches under way and those that they make room for."""
-        while self._senders or self._is_scheduled:
-            await asyncio.wait(self._senders) if self._senders else await asyncio.sleep(0)
+        """Wait until all items have their results."""
+        while self._in_flight or self._is_scheduled:
+            await asyncio.wait(self._in_flight) if self._in_flight else await asyncio.sleep(0)
 
     def _dispatch(self) -> None:
+        """Send the waiting items, as far as batches may be in flight."""
         self._is_scheduled = False
         now = self._loop.time()
         oldest = now - self._max_wait_seconds
-        while self._waiting and len(self._senders) < self._max_in_flight:
-            # Swapped before anything is sent: what arrives from now on belongs to the next batch.
+        while self._waiting and len(self._in_flight) < self._max_in_flight:
+            # The queue is replaced before anything is sent. Items that arrive from now
+            # on are in the next batch.
             batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
             in_time = []
             for item, future, arrived_at in batch:
@@ -132,18 +151,19 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             if in_time:
                 self._metrics.batch_sizes.observe(self._operation, len(in_time))
                 self._metrics.batch_waits.observe(self._operation, now - batch[0][2])
-                sender = self._loop.create_task(self._send(in_time))
-                self._senders.add(sender)
-                sender.add_done_callback(self._sent)
+                task = self._loop.create_task(self._send(in_time))
+                self._in_flight.add(task)
+                task.add_done_callback(self._landed)
 
     async def _send(self, batch: "Sequence[tuple[Item, asyncio.Future[Result]]]") -> None:
+        """Run a batch and set the result or the error of each item."""
         try:
             results = await self._run_batch([item for item, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
         except BaseException as error:
-            # A CancelledError set on a future would look like the waiter's own cancellation.
+            # A CancelledError would look to a request as if the request was cancelled.
             reason = StoreUnavailable("shutting down") if isinstance(error, asyncio.CancelledError) else error
             for _, future in batch:
                 if not future.done():
@@ -151,8 +171,9 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             if not isinstance(error, Exception):
                 raise
 
-    def _sent(self, sender: "asyncio.Task[None]") -> None:
-        self._senders.discard(sender)
+    def _landed(self, task: "asyncio.Task[None]") -> None:
+        """Send the next batch after one has its results."""
+        self._in_flight.discard(task)
         if self._waiting and not self._is_scheduled:
             self._dispatch()
 

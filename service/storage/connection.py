@@ -1,15 +1,17 @@
-"""One lane to Redis: a pool of connections with time-outs, one retry, and a breaker in front.
+"""One lane to Redis: a pool of connections with time-outs, one retry and a breaker.
 
 DESIGN
-A worker has three lanes (`lanes.py`), so that no caller's work delays another's. Each lane bounds its own
-connections and its own waiting line.
+A worker has three lanes (`lanes.py`), so that one kind of calls does not delay another.
+Each lane has bounds for its connections and for its queue (`lane.py`).
 
-Own shortage.  A call that finds no free connection in time, or too many callers before it, raises Overloaded. It
-               says nothing about Redis and does not touch the breaker.
-Outage.        Redis did not answer in time, or the connection broke. The breaker opens, a probe closes it.
-Demotion.      The server answers that it is not the one to ask any more. All lanes close their connections, and
-               the next call resolves the name again.
-Unfit.         Each new connection passes the self-test before it carries a request. One that fails it is closed.
+Shortage.  No connection is free in time, or the queue is full. The call raises
+           Overloaded. Redis is not the cause, so the breaker does not count it.
+Outage.    Redis does not answer in time, or the connection breaks. The breaker opens,
+           and a probe closes it when Redis answers again.
+Demotion.  The server answers that it is not the primary any more. All lanes close their
+           connections, and the next call resolves the server's name again.
+Unfit.     A new connection has to pass the self-test before it carries a request. If it
+           fails, it is closed.
 """
 
 import asyncio
@@ -25,8 +27,9 @@ from service.config.settings import RedisSettings
 from service.errors import Overloaded, StoreUnavailable
 from service.storage.breaker import OPEN_SECONDS, Breaker
 from service.storage.client import Prepare, make_client
+from service.storage.connection_events import ConnectionEvents
 from service.storage.lane import SESSIONS, Lane
-from service.storage.redis_errors import Kind, kind_of, text_of
+from service.storage.redis_errors import ErrorKind, kind_of, message_of
 from service.storage.script_files import script_text
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
@@ -40,18 +43,17 @@ Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
 
 _logger = logging.getLogger(__name__)
 
-_PROBE_MAX_SECONDS = 2.0  # between two probes of a Redis that stays away
+_MAX_PROBE_PAUSE_SECONDS = 2.0  # during a long outage
 
 
 class RedisConnection:
     """Runs operations on Redis in one lane.
 
-    The retry may repeat a command that has run, when only its reply was lost. So every operation has to be
-    repeatable: run twice, it returns the same and changes the same.
+    When a reply is lost, the retry repeats a command that has run. So every operation
+    has to be repeatable: run twice, it returns the same and changes the same.
 
-    `prepare` runs on each new connection before its first request. `on_change` is called when the breaker opens or
-    closes, `on_recovery` when it closes, and `on_demotion` when the server is not the one to ask any more.
-    `log_limit` keeps an outage to one line.
+    `prepare` runs on each new connection before its first request. Connections that
+    share a `log_limit` log an outage once.
     """
 
     def __init__(
@@ -62,51 +64,47 @@ class RedisConnection:
         *,
         lane: Lane = SESSIONS,
         prepare: Prepare | None = None,
+        events: ConnectionEvents | None = None,
+        log_limit: LogLimit | None = None,
     ) -> None:
+        self.lane = lane
+        # Connecting and two replies could take three time-outs. A call takes two at most.
+        self.deadline_seconds = 2 * settings.timeout_seconds
         self._metrics = metrics or Metrics()
-        self._lane = lane
+        self._events = events or ConnectionEvents()
+        self._log_limit = log_limit or LogLimit()
         self._client = make_client(url, settings.timeout_seconds, lane, prepare)
         self._breaker = Breaker()
-        # Waiting, connecting and two replies could add up. No call takes longer than two time-outs.
-        self.deadline_seconds = 2 * settings.timeout_seconds
         self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
         self._free = asyncio.Semaphore(lane.connections)
         self._waiting = 0
-        self._is_out = False
-        self.log_limit = LogLimit()
+        self._had_outage = False
         self._probe: asyncio.Task[None] | None = None
-        self.on_change: Callable[[], None] = lambda: None
-        self.on_recovery: Callable[[], None] = lambda: None
-        self.on_demotion: Callable[[], Awaitable[None]] = self.reconnect
-
-    @property
-    def lane(self) -> Lane:
-        """The bounds of this lane."""
-        return self._lane
 
     @property
     def is_open(self) -> bool:
-        """Whether the breaker holds calls back."""
+        """Whether the breaker is open."""
         return self._breaker.is_open
 
     def connections(self) -> Mapping[Labels, float]:
         """Return the number of connections by lane and state."""
         idle, used = (count for count, _ in self._client.connection_pool.get_connection_count())
-        return {(self._lane.name, "idle"): idle, (self._lane.name, "used"): used}
+        return {(self.lane.name, "idle"): idle, (self.lane.name, "used"): used}
 
     async def run(self, name: str, operation: Operation[T]) -> T:
-        """Run one repeatable operation on the client. It is measured under its name.
+        """Run one repeatable operation on the client. `name` is its label in metrics.
 
-        Raises StoreUnavailable when Redis cannot be asked or cannot serve, and Overloaded when this lane has no free
-        connection in time. Once a connection is free, no call takes longer than two time-outs.
+        Raises StoreUnavailable when Redis does not answer or cannot serve, and
+        Overloaded when this lane has no free connection in time. With a connection, the
+        operation takes two time-outs at most.
         """
         if not self._breaker.admits():
             self._metrics.redis_errors.add(("breaker",))
             raise StoreUnavailable("Redis did not answer a moment ago")
         try:
-            await self._take_place()
+            await self._acquire()
         except BaseException:
-            self._breaker.abstained()
+            self._breaker.cancelled()
             raise
         started = time.perf_counter()
         try:
@@ -115,28 +113,35 @@ class RedisConnection:
             await self._failed(error)
             raise
         except BaseException:
-            self._breaker.abstained()  # cancelled: nobody knows what Redis would have answered
+            self._breaker.cancelled()
             raise
         finally:
             self._free.release()
-            self._metrics.redis_calls.observe((self._lane.measured_as or name,), time.perf_counter() - started)
+            self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
         self._succeeded()
         return result
 
     def script(self, name: str) -> Script:
-        """Return the function that runs `scripts/<name>.lua`, with `shard.lua` in front. It is loaded when needed.
+        """Return a function that runs `scripts/<name>.lua` with keys and arguments.
 
-        It takes keys and arguments, and raises as `run` does.
+        It raises as `run` does. A server that does not have the script yet is sent it.
         """
         script = self._client.register_script(script_text(name))
         return lambda keys, arguments: self.run(name, lambda client: script(keys, arguments, client))
 
     async def reconnect(self) -> None:
-        """Close all connections, those in use after their call, so that the name is resolved again."""
+        """Close all connections, so that the server's name is resolved again.
+
+        Connections in use are closed after their call.
+        """
         pool = self._client.connection_pool
         await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
-        with suppress(OSError, RedisConnectionError):  # it was broken already
+        with suppress(OSError, RedisConnectionError):  # the connection was broken already
             await pool.disconnect(inuse_connections=False)
+
+    def retry_now(self) -> None:
+        """Let the next call try Redis at once, because another lane had an answer."""
+        self._breaker.retry_now()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -146,13 +151,13 @@ class RedisConnection:
                 await self._probe
         await self._client.aclose()
 
-    async def _take_place(self) -> None:
+    async def _acquire(self) -> None:
         """Wait for a free connection. Raises Overloaded."""
         if not self._free.locked():
             await self._free.acquire()
             return
-        if self._waiting >= self._lane.waiting:
-            raise self._shortage("queue-full", f"{self._lane.waiting} calls wait for a connection already")
+        if self._waiting >= self.lane.waiting:
+            raise self._shortage("queue-full", f"{self.lane.waiting} calls wait for a connection already")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
@@ -164,7 +169,10 @@ class RedisConnection:
             self._waiting -= 1
 
     async def _attempt(self, operation: Operation[T]) -> T:
-        """Run the operation within the deadline, once more when it was this process that stood still."""
+        """Run the operation within the deadline.
+
+        Repeat it if this process was paused.
+        """
         loop = asyncio.get_running_loop()
         for is_last in (False, True):
             deadline = loop.time() + self.deadline_seconds
@@ -172,45 +180,43 @@ class RedisConnection:
                 async with asyncio.timeout_at(deadline):
                     return await operation(self._client)
             except TimeoutError:
-                # A machine that was paused fires the timer late. Redis had no chance to answer in time.
+                # After a pause of the machine the timer fires late. Redis may be well.
                 if is_last or loop.time() - deadline < self.deadline_seconds:
                     raise
         raise AssertionError("the second attempt returns or raises")
 
     async def _failed(self, error: Exception) -> None:
-        """Sort an error: raise the service's own, or return when it is a bug to be seen."""
+        """Raise StoreUnavailable for an error of Redis.
+
+        Return for a bug of the service.
+        """
         kind = kind_of(error)
-        problem = type(error).__name__
-        if kind in {Kind.SILENT, Kind.UNFIT} or isinstance(error, RedisConnectionError):
-            self._is_out = True
+        if kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError):
+            self._had_outage = True
             self._breaker.failed()
-            self._watch()
-        else:  # an answer, and at once: no call has to be held back
+            self._start_probe()
+        else:  # Redis answered at once, so the next calls need not be held back
             self._breaker.succeeded()
-        if kind is Kind.BUG:
+        if kind is ErrorKind.BUG:
             return
-        if kind in {Kind.DEMOTED, Kind.DENIED, Kind.UNFIT}:
-            await self.on_demotion()
-        raise self._unavailable(problem, text_of(error)) from None
+        if kind in {ErrorKind.DEMOTED, ErrorKind.DENIED, ErrorKind.UNFIT}:
+            await self._events.demoted(self.reconnect)
+        raise self._unavailable(type(error).__name__, message_of(error)) from None
 
     def _succeeded(self) -> None:
         was_open = self._breaker.is_open
         self._breaker.succeeded()
-        if self._is_out:
-            self._is_out = False
-            if self.log_limit.reset():
+        if self._had_outage:
+            self._had_outage = False
+            if self._log_limit.reset():
                 _logger.warning("Redis serves again")
         if was_open:
-            self.on_change()
-            self.on_recovery()
+            self._events.breaker_changed()
+            self._events.recovered()
 
-    def hurry(self) -> None:
-        """Let the next call try Redis at once, because another lane was served."""
-        self._breaker.hurry()
-
-    def _watch(self) -> None:
-        """Probe Redis until it answers, also when no request comes."""
-        self.on_change()
+    def _start_probe(self) -> None:
+        """Send PING until Redis answers, so that the breaker closes by itself."""
+        self._events.breaker_changed()
         if self._probe is None or self._probe.done():
             self._probe = asyncio.get_running_loop().create_task(self._probe_until_closed())
 
@@ -218,20 +224,20 @@ class RedisConnection:
         pause = OPEN_SECONDS
         while self._breaker.is_open:
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _PROBE_MAX_SECONDS)
-            with suppress(StoreUnavailable, Overloaded):  # logged where it is noticed
+            pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
+            with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
                 await self.run("probe", lambda client: client.ping())
 
     def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
-        if self.log_limit.allows(problem):
+        if self._log_limit.allows(problem):
             message = "requests of the lane %s are answered 503: %s; Redis is not the cause, add workers"
-            _logger.warning(message, self._lane.name, reason)
+            _logger.warning(message, self.lane.name, reason)
         return Overloaded(reason)
 
-    def _unavailable(self, problem: str, text: str) -> StoreUnavailable:
+    def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
         self._metrics.redis_errors.add((problem,))
-        if self.log_limit.allows(problem):
-            reason = f"{problem}: {text}" if text else problem
+        if self._log_limit.allows(problem):
+            reason = f"{problem}: {message}" if message else problem
             _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
         return StoreUnavailable(problem)

@@ -1,11 +1,12 @@
-"""Looking at Redis from outside, for `jay-tracking doctor`: whether counts and indexes agree with the sessions.
+"""Checks for `jay-tracking doctor` whether counts and indexes agree with the sessions.
 
-Sessions come and go meanwhile. The live counts of an hour are therefore read before and after all keys were visited:
-of hours in which no session begins any more, the sessions found must lie between the two.
+Sessions begin and end during the check. So the live counts by hour are read before and
+after all keys are visited. No session begins in a past hour any more. The number of
+sessions found in it has to be between its two counts.
 
-Keys are visited page by page, and so are the entries of an index, so that memory does not grow with the number of
-sessions. It grows with that of counts by hour, source and shard. `SeenKeys` keeps figures exact although SCAN and
-HSCAN may return a key or an entry twice.
+Keys and the entries of indexes are visited in pages, so memory does not grow with the
+number of sessions. It grows with that of counts by hour, source and shard. `SeenKeys`
+keeps the figures exact although SCAN and HSCAN may return a key or an entry twice.
 """
 
 import time
@@ -17,29 +18,32 @@ from typing import Any, TypeVar
 from redis import exceptions
 from redis.asyncio import Redis
 
-from service.counts import DAY, HOUR
-from service.sessions import SHARD_COUNT, UserDigest, is_source, shard_of
+from service.counts import HOUR
+from service.sessions import SECOND_US, Session, UserDigest, shard_of
 from service.storage.connection import RedisConnection
-from service.storage.counters import LIVE_BYTES, numbers
 from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
+from service.storage.live_counts import Bucket, LiveCounts
+from service.storage.pipelines import Command, pages, send_together
 from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_value import ERASED, decode
 
 T = TypeVar("T")
 
-_SCANNED_AT_ONCE = 1000
-_INDEXES_AT_ONCE = 50  # of up to 1,000 entries each
-_SETTLED_SECONDS = 60  # after the end of an hour, no session of that hour is on its way any more
-
-# A shard, a source, and an hour since the epoch.
-Bucket = tuple[int, str, int]
+_SCAN_COUNT = 1000
+# Each index returns up to 1,000 entries.
+_INDEXES_AT_ONCE = 50
+# After this time, no creation of the hour that has ended is still in progress.
+_SETTLED_SECONDS = 60
 
 
 @dataclass
 class ConsistencyReport(IndexReport):
-    """What was found. `wrong_hours` are the buckets whose count is not the number of their sessions."""
+    """The figures of a check.
+
+    `wrong_hours` are the buckets whose count differs from the number of their sessions.
+    """
 
     keys: int = 0
     sessions: int = 0
@@ -51,23 +55,26 @@ class ConsistencyReport(IndexReport):
     compared_hours: int = 0
 
 
-class _Refused(Exception):
-    """The service's Redis user may not use a command of the report."""
+class _Denied(Exception):
+    """The service's Redis user may not run a command of the check."""
 
 
-class _Walk:
-    """One walk through all keys: those it has seen, what it found, and the live sessions by bucket."""
+class _Scan:
+    """The state of one scan of all keys.
+
+    `live` are the live sessions found by bucket.
+    """
 
     def __init__(self, seen: SeenKeys, progress: Callable[[int], None], *, repair: bool) -> None:
         self.seen = seen
         self.progress = progress
         self.repair = repair
-        self.found = ConsistencyReport()
+        self.report = ConsistencyReport()
         self.live: Counter[Bucket] = Counter()
 
 
 class ConsistencyCheck:
-    """Visits every key of the service once, in small steps."""
+    """Visits every key of the service once, in small pages."""
 
     def __init__(
         self,
@@ -81,135 +88,133 @@ class ConsistencyCheck:
         """`user_digest` belongs to the current secret, `previous` to earlier ones."""
         self._connection = connection
         self._keyspace = keyspace
-        self._indexes = IndexCheck(self._ask, connection, keyspace, (user_digest, *previous))
+        self._indexes = IndexCheck(self._read, connection, keyspace, (user_digest, *previous))
+        self._live_counts = LiveCounts(self._read, keyspace)
         self._ttl_seconds = ttl_seconds
 
     async def server(self) -> dict[str, Any] | None:
-        """Return what INFO tells, None where the service's Redis user may not ask. Raises StoreUnavailable."""
+        """Return the fields of INFO, or None when it is not allowed.
+
+        Raises StoreUnavailable.
+        """
         return await self._if_allowed(lambda client: client.info())
 
     async def count_keys(self) -> int | None:
-        """Return how many keys the database holds, None where the service's Redis user may not ask."""
+        """Return the number of keys in Redis, or None when DBSIZE is not allowed."""
         return await self._if_allowed(lambda client: client.dbsize())
 
     async def run(self, progress: Callable[[int], None], *, repair: bool) -> ConsistencyReport | None:
-        """Compare; with `repair` take expired sessions out of indexes, and put in those that are missing.
+        """Check all keys, or return None when a command is not allowed.
 
-        `progress` is called with the number of keys just visited. None where the service's Redis user may not look.
-        Raises StoreUnavailable, and CommandError where there is no room for a temporary file.
+        With `repair`, expired sessions are removed from indexes and missing ones are
+        added. `progress` is called with the number of keys in each page. Raises
+        StoreUnavailable, and CommandError when the disk has no room for a temporary
+        file.
         """
         try:
             with SeenKeys() as seen:
-                return await self._report(_Walk(seen, progress, repair=repair))
-        except _Refused:
+                return await self._run(_Scan(seen, progress, repair=repair))
+        except _Denied:
             return None
 
-    async def _report(self, walk: "_Walk") -> ConsistencyReport:
+    async def _run(self, scan: _Scan) -> ConsistencyReport:
         began = time.time()
-        before = await self._live_by_hour(began)
+        before = await self._live_counts.by_hour(began - self._ttl_seconds, began)
         cursor = 0
         while True:
-            cursor, keys = await self._scan(cursor)
-            fresh = walk.seen.fresh(keys)
-            await self._visit([key.decode(errors="replace") for key in fresh], walk)
-            walk.progress(len(fresh))
+            cursor, keys = await self._scan_page(cursor)
+            new_keys = scan.seen.add(keys)
+            await self._visit([key.decode(errors="replace") for key in new_keys], scan)
+            scan.progress(len(new_keys))
             if not cursor:
                 break
-        after = await self._live_by_hour(began)
-        found, live = walk.found, walk.live
-        first_hour = (int(time.time()) - self._ttl_seconds) // HOUR + 1  # before it, sessions have expired
+        after = await self._live_counts.by_hour(began - self._ttl_seconds, began)
+        report, live = scan.report, scan.live
+        first_hour = (int(time.time()) - self._ttl_seconds) // HOUR + 1  # earlier sessions have expired
         moving_hour = int(began - _SETTLED_SECONDS) // HOUR
         for bucket in sorted({*before, *after, *live}):
             is_right = before[bucket] >= live[bucket] >= after[bucket]
             if bucket[2] >= first_hour and (is_right or bucket[2] < moving_hour):
-                found.compared_hours += before[bucket] > 0
+                report.compared_hours += before[bucket] > 0
                 if not is_right:
-                    found.wrong_hours.append(bucket)
-        return found
+                    report.wrong_hours.append(bucket)
+        return report
 
-    async def _scan(self, cursor: int) -> Any:
-        step = await self._if_allowed(
-            lambda client: client.scan(cursor, match=self._keyspace.pattern, count=_SCANNED_AT_ONCE)
+    async def _scan_page(self, cursor: int) -> Any:
+        page = await self._if_allowed(
+            lambda client: client.scan(cursor, match=self._keyspace.pattern, count=_SCAN_COUNT)
         )
-        if step is None:
-            raise _Refused
-        return step
+        if page is None:
+            raise _Denied
+        return page
 
-    async def _live_by_hour(self, now: float) -> Counter[Bucket]:
-        """Return what the counts say is live, as far back as a session lives."""
-        days = range((int(now) - self._ttl_seconds) // DAY, int(now) // DAY + 1)
-        live: Counter[Bucket] = Counter()
-        for shard in range(SHARD_COUNT):
-            known = await self._ask(*(("SMEMBERS", self._keyspace.sources(shard, day)) for day in days))
-            names = [
-                (day, name)
-                for day, sources in zip(days, known, strict=True)
-                if not isinstance(sources, Exception)
-                for source in sources
-                if is_source(name := source.decode(errors="replace"))
-            ]
-            keys = [self._keyspace.day(shard, day, source) for day, source in names]
-            values = await self._ask(*(("GETRANGE", key, *LIVE_BYTES) for key in keys))
-            for (day, source), value in zip(names, values, strict=True):
-                counters = numbers(value) if isinstance(value, bytes) else []
-                for hour, count in enumerate(counters):
-                    live[shard, source, day * 24 + hour] = count
-        return live
-
-    async def _visit(self, keys: Sequence[str], walk: "_Walk") -> None:
-        keys = [key for key in keys if not self._keyspace.is_throw_away(key)]
+    async def _visit(self, keys: Sequence[str], scan: _Scan) -> None:
+        keys = [key for key in keys if not self._keyspace.is_temporary(key)]
         if not keys:
             return
-        found = walk.found
-        found.keys += len(keys)
-        found.without_lifetime += (await self._ask(*(("TTL", key) for key in keys))).count(-1)
+        report = scan.report
+        report.keys += len(keys)
+        report.without_lifetime += (await self._read(*(("TTL", key) for key in keys))).count(-1)
+        sessions = await self._sessions(keys, report)
+        report.sessions += len(sessions)
+        scan.live.update(
+            (shard_of(session.id), session.source, session.started_at // SECOND_US // HOUR) for session in sessions
+        )
+        users = [(session, session.user_digest) for session in sessions if session.user_digest is not None]
+        report.users += len(users)
+        await self._indexes.check(users, report, repair=scan.repair)
+        indexes = [key for key in keys if self._keyspace.is_user_index(key)]
+        await self._check_indexes(indexes, scan)
+
+    async def _sessions(self, keys: Sequence[str], report: ConsistencyReport) -> list[Session]:
+        """Return the sessions under the keys. Values of other programs are counted."""
         ids = {key: session_id for key in keys if (session_id := self._keyspace.id_in(key))}
-        values = await self._ask(*(("GET", key) for key in ids))
-        users = []
+        values = await self._read(*(("GET", key) for key in ids))
+        sessions = []
         for session_id, value in zip(ids.values(), values, strict=True):
             session = decode(session_id, value) if isinstance(value, bytes) else None
-            if session is None:
-                found.foreign += value is not None and value != ERASED
-                continue
-            found.sessions += 1
-            walk.live[shard_of(session_id), session.source, session.started_at // 1_000_000 // HOUR] += 1
-            if session.user_digest is not None:
-                users.append((session, session.user_digest))
-        found.users += len(users)
-        await self._indexes.check(users, found, repair=walk.repair)
-        indexes = [key for key in keys if self._keyspace.is_user_index(key)]
-        for start in range(0, len(indexes), _INDEXES_AT_ONCE):
-            await self._check_indexes(indexes[start : start + _INDEXES_AT_ONCE], walk)
+            if session is not None:
+                sessions.append(session)
+            else:
+                report.foreign += value is not None and value != ERASED
+        return sessions
 
-    async def _check_indexes(self, indexes: Sequence[str], walk: "_Walk") -> None:
-        """Count expired entries. They are no error, but take room until the user comes again."""
+    async def _check_indexes(self, indexes: Sequence[str], scan: _Scan) -> None:
+        """Count expired entries.
+
+        They are not an error. They use memory until the user creates a session again.
+        """
+        for page in pages(indexes, _INDEXES_AT_ONCE):
+            await self._check_index_page(page, scan)
+
+    async def _check_index_page(self, indexes: Sequence[str], scan: _Scan) -> None:
         cursors = dict.fromkeys(indexes, 0)
         while cursors:
-            pages = await self._ask(
-                *(("HSCAN", index, cursor, "COUNT", _SCANNED_AT_ONCE) for index, cursor in cursors.items())
+            replies = await self._read(
+                *(("HSCAN", index, cursor, "COUNT", _SCAN_COUNT) for index, cursor in cursors.items())
             )
             entries = []
-            for index, page in zip(list(cursors), pages, strict=True):
-                if isinstance(page, Exception):
-                    walk.found.foreign += 1
+            for index, reply in zip(list(cursors), replies, strict=True):
+                if isinstance(reply, Exception):
+                    scan.report.foreign += 1
                     del cursors[index]
                     continue
-                cursors[index], ids = page
+                cursors[index], ids = reply
                 entries += [(index, session_id.decode(errors="replace")) for session_id in ids]
                 if not cursors[index]:
                     del cursors[index]
-            for start in range(0, len(entries), _SCANNED_AT_ONCE):
-                await self._check_entries(entries[start : start + _SCANNED_AT_ONCE], walk)
+            for page in pages(entries, _SCAN_COUNT):
+                await self._check_entries(page, scan)
 
-    async def _check_entries(self, entries: Sequence[tuple[str, str]], walk: "_Walk") -> None:
-        alive = await self._ask(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in entries))
-        expired = [entry for entry, flag in zip(entries, alive, strict=True) if flag == 0]
-        walk.found.expired_in_indexes += len(walk.seen.fresh(f"{index} {one}".encode() for index, one in expired))
-        if walk.repair:
-            await self._ask(*(("HDEL", index, session_id) for index, session_id in expired))
+    async def _check_entries(self, entries: Sequence[tuple[str, str]], scan: _Scan) -> None:
+        exists = await self._read(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in entries))
+        expired = [entry for entry, flag in zip(entries, exists, strict=True) if flag == 0]
+        scan.report.expired_in_indexes += len(scan.seen.add(f"{index} {one}".encode() for index, one in expired))
+        if scan.repair:
+            await self._read(*(("HDEL", index, session_id) for index, session_id in expired))
 
     async def _if_allowed(self, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
-        async def ask(client: Redis) -> T | None:
+        async def run(client: Redis) -> T | None:
             try:
                 return await operation(client)
             except exceptions.ResponseError as error:
@@ -217,22 +222,17 @@ class ConsistencyCheck:
                     return None
                 raise
 
-        return await self._connection.run("inspect", ask)
+        return await self._connection.run("inspect", run)
 
-    async def _ask(self, *commands: tuple[str | int, ...]) -> list[Any]:
-        """Return the replies to repeatable commands, sent together.
+    async def _read(self, *commands: Command) -> list[Any]:
+        """Return the replies to repeatable commands that are sent together.
 
-        An error reply, such as that to a command for another type of key, is returned. Raises _Refused where one of
-        the commands is not allowed: its reply says nothing about the key.
+        An error reply, such as WRONGTYPE, is returned. Raises _Denied when a command is
+        not allowed, because the reply then says nothing about the key.
         """
-
-        async def send(client: Redis) -> list[Any]:
-            pipeline = client.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return await pipeline.execute(raise_on_error=False)
-
-        replies = await self._connection.run("inspect", send) if commands else []
+        if not commands:
+            return []
+        replies = await self._connection.run("inspect", lambda client: send_together(client, commands))
         if any(isinstance(reply, exceptions.ResponseError) and is_denied(reply) for reply in replies):
-            raise _Refused
+            raise _Denied
         return replies

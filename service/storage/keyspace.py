@@ -1,74 +1,99 @@
-"""Every key in Redis: its name, type, lifetime and content. Nothing else names a key.
+"""All keys in Redis: their names, types, lifetimes and contents.
 
-Shard n holds the sessions whose id begins with hex digit n, and all that changes with them: their keys share
-a hash tag, so they share a slot, a server and one atomic script. `base` is `<prefix>{<tag>}`:
+No other module of the service names a key, apart from the scripts.
 
-    key                         type      lifetime          holds
-    --------------------------  --------  ----------------  -------------------------------------------------------
-    base<session id>            string    ttl               [start µs, source] of a guest, else [start µs, source,
-                                                            user id, user digest]; "-" for 60 s once erased
-    base minutes:<hour>:<src>   counters  ttl + 2 h         by minute of the hour: sessions created in that minute
-                                                            and neither ended nor erased
-    base day:<day>:<src>        counters  retention + 1 d   created that day, ended that day; then by hour of the day:
-                                                            created (24), ended (24), created and not ended (24)
-    base sources:<day>          set       retention + 1 d   the sources that have a `day`
-    base unique:<day>:<src>     HLL       retention + 1 d   user ids that created a session
-    base unions:<last day>      hash      1 h               "<first day> <src or nothing>" → number of unique users
-                                                            in that range; "?<token> <number>" → nothing while a merge
-                                                            is under way; deleted when a sketch in the range changes
-    base scratch:<token>:<n>    HLL       1 min             progress of a merge that takes several calls
-    base top:<day>              zset      retention + 1 d   user id → count and error bound (see below), at most
-                                                            `analytics.top_users` of them; '' → the greatest count
-                                                            of a user who had to leave the list
-    base user:<digest>          hash      as last session   session id → nothing
-    base erasing:<digest>       hash      as last session   the index of a user whose erasure is not complete
-    base erased:<token>         string    5 min             "<state> <sessions>" of an erasure
-    base secrets                hash      ttl + 2 h         fingerprint of a user secret → the moment, in s, until
-                                                            which sessions under it may live; in shard 0
-    base test:<token>:…         as above  10 s              the throw-away keys of a self-test
+Shard n holds the sessions whose id begins with hex digit n, and every key that changes
+with them. All keys of a shard have the same hash tag. So they are in one hash slot, on
+one server, and one script changes them in one atomic step. `base` is `<prefix>{<tag>}`:
 
-<hour> and <day> count from the epoch, UTC. Names are joined without a space; it is drawn for reading. The scripts
-(`scripts/*.lua`) derive the shard's other keys from the session's, so this table is theirs too; a test holds
-every key they write to it. No key is without a lifetime, ever.
+    key                        type      lifetime         contents
+    -------------------------  --------  ---------------  ------------------------------
+    base<session id>           string    ttl              [start µs, source] of a guest.
+                                                          [start µs, source, user id,
+                                                          digest] of a user. "-" for
+                                                          60 s after an erasure
+    base minutes:<hour>:<src>  counters  ttl + 2 h        live sessions by the minute in
+                                                          which they were created
+    base day:<day>:<src>       counters  retention + 1 d  sessions created, and ended.
+                                                          By hour: created (24), ended
+                                                          (24), created and live (24)
+    base sources:<day>         set       retention + 1 d  sources with a `day` key
+    base unique:<day>:<src>    HLL       retention + 1 d  users who created a session
+    base unions:<last day>     hash      1 h              "<first day> <src or nothing>"
+                                                          → number of unique users.
+                                                          "?<token> <number>" → nothing
+                                                          while a merge is in progress.
+                                                          A changed sketch deletes it
+    base scratch:<token>:<n>   HLL       1 min            a merge in several calls
+    base top:<day>             zset      retention + 1 d  user id → count and error
+                                                          bound, `analytics.top_users`
+                                                          at most. "" → the greatest
+                                                          count of a replaced user
+    base user:<digest>         hash      as last session  session id → nothing
+    base erasing:<digest>      hash      as last session  a user's index that an erasure
+                                                          has renamed
+    base erased:<token>        string    5 min            "<state> <sessions>" of an
+                                                          erasure
+    base secrets               hash      ttl + 2 h        fingerprint of a user secret →
+                                                          the moment, in s, until which
+                                                          its sessions may live. Only
+                                                          in shard 0
+    base test:<token>:…        as above  10 s             temporary keys of a self-test
 
-Counters are unsigned 32-bit numbers, big-endian, one after the other in one string: `BITFIELD` adds to several at
-once and stops at zero, and a reader gets a whole day in one value.
+<hour> and <day> count from the epoch, UTC. A live session has neither expired nor
+ended. The space behind `base` is not part of a key. The scripts have the same names at
+the head of `shard.lua`, and a test compares every key that they write with this table.
+Every key has a lifetime.
 
-A score in `top` holds two numbers: count · 2^26 + error (Space-Saving: the count is too high by `error` at
-most). Doubles are exact to 2^53, so both may reach 2^26 and the order is by count.
+Counters are unsigned 32-bit numbers in one string (`counters.py`). `BITFIELD` adds to
+several at once and stops at zero. A reader gets a whole day in one value.
+
+A score in `top` is count · 2^26 + error bound. The count is too high by the error bound
+at most (Space-Saving). Doubles are exact up to 2^53, so both numbers may reach 2^26,
+and the order of the scores is the order of the counts.
 """
 
 from dataclasses import dataclass
 
-from service.counts import HOUR
-from service.sessions import SHARD_COUNT, parse_session_id, shard_of
+from service.counts import DAY, HOUR
+from service.sessions import SESSION_ID_LENGTH, SHARD_COUNT, parse_session_id, shard_of
 
-# A single hex digit as hash tag would leave 8 of 16 primaries without a shard. The slots of these tags lie within
-# 2 % of a shard's width around 1024·n + 512, the middle of the range that primary n of 16 serves.
+# A hex digit as hash tag would leave 8 of 16 primaries without a shard. The slot of
+# each of these tags is within 2 % of a shard's width around 1024·n + 512, the middle of
+# the slots that primary n of 16 serves.
 SHARD_TAGS = (
     "u0", "qp", "dj", "wz", "d2", "pv", "uh", "iy", "ly", "h9", "uv", "q6", "9s", "qn", "dt", "ha",
 )  # fmt: skip
 
+# Doubles, which are the numbers of Lua and the scores of Redis, are exact up to 2^53.
+MAX_EXACT_INTEGER = 2**53
 TOP_SCORE_UNIT = 2**26
-_THROW_AWAY = "test:"
+_TEMPORARY = "test:"
 
-SCRATCH_SECONDS = 60  # from the last call of a merge
+# From the last call of a merge.
+SCRATCH_SECONDS = 60
 UNIONS_SECONDS = HOUR
-RECEIPT_SECONDS = 300  # longer than the retry of any step
-# Longer than the retries of a creation: four time-outs of 10 s, the longest that can be configured.
+# Longer than the retries of any call of an erasure.
+RECEIPT_SECONDS = 300
+# Longer than the retries of a creation: four time-outs of 10 s, the longest setting.
 ERASED_SECONDS = 60
 
 
 def count_lifetime_seconds(retention_days: int) -> int:
-    """Return how long counts are kept from their first, which may be at the end of its day or at its beginning."""
-    return (retention_days + 1) * 86400
+    """Return the lifetime of a day's counts.
+
+    It begins with the first count, which may be at any time of the day. So it is one
+    day longer than `retention_days`.
+    """
+    return (retention_days + 1) * DAY
 
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """How long what a creation writes is kept, in seconds.
+    """The lifetimes of the keys that a creation writes, in seconds.
 
-    `minutes` are the counts by minute. They are needed until the last session of their hour has expired.
+    `minutes` is that of the counts by minute. They are needed until the last session of
+    their hour has expired.
     """
 
     session: int
@@ -82,38 +107,47 @@ class Lifetimes:
 
 
 class Keyspace:
-    """Names keys under one prefix."""
+    """Makes key names that begin with one prefix."""
 
     def __init__(self, prefix: str, within: str = "") -> None:
-        """`within` is put in front of every name in a shard: a keyspace of its own in the same hash slots."""
+        """`within` is inserted behind the base of each shard, for a separate keyspace.
+
+        Its keys are in the same hash slots.
+        """
         self._prefix = prefix
         self._bases = tuple(f"{prefix}{{{tag}}}{within}" for tag in SHARD_TAGS)
         self.pattern = f"{prefix}{{*"
 
-    def throw_away(self, token: str) -> "Keyspace":
-        """Return the keyspace of a self-test. Its keys live for seconds."""
-        return Keyspace(self._prefix, f"{_THROW_AWAY}{token}:")
+    def temporary(self, token: str) -> "Keyspace":
+        """Return the keyspace of a self-test. Its keys have a lifetime of seconds."""
+        return Keyspace(self._prefix, f"{_TEMPORARY}{token}:")
 
     @staticmethod
-    def is_throw_away(key: str) -> bool:
-        """Tell whether a key belongs to a self-test."""
-        return key.partition("}")[2].startswith(_THROW_AWAY)
+    def is_temporary(key: str) -> bool:
+        """Return whether a key belongs to a self-test."""
+        return key.partition("}")[2].startswith(_TEMPORARY)
 
     def base(self, shard: int) -> str:
-        """Return what every key of a shard begins with."""
+        """Return the part that all keys of a shard begin with."""
         return self._bases[shard]
 
     def session(self, session_id: str) -> str:
-        """Return the key of a session; `session_id` must come from `parse_session_id` or `SessionFactory`."""
+        """Return the key of a session.
+
+        `session_id` must come from `parse_session_id` or `SessionFactory`.
+        """
         return self._bases[shard_of(session_id)] + session_id
 
     def user(self, user_digest: str) -> str:
-        """Return the key of a user's index, in the shard that the digest's first digit names."""
+        """Return the key of a user's index. The digest's first digit is the shard."""
         return f"{self._bases[shard_of(user_digest)]}user:{user_digest}"
 
     @staticmethod
     def user_indexes(user_digest: str) -> tuple[str, str]:
-        """Return the names, within their shard, of a user's index and of the one that an erasure has renamed."""
+        """Return the names of a user's index, before and after an erasure renames it.
+
+        They are names within the shard, without its base.
+        """
         return f"user:{user_digest}", f"erasing:{user_digest}"
 
     @property
@@ -130,15 +164,15 @@ class Keyspace:
         return f"{self._bases[shard]}minutes:{hour}:{source}"
 
     def sources(self, shard: int, day: int) -> str:
-        """Return the key of the sources that were counted on a day."""
+        """Return the key of a day's sources."""
         return f"{self._bases[shard]}sources:{day}"
 
     def unions(self, shard: int, last_day: int) -> str:
-        """Return the key of the remembered numbers of unique users in ranges that end on a day."""
+        """Return the key of the remembered unique users in ranges that end on a day."""
         return f"{self._bases[shard]}unions:{last_day}"
 
     def scratch(self, shard: int, token: str, number: int) -> str:
-        """Return the key of the progress of a merge."""
+        """Return the key of a merge in progress."""
         return f"{self._bases[shard]}scratch:{token}:{number}"
 
     def top(self, shard: int, day: int) -> str:
@@ -146,18 +180,21 @@ class Keyspace:
         return f"{self._bases[shard]}top:{day}"
 
     def id_in(self, key: str) -> str | None:
-        """Return the session id that a key is made of, None when it is another's key."""
-        session_id = parse_session_id(key[-36:])
+        """Return the session id in a session's key, and None for any other key."""
+        session_id = parse_session_id(key[-SESSION_ID_LENGTH:])
         return session_id if session_id and key == self.session(session_id) else None
 
     def is_user_index(self, key: str) -> bool:
-        """Tell whether a key is of a user's index."""
+        """Return whether a key is that of a user's index."""
         return key.rpartition("}")[2].startswith("user:")
 
-    def is_left_by_operators(self, key: str) -> bool:
-        """Tell whether a key is left by a start, a self-test, reading counts or an erasure, without any session."""
+    def exists_without_sessions(self, key: str) -> bool:
+        """Return whether a key may exist although no session was ever created.
+
+        Starts, self-tests, reads of counts and erasures write such keys.
+        """
         names = ("unions:", "erased:")
-        return key == self.secrets or self.is_throw_away(key) or key.rpartition("}")[2].startswith(names)
+        return key == self.secrets or self.is_temporary(key) or key.rpartition("}")[2].startswith(names)
 
 
-assert len(SHARD_TAGS) == SHARD_COUNT  # noqa: S101 - a slip in the table must not start
+assert len(SHARD_TAGS) == SHARD_COUNT  # noqa: S101 - an incomplete table must not start

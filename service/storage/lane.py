@@ -1,4 +1,4 @@
-"""The bounds of a lane to Redis: see connection.py."""
+"""The three lanes to Redis and the bounds of each. `connection.py` applies them."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class Lane:
     """The bounds of one kind of calls.
 
-    A call waits for one of the `connections` for at most `wait_timeouts` times `redis.timeout_seconds`, behind at
-    most `waiting` others. `repeats_timeouts`: a call that timed out is sent once more. Heavy reads are not, because
-    Redis may still be busy with the first.
+    A call waits for one of the `connections`, for at most `wait_timeouts` times
+    `redis.timeout_seconds`. At most `waiting` calls wait at a time. `repeats_timeouts`:
+    a call that timed out is sent once more. Heavy reads are not repeated, because Redis
+    may still be busy with the first. `measured_as` replaces the names of the operations
+    in metrics.
     """
 
     name: str
@@ -17,11 +19,12 @@ class Lane:
     waiting: int
     wait_timeouts: float
     repeats_timeouts: bool
-    measured_as: str | None = None  # instead of the operations' own names
+    measured_as: str | None = None
 
 
-# One batch each of creations, reads and endings is in flight.
+# At most one batch each of creations, reads and endings is in flight.
 SESSIONS = Lane("sessions", connections=4, waiting=16, wait_timeouts=1, repeats_timeouts=True)
-# Every call is short (docs/reliability.md), so a long line still moves: 1,000 calls of 10 ms on 4 connections.
+# Every call is short (docs/reliability.md), so a long queue drains in time: 1,000 calls
+# of 10 ms on 4 connections take 2.5 s.
 OPERATORS = Lane("operators", connections=4, waiting=1024, wait_timeouts=40, repeats_timeouts=False)
 READINESS = Lane("readiness", connections=1, waiting=4, wait_timeouts=1, repeats_timeouts=True, measured_as="check")

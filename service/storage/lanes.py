@@ -1,14 +1,16 @@
-"""The worker's ways to Redis: one for sessions, one for operators, one for readiness.
+"""The worker's three lanes to Redis: for sessions, for operators and for readiness.
 
-Each has its own connections, waiting line and breaker, so that a thousand look-ups or a year of counts never make a
-visitor wait, and readiness tells the state of Redis and not that of a queue.
+Each lane has its own connections, queue and breaker. So a thousand lookups or a year of
+counts do not delay a visitor, and readiness reports the state of Redis and not that of
+a queue. The bounds are in `lane.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
+from service.storage.connection_events import ConnectionEvents
 from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS, READINESS, SESSIONS
 from service.storage.self_test import SelfTest
@@ -16,30 +18,29 @@ from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
 
-class Lanes:
-    """The three connections of a worker."""
+class Lanes(ConnectionEvents):
+    """The three connections of a worker. An event of one lane concerns all of them."""
 
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
-        self_test = SelfTest(keyspace)
+        self_test, log_limit = SelfTest(keyspace), LogLimit()
         self.sessions, self.operators, self.readiness = self._all = tuple(
-            RedisConnection(url, settings, metrics, lane=lane, prepare=self_test)
+            RedisConnection(url, settings, metrics, lane=lane, prepare=self_test, events=self, log_limit=log_limit)
             for lane in (SESSIONS, OPERATORS, READINESS)
         )
+        self._on_change: Callable[[], None] = lambda: None
         self._on_reconnect: Callable[[], None] = lambda: None
-        log_limit = LogLimit()
-        for connection in self._all:
-            connection.log_limit = log_limit
-            connection.on_demotion = self._reconnect
-            connection.on_recovery = self._hurry
 
     def notify(self, on_change: Callable[[], None], on_reconnect: Callable[[], None]) -> None:
-        """Have `on_change` called when a breaker opens or closes, and `on_reconnect` when connections are new."""
+        """Set the functions that are called after events.
+
+        `on_change` is called when a breaker opens or closes, `on_reconnect` when the
+        lanes have new connections.
+        """
+        self._on_change = on_change
         self._on_reconnect = on_reconnect
-        for connection in self._all:
-            connection.on_change = on_change
 
     def open_breakers(self) -> Mapping[Labels, float]:
-        """Return 1 for each lane whose breaker is open, else 0."""
+        """Return 1 for each lane whose breaker is open, and 0 for the others."""
         return {(one.lane.name,): float(one.is_open) for one in self._all}
 
     def connections(self) -> Mapping[Labels, float]:
@@ -50,12 +51,17 @@ class Lanes:
         """Close all connections."""
         await asyncio.gather(*(connection.close() for connection in self._all))
 
-    def _hurry(self) -> None:
+    def breaker_changed(self) -> None:
+        """Report the change, so that an idle worker's gauges are current."""
+        self._on_change()
+
+    def recovered(self) -> None:
+        """Let the other lanes try Redis at once, because it answered one of them."""
         for connection in self._all:
-            connection.hurry()
+            connection.retry_now()
         self._on_reconnect()
 
-    async def _reconnect(self) -> None:
-        """Close the connections of all lanes, because all of them go to the demoted server."""
+    async def demoted(self, _: Callable[[], Awaitable[None]]) -> None:
+        """Close the connections of all lanes, because they go to the same server."""
         await asyncio.gather(*(connection.reconnect() for connection in self._all))
         self._on_reconnect()

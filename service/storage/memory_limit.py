@@ -1,4 +1,4 @@
-"""The memory that the embedded server may use, from the limits of the container or machine that it runs in."""
+"""The memory limit of the embedded server, from that of its container or machine."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from service.config.sizes import HALF, parse_size
 
-# A rewrite of the append-only file forks the server. Under writes its memory can double until the rewrite ends.
+# A rewrite of the append-only file forks the server. With many writes its memory can
+# double until the rewrite ends.
 _SHARE = 2
 
 
@@ -17,16 +18,19 @@ def max_memory_bytes(max_memory: str) -> int:
 
 
 def allowed_bytes(root: Path = Path("/")) -> int:
-    """Return how much memory this process may use: the machine's, or the lowest limit of its cgroups.
+    """Return the memory of the machine, or the lowest limit of this process's cgroups.
 
-    `root` is the folder that has `proc` and `sys`.
+    `root` is the folder that contains `proc` and `sys`.
     """
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([machine, *_cgroup_limits(root)])
 
 
 def _cgroup_limits(root: Path) -> Iterator[int]:
-    """Yield the limits of this process's cgroup and of those above it (man 7 cgroups). macOS has none."""
+    """Yield the limits of this process's cgroup and of its ancestors.
+
+    Source: man 7 cgroups. macOS has none.
+    """
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0":
@@ -35,7 +39,8 @@ def _cgroup_limits(root: Path) -> Iterator[int]:
             base, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
         else:
             continue
-        # A container sees its own cgroup at the base, and with version 1 a path that exists only on the host.
+        # A container sees its own cgroup at the base. With version 1 the path exists
+        # only on the host.
         folder = base / path.lstrip("/")
         for group in (folder, *folder.parents):
             if group.is_relative_to(base) and (limit := _read(group / name)) and limit.strip().isdigit():
@@ -45,5 +50,5 @@ def _cgroup_limits(root: Path) -> Iterator[int]:
 def _read(file: Path) -> str | None:
     try:
         return file.read_text("ascii")
-    except OSError:  # not there, or hidden from the container: no limit is known
+    except OSError:  # missing or hidden from the container, so no limit is known
         return None

@@ -1,4 +1,4 @@
-"""Checks whether Redis can do now what the service needs, for /readyz."""
+"""Checks for /readyz that Redis can do what the service needs."""
 
 import math
 import time
@@ -12,16 +12,17 @@ from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.self_test import TTL_SECONDS
 from service.storage.session_store import RedisSessionStore
 
-# A new connection runs the self-test, which takes Redis 1 ms.
+# Redis needs 1 ms for the self-test of a new connection.
 RETEST_SECONDS = 0.2
-READY = "ready"  # names the throw-away keys, which a check uses again within their lifetime
+# The checks share their temporary keys.
+READY = "ready"
 
 
 class Readiness:
-    """Creates, reads and ends sessions on throw-away keys, one of a guest and one of a user.
+    """Creates, reads and ends the sessions of a guest and of a user, on temporary keys.
 
-    It uses a new connection, so that the self-test notices a command that Redis no longer allows
-    and that these sessions do not need.
+    A check uses a new connection. So the self-test runs too, and finds commands that
+    Redis does not allow any more and that these sessions do not need.
     """
 
     def __init__(
@@ -33,14 +34,14 @@ class Readiness:
         self._factory = SessionFactory(UserDigest("readiness"))
         self._store = RedisSessionStore(
             connection,
-            keyspace.throw_away(READY),
+            keyspace.temporary(READY),
             ttl_seconds=TTL_SECONDS,
             analytics=AnalyticsSettings(),
             lifetimes=Lifetimes(TTL_SECONDS, TTL_SECONDS, TTL_SECONDS),
         )
 
     async def check(self) -> None:
-        """Raise StoreUnavailable or Overloaded unless sessions can be created, read and ended."""
+        """Raise StoreUnavailable or Overloaded unless sessions can be used."""
         if self._clock() - self._tested_at >= RETEST_SECONDS:
             self._tested_at = self._clock()
             await self._connection.reconnect()
@@ -50,4 +51,4 @@ class Readiness:
         found = await self._store.find_each(ids)
         ended = await self._store.end_many([ids])
         if not all(created) or list(found.values()) != sessions or len(ended[0]) != len(sessions):
-            raise StoreUnavailable("a session that was just created is not there")
+            raise StoreUnavailable("Redis does not return a session that was just created")

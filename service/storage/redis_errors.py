@@ -1,12 +1,15 @@
-"""The meaning of redis-py's exceptions for the service: the one place that sorts them.
+"""The one place that translates the exceptions of redis-py.
 
-    silent    no answer, or none that can be understood: Redis is down, hung or not a Redis
-    demoted   the server answers that it is not, or not now, the one to ask: the connection is closed and the
-              name is resolved again
-    refused   the server answers that it cannot serve this now
-    denied    the service's Redis user may not run a command, or the server does not know it
+    silent    no reply, or one that cannot be parsed: Redis is down or hangs, or another
+              program listens there
+    demoted   the server is not the primary any more, or not at this moment: the
+              connection is closed and the server's name is resolved again
+    refused   the server cannot serve this command now
+    denied    the service's Redis user may not run a command, or the server does not
+              have it
+    unfit     the self-test of a new connection failed
 
-Every other error reply is a bug of the service and is raised as it is.
+Every other error reply is a bug of the service, and is raised unchanged.
 """
 
 from enum import Enum, auto
@@ -15,11 +18,14 @@ from redis import exceptions
 
 
 class Unfit(exceptions.RedisError):
-    """The self-test failed: this Redis cannot do what the service needs. The text names the cause."""
+    """The self-test failed: this Redis cannot do what the service needs.
+
+    The message names the cause.
+    """
 
 
-class Kind(Enum):
-    """The meaning of an exception."""
+class ErrorKind(Enum):
+    """The meaning of an exception. The module's docstring describes each kind."""
 
     SILENT = auto()
     DEMOTED = auto()
@@ -29,11 +35,11 @@ class Kind(Enum):
     BUG = auto()
 
 
-# The order matters: redis-py's LOADING and NOAUTH are connection errors too.
-_CLASSES: tuple[tuple[Kind, tuple[type[BaseException], ...]], ...] = (
-    (Kind.UNFIT, (Unfit,)),
+# The order matters: redis-py's classes for LOADING and NOAUTH are connection errors.
+_CLASSES: tuple[tuple[ErrorKind, tuple[type[BaseException], ...]], ...] = (
+    (ErrorKind.UNFIT, (Unfit,)),
     (
-        Kind.DEMOTED,
+        ErrorKind.DEMOTED,
         (
             exceptions.BusyLoadingError,
             exceptions.AuthenticationError,
@@ -43,45 +49,49 @@ _CLASSES: tuple[tuple[Kind, tuple[type[BaseException], ...]], ...] = (
         ),
     ),
     (
-        Kind.SILENT,
+        ErrorKind.SILENT,
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.InvalidResponse, OSError, TimeoutError),
     ),
-    (Kind.DENIED, (exceptions.ClusterCrossSlotError,)),
-    (Kind.REFUSED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
+    (ErrorKind.DENIED, (exceptions.ClusterCrossSlotError,)),
+    (ErrorKind.REFUSED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
 )
-# Replies for which redis-py has no class, by their first word.
+# Error replies for which redis-py has no class, by their first word.
 _CODES = {
-    "NOREPLICAS": Kind.DEMOTED,
-    "UNBLOCKED": Kind.DEMOTED,
-    "BUSY": Kind.REFUSED,
-    "MISCONF": Kind.REFUSED,
-    "DB": Kind.REFUSED,  # "DB index is out of range"
+    "NOREPLICAS": ErrorKind.DEMOTED,
+    "UNBLOCKED": ErrorKind.DEMOTED,
+    "BUSY": ErrorKind.REFUSED,
+    "MISCONF": ErrorKind.REFUSED,
+    "DB": ErrorKind.REFUSED,  # "DB index is out of range"
 }
-# Replies inside a script are plain ERR. Redis 7.0 to 8 and Valkey 7.2 to 9.
+# Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
+# and Valkey 7.2 to 9.
 _DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")
 
 
-def kind_of(error: BaseException) -> Kind:
-    """Return what an exception means."""
+def kind_of(error: BaseException) -> ErrorKind:
+    """Return the meaning of an exception."""
     for kind, classes in _CLASSES:
         if isinstance(error, classes):
             return kind
-    text = str(error)
-    code = text.partition(" ")[0]
+    code = str(error).partition(" ")[0]
     if code in _CODES:
         return _CODES[code]
-    return Kind.DENIED if is_denied(error) else Kind.BUG
+    return ErrorKind.DENIED if is_denied(error) else ErrorKind.BUG
 
 
 def is_denied(error: BaseException) -> bool:
-    """Return whether the service's Redis user may not run a command, or the server does not have it.
+    """Return whether a command is not allowed or does not exist.
 
     Managed offerings forbid, rename or remove some commands.
     """
-    lowered = str(error).lower()
-    return isinstance(error, exceptions.NoPermissionError) or any(part in lowered for part in _DENIALS)
+    message = str(error).lower()
+    return isinstance(error, exceptions.NoPermissionError) or any(part in message for part in _DENIALS)
 
 
-def text_of(error: BaseException) -> str:
-    """Return the text for the log. A reply that cannot be understood may hold anything, a session's value too."""
+def message_of(error: BaseException) -> str:
+    """Return the error's message for the log.
+
+    It is empty for a reply that cannot be parsed, because the message quotes the reply
+    and the reply may contain a session.
+    """
     return "" if isinstance(error, exceptions.InvalidResponse) else str(error)

@@ -1,4 +1,4 @@
-"""Reads from INFO what operators look at: memory, persistence, eviction."""
+"""Reads the memory, persistence and eviction of Redis from INFO, for operators."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,18 @@ from service.store_status import NO_EVICTION, RedisStatus
 
 
 class RedisStatusReader:
-    """Asks Redis for its state."""
+    """Reads the status of Redis."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
 
     async def read(self) -> RedisStatus:
-        """Return the state; all unknown where the service's user may not ask. Raises StoreUnavailable."""
+        """Return the status.
+
+        All of it is unknown when the service's user may not run INFO.
+
+        Raises StoreUnavailable and Overloaded.
+        """
         return status_of(await self._connection.run("state", _info))
 
 
@@ -28,19 +33,22 @@ async def _info(client: Redis) -> Mapping[str, Any]:
     except exceptions.ResponseError as error:
         if not is_denied(error):
             raise
-        await client.ping()  # so that an answer means what it says: Redis serves
+        await client.ping()  # an empty status has to mean that Redis serves
         return {}
     return found
 
 
 def number_in(info: Mapping[str, Any], name: str) -> int | None:
-    """Return a number of INFO; None where managed Redis leaves the field out or has something else in it."""
+    """Return a number of INFO.
+
+    Returns None when managed Redis omits the field or has another value in it.
+    """
     value = info.get(name)
     return int(value) if isinstance(value, int | float) else None
 
 
 def status_of(info: Mapping[str, Any]) -> RedisStatus:
-    """Return what INFO tells."""
+    """Return the status in a reply to INFO."""
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )

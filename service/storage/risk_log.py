@@ -1,4 +1,7 @@
-"""Logs the risks of how Redis is set up, each once in all workers of the service."""
+"""Logs the risks of how Redis is configured.
+
+All workers together log each risk once.
+"""
 
 import logging
 import mmap
@@ -10,20 +13,23 @@ _logger = logging.getLogger(__name__)
 
 
 class RiskLog:
-    """Remembers which risks are logged, in memory that this process shares with its forks."""
+    """Remembers the logged risks in memory that this process shares with its forks."""
 
     def __init__(self) -> None:
         self._turn = Turn()
         self._is_logged = mmap.mmap(-1, len(RISKS))
 
-    def note(self, state: RedisStatus) -> None:
-        """Log a warning for each risk that was not there before. An unknown setting changes nothing."""
-        found = risks_of(state)
+    def record(self, status: RedisStatus) -> None:
+        """Log a warning for each new risk.
+
+        An unknown setting of Redis changes nothing.
+        """
+        found = risks_of(status)
         with self._turn:
-            for place, name in enumerate(RISKS):
+            for position, name in enumerate(RISKS):
                 if name not in found:
                     continue
-                risk, was_logged = found[name], self._is_logged[place]
-                self._is_logged[place] = risk is not None
+                risk, was_logged = found[name], self._is_logged[position]
+                self._is_logged[position] = risk is not None
                 if risk is not None and not was_logged:
                     _logger.warning("Redis: %s; %s", risk.problem, risk.advice)

@@ -1,11 +1,13 @@
-"""The keys that a walk through Redis has visited, in bounded memory however many keys there are.
+"""The keys that a scan of Redis has visited, in bounded memory for any number of keys.
 
-SCAN returns a key again when Redis resizes its table during the walk, and a session that is counted twice makes right
-counts look wrong. A set of a million keys takes 110 MB. Here each key is 16 bytes in a temporary SQLite database, of
-which 8 MB are in memory and the rest is in a file that has no name and vanishes with the process.
+SCAN returns a key again when Redis resizes its table during the scan. A session that is
+counted twice would make correct counts look wrong. A Python set of a million keys takes
+110 MB. This module stores 16 bytes for each key in a temporary SQLite database. 8 MB of
+it are in memory. The rest is in a file without a name, which is deleted with the
+process.
 
-A keyed hash is stored, so that no session id is on a disk. It has 128 bits: two of a billion keys have the same hash
-with odds of 1 in 10^20.
+The 16 bytes are a keyed hash, so that no session id is written to a disk. Among a
+billion keys, the probability that two have the same hash is 1 in 10^20.
 """
 
 import hashlib
@@ -29,19 +31,23 @@ class SeenKeys:
         for name, value in (("cache_size", -_CACHE_KIB), ("journal_mode", "OFF"), ("synchronous", "OFF")):
             self._database.execute(f"PRAGMA {name} = {value}")
         self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
-        self._database.execute("BEGIN")  # one transaction for all: a commit for each key would take ten times as long
+        # One transaction for all keys. A commit for each would take ten times as long.
+        self._database.execute("BEGIN")
 
-    def fresh(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Return the keys that are seen for the first time. Raises CommandError where there is no room for them."""
+    def add(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Add keys and return those that are new.
+
+        Raises CommandError when the disk is full.
+        """
         try:
-            return [key for key in keys if self._is_fresh(key)]
+            return [key for key in keys if self._is_new(key)]
         except sqlite3.OperationalError as error:
             raise CommandError(
                 f"no room for a temporary file ({error}): about 25 bytes a session are needed; "
                 "name a directory with room in SQLITE_TMPDIR"
             ) from None
 
-    def _is_fresh(self, key: bytes) -> bool:
+    def _is_new(self, key: bytes) -> bool:
         digest = hashlib.blake2b(key, key=self._secret, digest_size=16).digest()
         return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount == 1
 

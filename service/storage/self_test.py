@@ -1,10 +1,12 @@
-"""Checks that a Redis can do what the service needs, on throw-away keys, before it carries a request.
+"""Tests that a new connection leads to a Redis that the service can use.
 
-The test runs on each new connection (`lanes.py`): at the start, after every reconnect and after a change of server.
-So no request reaches a Redis that has not passed it. It takes two round trips and 1 ms of Redis.
+The test runs on each new connection (`lanes.py`): at the start, after every reconnect
+and after a change of server. So every request reaches a Redis that has passed it. The
+test uses temporary keys, and takes two round trips and 1 ms of Redis.
 
-It checks the version, every command and every script, that sessions are stored and ended for real, and that keys of
-different shards may share a command. Commands that only `doctor` uses are not checked.
+It checks the version, every command and every script. It creates and ends sessions, and
+checks that keys of different shards may be in one command. Commands that only `doctor`
+uses are not checked.
 """
 
 import re
@@ -18,12 +20,13 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
-from service.counts import DAY
-from service.sessions import Session
+from service.counts import DAY, MINUTE
+from service.sessions import SECOND_US, Session
 from service.storage.counters import DAY_BYTES
 from service.storage.keyspace import Keyspace
-from service.storage.redis_errors import Kind, Unfit, kind_of
+from service.storage.redis_errors import ErrorKind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
+from service.storage.script_replies import ErasureState
 from service.storage.session_value import ERASED, encode
 
 OLDEST_VERSION = (7, 0)
@@ -34,7 +37,11 @@ _Word = str | int | bytes
 
 @dataclass(frozen=True)
 class _Step:
-    """One command of the test. `script` is run by EVALSHA. `expected` is its reply, None for any but an error."""
+    """One command of the test.
+
+    With a `script`, the words are the arguments of EVALSHA. `expected` is the reply,
+    and None accepts every reply that is not an error.
+    """
 
     name: str
     words: Sequence[_Word]
@@ -49,11 +56,12 @@ class SelfTest:
         self._keyspace = keyspace
 
     async def __call__(self, connection: AbstractConnection) -> None:
-        """Test a connection that was just made.
+        """Test a new connection.
 
-        Raises Unfit, whose text names the command, the script, the version or the mode. A Redis that is full,
-        read-only or cannot write to its disk cannot be tested now: the connection then serves one call, which
-        gets the same answer, and is closed.
+        Raises Unfit. Its message names the command, the script, the version or the
+        mode. A Redis that is full, read-only or cannot write to its disk cannot be
+        tested now. The connection then serves one call, which gets the same error, and
+        is closed.
         """
         names = ("self_test", *NAMES)
         info, *loaded = await _replies(
@@ -64,7 +72,7 @@ class SelfTest:
             for reply in loaded:
                 _check("the command script|load", reply)
             digests = dict(zip(names, loaded, strict=True))
-            steps = list(_steps(self._keyspace.throw_away(secrets.token_hex(4))))
+            steps = list(_steps(self._keyspace.temporary(secrets.token_hex(4))))
             commands = [
                 ("EVALSHA", digests[step.script], *step.words) if step.script else tuple(step.words) for step in steps
             ]
@@ -75,14 +83,14 @@ class SelfTest:
 
 
 class _Untestable(Exception):
-    """The server refuses for now what it may be able to do."""
+    """The server rejects commands at this moment, and may accept them later."""
 
 
 def _steps(keyspace: Keyspace) -> Iterator[_Step]:
-    """Yield the commands in their order. Each script runs once at least."""
+    """Yield the commands in their order. Each script runs at least once."""
     now = time.time()
-    day, minute, source, digest = int(now) // DAY, int(now) // 60, "self-test", "f" * 24
-    guest = Session("0" + secrets.token_hex(4)[1:] + "-0000-4000-8000-000000000000", int(now * 1e6), source)
+    day, minute, source, digest = int(now) // DAY, int(now) // MINUTE, "self-test", "f" * 24
+    guest = Session("0" + secrets.token_hex(4)[1:] + "-0000-4000-8000-000000000000", int(now * SECOND_US), source)
     user = Session("f" + guest.id[1:], guest.started_at, source, source, digest)
     keys = [keyspace.session(guest.id), keyspace.session(user.id)]
     values = [encode(guest), encode(user)]
@@ -101,7 +109,7 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     yield _Step("finding a user", (1, base, index, "0", 10), "user", [b"0", [user.id.encode(), values[1]]])
     yield _Step("counting a user's sessions", (1, base, source, day, day), "created", [1, 1])
     erasure: tuple[_Word, ...] = (1, base, "token", 10, int(now), *lifetimes, source, digest)
-    yield _Step("erasing a user", erasure, "erase", [2, 1])
+    yield _Step("erasing a user", erasure, "erase", [ErasureState.DONE, 1])
     yield _Step("finding an erased user", (1, base, erasing, "0", 10), "user", [b"0", []])
     secret = (1, keyspace.secrets, int(now), "secret", TTL_SECONDS)
     yield _Step("recording a secret", secret, "secrets", [b"secret"])
@@ -111,7 +119,7 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
 
 
 async def _replies(connection: AbstractConnection, commands: Sequence[Sequence[_Word]]) -> list[Any]:
-    """Return the replies to commands sent together. An error reply is returned, not raised."""
+    """Return the replies to commands. An error reply is returned, not raised."""
     await connection.send_packed_command(connection.pack_commands(commands))
     replies: list[Any] = []
     for _ in commands:
@@ -123,7 +131,10 @@ async def _replies(connection: AbstractConnection, commands: Sequence[Sequence[_
 
 
 def _check_version(info: object) -> None:
-    """Check the version, where the service's Redis user may see it. Valkey names a version of Redis too."""
+    """Check the version if INFO is allowed.
+
+    Valkey reports the version of Redis that it is compatible with, too.
+    """
     found = re.search(rb"redis_version:([0-9]+)\.([0-9]+)[^\r\n]*", info) if isinstance(info, bytes) else None
     if found and (int(found[1]), int(found[2])) < OLDEST_VERSION:
         version = found[0].partition(b":")[2].decode()
@@ -132,7 +143,7 @@ def _check_version(info: object) -> None:
 
 def _check(name: str, reply: object, expected: object = None) -> None:
     if isinstance(reply, exceptions.ResponseError):
-        if kind_of(reply) in {Kind.REFUSED, Kind.DEMOTED}:
+        if kind_of(reply) in {ErrorKind.REFUSED, ErrorKind.DEMOTED}:
             raise _Untestable
         if isinstance(reply, exceptions.ClusterCrossSlotError):
             raise Unfit("cluster mode: keys of different shards cannot share a command")

@@ -1,7 +1,7 @@
-"""Sessions in Redis: many at a time, and coalesced one by one.
+"""Sessions in Redis: in batches, and one by one through coalescers.
 
-Every method is one round trip and one atomic step, and repeatable: called again after a lost reply it answers
-the same and counts once.
+Every operation is one round trip and one atomic step. It is repeatable: called again
+after a lost reply, it returns the same and counts once.
 """
 
 import time
@@ -11,8 +11,8 @@ from dataclasses import astuple
 from itertools import chain
 
 from service.config.settings import AnalyticsSettings
-from service.counts import DAY
-from service.sessions import Session, SessionBatchStore, SessionStore
+from service.counts import DAY, MINUTE
+from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore
 from service.storage.coalescer import Coalesce
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
@@ -20,11 +20,11 @@ from service.storage.session_value import decode, encode
 from service.storage.user_secrets import UserSecrets
 
 Candidates = Sequence[str]
-MINUTE_US = 60_000_000
+_MINUTE_US = MINUTE * SECOND_US
 
 
 class RedisSessionStore(SessionBatchStore):
-    """Creates, finds and ends sessions in batches, each in one round trip."""
+    """Creates, finds and ends sessions in batches. Each batch is one round trip."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class RedisSessionStore(SessionBatchStore):
         secrets: UserSecrets | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`lifetimes` replaces those of the settings, for sessions that are thrown away.
+        """`lifetimes` replaces those of the settings, for the sessions of a self-test.
 
-        `secrets` records under which secret sessions of users are created.
+        `secrets` records the secret under which sessions of users are created.
         """
         self.connection = connection
         self._keyspace = keyspace
@@ -51,20 +51,23 @@ class RedisSessionStore(SessionBatchStore):
         self._end = connection.script("end")
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
-        """Store new sessions and count them; False where something else holds the key."""
+        """Store new sessions and count them.
+
+        Returns False for each whose id is taken.
+        """
         keys = [self._keyspace.session(session.id) for session in sessions]
         groups: dict[tuple[str, str, int], int] = {}
-        arguments: list[str | int | bytes] = []
+        session_fields: list[str | int | bytes] = []
         for session in sessions:
-            minute = session.started_at // MINUTE_US
+            minute = session.started_at // _MINUTE_US
             group = groups.setdefault((session.id[0], session.source, minute), len(groups) + 1)
-            arguments += (group, encode(session), session.user_id or "", session.user_digest or "")
-        described = chain.from_iterable((source, minute) for _, source, minute in groups)
+            session_fields += (group, encode(session), session.user_id or "", session.user_digest or "")
+        group_fields = chain.from_iterable((source, minute) for _, source, minute in groups)
         tomorrow = int(self._clock()) // DAY + 1
         if self._secrets is not None and any(session.user_id is not None for session in sessions):
             await self._secrets.record(self._lifetimes.session)
-        head = (*astuple(self._lifetimes), self._top_users, tomorrow, len(groups), *described)
-        return [flag == 1 for flag in await self._create(keys, [*head, *arguments])]
+        head = (*astuple(self._lifetimes), self._top_users, tomorrow, len(groups), *group_fields)
+        return [flag == 1 for flag in await self._create(keys, [*head, *session_fields])]
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the first of its candidates that is live, or None."""
@@ -72,7 +75,7 @@ class RedisSessionStore(SessionBatchStore):
         return [_first(found, candidates) for candidates in requests]
 
     async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
-        """Return the live ones of at least one session, by id."""
+        """Return the live sessions among at least one id, by id."""
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
         values = await self.connection.run("find", lambda client: client.mget(keys))
         return {
@@ -82,7 +85,10 @@ class RedisSessionStore(SessionBatchStore):
         }
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
-        """End every live candidate; return for each request the sources of the sessions that it ended."""
+        """End every live candidate.
+
+        Returns for each request the sources of those it ended.
+        """
         keys = [self._keyspace.session(session_id) for session_id in chain.from_iterable(requests)]
         arguments = (int(self._clock()), self._lifetimes.counts)
         replies = iter(await self._end(keys, arguments))
@@ -93,33 +99,42 @@ class BatchingSessionStore(SessionStore):
     """Sends the requests of one turn of the event loop to Redis as one batch."""
 
     def __init__(self, store: SessionBatchStore, coalesce: Coalesce) -> None:
-        self._creations = coalesce(store.create_many, "create")
-        self._searches = coalesce(store.find_many, "find")
-        self._endings = coalesce(store.end_many, "end")
+        self._create = coalesce(store.create_many, "create")
+        self._find = coalesce(store.find_many, "find")
+        self._end = coalesce(store.end_many, "end")
 
     def waiting(self) -> Mapping[tuple[str, ...], int]:
-        """Return by operation the number of requests that wait for the next batch."""
+        """Return the number of requests that wait for the next batch, by operation."""
         return {
-            ("create",): self._creations.waiting,
-            ("find",): self._searches.waiting,
-            ("end",): self._endings.waiting,
+            ("create",): self._create.waiting,
+            ("find",): self._find.waiting,
+            ("end",): self._end.waiting,
         }
 
     def create(self, session: Session) -> Future[bool]:
-        """Store a new session."""
-        return self._creations.submit(session)
+        """Store a new session and count it. Returns False if its id is taken: a bug.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._create.submit(session)
 
     def find(self, candidates: Candidates) -> Future[Session | None]:
-        """Return the first of at least one candidate that is live, or None."""
-        return self._searches.submit(candidates)
+        """Return the first of at least one candidate that is live, or None.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._find.submit(candidates)
 
     def end(self, candidates: Candidates) -> Future[Sequence[str]]:
-        """End all of at least one candidate. Returns the sources of those that were live."""
-        return self._endings.submit(candidates)
+        """End every live one of at least one candidate. Returns the sources of those.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._end.submit(candidates)
 
     async def close(self) -> None:
-        """Wait for what is under way."""
-        for coalescer in (self._creations, self._searches, self._endings):
+        """Wait until all requests have their results."""
+        for coalescer in (self._create, self._find, self._end):
             await coalescer.close()
 
 

@@ -1,28 +1,36 @@
-"""What stands under a session's key: see keyspace.py. The scripts read it by the same rules (`shard.lua`)."""
+"""The value of a session's key, as JSON.
+
+The scripts read it by the same rules (shard.lua).
+"""
 
 import logging
 
 import orjson
 
 from service.sessions import Session, is_source
+from service.storage.keyspace import MAX_EXACT_INTEGER
 
 _logger = logging.getLogger(__name__)
 
-_MAX_MICROSECONDS = 2**53  # the limit of Lua's numbers, in the year 2255
-ERASED = b"-"  # replaces the value for a minute when an erasure ended the session (erase.lua)
+# After an erasure has ended a session, this value replaces the session's for a minute,
+# so that a repeated creation does not store it again (create.lua).
+ERASED = b"-"
 
 
 def encode(session: Session) -> bytes:
-    """Return the stored value. It has 42 bytes for a guest, which Redis keeps in one allocation."""
+    """Return the value of a session.
+
+    That of a guest has 42 bytes, which Redis keeps in one allocation.
+    """
     if session.user_id is None:
         return orjson.dumps([session.started_at, session.source])
     return orjson.dumps([session.started_at, session.source, session.user_id, session.user_digest])
 
 
 def decode(session_id: str, value: bytes | str) -> Session | None:
-    """Return the session, or None when an erasure ended it or the value is not one of ours.
+    """Return the session, or None when an erasure has ended it or the value is invalid.
 
-    Foreign data is left alone and counts as absent.
+    An invalid value belongs to another program. It is logged and not changed.
     """
     if value == ERASED:
         return None
@@ -30,7 +38,7 @@ def decode(session_id: str, value: bytes | str) -> Session | None:
         started_at, source, *user = orjson.loads(value)
         if (
             type(started_at) is int
-            and 0 <= started_at < _MAX_MICROSECONDS
+            and 0 <= started_at < MAX_EXACT_INTEGER  # in the year 2255
             and type(source) is str
             and is_source(source)
         ):

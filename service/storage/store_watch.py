@@ -1,6 +1,6 @@
-"""Looks at the state of Redis: for operators who ask, once a minute, and after each reconnect.
+"""Reads the status of Redis: on request, once a minute, and after each reconnect.
 
-Each look feeds the forecast of memory and the log of risks.
+Each status feeds the forecast of memory and the log of risks.
 """
 
 import asyncio
@@ -20,46 +20,53 @@ from service.telemetry.metrics import Labels
 
 _logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 60.0  # INFO takes Redis less than 0.1 ms
+POLL_SECONDS = 60.0  # Redis needs less than 0.1 ms for INFO
 RETRY_SECONDS = 5.0
-LEAST_PAUSE_SECONDS = 1.0  # a server that refuses every call makes the lanes reconnect with every call
+# When a server rejects every call, the lanes reconnect with every call.
+MIN_PAUSE_SECONDS = 1.0
 
 
 class StoreWatch:
-    """Reads the state of Redis. `on_look` is called after a look that nobody asked for."""
+    """Reads the status of Redis.
 
-    def __init__(self, reader: RedisStatusReader, risk_log: RiskLog, on_look: Callable[[], None]) -> None:
+    `on_poll` is called after each read in the background.
+    """
+
+    def __init__(self, reader: RedisStatusReader, risk_log: RiskLog, on_poll: Callable[[], None]) -> None:
         self._reader = reader
         self._growth = MemoryGrowth()
         self._risk_log = risk_log
-        self._on_look = on_look
+        self._on_poll = on_poll
         self._log_limit = LogLimit()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
 
     async def read(self) -> RedisStatus:
-        """Return the state with the forecast. Raises StoreUnavailable and Overloaded."""
-        state = await self._reader.read()
-        self._growth.record(state.memory_used_bytes, state.memory_limit_bytes)
-        self._risk_log.note(state)
-        return dataclasses.replace(state, memory_full_seconds=self._growth.full_seconds())
+        """Return the status with the forecast.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        status = await self._reader.read()
+        self._growth.record(status.memory_used_bytes, status.memory_limit_bytes)
+        self._risk_log.record(status)
+        return dataclasses.replace(status, memory_full_seconds=self._growth.full_seconds())
 
     def memory_full(self) -> Mapping[Labels, float]:
-        """Return the forecast as a gauge has it: infinity while there is none."""
+        """Return the forecast as a gauge. It is infinite without a forecast."""
         seconds = self._growth.full_seconds()
         return {(): math.inf if seconds is None else seconds}
 
     def start(self) -> None:
-        """Look at once, and from then on in the background."""
+        """Read the status now and from then on in the background."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def hurry(self) -> None:
-        """Look soon, because the connections are new."""
+    def poll_soon(self) -> None:
+        """Read the status soon, because the connections are new."""
         self._wake.set()
 
     async def close(self) -> None:
-        """Stop to look."""
+        """Stop the reads in the background."""
         self._is_closing = True  # redis-py may swallow a cancellation while it connects
         if self._task is not None:
             self._task.cancel()
@@ -68,24 +75,24 @@ class StoreWatch:
 
     async def _run(self) -> None:
         while True:
-            pause = LOOK_SECONDS if await self._look() else RETRY_SECONDS
+            pause = POLL_SECONDS if await self._poll() else RETRY_SECONDS
             if self._is_closing:
                 return
-            self._on_look()
+            self._on_poll()
             self._wake.clear()
-            await asyncio.sleep(LEAST_PAUSE_SECONDS)
+            await asyncio.sleep(MIN_PAUSE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def _look(self) -> bool:
-        """Return whether Redis gave its state."""
+    async def _poll(self) -> bool:
+        """Read the status. Returns whether Redis returned it."""
         try:
             await self.read()
-        except (StoreUnavailable, Overloaded):  # logged where it is noticed
+        except (StoreUnavailable, Overloaded):  # the connection logs them
             return False
-        except Exception:  # a bug, which must end neither the forecast nor the warnings
-            if self._log_limit.allows("look"):
-                _logger.exception("the state of Redis cannot be read; trying again in %g s", RETRY_SECONDS)
+        except Exception:  # a bug, which must not stop the forecast and the warnings
+            if self._log_limit.allows("poll"):
+                _logger.exception("the status of Redis cannot be read; trying again in %g s", RETRY_SECONDS)
             return False
         return True

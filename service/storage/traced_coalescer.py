@@ -1,14 +1,14 @@
-"""A coalescer that makes a span of each batch, linked to the requests that the batch carried.
+"""A coalescer that records a span for each batch, with links to its requests.
 
 DESIGN
-Each item travels with the span of the request that submitted it: the sender of a batch is a task of its own, whose
-own context says nothing of the requests. A batch is traced when at least one of its requests is.
+Each item is queued with the span of its request, because the batch runs in another task
+whose context does not know the requests. A batch is traced when at least one of its
+requests is sampled.
 
-Links.  To each request that is sampled, once. MAX_BATCH is also the SDK's limit of links.
-Parent. The request, where just one is sampled: its trace then holds all there is to see. With several there is no
-        right one, and the span begins a trace of its own.
-        Source: OpenTelemetry specification, "Links between spans": a span that gathers what several requests began
-        is linked to them and has no parent.
+Links.  The span links to each sampled request once. MAX_BATCH is also the SDK's limit.
+Parent. When one request is sampled, it is the parent, so that its trace is complete.
+        When several are, the span has no parent and begins a trace.
+        Source: OpenTelemetry specification, "Links between spans".
 """
 
 import asyncio
@@ -32,7 +32,8 @@ from opentelemetry.trace import (
 
 from service.storage.coalescer import BatchRunner, Coalesce, Coalescing, Item, Result
 
-# What Redis is sent, by operation of the session store, in the words of the conventions for Redis.
+# Attributes by operation of the session store.
+# Source: OpenTelemetry, "Semantic conventions for Redis".
 _ATTRIBUTES = {
     "create": {"db.operation.name": "EVALSHA", "db.stored_procedure.name": "create"},
     "find": {"db.operation.name": "MGET"},
@@ -58,16 +59,19 @@ class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
         return self._coalescer.waiting
 
     def submit(self, item: Item, /) -> asyncio.Future[Result]:
-        """Return the future result of an item. Raises Overloaded when too many wait already."""
+        """Return the future result of an item.
+
+        Raises Overloaded when the queue is full.
+        """
         return self._coalescer.submit((item, get_current_span()))
 
     async def close(self) -> None:
-        """Wait for the batches in flight and those that they make room for."""
+        """Wait until all items have their results."""
         await self._coalescer.close()
 
-    async def _run(self, carried: Sequence[tuple[Item, Span]]) -> Sequence[Result]:
-        items = [item for item, _ in carried]
-        traced = [span.get_span_context() for _, span in carried if span is not INVALID_SPAN]
+    async def _run(self, batch: Sequence[tuple[Item, Span]]) -> Sequence[Result]:
+        items = [item for item, _ in batch]
+        traced = [span.get_span_context() for _, span in batch if span is not INVALID_SPAN]
         requests = {request.span_id: request for request in traced if request.trace_flags.sampled}
         if not requests:
             return await self._run_items(items)
@@ -78,13 +82,13 @@ class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
         if len(requests) == 1:
             parent = set_span_in_context(NonRecordingSpan(requests[0]), parent)
         attributes = self._attributes
-        if len(items) > 1:  # by the conventions one is no batch
+        if len(items) > 1:  # by the conventions, one item is not a batch
             attributes = {**attributes, "db.operation.batch.size": len(items)}
         span = self._tracer.start_span(
             self._name, parent, SpanKind.CLIENT, attributes, [Link(request) for request in requests]
         )
         try:
-            # The error's text stays out of the span; an answer of Redis may quote a key.
+            # The error's message is not recorded, because it may quote a key.
             with use_span(span, record_exception=False, set_status_on_exception=False):
                 return await self._run_items(items)
         except BaseException as error:

@@ -1,8 +1,9 @@
-"""Counts unique users of one shard by merging HyperLogLogs, a bounded number in each call.
+"""Counts unique users of one shard by merging HyperLogLogs.
 
-A union is the users of a source, or of all, in a range of days. Its number is remembered in Redis until a sketch in
-it changes. A union of many sketches is merged in several steps, with its progress in a scratch key. The union of all
-sources merges the scratch keys of the sources, so that no sketch is merged twice for a range.
+A union is the set of users of one source, or of all sources, in a range of days. Redis
+remembers its number until one of its sketches changes. A union of many sketches is
+merged in several steps, and a scratch key keeps its progress. The union of all sources
+merges the scratch keys of the sources, so that each sketch is merged once for a range.
 """
 
 import secrets
@@ -15,16 +16,16 @@ from service.errors import StoreUnavailable
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import SCRATCH_SECONDS, UNIONS_SECONDS, Keyspace
 from service.storage.page_sizes import PageSizes
-from service.storage.pipelines import ask, pages
+from service.storage.pipelines import pages, read
+from service.storage.script_replies import UnionReply
 
 _ATTEMPTS = 3
-# In sketches merged, as measured: to write a merged sketch, and to count it.
+# Measured costs of writing and of counting a merged sketch, in merges of one sketch.
 _WRITE_COST, _COUNT_COST = 5, 5
-_UNFINISHED, _FOREIGN, _LOST = -1, -2, -3  # replies of union.lua
 
 
 class Union(NamedTuple):
-    """The users of one source in a range of days, of all sources when `source` is empty."""
+    """The users of a source in a range of days. An empty `source` means all sources."""
 
     first_day: int
     last_day: int
@@ -32,15 +33,16 @@ class Union(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The field under which its number is remembered."""
+        """The field of the hash in which Redis remembers the number."""
         return f"{self.first_day} {self.source}"
 
 
 @dataclass(frozen=True)
 class Step:
-    """A part of the work on one union: it merges the sketches of the sources on the days.
+    """A part of the work on one union: it merges the sketches of sources on some days.
 
-    `number` names the union's scratch key, and `whole` that of the union that this one is merged into at its end.
+    `number` is that of the union and of its scratch key. `whole` is the number of the
+    union that this one is merged into after its last step.
     """
 
     number: int
@@ -53,7 +55,7 @@ class Step:
 
     @property
     def cost(self) -> int:
-        """Return the work in sketches merged."""
+        """The work of Redis, in merges of one sketch."""
         first, last = self.days
         sketches = (last - first + 1) * len(self.sources)
         if self.needs_no_scratch:
@@ -63,11 +65,11 @@ class Step:
 
     @property
     def needs_no_scratch(self) -> bool:
-        """Whether the step is the whole work on its union."""
+        """Whether the union has only this step and is not merged into another."""
         return self.is_first and self.is_last and self.whole is None
 
     def arguments(self) -> Iterator[str | int]:
-        """Yield the step as union.lua reads it."""
+        """Yield the arguments of union.lua for this step."""
         yield self.number
         yield "" if self.whole is None else self.whole
         yield from self.union
@@ -90,9 +92,10 @@ class UniqueUsers:
     async def count(
         self, shard: int, total: Union, sources: Sequence[str], days: Sequence[int]
     ) -> dict[Union, int | None]:
-        """Return the number of users in `total`, in each source's part of it, and in `total` on each of the days.
+        """Return the number of users in `total`, and in its sources and days.
 
-        `sources` are those in the shard. A number is None when a sketch is foreign data. Raises StoreUnavailable.
+        `sources` are those in the shard. A number is None when the key of a sketch has
+        another program's data. Raises StoreUnavailable and Overloaded.
         """
         parts = [total._replace(source=source) for source in sources]
         by_day = [Union(day, day, total.source) for day in days]
@@ -103,85 +106,110 @@ class UniqueUsers:
         unknown = [union for union in wanted if union not in counts]
         steps = list(plan(unknown, total, sources, self._sizes.sketches))
         for _ in range(_ATTEMPTS):
-            if self._finished(steps, found := await self._merge(shard, steps)):
+            if _is_complete(steps, found := await self._merge(shard, steps)):
                 counts |= found
                 return counts if len(parts) > 1 else {**counts, parts[0]: counts[total]}
-        raise StoreUnavailable("scratch keys of a count expired while it was under way")
+        raise StoreUnavailable("scratch keys of a count expired while it was in progress")
 
     async def _remembered(self, shard: int, unions: dict[Union, None]) -> dict[Union, int | None]:
         """Return the numbers that Redis remembers."""
         found: dict[Union, int | None] = {}
         for page in pages(unions, self._sizes.commands):
             commands = [("HGET", self._keyspace.unions(shard, union.last_day), union.field) for union in page]
-            replies = await ask(self._connection, "unions", commands)
+            replies = await read(self._connection, "unions", commands)
             found |= {
                 union: int(reply) for union, reply in zip(page, replies, strict=True) if reply and reply.isdigit()
             }
         return found
 
-    @staticmethod
-    def _finished(steps: Sequence[Step], found: dict[Union, int | None]) -> bool:
-        return all(step.union in found for step in steps if step.is_last)
-
     async def _merge(self, shard: int, steps: Sequence[Step]) -> dict[Union, int | None]:
-        """Run the steps. Unions are missing from what it returns when a scratch key expired on the way."""
+        """Run the steps and return the numbers of the unions.
+
+        Unions are missing when a scratch key has expired in between.
+        """
         token = secrets.token_hex(8)
         found: dict[Union, int | None] = {}
         foreign: set[int | None] = set()
         for page in calls(steps, self._sizes.sketches):
-            # A union that holds foreign data has no number. Its other steps would miss their scratch key.
-            page_left = [step for step in page if step.number not in foreign]
+            # A union with another program's data has no number. Its other steps would
+            # not find their scratch key.
             found |= {step.union: None for step in page if step.number in foreign}
-            if not page_left:
-                continue
-            fields = [field for step in page_left for field in step.arguments()]
-            arguments = (token, SCRATCH_SECONDS, UNIONS_SECONDS, *fields)
-            replies = await self._union([self._keyspace.base(shard)], arguments)
-            for step, reply in zip(page_left, replies, strict=False):  # fewer when a scratch key expired
-                if reply == _FOREIGN:
+            page_left = [step for step in page if step.number not in foreign]
+            replies = await self._run_page(shard, token, page_left)
+            if UnionReply.LOST in replies:
+                break
+            for step, reply in zip(page_left, replies, strict=True):
+                if reply == UnionReply.FOREIGN:
                     foreign |= {step.number, step.whole} - {None}
                     found[step.union] = None
-                elif step.is_last and reply != _LOST:
+                elif step.is_last:
                     found[step.union] = reply
-            if _LOST in replies:
-                break
         await self._discard(shard, token, steps)
         return found
 
+    async def _run_page(self, shard: int, token: str, page: Sequence[Step]) -> Sequence[int]:
+        """Return the replies of union.lua to steps of one call."""
+        if not page:
+            return ()
+        fields = [field for step in page for field in step.arguments()]
+        arguments = (token, SCRATCH_SECONDS, UNIONS_SECONDS, *fields)
+        replies: Sequence[int] = await self._union([self._keyspace.base(shard)], arguments)
+        return replies
+
     async def _discard(self, shard: int, token: str, steps: Sequence[Step]) -> None:
-        """Delete the scratch keys. After an error they expire by themselves."""
+        """Delete the scratch keys. After an error they are left to expire."""
         used = {step.number for step in steps if not step.needs_no_scratch}
         for page in pages(sorted(used), self._sizes.commands):
             keys = [self._keyspace.scratch(shard, token, number) for number in page]
-            await ask(self._connection, "unions", [("DEL", *keys)])
+            await read(self._connection, "unions", [("DEL", *keys)])
+
+
+def _is_complete(steps: Sequence[Step], found: dict[Union, int | None]) -> bool:
+    return all(step.union in found for step in steps if step.is_last)
 
 
 def plan(unknown: Sequence[Union], total: Union, sources: Sequence[str], sketches: int) -> Iterator[Step]:
-    """Yield the steps that count the unknown unions, each within the bound of one call."""
-    days = total.first_day, total.last_day
-    no_days = total.first_day, total.first_day - 1
-    parts = {total._replace(source=source): source for source in sources}
-    in_range = [union for union in unknown if union != total and union in parts]
+    """Yield the steps that count the unknown unions, each within the bound."""
     numbers = count()
-    whole = None
+    in_range = {total, *(total._replace(source=source) for source in sources)}
+    yield from _range_steps([union for union in unknown if union in in_range], total, sources, sketches, numbers)
+    for union in unknown:
+        if union not in in_range:  # the union of one day
+            yield from _split(Step(next(numbers), union, union[:2], sources), sketches)
+
+
+def _range_steps(
+    unknown: Sequence[Union], total: Union, sources: Sequence[str], sketches: int, numbers: Iterator[int]
+) -> Iterator[Step]:
+    """Yield the steps of the total and of its parts, which are the unions of each source.
+
+    A total that exceeds the bound is merged from its parts, so all parts are counted then.
+    """
+    days = total.first_day, total.last_day
+    parts = [union for union in unknown if union != total]
+    whole: Step | None = None
     if total in unknown:
         at_once = Step(next(numbers), total, days, sources)
         if len(sources) == 1 or at_once.cost <= sketches:
             yield from _split(at_once, sketches)
         else:
-            whole, in_range = at_once.number, list(parts)
-            yield Step(whole, total, no_days, (), is_last=False)
-    for union in in_range:
-        yield from _split(Step(next(numbers), union, days, [parts[union]], whole=whole), sketches)
+            whole, parts = at_once, [total._replace(source=source) for source in sources]
+            yield _without_sketches(whole, is_first=True)
+    for union in parts:
+        step = Step(next(numbers), union, days, [union.source], whole=whole.number if whole else None)
+        yield from _split(step, sketches)
     if whole is not None:
-        yield Step(whole, total, no_days, (), is_first=False)
-    for union in unknown:
-        if union != total and union not in parts:  # a day
-            yield from _split(Step(next(numbers), union, union[:2], sources), sketches)
+        yield _without_sketches(whole, is_first=False)
+
+
+def _without_sketches(step: Step, *, is_first: bool) -> Step:
+    """Return the first or last step of a union that merges other unions."""
+    first_day = step.days[0]
+    return replace(step, days=(first_day, first_day - 1), sources=(), is_first=is_first, is_last=not is_first)
 
 
 def _split(step: Step, sketches: int) -> Iterator[Step]:
-    """Yield a step of one source or of one day, in parts when it is too much for one call."""
+    """Yield a step of one source or day, in parts if it exceeds the bound."""
     if step.cost <= sketches:
         yield step
         return
@@ -197,7 +225,7 @@ def _split(step: Step, sketches: int) -> Iterator[Step]:
 
 
 def calls(steps: Sequence[Step], sketches: int) -> Iterator[list[Step]]:
-    """Yield the steps in their order, as many in each call as its bound allows, and one at least."""
+    """Yield the steps of each call: as many as its bound allows, and at least one."""
     page: list[Step] = []
     cost = 0
     for step in steps:

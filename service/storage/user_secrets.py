@@ -1,7 +1,7 @@
-"""Notices a changed `session.user_secret` by fingerprints in Redis.
+"""Detects a changed `session.user_secret` by fingerprints in Redis.
 
-A user's sessions are found under a keyed hash of the user id. Under another secret the
-sessions from before the change would be missed, and an erasure would succeed without
+A user's sessions are found under a keyed hash of the user id. With another secret,
+sessions from before the change would not be found, and an erasure would succeed without
 ending them. So Redis keeps a fingerprint of each secret under which sessions may live.
 """
 
@@ -17,8 +17,9 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-RECORDED_EVERY_SECONDS = 3600
-_MARGIN_SECONDS = 3600  # for clocks that differ
+RECORD_INTERVAL_SECONDS = 3600
+# For clocks that differ.
+_MARGIN_SECONDS = 3600
 
 ADVICE = (
     "sessions of users exist that were created under another session.user_secret. Add that secret to "
@@ -29,7 +30,7 @@ ADVICE = (
 class UserSecrets:
     """Compares the secrets in the settings with those in use.
 
-    The first digest belongs to the current secret.
+    The first of the `digests` belongs to the current secret.
     """
 
     def __init__(
@@ -49,34 +50,34 @@ class UserSecrets:
         self._script = connection.script("secrets")
 
     async def check(self) -> None:
-        """Raise UnknownUserSecret while sessions may live under an unlisted secret.
+        """Raise UnknownUserSecret while sessions may live under an unknown secret.
 
         Raises StoreUnavailable and Overloaded too.
         """
         self._compare(await self._script(self._keys, [int(self._clock())]))
 
     async def start(self, ttl_seconds: int) -> None:
-        """Compare at the start of a worker. Record the current secret when all are known.
+        """Check when a worker starts. Record the current secret if all are known.
 
-        A service with a wrong secret leaves no trace until it creates a session of a
-        user.
+        So a service with a wrong secret changes nothing before it creates a session of
+        a user.
         """
         try:
             await self.check()
             await self.record(ttl_seconds)
         except (StoreUnavailable, Overloaded):
-            # Logged where it is noticed. Every route of users compares again.
+            # `check` and the connection log them. Every route of users checks again.
             return
 
     async def record(self, ttl_seconds: int) -> None:
-        """Record, once an hour, that users' sessions are created under the current secret.
+        """Record once an hour that sessions are created under the current secret.
 
         Raises StoreUnavailable and Overloaded.
         """
         now = self._clock()
-        if self._recorded_at is not None and 0 <= now - self._recorded_at < RECORDED_EVERY_SECONDS:
+        if self._recorded_at is not None and 0 <= now - self._recorded_at < RECORD_INTERVAL_SECONDS:
             return
-        lifetime = ttl_seconds + RECORDED_EVERY_SECONDS + _MARGIN_SECONDS
+        lifetime = ttl_seconds + RECORD_INTERVAL_SECONDS + _MARGIN_SECONDS
         await self._script(self._keys, [int(now), self._current, lifetime])
         self._recorded_at = now
 

@@ -1,8 +1,7 @@
-"""One user's sessions: export, counts and erasure.
+"""The sessions of one user: export, counts and erasure.
 
-Each call of Redis visits a bounded number of sessions, however many a user has, so that
-other calls do not wait. The user is looked for under the current secret and under each
-previous one.
+Each call of Redis visits a bounded number of sessions, so that other calls do not wait.
+A user's sessions are looked up under the current secret and under each previous one.
 """
 
 import asyncio
@@ -12,7 +11,6 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -23,38 +21,31 @@ from redis.asyncio import Redis
 from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, Session, UserDigest, UserStore, shard_of
+from service.sessions import SECOND_US, SHARD_COUNT, Session, UserDigest, UserStore, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
+from service.storage.retries import RETRY_PAUSES_SECONDS, Retries
+from service.storage.script_replies import ErasureState
 from service.storage.session_value import decode
-from service.storage.steps import PAUSES, Steps
 from service.storage.user_secrets import UserSecrets
 
 _logger = logging.getLogger(__name__)
 
-# Sessions in one call, so that a call takes 1 to 2 ms of Redis 7.0 (docs/decisions.md).
+# Sessions in one call, which then takes Redis 7.0 1 to 2 ms (docs/decisions.md).
 FOUND_AT_ONCE = 250
 ERASED_AT_ONCE = 100
-_MERGED_AT_ONCE = 1000  # 1 ms of the event loop
-
-
-class _State(IntEnum):
-    """How far the erasure is in a shard, as erase.lua returns it."""
-
-    DRAINING = 0
-    BEGUN = 1
-    DONE = 2
-    FOREIGN = 3
+# 1 ms of the event loop.
+_MERGED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class _Erasure:
-    """What all steps of an erasure share. `now` is in seconds."""
+    """What all calls of an erasure share. `now` is in seconds since the epoch."""
 
     user_id: str
     now: int
     token: str
-    steps: Steps
+    retries: Retries
 
 
 class RedisUserStore(UserStore):
@@ -72,11 +63,11 @@ class RedisUserStore(UserStore):
         *,
         analytics: AnalyticsSettings,
         previous: Sequence[UserDigest] = (),
-        pauses: Sequence[float] = PAUSES,
+        pauses: Sequence[float] = RETRY_PAUSES_SECONDS,
     ) -> None:
         """`user_digest` belongs to the current secret, `previous` to earlier ones.
 
-        `pauses`, in seconds, are those before a call in the middle is repeated.
+        `pauses` are those before the retries of a call, in seconds.
         """
         self._connection = connection
         self._keyspace = keyspace
@@ -91,7 +82,7 @@ class RedisUserStore(UserStore):
     async def find_sessions(self, user_id: str) -> Sequence[Session]:
         """Return the live sessions, oldest first."""
         # Pages are sorted one by one and merged in parts. Sorting 100,000 sessions at
-        # once would stop the event loop for 0.1 s.
+        # once would block the event loop for 0.1 s.
         by_age = attrgetter("started_at", "id")
         pages = [sorted(page, key=by_age) async for page in self._pages(user_id)]
         merged, found = heapq.merge(*pages, key=by_age), list[Session]()
@@ -100,59 +91,61 @@ class RedisUserStore(UserStore):
             await asyncio.sleep(0)
         return found
 
-    async def count(self, user_id: str, asked: CountRange) -> UserCounts:
-        """Return the user's figures.
+    async def count(self, user_id: str, requested: CountRange) -> UserCounts:
+        """Return the user's live sessions and the bounds of the created ones.
 
-        The top lists bound the number of created sessions. Those that are still live
-        are certain.
+        The bounds come from the top lists. The live sessions raise the lower one.
         """
         by_source: Counter[str] = Counter()
-        known = at_least = at_most = 0
+        live = at_least = at_most = 0
         async for page in self._pages(user_id):
             by_source.update(session.source for session in page)
-            known += sum(asked.start <= session.started_at // 1_000_000 < asked.end for session in page)
+            live += sum(requested.start <= session.started_at // SECOND_US < requested.end for session in page)
         for shard in self._digests_by_shard(user_id):
-            arguments = (user_id, asked.first_day, asked.last_day)
+            arguments = (user_id, requested.first_day, requested.last_day)
             low, high = await self._created([self._keyspace.base(shard)], arguments)
             at_least, at_most = at_least + low, at_most + high
-        at_least = max(at_least, known)
+        at_least = max(at_least, live)
         return UserCounts(dict(sorted(by_source.items())), Bounds(at_least, max(at_most, at_least)))
 
     async def erase(self, user_id: str, now_us: int) -> int:
-        """End all sessions of the user, forget the id, return how many were ended.
+        """End all sessions of the user and forget the id. Returns how many were ended.
 
         No session that was created before the call survives it. The sessions count as
         ended at `now_us`.
         """
-        erasure = _Erasure(user_id, now_us // 1_000_000, secrets.token_hex(8), Steps(self._pauses))
-        await erasure.steps.run(self._secrets.check)
+        erasure = _Erasure(user_id, now_us // SECOND_US, secrets.token_hex(8), Retries(self._pauses))
+        await erasure.retries.run(self._secrets.check)
         by_shard = self._digests_by_shard(user_id)
-        # After a change of the secret the id is in the top lists of other shards too.
+        # After a change of the secret, top lists of other shards have the id too.
         others = (shard for shard in range(SHARD_COUNT) if shard not in by_shard)
         return sum([await self._erase_in(shard, by_shard.get(shard, ()), erasure) for shard in (*by_shard, *others)])
 
     async def rewrite_append_only_file(self) -> bool:
-        """Have Redis rewrite its append-only file; False where it does not do so now."""
+        """Start a rewrite of Redis's append-only file.
+
+        Returns False when it does not start.
+        """
         try:
             return await self._connection.run("rewrite", _rewrite)
         except StoreUnavailable:
             return False
 
     async def _erase_in(self, shard: int, digests: Sequence[str], erasure: _Erasure) -> int:
-        """Erase in one shard, where the user has sessions under these digests."""
+        """Erase in one shard, in which the user has these digests."""
         keys, lifetimes = [self._keyspace.base(shard)], (self._count_lifetime, RECEIPT_SECONDS, ERASED_SECONDS)
         user_id = erasure.user_id
         while True:
             head = (erasure.token, ERASED_AT_ONCE, erasure.now)
             arguments: Sequence[str | int | bytes] = (*head, *lifetimes, user_id, *digests)
-            state, erased = await erasure.steps.run(partial(self._erase, keys, arguments))
-            if state == _State.DONE:
+            state, erased = await erasure.retries.run(partial(self._erase, keys, arguments))
+            if state == ErasureState.DONE:
                 return int(erased)
-            if state == _State.FOREIGN:
+            if state == ErasureState.FOREIGN:
                 _logger.error("foreign data under a key of an erasure: another program writes with our key prefix")
                 raise StoreUnavailable("another program's data is in the way of an erasure")
-            if state == _State.BEGUN:
-                # The top lists are done, and a command log may keep arguments.
+            if state == ErasureState.BEGUN:
+                # The script does not need the id any more. A command log may keep it.
                 user_id = ""
 
     def _digests_by_shard(self, user_id: str) -> dict[int, list[str]]:
@@ -163,21 +156,22 @@ class RedisUserStore(UserStore):
 
     async def _pages(self, user_id: str) -> AsyncIterator[Sequence[Session]]:
         """Yield the live sessions in pages, each session once."""
-        steps, seen = Steps(self._pauses), set[str]()
-        await steps.run(self._secrets.check)
+        retries, seen = Retries(self._pauses), set[str]()
+        await retries.run(self._secrets.check)
         for shard, digests in self._digests_by_shard(user_id).items():
-            # Sessions that an unfinished erasure has not reached yet are live. Its index
-            # comes second, because an erasure that begins now moves sessions there.
+            # Sessions that an unfinished erasure has not ended yet are live. The
+            # renamed index is read second, because an erasure that begins now moves
+            # them there.
             for index in (name for digest in digests for name in self._keyspace.user_indexes(digest)):
-                async for page in self._pages_of(shard, index, steps):
+                async for page in self._pages_of(shard, index, retries):
                     fresh = [one for one in page if one.user_id == user_id and one.id not in seen]
                     seen.update(session.id for session in fresh)
                     yield fresh
 
-    async def _pages_of(self, shard: int, index: str, steps: Steps) -> AsyncIterator[Sequence[Session]]:
+    async def _pages_of(self, shard: int, index: str, retries: Retries) -> AsyncIterator[Sequence[Session]]:
         keys, cursor = [self._keyspace.base(shard)], b"0"
         while True:
-            cursor, page = await steps.run(partial(self._page, keys, (index, cursor, FOUND_AT_ONCE)))
+            cursor, page = await retries.run(partial(self._page, keys, (index, cursor, FOUND_AT_ONCE)))
             pairs = zip(page[::2], page[1::2], strict=True)
             yield [session for session_id, value in pairs if (session := decode(session_id.decode(), value))]
             if cursor == b"0":
@@ -185,9 +179,11 @@ class RedisUserStore(UserStore):
 
 
 async def _rewrite(client: Redis) -> bool:
-    """Ask for a rewrite. Redis refuses while one is in progress or by its ACL.
+    """Start a rewrite.
 
-    Where Redis keeps no such file, a rewrite would make one and leave it there.
+    Redis rejects it while one is in progress, or because of its ACL.
+
+    When Redis is configured without the file, a rewrite would create one that stays.
     """
     try:
         if not (await client.info("persistence")).get("aof_enabled"):

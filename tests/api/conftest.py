@@ -1,4 +1,4 @@
-"""The whole service in this process, on a real socket and a real Valkey; configured per test."""
+"""The whole service in this process, on a real socket and with a real Valkey."""
 
 import asyncio
 import dataclasses
@@ -43,7 +43,10 @@ class Service:
     client: TestClient[web.Request, None]
 
     async def request(self, method: str, path: str = PATH, **more: Any) -> ClientResponse:
-        """Send a request with the demo key; `headers=` adds to it, a None takes a header away."""
+        """Send a request with the demo key.
+
+        `headers=` adds headers, and a value of `None` removes one.
+        """
         headers: dict[str, str | None] = {"X-API-Key": KEY, **more.pop("headers", {})}
         given = {name: value for name, value in headers.items() if value is not None}
         response = await self.client.request(method, path, headers=given, **more)
@@ -51,15 +54,15 @@ class Service:
         return response
 
     async def create(self, **more: Any) -> str:
-        """Create a session; return its id."""
+        """Create a session and return its id."""
         response = await self.request("POST", **more)
         assert response.status == 201, await response.text()
         return str(response.headers[TOKEN])
 
     async def raw(self, *packets: bytes, until_closed: bool = False) -> bytes:
-        """Send bytes as they are; return what comes back: to the end of the first answer, or until closed.
+        """Send raw bytes, and return the first response or everything until the close.
 
-        A second packet goes out once the service has had the first and waits for more.
+        A second packet is sent once the service has read the first and waits for more.
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
@@ -67,14 +70,17 @@ class Service:
                 for number, packet in enumerate(packets):
                     if number:
                         async with self.client.get("/livez"):
-                            pass  # answered after the packet before it
+                            pass  # the service has answered the packet before
                     writer.write(packet)
                 return await reader.read(-1) if until_closed else await _one_answer(reader)
         finally:
             writer.close()
 
     async def raw_after_continue(self, head: bytes, body: bytes) -> bytes:
-        """Send a head with `Expect: 100-continue`, await the 100, send the body; return the answer."""
+        """Send a head with `Expect: 100-continue`, wait for the 100, send the body.
+
+        Returns the final response.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             async with asyncio.timeout(30):
@@ -99,7 +105,7 @@ async def _one_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 class RunnerServer(BaseTestServer):
-    """The whole service as aiohttp's test client takes it: our runner, with its own connections and dispatch."""
+    """Wraps a `Runner`, with its connections and dispatch, for aiohttp's client."""
 
     def __init__(self, runner: Runner) -> None:
         super().__init__()
@@ -114,7 +120,10 @@ Start = Callable[..., Awaitable[Service]]
 
 @pytest.fixture
 async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient) -> Start:
-    """Start services; `url=` names another Redis, other keywords replace settings sections."""
+    """Start services.
+
+    `url=` names another Redis, and other keywords replace sections of the settings.
+    """
 
     async def start_one(url: str = valkey.url, **sections: Any) -> Service:
         settings = Settings(
@@ -135,12 +144,12 @@ async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient)
 
 @pytest.fixture
 async def service(start: Start) -> Service:
-    """A service with one demo key, a TV key, an operator key and one allowed origin."""
+    """Return a service with demo, TV and operator keys and one allowed origin."""
     return await start()
 
 
 async def problem(response: ClientResponse, status: int, slug: str) -> dict[str, object]:
-    """Check that a response is the problem document of its kind; return it."""
+    """Check that a response is the given problem document, and return it."""
     document: dict[str, object] = json.loads(await response.read())
     assert response.status == status, document
     assert response.content_type == "application/problem+json"

@@ -21,7 +21,10 @@ async def get(service: Service, path: str, **query: str) -> dict[str, Any]:
 
 
 async def fill(service: Service) -> None:
-    """Create 12 sessions: 6 of guests, 6 of three users, half of each by the TV key; end three of them."""
+    """Create 12 sessions and end three of them.
+
+    Six are of guests and six of three users. The TV key creates half of each.
+    """
     ids = []
     for number in range(12):
         headers = {"X-API-Key": "tv-key"} if number % 4 < 2 else {}
@@ -32,7 +35,7 @@ async def fill(service: Service) -> None:
 
 
 async def test_totals_sources_and_series_agree(service: Service) -> None:
-    """The series adds up to the sources, and they to the totals."""
+    """The series adds up to the sources, and the sources to the totals."""
     await fill(service)
     document = await get(service, "sessions")
     assert document["totals"] == {"active": 9, "created": 12, "ended": 3, "unique_users": 3}
@@ -49,8 +52,8 @@ async def test_totals_sources_and_series_agree(service: Service) -> None:
     assert all(set(point) == {"start", "created", "ended", "sources"} for point in document["series"])
 
 
-async def test_an_answer_says_what_it_is(service: Service) -> None:
-    """When it was true, for which range, and what each figure means."""
+async def test_an_answer_describes_itself(service: Service) -> None:
+    """An answer has the time it was true, its range and the definitions."""
     document = await get(service, "sessions")
     as_of = datetime.fromisoformat(document["as_of"])
     assert abs(datetime.now(UTC) - as_of) < timedelta(seconds=30)
@@ -64,7 +67,7 @@ async def test_an_answer_says_what_it_is(service: Service) -> None:
 
 
 async def test_by_day_there_are_unique_users_of_each_day(service: Service) -> None:
-    """And over the range they are merged, not summed."""
+    """Unique users are counted by day, and merged over the range."""
     await fill(service)
     document = await get(service, "sessions", interval="day")
     assert len(document["series"]) in {1, 2}
@@ -73,8 +76,8 @@ async def test_by_day_there_are_unique_users_of_each_day(service: Service) -> No
     assert document["series"][-1]["start"].endswith("T00:00:00Z")
 
 
-async def test_one_source_can_be_asked_for(service: Service) -> None:
-    """Totals are then that source's; a source that never was has zeros."""
+async def test_counts_of_one_source(service: Service) -> None:
+    """With `source` all counts are of that source, and 0 for an unknown one."""
     await fill(service)
     document = await get(service, "sessions", source="tv.app.2")
     assert document["totals"]["created"] == 6
@@ -84,7 +87,7 @@ async def test_one_source_can_be_asked_for(service: Service) -> None:
 
 
 async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
-    """The answer says how it was understood."""
+    """A range that is widened to whole intervals is returned as widened."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = today - timedelta(days=3), today - timedelta(days=1)
     query = {"from": (start + timedelta(hours=5)).strftime("%Y-%m-%dT%H:%M:%SZ")}
@@ -99,7 +102,7 @@ async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
     ("path", "interval"), [("sessions", "hour"), ("sessions", "day"), ("users", None), ("users/user-1", None)]
 )
 async def test_from_and_to_of_one_date_are_that_day(service: Service, path: str, interval: str | None) -> None:
-    """Today has what was just created, yesterday has nothing, and the answer names the whole day."""
+    """Equal dates in `from` and `to` cover that whole day."""
     await fill(service)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found = []
@@ -147,22 +150,22 @@ async def test_from_and_to_of_one_date_are_that_day(service: Service, path: str,
         ("users/u", {"limit": "3"}, "limit"),
     ],
 )
-async def test_bad_queries_name_the_parameter(
+async def test_invalid_queries_name_the_parameter(
     service: Service, path: str, query: dict[str, str], member: str
 ) -> None:
-    """422, never a silent default."""
+    """An invalid parameter is a 422 that names it, and no default is used."""
     response = await service.request("GET", f"{BASE}/{path}", headers=OPERATOR, params=query)
     assert (await problem(response, 422, "invalid-request"))["member"] == member
 
 
-async def test_a_parameter_given_twice_is_refused(service: Service) -> None:
-    """Which of the two was meant is nobody's to guess."""
+async def test_a_parameter_given_twice_is_rejected(service: Service) -> None:
+    """A parameter that is given twice is a 422."""
     response = await service.request("GET", f"{BASE}/users?limit=1&limit=2", headers=OPERATOR)
     assert (await problem(response, 422, "invalid-request"))["member"] == "limit"
 
 
-async def test_a_long_range_by_hour_is_refused(service: Service) -> None:
-    """By day it is fine, as long as counts are kept."""
+async def test_a_long_range_by_hour_is_rejected(service: Service) -> None:
+    """A range that is too long by hour is answered by day."""
     start = (datetime.now(UTC) - timedelta(days=90)).strftime("%Y-%m-%d")
     response = await service.request("GET", f"{BASE}/sessions?from={start}", headers=OPERATOR)
     assert (await problem(response, 422, "invalid-request"))["member"] == "interval"
@@ -170,7 +173,7 @@ async def test_a_long_range_by_hour_is_refused(service: Service) -> None:
 
 
 async def test_counts_go_back_as_far_as_they_are_kept(start: Start) -> None:
-    """Asking for more is refused with the date from which there are counts, for people and for programs."""
+    """A range before the oldest counts is a 422 with the oldest day as a field."""
     service = await start(analytics=AnalyticsSettings(retention_days=7))
     early = (datetime.now(UTC) - timedelta(days=8)).strftime("%Y-%m-%d")
     response = await service.request("GET", f"{BASE}/sessions?interval=day&from={early}", headers=OPERATOR)
@@ -181,7 +184,7 @@ async def test_counts_go_back_as_far_as_they_are_kept(start: Start) -> None:
 
 
 async def test_the_most_active_users_come_first(service: Service) -> None:
-    """With bounds, and a bound for all others."""
+    """Top users have bounds, and the answer has a bound for all other users."""
     for number, user in enumerate(["rare", "often", "often", "often", "some", "some"]):
         await service.create(json={"user_id": user}, headers={"X-API-Key": "tv-key"} if number % 2 else {})
     document = await get(service, "users", limit="2")
@@ -193,8 +196,8 @@ async def test_the_most_active_users_come_first(service: Service) -> None:
     assert set(document["definitions"]) == {"created", "others_at_most"}
 
 
-async def test_one_user_is_known_exactly_by_what_is_live(service: Service) -> None:
-    """In all and by source; created as bounds."""
+async def test_live_sessions_of_one_user_are_exact(service: Service) -> None:
+    """Live sessions are exact in all and by source, and created ones have bounds."""
     ids = [await service.create(json={"user_id": "ü/%"}, headers={"X-API-Key": key}) for key in ("tv-key", "tv-key")]
     ids.append(await service.create(json={"user_id": "ü/%"}))
     await service.request("DELETE", headers={"X-Jay-Tracking": ids[0]})
@@ -211,8 +214,8 @@ async def test_one_user_is_known_exactly_by_what_is_live(service: Service) -> No
     assert unknown["created"] == {"at_least": 0, "at_most": 0}
 
 
-async def test_a_hundred_who_ask_cost_as_much_as_one(service: Service, valkey: RedisServer) -> None:
-    """Callers who ask the same within a second share one answer."""
+async def test_concurrent_callers_share_one_read(service: Service, valkey: RedisServer) -> None:
+    """Callers with the same query within a second share one answer."""
     await service.create(json={"user_id": "u"})
     async with redis.asyncio.Redis.from_url(valkey.url) as raw:
 
@@ -221,25 +224,25 @@ async def test_a_hundred_who_ask_cost_as_much_as_one(service: Service, valkey: R
             await asyncio.gather(*(get(service, "sessions", interval="day", **asked) for _ in range(times)))
             return sum(command["calls"] for command in (await raw.info("commandstats")).values())
 
-        await calls(1, source="other")  # connections are made and scripts are loaded
+        await calls(1, source="other")  # opens connections and loads scripts
         one = await calls(1, source="jay.api.playout.1.0.0")
-        assert await calls(100) <= 3 * one  # two answers when a second ends in between
+        assert await calls(100) <= 3 * one  # two reads when a second ends in between
 
 
 @pytest.mark.parametrize("path", ["sessions", "users", "users/u"])
 async def test_only_the_scope_analytics_reads_counts(service: Service, path: str) -> None:
-    """A key that stands in web pages does not."""
+    """A key without the scope `analytics`, as in web pages, cannot read counts."""
     await problem(await service.request("GET", f"{BASE}/{path}"), 403, "forbidden")
 
 
 async def test_the_state_of_redis(service: Service, valkey: RedisServer) -> None:
-    """Operators see which server it is, its memory, and whether it keeps what it is given."""
+    """The answer has the server, its memory and its persistence."""
     state = await get(service, "store")
     async with redis.asyncio.Redis.from_url(valkey.url) as raw:
         info = await raw.info()
     assert state["server"] == f"Valkey {info['valkey_version']}"
     assert 0 < state["memory_used_bytes"] < state["machine_memory_bytes"] == info["total_system_memory"]
-    assert state["memory_limit_bytes"] == info["maxmemory"] == 0  # none is set
+    assert state["memory_limit_bytes"] == info["maxmemory"] == 0  # no limit is set
     assert state["append_only_file"] is bool(info["aof_enabled"])
     assert state["may_evict"] is False
     assert state["answered_in_ms"] > 0
@@ -247,8 +250,8 @@ async def test_the_state_of_redis(service: Service, valkey: RedisServer) -> None
     assert (await service.request("GET", f"{BASE}/store")).status == 403
 
 
-async def test_a_redis_that_does_not_tell(start: Start, valkey: RedisServer) -> None:
-    """Where INFO is not allowed the state is unknown, and that it serves is still told."""
+async def test_a_redis_without_info(start: Start, valkey: RedisServer) -> None:
+    """When INFO is not permitted, the details are unknown and Redis is available."""
     async with redis.asyncio.Redis.from_url(valkey.url) as raw:
         await raw.acl_setuser("mute", enabled=True, passwords=["+mute"], keys=["*"], commands=["+@all", "-info"])
         service = await start(valkey.url.replace("://", "://mute:mute@"))

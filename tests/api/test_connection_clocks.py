@@ -1,4 +1,4 @@
-"""When the service closes a connection: a head that stalls, an idle connection, a TLS handshake that never ends."""
+"""The timeouts of connections: for a stalled head, when idle, for a TLS handshake."""
 
 import asyncio
 import socket
@@ -19,16 +19,17 @@ from service.config.settings import ServerSettings, Settings
 from tests.api.conftest import KEY, PATH, Service, Start
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-BODY = b'{"user_id": 123}'  # is read, and refused without Redis, which a loaded machine may delay
+# This body is read and rejected without Redis, which a loaded machine may delay.
+BODY = b'{"user_id": 123}'
 POST = (
     f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
     f"Content-Length: {len(BODY)}\r\n\r\n"
 ).encode() + BODY
 PART = b"GET /livez HTTP/1.1\r\nHo"
 REST = GET.removeprefix(PART)
-LONG = 60.0  # a clock that must not fire within a test
+LONG = 60.0  # a timeout that must not end within a test
 SHORT = 0.3
-SOON = 10.0  # a deadline that a loaded machine keeps, and that is before LONG
+SOON = 10.0  # long enough for a loaded machine, and shorter than LONG
 
 
 @dataclass
@@ -39,7 +40,10 @@ class Client:
     writer: asyncio.StreamWriter
 
     async def ask(self, *packets: bytes, answers: int = 1) -> None:
-        """Send packets, each after a pause in which the service reads the one before; await the answers."""
+        """Send packets, each after the service has read the one before.
+
+        Then wait for the responses.
+        """
         for number, packet in enumerate(packets):
             if number:
                 await asyncio.sleep(0.02)
@@ -51,7 +55,10 @@ class Client:
                 await self.reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
 
     async def seconds_until_closed(self) -> float:
-        """Return how long the service keeps the connection from now; fail when it sends anything."""
+        """Return the seconds until the service closes the connection.
+
+        Fails when the service sends anything.
+        """
         started = time.monotonic()
         async with asyncio.timeout(SOON):
             assert await self.reader.read() == b""
@@ -77,13 +84,13 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 def with_clocks(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
-    """Set the clock for heads; return settings with the clock for idle connections."""
+    """Set the timeout for heads, and return settings with the idle timeout."""
     monkeypatch.setattr(request_limits, "HEAD_SECONDS", head)
     return ServerSettings(keepalive_seconds=keepalive)
 
 
-def test_each_clock_has_its_own_time() -> None:
-    """The documented times: 75 s idle, 15 s for a head, 15 s for a TLS handshake, 5 s for a body."""
+def test_each_timeout_has_its_own_value() -> None:
+    """The timeouts are 75 s idle, 15 s for a head or TLS, and 5 s for a body."""
     assert Settings().server.keepalive_seconds == 75
     assert request_limits.HEAD_SECONDS == 15
     assert site.HANDSHAKE_SECONDS == 15
@@ -112,7 +119,7 @@ STALLS = {
 async def test_a_head_that_stalls_ends_the_connection(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """On a new connection and on one that has served requests, although the clock for idle ones is far longer."""
+    """The head timeout applies to new and to reused connections."""
     service = await start(server=with_clocks(monkeypatch, head=SHORT))
     client = await connect(service)
     packets = STALLS[case]
@@ -123,10 +130,10 @@ async def test_a_head_that_stalls_ends_the_connection(
 
 
 @pytest.mark.parametrize("first", [b"", GET, POST, GET * 40])
-async def test_bytes_that_drip_do_not_prolong_a_head(
+async def test_a_dripping_head_does_not_get_more_time(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
-    """The clock runs from the first byte of the head to its end."""
+    """The head timeout counts from the first byte of the head to its last."""
     service = await start(server=with_clocks(monkeypatch, head=SHORT))
     client = await connect(service)
     await client.ask(first, answers=first.count(b"HTTP/1.1"))
@@ -157,10 +164,10 @@ IDLE = {
 
 
 @pytest.mark.parametrize("case", IDLE)
-async def test_an_idle_connection_outlives_the_clock_for_heads(
+async def test_an_idle_connection_outlives_the_head_timeout(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """However the requests were cut into packets, the service knows that no head has begun."""
+    """An idle connection has no head timeout, whatever the packets before."""
     service = await start(server=with_clocks(monkeypatch, head=SHORT))
     client = await connect(service)
     data = b"".join(IDLE[case])
@@ -173,7 +180,7 @@ async def test_an_idle_connection_outlives_the_clock_for_heads(
 async def test_an_idle_connection_is_closed_in_time(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """`server.keepalive_seconds` after the last response, although the clock for heads is far longer."""
+    """An idle connection closes `server.keepalive_seconds` after a response."""
     service = await start(server=with_clocks(monkeypatch, keepalive=SHORT))
     client = await connect(service)
     data = b"".join(IDLE[case])
@@ -184,7 +191,7 @@ async def test_an_idle_connection_is_closed_in_time(
 async def test_a_head_that_begins_just_in_time_is_served(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock for idle connections stops at the first byte of a request, not at its last."""
+    """The idle timeout ends at the first byte of a request."""
     service = await start(server=with_clocks(monkeypatch, keepalive=SHORT))
     client = await connect(service)
     for _ in range(3):
@@ -199,7 +206,7 @@ async def test_a_head_that_begins_just_in_time_is_served(
 async def test_a_request_that_waits_while_the_service_is_paused_is_served(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    """A request that arrived before the deadline is answered, although the clock fires before it is read."""
+    """After a pause, a request that arrived in time is answered."""
     service = await start(server=with_clocks(monkeypatch, head=SHORT, keepalive=SHORT))
     client = await connect(service)
     await client.ask(GET)
@@ -217,14 +224,14 @@ async def test_a_request_that_waits_while_the_service_is_paused_is_served(
     await client.ask()
 
 
-async def test_no_clock_ends_a_request_in_progress(
+async def test_no_timeout_ends_a_request_in_progress(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow request is answered, and so are those behind it, before a head that stalls ends the connection."""
+    """A slow request and those behind it are answered before a stalled head ends."""
     service = await start(server=with_clocks(monkeypatch, head=SHORT, keepalive=SHORT))
     dispatcher = service.runner.server.request_handler.__self__  # type: ignore[union-attr]
     direct = dispatcher._direct_routes["GET", "/readyz"]
-    get, part = (text.replace(b"/livez", b"/readyz") for text in (GET, PART))
+    get, part = (request.replace(b"/livez", b"/readyz") for request in (GET, PART))
 
     async def slow(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(SHORT * 2)
@@ -245,7 +252,7 @@ async def test_no_clock_ends_a_request_in_progress(
 async def test_a_response_that_a_slow_client_reads_is_sent_whole(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection is not idle while its client takes the response."""
+    """A connection whose client still reads a response is not idle."""
     service = await start(server=with_clocks(monkeypatch, keepalive=SHORT * 2))
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
@@ -269,7 +276,7 @@ async def test_a_response_that_a_slow_client_reads_is_sent_whole(
 
 @asynccontextmanager
 async def tls_port(service: Service) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
-    """Have a service listen with TLS too; yield the port and a client's context."""
+    """Let a service listen with TLS too, and yield the port and a client's context."""
     authority, serving, trusting = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)
     authority.configure_trust(trusting)
@@ -281,10 +288,10 @@ async def tls_port(service: Service) -> AsyncIterator[tuple[int, ssl.SSLContext]
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
-async def test_a_tls_handshake_that_never_begins_or_ends_is_cut_off(
+async def test_a_stalled_tls_handshake_is_closed(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sent: bytes
 ) -> None:
-    """It has a clock of its own, whose end is no error in the log."""
+    """A stalled TLS handshake is closed without an error in the log."""
     monkeypatch.setattr(site, "HANDSHAKE_SECONDS", SHORT)
     async with tls_port(service) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -294,8 +301,8 @@ async def test_a_tls_handshake_that_never_begins_or_ends_is_cut_off(
     assert not [record for record in caplog.records if not record.name.startswith("service.storage")]
 
 
-async def test_the_clocks_run_under_tls_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle connection stays for its time, a head that stalls ends it."""
+async def test_the_timeouts_apply_to_tls(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The idle and the head timeout apply to TLS connections."""
     service = await start(server=with_clocks(monkeypatch, head=SHORT))
     async with tls_port(service) as (port, trusting):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)

@@ -1,4 +1,4 @@
-"""Preflights and other OPTIONS requests, by pages, web views and load balancers."""
+"""Preflights and other OPTIONS requests of pages, web views and load balancers."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def preflight(method: str = "GET", headers: str | None = None, origin: str = ORI
     ],
 )
 async def test_a_foreign_origin_gets_no_cors_header(service: Service, origin: str) -> None:
-    """Answers, errors and preflights have none, on known and unknown paths."""
+    """Responses to a foreign origin have no CORS headers on any path."""
     for response in (
         await service.request("POST", headers={"Origin": origin}),
         await service.request("GET", "/nowhere", headers={"Origin": origin}),
@@ -64,7 +64,10 @@ async def test_a_foreign_origin_gets_no_cors_header(service: Service, origin: st
 async def test_every_preflight_of_an_allowed_origin_gets_the_same_answer(
     service: Service, method: str, path: str
 ) -> None:
-    """204 with constant lists, whatever is asked for: the browser compares, and reads errors of any path."""
+    """Every preflight of an allowed origin is a 204 with constant lists.
+
+    The browser compares, and a page can read errors of any path.
+    """
     response = await service.request("OPTIONS", path, headers=preflight(method))
     assert (response.status, await response.read()) == (204, b"")
     headers = response.headers
@@ -91,7 +94,7 @@ async def test_every_preflight_of_an_allowed_origin_gets_the_same_answer(
     ],
 )
 async def test_an_unknown_header_does_not_fail_a_preflight(service: Service, asked: str) -> None:
-    """It is left out of the list, and never repeated."""
+    """A requested header that is not allowed is not in the list."""
     response = await service.request("OPTIONS", headers=preflight("POST", asked))
     assert response.status == 204
     assert response.headers["Access-Control-Allow-Headers"] == HEADERS
@@ -99,7 +102,7 @@ async def test_an_unknown_header_does_not_fail_a_preflight(service: Service, ask
 
 
 async def test_a_preflight_needs_neither_key_nor_version_nor_redis(start: Start) -> None:
-    """An unknown version does not matter, and no Redis listens on port 1."""
+    """A preflight works without key, version and Redis."""
     service = await start(url="redis://127.0.0.1:1/0")
     headers = {**preflight("DELETE"), "x-jay-api-version": "1999-01-01", "X-API-Key": "wrong"}
     response = await service.request("OPTIONS", headers=headers)
@@ -108,7 +111,7 @@ async def test_a_preflight_needs_neither_key_nor_version_nor_redis(start: Start)
 
 
 async def test_configured_headers_are_allowed_too(start: Start) -> None:
-    """In lower case and once, after those that are always allowed."""
+    """Configured headers are in the list once, in lower case."""
     cors = CorsSettings(origins=(ORIGIN,), request_headers=("X-Client-Version", "traceparent", "x-client-version"))
     service = await start(cors=cors)
     response = await service.request("OPTIONS", headers=preflight())
@@ -119,7 +122,7 @@ async def test_configured_headers_are_allowed_too(start: Start) -> None:
     "origin", ["capacitor://localhost", "app://-", "http://[::1]:3000", "chrome-extension://abc"]
 )
 async def test_web_views_are_origins(start: Start, origin: str) -> None:
-    """A web view's requests, errors and preflights are answered like a page's."""
+    """Requests, errors and preflights of a web view are answered like a page's."""
     service = await start(cors=CorsSettings(origins=(ORIGIN, origin)))
     for response in (
         await service.request("OPTIONS", headers=preflight(origin=origin)),
@@ -130,7 +133,7 @@ async def test_web_views_are_origins(start: Start, origin: str) -> None:
 
 
 async def test_the_routes_use_no_method_that_cors_does_not_allow(service: Service) -> None:
-    """Methods of routes and of CORS come from one list."""
+    """CORS allows the methods of every route."""
     used = {route.method for route in service.runner.app.router.routes()}
     assert used <= {*METHODS.split(", "), "OPTIONS"}
     assert {name.lower() for name in LIBRARY_HEADERS} <= set(HEADERS.split(", "))
@@ -152,10 +155,13 @@ async def test_the_routes_use_no_method_that_cors_does_not_allow(service: Servic
         ("/nowhere", "DELETE, GET, HEAD, OPTIONS, POST, PUT"),
     ],
 )
-async def test_options_that_is_no_preflight_lists_the_methods(
+async def test_options_without_a_preflight_lists_the_methods(
     service: Service, path: str, allow: str, more: dict[str, str]
 ) -> None:
-    """204 with `Allow`, without a key: the methods of the path, or of the service where there is no such path."""
+    """Other OPTIONS requests are a 204 with `Allow`, without a key.
+
+    An unknown path lists the methods of the whole service.
+    """
     response = await service.request("OPTIONS", path, headers={"X-API-Key": None, **more})
     assert (response.status, await response.read()) == (204, b"")
     assert response.headers.getall("Allow") == [allow]
@@ -163,7 +169,7 @@ async def test_options_that_is_no_preflight_lists_the_methods(
 
 
 async def test_a_405_allows_what_options_lists(service: Service) -> None:
-    """Both say the same of a path."""
+    """A 405 and an OPTIONS request of a path list the same methods."""
     for path in ("/livez", "/metrics", PATH, "/v1/playouts/tracking/users/u"):
         listed = (await service.request("OPTIONS", path)).headers["Allow"]
         response = await service.request("PATCH", path)
@@ -181,21 +187,21 @@ async def test_a_405_allows_what_options_lists(service: Service) -> None:
     ],
 )
 async def test_a_load_balancers_check_passes(service: Service, head: bytes) -> None:
-    """HAProxy's default check is the first one, without `Host`."""
+    """The default checks of load balancers succeed, also without `Host`."""
     status, headers, _ = parsed(await service.raw(head))
     assert status == 204
     assert headers["allow"] == "delete, get, head, options, post, put"
 
 
 async def test_a_page_may_use_head(service: Service) -> None:
-    """HEAD is in the preflight's list, and its answer can be read."""
+    """A page may send HEAD and read its response."""
     session_id = await service.create()
     response = await service.request("HEAD", headers={"Origin": ORIGIN, TOKEN: session_id})
     assert (response.status, response.headers["Access-Control-Allow-Origin"]) == (200, ORIGIN)
 
 
-async def test_two_origins_are_none(service: Service) -> None:
-    """Two lines are treated as one line with both, also by a key that is bound to origins."""
+async def test_two_origins_count_as_none(service: Service) -> None:
+    """A request with two `Origin` lines has no allowed origin."""
     other = "https://evil.example"
     for lines, joined in (((ORIGIN, other), f"{ORIGIN}, {other}"), ((ORIGIN, ORIGIN), f"{ORIGIN}, {ORIGIN}")):
         for values in (lines, (joined,)):

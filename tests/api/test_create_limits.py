@@ -28,7 +28,10 @@ async def post(service: Service, address: str, **more: Any) -> ClientResponse:
 
 
 async def test_creations_over_the_limit_are_429(limited: Service) -> None:
-    """The answer is a problem document with Retry-After, a page can read it, and no cookie is set."""
+    """A creation over the limit is a 429 with `Retry-After` and no cookie.
+
+    A page can read it.
+    """
     assert [(await post(limited, "1.1.1.1")).status for _ in range(3)] == [201] * 3
     refused = await post(limited, "1.1.1.1", headers={"Origin": ORIGIN})
     assert refused.status == 429
@@ -42,7 +45,7 @@ async def test_creations_over_the_limit_are_429(limited: Service) -> None:
 
 
 async def test_redis_grows_by_no_more_than_the_limit(limited: Service, prefix: str, raw: Raw) -> None:
-    """A flood from one address leaves the sessions that the limit admits, and no other key."""
+    """A flood from one address stores no more sessions than the limit."""
     for _ in range(3):
         await post(limited, "1.1.1.1")
     before = {key async for key in raw.scan_iter(match=f"{prefix}*")}
@@ -53,7 +56,7 @@ async def test_redis_grows_by_no_more_than_the_limit(limited: Service, prefix: s
 
 
 async def test_only_this_client_and_key_is_limited(limited: Service) -> None:
-    """Other addresses, other keys and other requests of the same client go on."""
+    """Other addresses, keys and requests are not limited."""
     for _ in range(4):
         last = await post(limited, "1.1.1.1")
     assert last.status == 429
@@ -64,20 +67,20 @@ async def test_only_this_client_and_key_is_limited(limited: Service) -> None:
 
 
 async def test_invalid_bodies_do_not_count(limited: Service) -> None:
-    """A client that corrects its request still has its whole count."""
+    """Requests with an invalid body do not count."""
     for _ in range(5):
         assert (await post(limited, "1.1.1.1", json={"user_id": 7})).status == 422
     assert [(await post(limited, "1.1.1.1")).status for _ in range(4)] == [201, 201, 201, 429]
 
 
 async def test_both_paths_share_the_limit(limited: Service) -> None:
-    """The spec's two paths are the same resource."""
+    """Both paths of the spec share the limit."""
     statuses = [(await limited.request("POST", path)).status for path in (PATH, PATH.removeprefix("/v1"), PATH, PATH)]
     assert statuses == [201, 201, 201, 429]
 
 
 async def test_a_client_cannot_choose_its_address(start: Start) -> None:
-    """Without trusted proxies the headers of proxies mean nothing."""
+    """Without trusted proxies, forwarding headers are ignored."""
     service = await start(api_keys=(LIMITED,))
     statuses = [
         (await post(service, f"1.1.1.{number}", headers={"Forwarded": f"for=2.2.2.{number}"})).status
@@ -87,7 +90,7 @@ async def test_a_client_cannot_choose_its_address(start: Start) -> None:
 
 
 async def test_a_reload_of_the_keys_keeps_the_counts(limited: Service) -> None:
-    """A rotation gives nobody a fresh count: entries of one name share it."""
+    """Keys with the same name share a count, also after a reload."""
     for _ in range(3):
         await post(limited, "1.1.1.1")
     renewed = dataclasses.replace(LIMITED, sha256=hash_key("new-key"))
@@ -96,7 +99,7 @@ async def test_a_reload_of_the_keys_keeps_the_counts(limited: Service) -> None:
 
 
 async def test_the_log_names_the_key_once_and_no_address(limited: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """An operator learns that a limit works, without a line for each request."""
+    """The log names the limited key once and no address."""
     for _ in range(6):
         await post(limited, "198.51.100.7")
     lines = [record.getMessage() for record in caplog.records if "create_limit" in record.getMessage()]
@@ -106,7 +109,7 @@ async def test_the_log_names_the_key_once_and_no_address(limited: Service, caplo
 
 
 async def test_a_key_without_a_limit_has_none(service: Service) -> None:
-    """Back ends create for all their visitors from one address."""
+    """A key without `create_limit` is not limited."""
     assert KEYS[0].create_limit is None
     assert Scope.TRACK in KEYS[0].scopes
     assert {(await service.request("POST")).status for _ in range(100)} == {201}

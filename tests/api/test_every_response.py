@@ -1,4 +1,4 @@
-"""What holds for every response, and what API keys may do."""
+"""Rules that hold for every response, and the permissions of API keys."""
 
 import asyncio
 import signal
@@ -44,7 +44,7 @@ async def one_of_each(service: Service) -> AsyncIterator[ClientResponse]:
 
 
 async def test_fixed_headers_are_on_every_response(service: Service) -> None:
-    """Version, no-store, Vary, nosniff and a request id; no server version."""
+    """Every response has the fixed headers and no server version."""
     ids = set()
     statuses = set()
     async for response in one_of_each(service):
@@ -61,14 +61,14 @@ async def test_fixed_headers_are_on_every_response(service: Service) -> None:
 
 
 async def test_a_page_of_an_allowed_origin_can_read_every_response(service: Service) -> None:
-    """Else it would see a network error where the service said what is wrong."""
+    """A page of an allowed origin can read every response and its headers."""
     async for response in one_of_each(service):
         headers = response.headers
         assert headers.getall("Access-Control-Allow-Origin") == [ORIGIN], response.status
         assert headers.getall("Access-Control-Allow-Credentials") == ["true"]
         exposed = headers["Access-Control-Expose-Headers"].split(", ")
         assert {TOKEN, "x-jay-api-version", "Retry-After", "X-Request-Id"} <= set(exposed)
-        # Browsers let a page read some names always, and the others that are left never.
+        # A page can always read some names in a browser, and the rest never.
         assert {name.lower() for name in headers} - {name.lower() for name in exposed} <= {
             *("cache-control", "content-type", "content-length"),
             *("set-cookie", "date", "connection", "server"),
@@ -78,7 +78,7 @@ async def test_a_page_of_an_allowed_origin_can_read_every_response(service: Serv
 
 
 async def test_versions(service: Service) -> None:
-    """Absent, empty and known are served; unknown is 400 and lists what there is."""
+    """A missing, empty or known version works, and an unknown one is a 400."""
     for version in (None, "", "2025-05-19"):
         response = await service.request("POST", headers={"x-jay-api-version": version})
         assert response.status == 201
@@ -88,8 +88,8 @@ async def test_versions(service: Service) -> None:
     assert response.headers["x-jay-api-version"] == "2025-05-19"
 
 
-async def test_a_missing_and_an_unknown_key_are_answered_alike(service: Service) -> None:
-    """Nothing tells whether a key was near; a key in the query counts for nothing."""
+async def test_a_missing_and_an_unknown_key_get_the_same_answer(service: Service) -> None:
+    """A missing, an unknown and a query parameter's key get the same 401."""
     bodies = set()
     for key in (None, "", "wrong", KEY.upper(), KEY + "x"):
         response = await service.request("POST", f"{PATH}?X-API-Key={KEY}", headers={"X-API-Key": key})
@@ -105,7 +105,7 @@ async def test_a_missing_and_an_unknown_key_are_answered_alike(service: Service)
 
 
 async def test_scopes_and_origins_bind_a_key(service: Service) -> None:
-    """A key does what its scopes say, and in browsers only where its origins say."""
+    """A key can do what its scopes allow, for pages of its origins only."""
     await problem(await service.request("GET", headers={"X-API-Key": "operator-key"}), 403, "forbidden")
     bound = {"X-API-Key": "bound-key"}
     assert (await service.request("POST", headers=bound)).status == 201
@@ -115,13 +115,13 @@ async def test_scopes_and_origins_bind_a_key(service: Service) -> None:
 
 
 async def test_keys_can_be_replaced_while_running(service: Service) -> None:
-    """The next request sees the new keys."""
+    """Replaced keys apply from the next request."""
     service.runner.use_keys(Keyring([]))
     await problem(await service.request("POST"), 401, "unauthorized")
 
 
 async def test_method_not_allowed_lists_the_methods(service: Service) -> None:
-    """On both paths."""
+    """A 405 lists the allowed methods on both paths."""
     for path in (PATH, PATH.removeprefix("/v1")):
         response = await service.request("PATCH", path)
         await problem(response, 405, "method-not-allowed")
@@ -129,7 +129,7 @@ async def test_method_not_allowed_lists_the_methods(service: Service) -> None:
 
 
 async def test_health_is_open_and_not_part_of_the_api(service: Service) -> None:
-    """No key, no version; during draining readiness says so and connections end."""
+    """Health needs no key and no version, and readiness is 503 while draining."""
     for path, status in (("/livez", "alive"), ("/readyz", "ready")):
         response = await service.request("GET", path, headers={"X-API-Key": None, "x-jay-api-version": "x"})
         assert (response.status, await response.json()) == (200, {"status": status})
@@ -143,7 +143,7 @@ async def test_health_is_open_and_not_part_of_the_api(service: Service) -> None:
 
 
 async def test_no_cache_keeps_what_is_about_the_state_of_the_service(service: Service) -> None:
-    """`no-store` on health and metrics with every status, also while draining."""
+    """Health and metrics have `no-store` with every status."""
     bearer = {"X-API-Key": None, "Authorization": "Bearer operator-key"}
     seen = set()
     for is_draining in (False, True):
@@ -170,8 +170,8 @@ async def test_no_cache_keeps_what_is_about_the_state_of_the_service(service: Se
     assert seen == {200, 204, 400, 401, 403, 405, 417, 503}
 
 
-async def test_readiness_cannot_be_used_to_keep_redis_busy(start: Start, tmp_path: Path) -> None:
-    """However many ask at once, one write answers them all, and sessions are served meanwhile."""
+async def test_concurrent_readiness_checks_share_one_write(start: Start, tmp_path: Path) -> None:
+    """Concurrent readiness checks share one write, and sessions are served."""
     with RedisServer(binaries()["valkey"], tmp_path) as own:
         service = await start(url=own.url)
         asked = [service.request("GET", "/readyz") for _ in range(300)]
@@ -182,8 +182,8 @@ async def test_readiness_cannot_be_used_to_keep_redis_busy(start: Start, tmp_pat
         assert stats["cmdstat_set"]["calls"] < 20 + 100
 
 
-async def test_an_outage_is_503_and_touches_no_cookie(start: Start, tmp_path: Path) -> None:
-    """Down or hung, never 404; the process stays alive; afterwards the session is as it was."""
+async def test_an_outage_is_503_and_changes_no_cookie(start: Start, tmp_path: Path) -> None:
+    """An outage is a 503 and never a 404, and the session is there afterwards."""
     with RedisServer(binaries()["valkey"], tmp_path) as own:
         service = await start(url=own.url)
         session_id = await service.create()
@@ -215,10 +215,10 @@ async def test_an_outage_is_503_and_touches_no_cookie(start: Start, tmp_path: Pa
     ("place", "connection"),
     [("handlers.sessions.candidates", "close"), ("front_door.lane.candidates_in", "keep-alive")],
 )
-async def test_our_bugs_are_500_with_a_fixed_text(
+async def test_a_bug_is_a_500_with_a_fixed_message(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, connection: str
 ) -> None:
-    """The traceback is in the log alone, under the request id that the client was told."""
+    """A bug is a 500 whose traceback is only in the log, under its request id."""
 
     def broken(*_: object) -> None:
         raise KeyError("canary")
@@ -233,7 +233,7 @@ async def test_our_bugs_are_500_with_a_fixed_text(
 
 
 async def test_no_secret_is_in_the_log(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """Keys, session ids and user ids stay out of it, wherever in a request they stand."""
+    """Keys, session ids and user ids are not in the log."""
     session_id = await service.create(json={"user_id": "canary-user"})
     canary = "canary-secret"
     for method, path, headers, data in (

@@ -1,4 +1,4 @@
-"""`Expect: 100-continue`: the body is asked for when it will be read, and not before."""
+"""`Expect: 100-continue`: the service sends 100 only when it reads the body."""
 
 import asyncio
 import json
@@ -48,10 +48,13 @@ def head(method: str, path: str, *lines: str, expect: str = "100-continue") -> b
         (head("OPTIONS", PATH, LENGTH), 204),
     ],
 )
-async def test_a_request_that_its_head_decides_gets_no_100(
+async def test_a_request_that_is_rejected_by_its_head_gets_no_100(
     service: Service, request_head: bytes, status: int
 ) -> None:
-    """The first answer is the final one, and the connection ends: nobody knows whether a body follows."""
+    """A response that needs no body is sent without a 100, and then the close.
+
+    The service cannot know whether a body follows.
+    """
     answer = await service.raw(request_head)
     found, headers, _ = parsed(answer)
     assert found == status
@@ -60,7 +63,7 @@ async def test_a_request_that_its_head_decides_gets_no_100(
 
 @pytest.mark.parametrize("expect", ["100-continue", "100-Continue", "100-continue, 100-continue", ""])
 async def test_a_body_that_is_read_is_asked_for_first(service: Service, expect: str) -> None:
-    """The client gets the 100, then the answer, and goes on with the connection."""
+    """A body that is read is preceded by a 100, and the connection stays open."""
     body = b'{"user_id": "u"}'
     request_head = head("POST", PATH, KEYED, JSON, f"Content-Length: {len(body)}", expect=expect)
     if not expect:
@@ -73,8 +76,8 @@ async def test_a_body_that_is_read_is_asked_for_first(service: Service, expect: 
 
 
 @pytest.mark.parametrize("headers", [[LENGTH], [CHUNKED], [LENGTH, f"Origin: {ORIGIN}"]])
-async def test_the_100_comes_once(service: Service, headers: list[str]) -> None:
-    """Also for chunks, for pages, and when the client does not wait for it."""
+async def test_the_100_is_sent_once(service: Service, headers: list[str]) -> None:
+    """The 100 is sent once, also for chunks and for pages."""
     body = b'{"user_id": "u"}'
     sent = b"10\r\n" + body + b"\r\n0\r\n\r\n" if CHUNKED in headers else body
     request_head = head("POST", PATH, KEYED, JSON, "Connection: close", *headers)
@@ -85,7 +88,7 @@ async def test_the_100_comes_once(service: Service, headers: list[str]) -> None:
 
 
 async def test_a_lookup_asks_for_its_body_too(service: Service) -> None:
-    """Every route that reads a body does."""
+    """A lookup sends a 100 too."""
     body = json.dumps({"session_ids": [await service.create()]}).encode()
     lines = ("X-API-Key: operator-key", JSON, f"Content-Length: {len(body)}")
     answer = await service.raw_after_continue(head("POST", f"{OPERATOR}/sessions/lookup", *lines), body)
@@ -94,7 +97,7 @@ async def test_a_lookup_asks_for_its_body_too(service: Service) -> None:
 
 @pytest.mark.parametrize("lines", [[], ["Content-Length: 0"]])
 async def test_an_expectation_without_a_body_is_ignored(service: Service, lines: list[str]) -> None:
-    """There is nothing to ask for, and the connection stays open."""
+    """An expectation without a body is ignored, and the connection stays open."""
     status, headers, _ = parsed(await service.raw(head("POST", PATH, KEYED, *lines)))
     assert status == 201
     assert "connection" not in headers
@@ -102,21 +105,21 @@ async def test_an_expectation_without_a_body_is_ignored(service: Service, lines:
 
 @pytest.mark.parametrize("expect", ["100-continue", "foo"])
 async def test_http_1_0_has_no_expectations(service: Service, expect: str) -> None:
-    """RFC 9110 section 10.1.1: the header is ignored there."""
+    """HTTP/1.0 ignores the header (RFC 9110 section 10.1.1)."""
     request = head("POST", PATH, KEYED, JSON, LENGTH, expect=expect).replace(b"HTTP/1.1", b"HTTP/1.0")
     status, _, document = parsed(await service.raw(request + b'{"user_id": "u"}', until_closed=True))
     assert (status, document["user_id"]) == (201, "u")
 
 
 async def test_a_body_that_never_follows_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that gets its 100 has as long for the body as any other."""
+    """The body timeout applies after a 100."""
     monkeypatch.setattr(json_body, "DEADLINE_SECONDS", 0.05)
     answer = await service.raw_after_continue(head("POST", PATH, KEYED, JSON, LENGTH), b"")
     assert parsed(answer)[0] == 408
 
 
-async def test_the_next_request_is_not_taken_for_the_body(service: Service) -> None:
-    """A client that keeps its refused body back may send the next request at once: the service reads neither."""
+async def test_the_next_request_is_not_read_as_the_body(service: Service) -> None:
+    """After a rejected expectation, the service reads neither body nor request."""
     session_id = await service.create()
     after = f"DELETE {PATH} HTTP/1.1\r\nHost: x\r\n{KEYED}\r\n{TOKEN}: {session_id}\r\n\r\n".encode()
     async with asyncio.timeout(10):

@@ -1,7 +1,7 @@
 """Recorded responses to a list of requests: status, headers, fields and slugs.
 
-Clients rely on them, so a change here is a change of the API. To record them again after an
-intended change: `RECORD_GOLDEN=1 .venv/bin/pytest tests/api/test_golden_responses.py`.
+Clients rely on them, so a change here is a change of the API. This records them again:
+`RECORD_GOLDEN=1 .venv/bin/pytest tests/api/test_golden_responses.py`.
 """
 
 import json
@@ -22,7 +22,7 @@ PREFLIGHT: dict[str, str | None] = {"X-API-Key": None, "Origin": ORIGIN, "Access
 ANALYTICS = "/v1/playouts/tracking/analytics"
 DEAD = "00000000-0000-4000-8000-000000000000"
 
-# Strings that are written for people, or that differ each time.
+# Strings that people read, or that differ each time.
 _WORDS = {"title", "detail", "definitions", "remaining"}
 _VARYING = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<id>"),
@@ -30,7 +30,7 @@ _VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<request id>"),
 ]
-# Measured or counted at the moment, or written by aiohttp's client for its own purposes.
+# Values that are measured, or that aiohttp's client writes.
 _VOLATILE = {"Date", "Content-Length", "ETag", "Etag", "Last-Modified"}
 
 Request: TypeAlias = tuple[str, str, dict[str, str | None], bytes | None]
@@ -100,7 +100,10 @@ def steady(text: str) -> str:
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """Return the fields of a JSON body without prose and numbers, and at most two items of a list."""
+    """Return the fields of a JSON body without messages and numbers.
+
+    A list has at most two items.
+    """
     if name in _WORDS:
         return f"<{name}>"
     if isinstance(value, dict):

@@ -1,4 +1,7 @@
-"""Two lines of a header and one line with both values, joined by a comma, mean the same (RFC 9110 section 5.3)."""
+"""Repeated header lines equal one line with comma-joined values.
+
+Source: RFC 9110 section 5.3.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +19,10 @@ VERSION = "2025-05-19"
 
 
 async def statuses(service: Service, method: str, path: str, lines: Sequence[tuple[str, str]], body: bytes) -> int:
-    """Send a request with these header lines, and check that every joined form has the same status; return it."""
+    """Send a request with these header lines and return its status.
+
+    Checks that every joined form has the same status.
+    """
     names = list(dict.fromkeys(name for name, _ in lines))
     values = {name: [value for one, value in lines if one == name] for name in names}
     forms = [list(lines)]
@@ -61,12 +67,12 @@ JSON = ("Content-Type", "application/json")
 async def test_creation_reads_lines_and_commas_alike(
     service: Service, lines: list[tuple[str, str]], body: bytes, status: int
 ) -> None:
-    """The status does not depend on whether a client, a library or a proxy joined the lines."""
+    """A creation has the same status for repeated and for joined lines."""
     assert await statuses(service, "POST", PATH, lines, body) == status
 
 
-async def test_two_media_types_are_refused_in_either_form(service: Service) -> None:
-    """aiohttp's parser refuses two lines as malformed. A joined value is no media type."""
+async def test_two_media_types_are_rejected_in_either_form(service: Service) -> None:
+    """Two media types are rejected, as two lines and as one."""
     for second in ("application/json", "text/plain"):
         for value, status in ((f"{JSON[1]}\r\nContent-Type: {second}", 400), (f"{JSON[1]}, {second}", 415)):
             head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: {value}\r\n"
@@ -94,12 +100,12 @@ def bearer(key: str) -> tuple[str, str]:
 async def test_metrics_read_lines_and_commas_alike(
     service: Service, lines: list[tuple[str, str]], status: int
 ) -> None:
-    """Several tokens are refused in either form."""
+    """Several bearer tokens are rejected in either form."""
     assert await statuses(service, "GET", "/metrics", lines, b"") == status
 
 
 async def test_a_page_that_the_browser_has_is_found_among_several_tags(service: Service) -> None:
-    """`If-None-Match` is a list."""
+    """`If-None-Match` may list several tags."""
     file = Path(pages.__file__).parent.parent / "static" / "docs.html"
     known = f'"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"'
     for tags, status in (
@@ -120,7 +126,7 @@ async def test_a_page_that_the_browser_has_is_found_among_several_tags(service: 
 async def test_every_candidate_is_found_in_either_form(
     service: Service, name: str, joint: str | None, method: str
 ) -> None:
-    """A live session behind a dead one is read, and DELETE ends every one: none is left alive by a 204."""
+    """GET finds a live session behind a dead one, and DELETE ends every one."""
     ids = [await service.create() for _ in range(2)]
     values = [UNKNOWN, ids[0], "null", ids[1]]
     if name == "Cookie":
@@ -139,7 +145,7 @@ async def test_every_candidate_is_found_in_either_form(
 
 
 async def test_a_header_set_twice_by_a_page_is_one_session(service: Service) -> None:
-    """`XMLHttpRequest` joins the values of a header that is set twice."""
+    """A header that a page sets twice is found, joined as `XMLHttpRequest` does."""
     session_id = await service.create()
     twice = {ALIAS: f"{session_id}, {session_id}"}
     assert (await service.request("GET", headers=twice)).status == 200

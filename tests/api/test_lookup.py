@@ -15,7 +15,7 @@ async def look_up(service: Service, body: Any) -> ClientResponse:
 
 
 async def test_live_sessions_come_whole_and_the_rest_is_missing(service: Service) -> None:
-    """In the order asked, each once; unknown, ended and malformed ids are missing alike."""
+    """Live sessions are returned once in order, and other ids are `missing`."""
     first, second, ended = await service.create(), await service.create(json={"user_id": "u"}), await service.create()
     await service.request("DELETE", headers={"X-Jay-Tracking": ended})
     unknown = str(uuid.uuid4())
@@ -31,7 +31,7 @@ async def test_live_sessions_come_whole_and_the_rest_is_missing(service: Service
 
 
 async def test_a_thousand_ids_fit(service: Service) -> None:
-    """The limit holds with the longest spelling of a body that a client would send."""
+    """The longest valid body, with 1,000 ids, is accepted."""
     ids = [str(uuid.uuid4()) for _ in range(999)] + [await service.create()]
     document = await (await look_up(service, {"session_ids": ids})).json()
     assert (len(document["sessions"]), len(document["missing"])) == (1, 999)
@@ -49,13 +49,13 @@ async def test_a_thousand_ids_fit(service: Service) -> None:
         {"session_ids": ["\ud800"]},
     ],
 )
-async def test_anything_else_is_refused_and_named(service: Service, body: object) -> None:
-    """1 to 1,000 texts, and nothing else."""
+async def test_an_invalid_body_is_rejected_and_named(service: Service, body: object) -> None:
+    """A lookup takes a list of 1 to 1,000 strings."""
     assert (await problem(await look_up(service, body), 422, "invalid-request"))["member"] == "session_ids"
 
 
-async def test_unknown_members_and_media_types_are_refused(service: Service) -> None:
-    """The same rules as for the body of a creation."""
+async def test_unknown_fields_and_media_types_are_rejected(service: Service) -> None:
+    """Unknown fields and media types are rejected as in a creation."""
     document = await problem(await look_up(service, {"session_ids": ["x"], "ids": []}), 422, "invalid-request")
     assert document["member"] == "ids"
     response = await service.request("POST", PATH, headers=OPERATOR, data=b"[]")
@@ -64,7 +64,7 @@ async def test_unknown_members_and_media_types_are_refused(service: Service) -> 
     await problem(response, 413, "body-too-large")
 
 
-async def test_no_ids_at_all_do_not_ask_redis(service: Service) -> None:
-    """What is no UUID never reaches Redis."""
+async def test_ids_that_are_not_uuids_do_not_reach_redis(service: Service) -> None:
+    """Ids that are not UUIDs do not reach Redis."""
     document = await (await look_up(service, {"session_ids": ["*", "", "🙂"]})).json()
     assert document == {"sessions": [], "missing": ["*", "", "🙂"]}

@@ -20,7 +20,7 @@ async def text_of(service: Service) -> str:
 
 
 async def samples(service: Service) -> Mapping[str, float]:
-    """Return all samples, such as `name{label="value"}`, labels in order."""
+    """Return all samples, such as `name{label="value"}`, with labels in order."""
     found = {}
     for family in text_string_to_metric_families(await text_of(service)):
         for sample in family.samples:
@@ -30,7 +30,10 @@ async def samples(service: Service) -> Mapping[str, float]:
 
 
 async def test_sessions_by_source(service: Service) -> None:
-    """What is created, found, missed and ended counts once, under the session's source or else the key's."""
+    """Sessions created, found, missed and ended are counted by source.
+
+    A missed session counts under the source of the key.
+    """
     user = {"json": {"user_id": "u"}}
     ids = [await service.create(), await service.create(), await service.create(**user)]
     ids.append(await service.create(headers={"X-API-Key": "tv-key"}))
@@ -55,7 +58,7 @@ async def test_sessions_by_source(service: Service) -> None:
 
 
 async def test_requests_by_route_method_and_status(service: Service) -> None:
-    """Each is counted with its time; what was sent is no label, be it path or method."""
+    """Requests are counted by route, method and status, without client data."""
     await service.create()
     await service.request("GET")
     await service.request("GET", "/canary")
@@ -76,7 +79,7 @@ async def test_requests_by_route_method_and_status(service: Service) -> None:
 
 
 async def test_batches_and_redis(service: Service) -> None:
-    """Requests that arrive together share a call, and both are counted."""
+    """Requests that arrive together count as one batch and one Redis call."""
     await asyncio.gather(*(service.create() for _ in range(20)))
     found = await samples(service)
     batches = found['jay_batch_size_count{operation="create"}']
@@ -88,8 +91,8 @@ async def test_batches_and_redis(service: Service) -> None:
     assert found['jay_redis_connections{lane="sessions",state="idle"}'] >= 1
 
 
-async def test_a_redis_that_is_away(start: Start) -> None:
-    """Errors are told by kind, and so is that the breaker is open."""
+async def test_metrics_of_an_outage(start: Start) -> None:
+    """Redis errors are counted by kind, and the open breaker is visible."""
     service = await start("redis://127.0.0.1:1/0")
     for _ in range(3):
         assert (await service.request("POST")).status == 503
@@ -99,8 +102,8 @@ async def test_a_redis_that_is_away(start: Start) -> None:
     assert found['jay_redis_breaker_open{lane="sessions"}'] == 1
 
 
-async def test_who_may_read_them(service: Service) -> None:
-    """A key with the scope `analytics`, sent as Prometheus sends it or as everywhere; no version is needed."""
+async def test_metrics_need_the_scope_analytics(service: Service) -> None:
+    """A key with the scope `analytics` is accepted as bearer token and `X-API-Key`."""
     for headers in (
         {"X-API-Key": None, "Authorization": "Bearer operator-key"},
         {"X-API-Key": None, "Authorization": "bearer  operator-key"},
@@ -118,14 +121,14 @@ async def test_who_may_read_them(service: Service) -> None:
 
 
 async def test_no_metric_is_missing(service: Service) -> None:
-    """All that is counted is published, with its meaning."""
+    """Every metric is published with its help."""
     text = await text_of(service)
     for one in Metrics().all():
         assert f"{one.help}\n" in text, one.name
 
 
 async def test_metrics_can_be_switched_off(start: Start) -> None:
-    """Then there is nothing at their path, and all else works."""
+    """When metrics are off, their path is a 404 and the rest works."""
     service = await start(metrics=MetricsSettings(enabled=False))
     await service.create()
     await problem(await service.request("GET", "/metrics", headers=OPERATOR), 404, "not-found")

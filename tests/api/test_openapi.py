@@ -1,4 +1,4 @@
-"""The API reference against the service: the same routes, and real responses as they are documented."""
+"""The API reference compared with the service: its routes and real responses."""
 
 import asyncio
 import json
@@ -19,26 +19,27 @@ from tests.support.servers import RedisServer, binaries
 OPERATOR = "/v1/playouts/tracking"
 JSON = {"Content-Type": "application/json"}
 
-# Not told of any one response: HTTP's own, and the server's name.
+# Headers that are not documented for each response: those of HTTP, and the server's
+# name.
 COMMON_HEADERS = {"content-type", "content-length", "connection", "date", "server"}
 
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    """The document."""
+    """Return the document."""
     return Reference()
 
 
 @pytest.fixture
 async def service(start: Start) -> Service:
-    """A service whose demo key may do everything."""
+    """Return a service whose demo key has every scope."""
     return await start(api_keys=(ApiKey("all", hash_key(KEY), frozenset(Scope)),))
 
 
 async def errors(reference: Reference, response: ClientResponse) -> list[str]:
-    """Return what of a response is not as documented."""
+    """Return the parts of a response that differ from the document."""
     item = reference.document["paths"][reference.path_of(response.url.raw_path)]
-    # What the path has no method for is told at each of those that it has.
+    # A 405 is documented at each method that the path has.
     operation = item.get(response.method.lower()) or next(one for one in item.values() if "responses" in one)
     if str(response.status) not in operation["responses"]:
         return [f"the status {response.status}"]
@@ -65,7 +66,7 @@ async def errors(reference: Reference, response: ClientResponse) -> list[str]:
 
 
 async def test_the_routes_are_the_documented_ones(service: Service, reference: Reference) -> None:
-    """Method by method and path by path, but for preflights and for what pages load."""
+    """The routes are the documented ones, except preflights and static files."""
     served = {
         (route.method, route.resource.canonical)
         for route in service.runner.app.router.routes()
@@ -76,7 +77,7 @@ async def test_the_routes_are_the_documented_ones(service: Service, reference: R
 
 
 async def test_keys_are_needed_where_the_document_says_so(service: Service, reference: Reference) -> None:
-    """Without one, 401; with one that has no scope, 403; and what needs none answers anybody."""
+    """Without a key a documented route is a 401, and without the scope a 403."""
     service.runner.use_keys(Keyring([ApiKey("none", hash_key(KEY), frozenset())]))
     for (method, path), operation in reference.operations().items():
         real = path.replace("{user_id}", "u")
@@ -92,7 +93,7 @@ async def test_keys_are_needed_where_the_document_says_so(service: Service, refe
 
 
 async def usual_responses(service: Service) -> AsyncIterator[ClientResponse]:
-    """Yield a response of every kind that a request can have while all is well."""
+    """Yield a response of every kind that a healthy service gives."""
     session_id = await service.create(json={"user_id": "u 1"})
     etag = (await service.request("GET", "/docs")).headers["ETag"]
     for method, path, headers, data in (
@@ -138,7 +139,7 @@ async def usual_responses(service: Service) -> AsyncIterator[ClientResponse]:
 
 
 async def test_usual_responses_are_as_documented(service: Service, reference: Reference) -> None:
-    """Status, every header and the body, of each kind of request."""
+    """Status, headers and body of usual responses match the document."""
     seen = set()
     async for response in usual_responses(service):
         assert await errors(reference, response) == [], (response.method, response.url, await response.text())
@@ -147,7 +148,7 @@ async def test_usual_responses_are_as_documented(service: Service, reference: Re
 
 
 async def test_responses_to_pages_are_as_documented(service: Service, reference: Reference) -> None:
-    """The headers of CORS too, on answers and on errors."""
+    """Responses to pages match the document, with the headers of CORS."""
     for method, path in (("POST", PATH), ("GET", PATH), ("DELETE", PATH), ("GET", f"{OPERATOR}/analytics/users")):
         response = await service.request(method, path, headers={"Origin": ORIGIN})
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -157,7 +158,7 @@ async def test_responses_to_pages_are_as_documented(service: Service, reference:
 async def test_unusual_responses_are_as_documented(
     start: Start, tmp_path: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a client sees of its slow body, of outages, of draining and of our bugs."""
+    """Responses to slow bodies, outages, draining and bugs match the document."""
     answered = asyncio.Event()
 
     async def slow_body() -> AsyncIterator[bytes]:

@@ -5,7 +5,7 @@ from tests.api.conftest import Service, problem
 
 
 async def test_static_files_come_with_a_policy(service: Service) -> None:
-    """A browser may run what the service sends and nothing else, and asks each time whether it has changed."""
+    """Static files have a policy that permits only this service and are revalidated."""
     response = await service.request("GET", "/static/vendor/uplot/uPlot.iife.min.js", headers={"X-API-Key": None})
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
@@ -18,8 +18,8 @@ async def test_static_files_come_with_a_policy(service: Service) -> None:
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-async def test_an_unchanged_file_is_not_sent_again(service: Service) -> None:
-    """With the tag that it was given a browser gets 304 and no body; with another, the file."""
+async def test_an_unchanged_file_is_a_304(service: Service) -> None:
+    """A request with the current tag is a 304, with another tag the file."""
     path = "/static/vendor/uplot/uPlot.min.css"
     first = await service.request("GET", path)
     again = await service.request("GET", path, headers={"If-None-Match": first.headers["ETag"]})
@@ -30,14 +30,14 @@ async def test_an_unchanged_file_is_not_sent_again(service: Service) -> None:
 
 
 async def test_every_file_is_answered(service: Service) -> None:
-    """Each file that a page may load is there, with HEAD too."""
+    """Each file that a page may load is served, also for HEAD."""
     assert static_files()
     for name in static_files():
         assert (await service.request("HEAD", f"/static/{name}")).status == 200
 
 
 async def test_the_dashboard_is_open(service: Service) -> None:
-    """The page itself holds no figure, so it needs no key; what it asks for then needs one."""
+    """The page needs no key, because it holds no data."""
     response = await service.request("GET", "/dashboard", headers={"X-API-Key": None})
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -48,5 +48,5 @@ async def test_the_dashboard_is_open(service: Service) -> None:
     "path", ["/static/", "/static/vendor", "/static/../pages.py", "/static/%2e%2e/pages.py", "/static/x.js"]
 )
 async def test_nothing_else_is_served(service: Service, path: str) -> None:
-    """Other files of the machine have no path."""
+    """Other files of the machine are not served."""
     await problem(await service.request("GET", path), 404, "not-found")

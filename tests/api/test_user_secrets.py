@@ -1,4 +1,4 @@
-"""A changed `session.user_secret`: noticed, refused where answers would be incomplete, and rotated."""
+"""A changed `session.user_secret` is detected, rejected and rotated."""
 
 import time
 
@@ -30,8 +30,8 @@ async def exported(service: Service) -> set[str]:
     return {session["session_id"] for session in (await response.json())["sessions"]}
 
 
-async def test_a_changed_secret_stops_the_routes_of_users(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """503 with the name of the setting, one line in the log, no secret anywhere; visitors go on."""
+async def test_a_changed_secret_stops_the_user_routes(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """After a change the user routes are a 503 and visitors are served."""
     old = await with_secret(start, OLD)
     session = await old.create(json={"user_id": "u"})
     caplog.clear()
@@ -50,11 +50,12 @@ async def test_a_changed_secret_stops_the_routes_of_users(start: Start, caplog: 
     assert (await new.request("GET", "/readyz")).status == 200
     for path in ("sessions", "users"):
         assert (await new.request("GET", f"{BASE}/analytics/{path}", headers=OPERATOR)).status == 200
-    assert (await old.request(*ROUTES[0], headers=OPERATOR)).status == 503  # it would miss `other`
+    # A 200 would lack the sessions under `other`.
+    assert (await old.request(*ROUTES[0], headers=OPERATOR)).status == 503
 
 
 async def test_a_rotated_secret_finds_and_erases_everything(start: Start, raw: Raw, keyspace: Keyspace) -> None:
-    """One process after the other, in the order of the README: no route fails, no session is missed."""
+    """During a rotation in the order of docs/operations.md no route fails."""
     ids = set()
     for secret, previous in ((OLD, ()), (OLD, (NEW,)), (NEW, (OLD,)), (OLD, (NEW,))):
         service = await with_secret(start, secret, *previous)
@@ -72,7 +73,7 @@ async def test_a_rotated_secret_finds_and_erases_everything(start: Start, raw: R
 
 
 async def test_a_wrong_secret_that_created_nothing_leaves_no_trace(start: Start) -> None:
-    """The service works as before once the right secret is back."""
+    """A wrong secret that created no sessions has no effect."""
     right = await with_secret(start, OLD)
     session = await right.create(json={"user_id": "u"})
     wrong = await with_secret(start, NEW)
@@ -82,7 +83,7 @@ async def test_a_wrong_secret_that_created_nothing_leaves_no_trace(start: Start)
 
 
 async def test_fingerprints_live_as_long_as_sessions(start: Start, raw: Raw, keyspace: Keyspace) -> None:
-    """The hash has a lifetime, holds no secret, and forgets a secret whose sessions have expired."""
+    """Fingerprints of secrets expire with their sessions."""
     service = await with_secret(start, OLD)
     await service.create(json={"user_id": "u"})
     fingerprint = UserDigest(OLD).fingerprint
@@ -95,7 +96,7 @@ async def test_fingerprints_live_as_long_as_sessions(start: Start, raw: Raw, key
 
 
 async def test_top_users_forget_an_erased_user_at_once(service: Service) -> None:
-    """Answers are kept for a second, but not over an erasure."""
+    """Top users are not cached over an erasure."""
     await service.create(json={"user_id": "u"})
 
     async def listed() -> list[str]:

@@ -49,7 +49,7 @@ USER_IDS = (
 
 @pytest.mark.parametrize("user_id", USER_IDS)
 async def test_any_user_id_works_in_the_path(service: Service, user_id: str) -> None:
-    """Percent-encoded, whatever POST accepts can be counted, exported and erased; nobody else is touched."""
+    """Every user id of a creation works percent-encoded in the path."""
     other = await service.create(json={"user_id": user_id + "x"} if len(user_id) < 128 else {})
     ids = [await service.create(json={"user_id": user_id}) for _ in range(3)]
     encoded = quote(user_id, safe="").replace(".", "%2E")
@@ -72,8 +72,8 @@ async def test_any_user_id_works_in_the_path(service: Service, user_id: str) -> 
         assert (await service.request("GET", headers={"X-Jay-Tracking": session_id})).status == 404
 
 
-async def test_a_receipt_says_what_is_gone_and_what_remains(service: Service) -> None:
-    """How many sessions, when, and what cannot be subtracted; the counts say ended."""
+async def test_a_receipt_has_the_removed_and_the_remaining_data(service: Service) -> None:
+    """The receipt has the number of sessions, the time and the remaining data."""
     for _ in range(2):
         await service.create(json={"user_id": "u"})
     response = await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)
@@ -91,7 +91,7 @@ async def test_a_receipt_says_what_is_gone_and_what_remains(service: Service) ->
 
 
 async def test_no_session_created_before_an_erasure_survives_it(service: Service) -> None:
-    """Creations race with it: whatever lives afterwards began later."""
+    """Creations during an erasure survive only when they began later."""
 
     async def create() -> None:
         for _ in range(20):
@@ -111,12 +111,12 @@ async def test_no_session_created_before_an_erasure_survives_it(service: Service
     await asyncio.gather(*creators)
 
 
-async def test_a_user_of_a_hundred_thousand_sessions_is_exported_and_erased(
+async def test_a_user_with_a_hundred_thousand_sessions_is_exported_and_erased(
     start: Start, valkey: RedisServer, prefix: str
 ) -> None:
-    """Each request is answered 200, visitors are served meanwhile, and no session is missed."""
+    """The export and the erasure are complete, and visitors are served meanwhile."""
     number, digest = 100_000, UserDigest(DEVELOPMENT_USER_SECRET)
-    # A machine that stalls is no long call.
+    # The stall of a busy machine must not count as a long call.
     patient = RedisSettings(key_prefix=prefix, timeout_seconds=5)
     service = await start(redis=patient)
     connection = RedisConnection(valkey.url, patient)
@@ -154,8 +154,8 @@ async def test_a_user_of_a_hundred_thousand_sessions_is_exported_and_erased(
 @pytest.mark.parametrize(
     ("segment", "why"), [("a%00b", "control"), ("x" * 129, "128"), ("%FF", "UTF-8"), ("%ED%A0%80", "UTF-8")]
 )
-async def test_what_cannot_be_a_user_id_is_refused(service: Service, segment: str, why: str) -> None:
-    """422 with the member named, and the id is not repeated."""
+async def test_an_invalid_user_id_is_rejected(service: Service, segment: str, why: str) -> None:
+    """The error is a 422 that names the field and does not repeat the id."""
     request = f"DELETE {USERS}/{segment} HTTP/1.1\r\nHost: x\r\nX-API-Key: operator-key\r\n\r\n"
     answer = await service.raw(request.encode())
     document = json.loads(answer.partition(b"\r\n\r\n")[2])
@@ -164,8 +164,8 @@ async def test_what_cannot_be_a_user_id_is_refused(service: Service, segment: st
     assert segment not in document["detail"]
 
 
-async def test_other_scopes_and_methods_are_refused(service: Service) -> None:
-    """A track key may not list or erase; a path without an id is not there; the right methods are named."""
+async def test_other_scopes_and_methods_are_rejected(service: Service) -> None:
+    """A track key may not list or erase, and a path without an id is a 404."""
     await problem(await service.request("GET", f"{USERS}/u/sessions"), 403, "forbidden")
     await problem(await service.request("DELETE", f"{USERS}/u"), 403, "forbidden")
     await problem(await service.request("DELETE", f"{USERS}/", headers=OPERATOR), 404, "not-found")
@@ -177,8 +177,8 @@ async def test_other_scopes_and_methods_are_refused(service: Service) -> None:
 @pytest.mark.parametrize(
     "user_id", ["undefined", "null", "NaN", "%5Bobject%20Object%5D", "%20", "%E3%80%80", "%E2%80%8B"]
 )
-async def test_an_id_that_no_user_can_have_is_refused_in_the_path(service: Service, user_id: str) -> None:
-    """A back end that erases `undefined` learns of its bug, instead of a receipt for nobody."""
+async def test_an_impossible_user_id_in_the_path_is_rejected(service: Service, user_id: str) -> None:
+    """A back end that erases `undefined` gets a 422."""
     for method, path in (
         ("GET", f"{USERS}/{user_id}/sessions"),
         ("DELETE", f"{USERS}/{user_id}"),
@@ -189,7 +189,7 @@ async def test_an_id_that_no_user_can_have_is_refused_in_the_path(service: Servi
 
 
 async def test_no_line_of_the_log_holds_a_user_id(service: Service) -> None:
-    """Routes are logged as the table has them, whatever was asked for and however it ended."""
+    """User routes are logged as the route, without the user id."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.JsonFormatter())

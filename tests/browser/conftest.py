@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one Chromium for all of them, a fresh profile for each."""
+"""Fixtures of the browser tests: one Chromium for all, a new profile for each test."""
 
 import functools
 import http.server
@@ -25,7 +25,7 @@ OPTIONS = (
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A browser."""
+    """Run a Chromium that all browser tests share."""
     from playwright.sync_api import sync_playwright
 
     executable = shutil.which("chromium")
@@ -38,7 +38,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def profile(chromium: Any) -> Iterator[Any]:
-    """A fresh profile."""
+    """Return a new browser profile."""
     context = chromium.new_context()
     yield context
     context.close()
@@ -46,7 +46,11 @@ def profile(chromium: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def open_dashboard(chromium: Any) -> Iterator[Open]:
-    """Open dashboards; keywords are options of the profile. None may break its policy or ask another host."""
+    """Return a function that opens dashboards in profiles of their own.
+
+    Keywords are options of the profile. A dashboard that breaks its content security
+    policy or sends a request to another host fails the test.
+    """
     opened: list[Dashboard] = []
 
     def start(process: Process, fragment: str = "", **options: Any) -> Dashboard:
@@ -59,12 +63,15 @@ def open_dashboard(chromium: Any) -> Iterator[Open]:
     yield start
     for dashboard in opened:
         dashboard.page.context.close()
-        assert dashboard.complaints == []
+        assert dashboard.violations == []
 
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Iterator[str]:
-    """Serve an empty page on an origin of its own; pages are `localhost`, where Chromium takes Secure cookies."""
+    """Serve an empty page on another origin than the service.
+
+    Its host is `localhost`, where Chromium accepts Secure cookies over HTTP.
+    """
     folder = tmp_path / "page"
     folder.mkdir()
     (folder / "index.html").write_text("<!doctype html><link rel=icon href=data:,><title>page</title>")
@@ -78,13 +85,15 @@ def origin(tmp_path: Path) -> Iterator[str]:
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files without logging requests."""
+
     def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def page(profile: Any, origin: str) -> Any:
-    """Open the page in a fresh profile."""
+    """Open the empty page in a new profile."""
     opened = profile.new_page()
     opened.goto(origin)
     return opened

@@ -1,4 +1,7 @@
-"""The cookie's life in a real Chromium, driven by the spec's own JavaScript on a page of another origin."""
+"""The session cookie in a real Chromium, used by the spec's JavaScript.
+
+The page has another origin than the service.
+"""
 
 import json
 from pathlib import Path
@@ -14,12 +17,12 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def process(launch: Launch, origin: str) -> Process:
-    """Run a service that allows the page's origin."""
+    """Run a service that allows the origin of the page."""
     return launch(JAY_CORS__ORIGINS=json.dumps([origin]))
 
 
-def test_the_cookie_lives_and_dies(page: Any, process: Process, project: Path) -> None:
-    """Created by POST, sent along by itself, hidden from scripts, deleted by DELETE: the jar is empty then."""
+def test_the_life_of_the_cookie(page: Any, process: Process, project: Path) -> None:
+    """POST sets the cookie, requests carry it, and DELETE removes it."""
     url = process.url.replace("127.0.0.1", "localhost")
     page.add_script_tag(content=javascript(project, url))
     assert page.evaluate("checkTrackingSession()") is None
@@ -40,7 +43,7 @@ def test_the_cookie_lives_and_dies(page: Any, process: Process, project: Path) -
 
 
 def test_a_tv_app_uses_the_header(page: Any, process: Process, project: Path) -> None:
-    """The header crosses origins too: the preflight allows its name, and the answer's header can be read."""
+    """A page on another origin can send and read the session header."""
     url = process.url.replace("127.0.0.1", "localhost")
     page.add_script_tag(
         content="let stored = null; const saveSessionId = id => { stored = id; };"
@@ -55,7 +58,7 @@ def test_a_tv_app_uses_the_header(page: Any, process: Process, project: Path) ->
 
 
 def test_errors_can_be_read_by_the_page(page: Any, process: Process) -> None:
-    """A page sees status, problem and request id where a network error would tell it nothing."""
+    """A page on another origin can read the status and problem of every error."""
     url = process.url.replace("127.0.0.1", "localhost")
 
     def fetch(path: str, options: Any) -> list[object]:
@@ -78,8 +81,8 @@ def test_errors_can_be_read_by_the_page(page: Any, process: Process) -> None:
         assert fetch(path, options) == [status, f"urn:jay:problem:{slug}", True]
 
 
-def test_a_foreign_page_sees_nothing(page: Any, launch: Launch) -> None:
-    """Without its origin in the configuration a page gets a network error, and sets no cookie."""
+def test_a_page_of_a_foreign_origin_gets_nothing(page: Any, launch: Launch) -> None:
+    """A page of an origin that is not configured gets a network error and no cookie."""
     closed = launch(JAY_REDIS__DATA_DIR="closed")
     url = closed.url.replace("127.0.0.1", "localhost")
     script = "url => fetch(url, {method: 'POST', credentials: 'include'}).then(r => r.status, e => e.name)"

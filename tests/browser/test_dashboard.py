@@ -1,4 +1,4 @@
-"""The dashboard in a real Chromium, on a real service: keys, figures, ranges, what it says of each figure."""
+"""The dashboard in a real Chromium: sign-in, figures, ranges and definitions."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -23,8 +23,8 @@ def dashboard(open_dashboard: Open, process: Process) -> Dashboard:
     return open_dashboard(process)
 
 
-def test_an_operator_signs_in_and_stays_so(dashboard: Dashboard) -> None:
-    """Enter is enough; the key lies in this tab's storage alone, survives a reload, and focus is at the top."""
+def test_an_operator_stays_signed_in_after_a_reload(dashboard: Dashboard) -> None:
+    """The key is only in this tab's session storage and survives a reload."""
     page = dashboard.page
     expect(page.get_by_label("Operator key")).to_be_focused()
     dashboard.sign_in().shows(active="0", created="0", ended="0", unique_users="0")
@@ -41,12 +41,12 @@ def test_an_operator_signs_in_and_stays_so(dashboard: Dashboard) -> None:
     [
         ("wrong-key", "does not accept this key"),
         ("schlüssel 🔑", "does not accept this key"),
-        (KEY, "does not let this key read counts"),
+        (KEY, "This key may not read counts"),
         ("", "Enter a key"),
     ],
 )
-def test_another_key_is_refused_in_words(dashboard: Dashboard, key: str, words: str) -> None:
-    """The field says why, keeps the focus, and nothing is stored; the right key then works."""
+def test_a_rejected_key_is_explained(dashboard: Dashboard, key: str, words: str) -> None:
+    """A rejected key is explained, is not stored, and can be corrected."""
     page = dashboard.page
     dashboard.sign_in(key)
     field = page.get_by_label("Operator key")
@@ -60,7 +60,7 @@ def test_another_key_is_refused_in_words(dashboard: Dashboard, key: str, words: 
 
 
 def test_signing_out_leaves_nothing_behind(dashboard: Dashboard, process: Process) -> None:
-    """The key is forgotten, and so is every figure and every user id, even in the source of the page."""
+    """Signing out removes the key, all figures and all user ids from the page."""
     create(process, "user-123-xyz")
     page = dashboard.sign_in().page
     expect(page.get_by_text("user-123-xyz")).to_be_visible()
@@ -73,8 +73,8 @@ def test_signing_out_leaves_nothing_behind(dashboard: Dashboard, process: Proces
     expect(page.get_by_text("Active now")).to_be_hidden()
 
 
-def test_figures_renew_themselves_in_place(dashboard: Dashboard, process: Process) -> None:
-    """What is created and ended is seen within seconds; chart, cursor and selection stay as they are."""
+def test_figures_are_updated_in_place(dashboard: Dashboard, process: Process) -> None:
+    """New figures appear within seconds and keep chart, cursor and selection."""
     first = create(process)
     page = dashboard.sign_in().page
     dashboard.shows(active="1", created="1", ended="0")
@@ -93,12 +93,12 @@ def test_figures_renew_themselves_in_place(dashboard: Dashboard, process: Proces
     assert dashboard.rows("users") == [["user-123-xyz", "1", "exact"]]
     expect(page.locator("#as-of")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d UTC$"))
     expect(page.locator("#store")).to_contain_text("Valkey")
-    expect(page.locator("#store-state")).to_have_text("answers")
-    dashboard.says("")
+    expect(page.locator("#store-state")).to_have_text("responding")
+    dashboard.has_notice("")
 
 
 def test_a_range_is_chosen_with_the_keyboard(dashboard: Dashboard) -> None:
-    """By hour up to 7 days, by whole UTC days beyond, today included; the choice stands in the address."""
+    """The keyboard selects a range, and the address keeps it."""
     page = dashboard.sign_in().page
     dashboard.shows(active="0")
     today = datetime.now(UTC)
@@ -116,21 +116,21 @@ def test_a_range_is_chosen_with_the_keyboard(dashboard: Dashboard) -> None:
     expect(page.locator("#note-created")).to_have_text("last 90 days")
 
 
-def test_a_range_beyond_what_is_kept_begins_later(open_dashboard: Open, launch: Launch) -> None:
-    """Where counts are kept for a week, 90 days show that week, and words say since when."""
+def test_a_range_longer_than_the_retention_is_shortened(open_dashboard: Open, launch: Launch) -> None:
+    """A range longer than the retention is shortened, with a notice."""
     process = launch(JAY_ANALYTICS__RETENTION_DAYS="7")
     create(process)
     dashboard = open_dashboard(process, "#90d").sign_in()
-    dashboard.says("Counts are not kept for so long here: the figures begin on")
+    dashboard.has_notice("because the service keeps no older counts")
     dashboard.shows(created="1")
     assert len(dashboard.numbers()) == 8
     dashboard.page.get_by_role("radio", name="24 h").check()
-    dashboard.says("")
+    dashboard.has_notice("")
     expect(dashboard.page.locator("#note-created")).to_have_text("last 24 hours")
 
 
-def test_the_chart_shows_real_values(open_dashboard: Open, launch: Launch) -> None:
-    """Bars are sums, but pointer, keys and table all tell each source's own number."""
+def test_the_chart_gives_the_value_of_each_source(open_dashboard: Open, launch: Launch) -> None:
+    """Pointer, keyboard and table give the value of each source."""
     process = launch(JAY_API_KEYS=keys_of(["web", "tv"]))
     for source in ("web", "web", "web", "tv"):
         create(process, key=source)
@@ -153,8 +153,8 @@ def test_the_chart_shows_real_values(open_dashboard: Open, launch: Launch) -> No
 
 
 @pytest.mark.parametrize("width", [360, 1600])
-def test_every_figure_is_defined_one_hover_away(open_dashboard: Open, process: Process, width: int) -> None:
-    """By pointer and by focus, in the service's own words, whole within the window; Escape closes it."""
+def test_every_figure_has_a_definition(open_dashboard: Open, process: Process, width: int) -> None:
+    """Hover and focus show each figure's definition inside the window."""
     page = open_dashboard(process, viewport={"width": width, "height": 740}).sign_in().page
     expect(page.locator("#total-active")).to_have_text("0")
     for term in page.locator(".term").all():

@@ -1,4 +1,4 @@
-"""How the dashboard looks and weighs: widths, schemes, few and many sources, accessibility, time to first figures."""
+"""The look of the dashboard: widths, color schemes, accessibility, size and speed."""
 
 import re
 from pathlib import Path
@@ -32,13 +32,13 @@ CONTRAST = """([foreground, background]) => {
 
 @pytest.fixture
 def process(launch: Launch) -> Process:
-    """Run an empty service."""
+    """Run a service without sessions."""
     return launch()
 
 
 @pytest.fixture
 def large(launch: Launch) -> Process:
-    """Run a service with fifty sources and a user id without a gap."""
+    """Run a service with 50 sources and a user id without spaces."""
     process = launch(JAY_API_KEYS=keys_of(SOURCES))
     for number, source in enumerate(SOURCES):
         create(process, "u" * 128 if number % 2 else f"user-{number}", key=source)
@@ -46,8 +46,8 @@ def large(launch: Launch) -> Process:
     return process
 
 
-def serious_violations(page: Any) -> list[tuple[str, list[str]]]:
-    """Return what axe-core finds serious or critical."""
+def accessibility_violations(page: Any) -> list[tuple[str, list[str]]]:
+    """Return the violations that axe-core rates serious or critical."""
     page.evaluate(f"() => {{ {AXE.read_text('utf-8')} }}")
     found = page.evaluate("axe.run().then(results => results.violations)")
     return [
@@ -59,27 +59,27 @@ def serious_violations(page: Any) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_it_is_accessible(open_dashboard: Open, large: Process, scheme: str) -> None:
-    """No serious violation: signed out, refused, with figures and all open, with figures that are greyed."""
+    """Every state of the page has no serious accessibility violation."""
     dashboard = open_dashboard(large, "#7d", color_scheme=scheme)
     page = dashboard.page
     expect(page.get_by_label("Operator key")).to_be_focused()
-    assert serious_violations(page) == []
+    assert accessibility_violations(page) == []
     dashboard.sign_in("wrong-key")
     expect(page.get_by_role("alert")).to_contain_text("does not accept")
-    assert serious_violations(page) == []
+    assert accessibility_violations(page) == []
     dashboard.sign_in().shows(created="51")
     dashboard.numbers()
     page.get_by_role("button", name="Active now").focus()
     expect(page.get_by_role("tooltip")).to_be_visible()
-    assert serious_violations(page) == []
+    assert accessibility_violations(page) == []
     page.route("**/analytics/*", lambda route: route.fulfill(status=503, json={}))
-    dashboard.is_grey()
-    assert serious_violations(page) == []
+    dashboard.is_gray()
+    assert accessibility_violations(page) == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_colours_can_be_seen(open_dashboard: Open, process: Process, scheme: str) -> None:
-    """Each series has a contrast of at least 3 to its background, each text of at least 4.5."""
+def test_colors_have_enough_contrast(open_dashboard: Open, process: Process, scheme: str) -> None:
+    """Series have a contrast of at least 3, and words of at least 4.5."""
     page = open_dashboard(process, color_scheme=scheme).page
     for name in [*map(str, range(1, 9)), "other"]:
         assert page.evaluate(CONTRAST, [f"--series-{name}", "--surface"]) >= 3, name
@@ -92,18 +92,18 @@ def test_colours_can_be_seen(open_dashboard: Open, process: Process, scheme: str
 
 
 def test_dark_mode_reaches_the_chart(open_dashboard: Open, large: Process) -> None:
-    """When the scheme changes, page and chart do at once, without a reload."""
+    """A change of the color scheme redraws page and chart without a reload."""
     dashboard = open_dashboard(large, color_scheme="light").sign_in()
     page = dashboard.page
     dashboard.shows(created="51")
 
-    def colour_of(name: str) -> str:
+    def color_of(name: str) -> str:
         value: str = page.evaluate(
             "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()", name
         )
         return value
 
-    def is_drawn_in(colour: str) -> bool:
+    def is_drawn_in(color: str) -> bool:
         script = """hex => {
             const canvas = document.querySelector('#chart canvas');
             const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -113,13 +113,13 @@ def test_dark_mode_reaches_the_chart(open_dashboard: Open, large: Process) -> No
             }
             return false;
         }"""
-        return bool(page.evaluate(script, colour))
+        return bool(page.evaluate(script, color))
 
-    light = colour_of("--series-1")
+    light = color_of("--series-1")
     expect(page.locator("#chart canvas")).to_be_visible()
     assert is_drawn_in(light)
     page.emulate_media(color_scheme="dark")
-    dark = colour_of("--series-1")
+    dark = color_of("--series-1")
     expect(page.locator("body")).to_have_css("background-color", "rgb(15, 17, 21)")
     page.evaluate("() => new Promise(requestAnimationFrame)")
     assert light != dark
@@ -129,7 +129,7 @@ def test_dark_mode_reaches_the_chart(open_dashboard: Open, large: Process) -> No
 
 @pytest.mark.parametrize("width", [360, 760, 1200, 1600])
 def test_it_fits_any_width(open_dashboard: Open, large: Process, width: int) -> None:
-    """No scrolling sideways, whatever the length of names; nothing is cut off but names in legend and hover."""
+    """No width needs horizontal scrolling, however long the names are."""
     dashboard = open_dashboard(large, "#7d", viewport={"width": width, "height": 800})
     page = dashboard.page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -145,7 +145,7 @@ def test_it_fits_any_width(open_dashboard: Open, large: Process, width: int) -> 
 
 
 def test_fifty_sources_are_listed_and_eight_drawn(open_dashboard: Open, large: Process) -> None:
-    """The table has them all, the chart the largest and the rest as one; figures add up."""
+    """The table lists 50 sources, and the chart draws 8 and the sum of the others."""
     dashboard = open_dashboard(large).sign_in()
     page = dashboard.page
     dashboard.shows(active="51", created="51")
@@ -159,19 +159,22 @@ def test_fifty_sources_are_listed_and_eight_drawn(open_dashboard: Open, large: P
 
 
 def test_an_empty_service_looks_right(open_dashboard: Open, process: Process) -> None:
-    """Zeros and words, no empty boxes, and an axis of whole numbers."""
+    """An empty service shows zeros and says that there is no session."""
     dashboard = open_dashboard(process).sign_in()
     page = dashboard.page
     dashboard.shows(active="0", created="0", ended="0", unique_users="0")
-    expect(page.get_by_text("No session was created in this time.")).to_be_visible()
-    assert [row[0] for row in dashboard.rows("sources") + dashboard.rows("users")] == ["None yet", "None yet"]
+    expect(page.get_by_text("No sessions were created in this range.")).to_be_visible()
+    assert [row[0] for row in dashboard.rows("sources") + dashboard.rows("users")] == [
+        "No sources yet",
+        "No users yet",
+    ]
     create(process)
-    expect(page.get_by_text("No session was created in this time.")).to_be_hidden()
+    expect(page.get_by_text("No sessions were created in this range.")).to_be_hidden()
     assert dashboard.rows("sources")[0][0] == "jay.api.playout.1.0.0"
 
 
 def test_large_numbers_are_readable(open_dashboard: Open, process: Process) -> None:
-    """Thousands are separated, an approximate number says so, and bounds are told where they are not exact."""
+    """Thousands are separated, and approximate numbers and bounds are marked."""
     page = open_dashboard(process).page
 
     def enlarge(route: Any) -> None:
@@ -193,8 +196,8 @@ def test_large_numbers_are_readable(open_dashboard: Open, process: Process) -> N
     expect(page.locator("#users-others")).to_have_text("at most 1,100 each")
 
 
-def test_it_is_light_and_quick(open_dashboard: Open, large: Process) -> None:
-    """All that the page loads is at most 150 kB, and with nothing cached the figures stand there within a second."""
+def test_the_page_is_small_and_fast(open_dashboard: Open, large: Process) -> None:
+    """The page loads at most 150 kB and shows figures within a second."""
     dashboard = open_dashboard(large)
     page = dashboard.page
     page.add_init_script(

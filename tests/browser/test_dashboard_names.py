@@ -1,4 +1,4 @@
-"""Names on the dashboard: whatever a source or a user is called, it is text and does nothing."""
+"""Names of sources and users on the dashboard: markup in them is shown, not run."""
 
 from typing import Any
 
@@ -32,8 +32,8 @@ def dashboard(open_dashboard: Open, process: Process) -> Dashboard:
     return open_dashboard(process)
 
 
-def test_user_ids_are_text(dashboard: Dashboard, process: Process) -> None:
-    """Markup in a user id is shown letter by letter and does nothing."""
+def test_markup_in_user_ids_is_shown(dashboard: Dashboard, process: Process) -> None:
+    """Markup in a user id is shown as characters."""
     for user_id in HOSTILE:
         create(process, user_id)
     dashboard.sign_in().shows(created=str(len(HOSTILE)))
@@ -43,8 +43,8 @@ def test_user_ids_are_text(dashboard: Dashboard, process: Process) -> None:
     assert page.locator("#users").locator("img, script, svg").count() == 0
 
 
-def test_sources_are_text(dashboard: Dashboard, process: Process) -> None:
-    """Even a forged answer with markup for a source is only shown: in the table, legend, hover and numbers."""
+def test_markup_in_sources_is_shown(dashboard: Dashboard, process: Process) -> None:
+    """Markup in the sources of a forged answer is shown as characters."""
     create(process)
     page = dashboard.page
 
@@ -67,8 +67,8 @@ def test_sources_are_text(dashboard: Dashboard, process: Process) -> None:
     assert page.locator("main").locator("img, script, svg").count() == 0
 
 
-def test_a_source_may_be_called_like_a_part_of_the_language(open_dashboard: Open, launch: Launch) -> None:
-    """Names such as `constructor` are names: where nothing was counted of them, that is zero."""
+def test_sources_may_have_names_of_javascript_properties(open_dashboard: Open, launch: Launch) -> None:
+    """Sources with names such as `constructor` are counted like any other."""
     names = ["__proto__", "constructor", "toString"]
     process = launch(JAY_API_KEYS=keys_of(names))
     for name in names:
@@ -81,13 +81,13 @@ def test_a_source_may_be_called_like_a_part_of_the_language(open_dashboard: Open
     assert all(row[1:] == ["0"] * 4 for row in older)
 
 
-def test_what_the_policy_forbids_is_noticed(dashboard: Dashboard) -> None:
-    """Markup that got into the page all the same could run nothing; and these tests would see the attempt."""
+def test_the_policy_blocks_injected_markup(dashboard: Dashboard) -> None:
+    """The content security policy blocks injected markup, and the tests see it."""
     page = dashboard.page
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=document.title=1>')")
     with page.expect_console_message(lambda message: message.text.startswith("violation")):
         page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=color:red>')")
     expect(page).to_have_title("Tracking sessions")
-    assert any("script-src" in complaint for complaint in dashboard.complaints)
-    assert any("style-src" in complaint for complaint in dashboard.complaints)
-    dashboard.complaints.clear()
+    assert any("script-src" in violation for violation in dashboard.violations)
+    assert any("style-src" in violation for violation in dashboard.violations)
+    dashboard.violations.clear()

@@ -1,4 +1,7 @@
-"""When the dashboard gets no figures: it says why, keeps the last ones greyed, and comes back by itself."""
+"""The dashboard during outages.
+
+It gives the reason, keeps the last figures in gray, and recovers by itself.
+"""
 
 import itertools
 import os
@@ -21,7 +24,7 @@ STEP_MS = 400
 
 @pytest.fixture
 def process(launch: Launch) -> Process:
-    """Run a service with a session."""
+    """Run a service with one session."""
     started = launch()
     create(started, "user-123-xyz")
     return started
@@ -29,14 +32,14 @@ def process(launch: Launch) -> Process:
 
 @pytest.fixture
 def dashboard(open_dashboard: Open, process: Process) -> Dashboard:
-    """Open the dashboard, signed in."""
+    """Open the dashboard and sign in."""
     opened = open_dashboard(process).sign_in()
     opened.shows(active="1")
     return opened
 
 
 def set_hidden(page: Any, *, hidden: bool) -> None:
-    """Have the tab hidden or shown, as the page sees it."""
+    """Hide or show the tab, as the page sees it."""
     page.evaluate(
         """hidden => {
             Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
@@ -47,81 +50,80 @@ def set_hidden(page: Any, *, hidden: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "words", "consequence"),
+    ("memory", "size", "consequence"),
     [
         (0, "no limit is set", "the system ends Redis"),
-        (100_000_000, "of 100 MB", "keeps all, refuses new ones"),
+        (100_000_000, "of 100 MB", "rejects new sessions"),
     ],
 )
-def test_the_memory_limit_of_redis_is_shown_as_it_is(
-    open_dashboard: Open, launch: Launch, tmp_path: Path, memory: int, words: str, consequence: str
+def test_a_missing_memory_limit_is_marked(
+    open_dashboard: Open, launch: Launch, tmp_path: Path, memory: int, size: str, consequence: str
 ) -> None:
-    """Without a limit the page says so in red, and does not present the machine's memory as one."""
+    """A Redis without a memory limit is marked in red, and no limit is made up."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder, "--maxmemory", str(memory)) as server:
         page = open_dashboard(launch(JAY_REDIS__URL=server.url)).sign_in().page
         is_bad = re.compile(r"(^|\s)bad(\s|$)")
-        for name, text in (("memory", words), ("full", consequence)):
+        for name, words in (("memory", size), ("full", consequence)):
             shown = page.locator(f"#store-{name}")
-            expect(shown).to_contain_text(text)
+            expect(shown).to_contain_text(words)
             if memory:
                 expect(shown).not_to_have_class(is_bad)
             else:
                 expect(shown).to_have_class(is_bad)
-        expect(page.locator("#store-forecast")).to_have_text("no forecast" if memory else "no limit is known")
+        expect(page.locator("#store-forecast")).to_have_text("no forecast")
         warnings = page.locator("#store-warnings li")
         expect(warnings).to_have_count(1 if memory else 2)
-        expect(warnings.first).to_have_text(
-            "no append-only file: a restart of Redis loses sessions; set appendonly yes"
-        )
+        expect(warnings.first).to_contain_text("No append-only file")
+        expect(warnings.first).to_contain_text("Set appendonly yes.")
 
 
-def test_redis_goes_and_comes_back(dashboard: Dashboard, process: Process) -> None:
-    """While Redis hangs, words say so and of when the figures are; then they are renewed, without a hand."""
+def test_figures_stay_while_redis_hangs(dashboard: Dashboard, process: Process) -> None:
+    """While Redis hangs, the old figures stay with a notice, and then they update."""
     page, valkey = dashboard.page, process.valkey_pid
     os.kill(valkey, signal.SIGSTOP)
     try:
-        dashboard.says("Redis cannot be asked")
+        dashboard.has_notice("The service cannot reach Redis.")
         expect(dashboard.notice).to_contain_text("UTC")
-        dashboard.is_grey()
-        expect(page.locator("#store-state")).to_have_text("cannot be asked")
+        dashboard.is_gray()
+        expect(page.locator("#store-state")).to_have_text("not responding")
         dashboard.shows(active="1")
         expect(page.get_by_text("user-123-xyz")).to_be_visible()
     finally:
         os.kill(valkey, signal.SIGCONT)
     expect(dashboard.notice).to_have_text("")
-    dashboard.is_coloured()
-    expect(page.locator("#store-state")).to_have_text("answers")
+    dashboard.is_colored()
+    expect(page.locator("#store-state")).to_have_text("responding")
 
 
-def test_one_can_sign_in_while_redis_is_away(open_dashboard: Open, process: Process) -> None:
-    """The key is known without Redis: words in the place of figures, and figures once there are some."""
+def test_sign_in_works_while_redis_hangs(open_dashboard: Open, process: Process) -> None:
+    """An operator can sign in while Redis hangs and sees figures once it answers."""
     valkey = process.valkey_pid
     os.kill(valkey, signal.SIGSTOP)
     try:
         dashboard = open_dashboard(process).sign_in()
-        dashboard.says("Redis cannot be asked")
+        dashboard.has_notice("The service cannot reach Redis.")
         dashboard.shows(active="\N{EN DASH}")
     finally:
         os.kill(valkey, signal.SIGCONT)
     expect(dashboard.figure("active")).to_have_text("1")
-    dashboard.says("")
+    dashboard.has_notice("")
 
 
-def test_the_connection_goes_and_comes_back(dashboard: Dashboard) -> None:
-    """Without a network the last figures stay, greyed; with it they are renewed at once."""
+def test_figures_stay_without_a_network(dashboard: Dashboard) -> None:
+    """The last figures stay without a network and update as soon as it is back."""
     dashboard.page.context.set_offline(True)
-    dashboard.says("The service does not answer. The figures below are of")
-    dashboard.is_grey()
+    dashboard.has_notice("The service does not respond. The figures below are from")
+    dashboard.is_gray()
     dashboard.shows(active="1")
     dashboard.page.context.set_offline(False)
-    dashboard.says("")
-    dashboard.is_coloured()
+    dashboard.has_notice("")
+    dashboard.is_colored()
 
 
-def test_questions_become_rarer_while_they_fail(dashboard: Dashboard) -> None:
-    """After an error it is asked again after 2, 4, 8 and then each 15 seconds, one question at a time."""
+def test_failed_requests_back_off(dashboard: Dashboard) -> None:
+    """Failed requests are repeated after 2, 4, 8 and then every 15 s."""
     page = dashboard.page
     page.clock.install()
     page.add_init_script(
@@ -137,31 +139,31 @@ def test_questions_become_rarer_while_they_fail(dashboard: Dashboard) -> None:
     page.route("**/analytics/*", lambda route: route.abort())
     while len(moments := page.evaluate("window.moments")) < 7:
         page.clock.run_for(STEP_MS)
-    dashboard.says("The service does not answer")
+    dashboard.has_notice("The service does not respond")
     pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     for pause, expected in zip(pauses[1:], (2000, 4000, 8000, 15_000, 15_000), strict=True):
         assert expected <= pause < expected + 4 * STEP_MS
     page.unroute("**/analytics/*")
     page.clock.run_for(16_000)
-    dashboard.says("")
+    dashboard.has_notice("")
 
 
 def test_a_proxy_may_answer_with_a_page(dashboard: Dashboard) -> None:
-    """What is not an answer of the service is told with its status, and markup in it does nothing."""
+    """An invalid answer of a proxy is reported with its status, and no markup runs."""
     page = dashboard.page
     page.route("**/analytics/*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
-    dashboard.says("The service has no figures to give (status 502).")
-    dashboard.is_grey()
+    dashboard.has_notice("The service returned an error (status 502).")
+    dashboard.is_gray()
     page.unroute("**/analytics/*")
     page.route("**/analytics/*", lambda route: route.fulfill(status=200, json={"as_of": "<b>never</b>"}))
-    dashboard.says("The service's answer cannot be understood.")
+    dashboard.has_notice("The service returned an invalid answer.")
     page.unroute("**/analytics/*")
     expect(dashboard.notice).to_have_text("")
     dashboard.shows(active="1")
 
 
-def test_a_revoked_key_is_told(open_dashboard: Open, launch: Launch, tmp_path: Path) -> None:
-    """The last figures stay, greyed, the key is forgotten, and with another one it goes on."""
+def test_a_revoked_key_is_reported(open_dashboard: Open, launch: Launch, tmp_path: Path) -> None:
+    """After its key is revoked, an operator can sign in with another one."""
     keys = tmp_path / "keys.json"
     keys.write_text(keys_of([]))
     process = launch(JAY_API_KEYS_FILE=str(keys))
@@ -172,32 +174,32 @@ def test_a_revoked_key_is_told(open_dashboard: Open, launch: Launch, tmp_path: P
     process.popen.send_signal(signal.SIGHUP)
     alert = dashboard.page.get_by_role("alert")
     expect(alert).to_contain_text("no longer accepts this key")
-    expect(alert).to_contain_text("The figures below are of")
-    dashboard.is_grey()
+    expect(alert).to_contain_text("The figures below are from")
+    dashboard.is_gray()
     dashboard.shows(active="1")
     assert dashboard.page.evaluate("sessionStorage.length") == 0
     dashboard.sign_in("new-operator-key")
     expect(dashboard.page.get_by_label("Operator key")).to_be_hidden()
-    dashboard.is_coloured()
+    dashboard.is_colored()
     create(process, key=KEY)
     dashboard.shows(active="2")
 
 
-def test_a_hidden_tab_asks_nothing(dashboard: Dashboard, process: Process) -> None:
-    """It pauses for as long as nobody looks, and is up to date as soon as somebody does."""
+def test_a_hidden_tab_sends_no_requests(dashboard: Dashboard, process: Process) -> None:
+    """A hidden tab sends no requests and updates as soon as it is visible."""
     page = dashboard.page
     page.clock.install()
     page.reload()
     dashboard.shows(active="1")
-    before = len(dashboard.asked)
+    before = len(dashboard.api_requests)
     with page.expect_request("**/analytics/store?*"):
         page.clock.run_for(4000)
-    assert len(dashboard.asked) >= before + 3
+    assert len(dashboard.api_requests) >= before + 3
     set_hidden(page, hidden=True)
     create(process)
-    before = len(dashboard.asked)
+    before = len(dashboard.api_requests)
     page.clock.run_for(600_000)
-    assert len(dashboard.asked) == before
+    assert len(dashboard.api_requests) == before
     set_hidden(page, hidden=False)
     dashboard.shows(active="2")
-    assert len(dashboard.asked) >= before + 3
+    assert len(dashboard.api_requests) >= before + 3

@@ -1,4 +1,4 @@
-"""The dashboard's start: without storage it works, and where it cannot start it says so instead of staying empty."""
+"""The start of the dashboard, without storage and with errors that it reports."""
 
 import json
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 STATIC = Path(__file__).parent.parent.parent / "service" / "api" / "static"
 MODULES = sorted(file.name for file in (STATIC / "dashboard").glob("*.js") if file.name != "start.js")
 UPLOT = "/static/vendor/uplot/uPlot.iife.min.js"
-RELOAD = "This browser blocks storage, so the key is only in this page: a reload asks for it again."
+RELOAD = "This browser blocks storage, so you have to sign in again after a reload."
 BLOCKED_STORAGE = {
     "it throws at every access": (
         "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('no', 'SecurityError'); }});"
@@ -31,7 +31,7 @@ WIDTHS = [360, 1600]
 
 @pytest.fixture
 def process(launch: Launch) -> Process:
-    """Run a service with a session."""
+    """Run a service with one session."""
     started = launch()
     create(started, "user-123-xyz")
     return started
@@ -39,7 +39,7 @@ def process(launch: Launch) -> Process:
 
 @pytest.fixture
 def page(chromium: Any, process: Process, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A blank page, 1600 pixels wide unless the test says otherwise."""
+    """Return a blank page, 1600 pixels wide unless the test sets another width."""
     width = getattr(request, "param", WIDTHS[-1])
     context = chromium.new_context(viewport={"width": width, "height": 800}, base_url=process.url)
     yield context.new_page()
@@ -48,7 +48,10 @@ def page(chromium: Any, process: Process, request: pytest.FixtureRequest) -> Ite
 
 @pytest.fixture
 def page_of(chromium: Any, process: Process, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open a page in a Chromium whose user has blocked something: keywords are content settings, 2 is blocked."""
+    """Return a function that opens a page in a Chromium with content settings.
+
+    Keywords are the settings. The value 2 blocks.
+    """
     contexts: list[Any] = []
 
     def start(**settings: int) -> Any:
@@ -66,7 +69,7 @@ def page_of(chromium: Any, process: Process, tmp_path: Path) -> Iterator[Callabl
         context.close()
 
 
-def says_that_it_has_not_started(page: Any, words: str) -> None:
+def expect_failure_notice(page: Any, words: str) -> None:
     """Expect a notice with these words inside the window, and no form."""
     notice = page.locator("#failure")
     expect(notice).to_be_visible()
@@ -79,52 +82,52 @@ def says_that_it_has_not_started(page: Any, words: str) -> None:
 
 @pytest.mark.parametrize("script", BLOCKED_STORAGE.values(), ids=list(BLOCKED_STORAGE))
 @pytest.mark.parametrize("page", WIDTHS, indirect=True)
-def test_blocked_storage_costs_no_more_than_a_reload(page: Any, process: Process, script: str) -> None:
-    """The key is kept in memory, figures come and renew themselves, and a sentence says what a reload does."""
+def test_with_blocked_storage_the_key_is_kept_until_a_reload(page: Any, process: Process, script: str) -> None:
+    """With blocked storage the key is kept until a reload, with a notice."""
     page.add_init_script(script)
     dashboard = Dashboard(page, process.url, [], [])
     watch(dashboard)
     page.goto("/dashboard")
     expect(page.locator("#key-hint")).to_contain_text(RELOAD)
     dashboard.sign_in().shows(active="1", created="1")
-    dashboard.says(RELOAD)
+    dashboard.has_notice(RELOAD)
     create(process)
     dashboard.shows(created="2")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Operator key")).to_be_focused()
-    dashboard.says("")
+    dashboard.has_notice("")
     dashboard.sign_in().shows(created="2")
     page.reload()
     expect(page.get_by_label("Operator key")).to_be_focused()
-    assert dashboard.complaints == []
+    assert dashboard.violations == []
 
 
-def test_a_profile_that_blocks_cookies_can_use_it(page_of: Callable[..., Any], process: Process) -> None:
-    """With the setting of a real browser, not only as it is imitated."""
+def test_it_works_in_a_profile_that_blocks_cookies(page_of: Callable[..., Any], process: Process) -> None:
+    """The dashboard works in a Chromium whose user blocks cookies."""
     page = page_of(cookies=2)
     dashboard = Dashboard(page, process.url, [], [])
     watch(dashboard)
     page.goto("/dashboard")
     assert page.evaluate("(() => { try { return Boolean(sessionStorage); } catch { return false; } })()") is False
     dashboard.sign_in().shows(active="1")
-    dashboard.says(RELOAD)
-    assert dashboard.complaints == []
+    dashboard.has_notice(RELOAD)
+    assert dashboard.violations == []
 
 
-def test_a_profile_that_blocks_javascript_is_told(page_of: Callable[..., Any]) -> None:
-    """At once, without a script that could say it."""
+def test_a_profile_that_blocks_javascript_gets_a_notice(page_of: Callable[..., Any]) -> None:
+    """Without JavaScript the page says that it needs JavaScript."""
     page = page_of(javascript=2)
     page.goto("/dashboard")
     expect(page.locator("noscript p")).to_be_visible()
     assert page.locator("noscript p").text_content() == "The dashboard needs JavaScript."
 
 
-def test_a_module_that_does_not_arrive_is_told(page: Any) -> None:
-    """Whichever it is. Once it arrives, the dashboard starts."""
+def test_a_module_that_does_not_load_is_reported(page: Any) -> None:
+    """Every module that does not load is reported, and a reload starts the page."""
     for name in MODULES:
         page.route(f"**/static/dashboard/{name}", lambda route: route.fulfill(status=404, body=""))
         page.goto("/dashboard")
-        says_that_it_has_not_started(page, "was not loaded")
+        expect_failure_notice(page, "could not load")
         page.unroute(f"**/static/dashboard/{name}")
     page.reload()
     expect(page.get_by_label("Operator key")).to_be_visible()
@@ -132,13 +135,13 @@ def test_a_module_that_does_not_arrive_is_told(page: Any) -> None:
 
 
 def answer_with(script: str) -> Callable[[Any], None]:
-    """Return a handler of a route that answers a script."""
+    """Return a route handler that answers with a script."""
     return lambda route: route.fulfill(content_type="text/javascript; charset=utf-8", body=script)
 
 
-@pytest.mark.parametrize("name", ["dashboard.js", "text.js", "key_store.js"])
-def test_a_module_that_fails_is_told(page: Any, name: str) -> None:
-    """An exception, an error of syntax as an old browser has, missing exports, and a page of a proxy."""
+@pytest.mark.parametrize("name", ["dashboard.js", "format.js", "key_store.js"])
+def test_a_module_that_fails_is_reported(page: Any, name: str) -> None:
+    """Exceptions, syntax errors and missing exports of a module are reported."""
     source = (STATIC / "dashboard" / name).read_text("utf-8")
     for body, words in (
         (f"throw new Error('broken here');\n{source}", "broken here"),
@@ -148,12 +151,12 @@ def test_a_module_that_fails_is_told(page: Any, name: str) -> None:
     ):
         page.route(f"**/static/dashboard/{name}", answer_with(body))
         page.goto("/dashboard")
-        says_that_it_has_not_started(page, words)
+        expect_failure_notice(page, words)
         page.unroute(f"**/static/dashboard/{name}")
 
 
-def test_a_browser_that_lacks_something_is_told(page: Any) -> None:
-    """The name of what is missing is there for whoever asks for help."""
+def test_a_missing_browser_feature_is_named(page: Any) -> None:
+    """The name of a feature that the browser lacks is reported."""
     for script in (
         "delete AbortSignal.any",
         "delete AbortSignal.timeout",
@@ -166,12 +169,12 @@ def test_a_browser_that_lacks_something_is_told(page: Any) -> None:
         old.add_init_script(script)
         old.goto("/dashboard")
         missing = re.findall(r"\w+", script.partition("=")[0])[-1]
-        says_that_it_has_not_started(old, missing)
+        expect_failure_notice(old, missing)
         old.close()
 
 
-def test_a_browser_without_modules_is_told(page: Any) -> None:
-    """It ignores the dashboard's script; the first one is in a syntax that it knows."""
+def test_a_browser_without_modules_gets_a_notice(page: Any) -> None:
+    """A browser without modules gets a notice from a script in old syntax."""
     page.route(
         "**/dashboard",
         lambda route: route.fulfill(
@@ -179,25 +182,25 @@ def test_a_browser_without_modules_is_told(page: Any) -> None:
         ),
     )
     page.goto("/dashboard")
-    says_that_it_has_not_started(page, "does not run JavaScript modules")
+    expect_failure_notice(page, "does not run JavaScript modules")
     script = re.sub(r"/\*.*?\*/", "", (STATIC / "dashboard" / "start.js").read_text("utf-8"), flags=re.DOTALL)
     assert not re.search(r"=>|`|\?\.|\b(const|let|class|import|export|async) ", script)
 
 
 @pytest.mark.parametrize("page", WIDTHS, indirect=True)
 def test_without_the_chart_library_the_notice_names_it(page: Any) -> None:
-    """It is the one file that others have written."""
+    """A chart library that does not load is named in the notice."""
     page.route(f"**{UPLOT}", lambda route: route.abort())
     page.goto("/dashboard")
-    says_that_it_has_not_started(page, UPLOT)
+    expect_failure_notice(page, UPLOT)
 
 
 @pytest.mark.parametrize("page", WIDTHS, indirect=True)
 def test_without_any_script_the_page_says_so(page: Any) -> None:
-    """A proxy passes the page alone or adds a policy, or a file never arrives: words within seconds."""
+    """A page whose scripts are blocked or never arrive says so within seconds."""
     page.route("**/static/**/*.js", lambda route: route.fulfill(status=404, body=""))
     page.goto("/dashboard")
-    says_that_it_has_not_started(page, "its files below /static/ cannot be loaded")
+    expect_failure_notice(page, "the browser cannot load its files from /static/")
     page.unroute("**/static/**/*.js")
     page.route(
         "**/dashboard",
@@ -207,32 +210,32 @@ def test_without_any_script_the_page_says_so(page: Any) -> None:
         ),
     )
     page.goto("/dashboard")
-    says_that_it_has_not_started(page, "its files below /static/ cannot be loaded")
+    expect_failure_notice(page, "the browser cannot load its files from /static/")
     page.unroute("**/dashboard")
     page.route("**/static/dashboard/dashboard.js", lambda _: None)
     page.goto("/dashboard", wait_until="commit")
-    says_that_it_has_not_started(page, "It is still loading")
+    expect_failure_notice(page, "It is still loading")
 
 
-def test_an_error_after_the_start_is_told(open_dashboard: Open, process: Process) -> None:
-    """The figures stay, with a notice above them; errors of other scripts, such as extensions', are not ours."""
+def test_an_error_after_the_start_is_reported(open_dashboard: Open, process: Process) -> None:
+    """Later errors of the dashboard are reported, and others are not."""
     dashboard = open_dashboard(process).sign_in()
     page = dashboard.page
     dashboard.shows(active="1")
-    page.evaluate("setTimeout(() => { throw new Error('of another script'); })")
-    page.evaluate("new Promise(resolve => setTimeout(resolve, 50))")
+    with page.expect_event("pageerror"):
+        page.evaluate("setTimeout(() => { throw new Error('of another script'); })")
     expect(page.locator("#failure")).to_be_hidden()
     own = "{message: 'broken later', filename: location.origin + '/static/x.js'}"
     page.evaluate(f"dispatchEvent(new ErrorEvent('error', {own}))")
     notice = page.locator("#failure")
-    expect(notice).to_contain_text("The dashboard has met an error")
+    expect(notice).to_contain_text("The dashboard reported an error")
     expect(notice).to_contain_text("broken later")
     dashboard.shows(active="1")
-    dashboard.complaints[:] = [one for one in dashboard.complaints if "of another script" not in one]
+    dashboard.violations[:] = [one for one in dashboard.violations if "of another script" not in one]
 
 
-def test_the_notice_is_never_seen_where_all_is_well(page: Any) -> None:
-    """Not even for a moment, and the preloaded modules are those that the dashboard imports."""
+def test_a_start_without_errors_shows_no_notice(page: Any) -> None:
+    """A page that starts normally does not show the message of a failed start for one frame."""
     page.add_init_script(
         """window.seen = 0;
         requestAnimationFrame(function look() {
@@ -243,13 +246,9 @@ def test_the_notice_is_never_seen_where_all_is_well(page: Any) -> None:
     page.goto("/dashboard")
     expect(page.get_by_label("Operator key")).to_be_focused()
     assert page.evaluate("window.seen") == 0
-    html = (STATIC / "dashboard.html").read_text("utf-8")
-    assert re.findall(r'modulepreload" href="/static/dashboard/([^"]+)"', html) == [
-        name for name in MODULES if name != "dashboard.js"
-    ]
 
 
 def test_the_environment_is_shown(open_dashboard: Open, process: Process) -> None:
-    """Who looks at figures sees whether they are production's."""
+    """The page shows whether the figures are those of production."""
     dashboard = open_dashboard(process).sign_in(OPERATOR_KEY)
     expect(dashboard.page.locator("#store-environment")).to_have_text("development")

@@ -1,4 +1,4 @@
-"""The API reference in a real Chromium: it renders, asks nobody else, and its requests work."""
+"""The API reference in a real Chromium."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,41 +18,41 @@ def process(launch: Launch) -> Process:
 
 
 class Visit:
-    """The opened page, and all that could be wrong with it."""
+    """The opened reference, with its requests and its console messages."""
 
     def __init__(self, page: Any, url: str) -> None:
         self.page = page
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
+        self.messages: list[str] = []
+        self.requested_urls: list[str] = []
+        page.on("console", lambda message: self.messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
+        page.on("request", lambda request: self.requested_urls.append(request.url))
         page.goto(f"{url}/docs")
         page.wait_for_selector(".opblock")
 
 
 @pytest.fixture(params=["light", "dark"])
 def visit(chromium: Any, process: Process, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Open the page in a fresh profile, once in each colour scheme."""
+    """Open the reference in a new profile, once in each color scheme."""
     profile = chromium.new_context(color_scheme=request.param)
     yield Visit(profile.new_page(), process.url)
     profile.close()
 
 
 def test_every_operation_is_shown(visit: Visit, process: Process) -> None:
-    """As many as the document has, without a complaint of the browser, and nothing comes from another host."""
+    """The reference shows every operation and loads nothing from another host."""
     assert visit.page.title() == "API reference · Tracking sessions"
     assert visit.page.locator(".opblock").count() == len(Reference().operations())
     assert visit.page.locator(".errors-wrapper").count() == 0
     scheme = visit.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
     background = visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (background == "rgb(28, 32, 34)") == (scheme == "dark")
-    assert visit.complaints == []
-    assert {url for url in visit.asked if not url.startswith((f"{process.url}/", "data:"))} == set()
+    assert visit.messages == []
+    assert {url for url in visit.requested_urls if not url.startswith((f"{process.url}/", "data:"))} == set()
 
 
 def test_requests_can_be_tried_out(visit: Visit, process: Process) -> None:
-    """With the demo key: 401 before it is given, 201 and a real session after."""
+    """The button `Try it out` gets 401 without a key and 201 with the demo key."""
     page = visit.page
     operation = page.locator("#operations-Sessions-createSession")
     operation.locator(".opblock-summary-control").click()
@@ -70,5 +70,5 @@ def test_requests_can_be_tried_out(visit: Visit, process: Process) -> None:
     session_id = answer.value.json()["session_id"]
     operation.locator(".live-responses-table").get_by_text(session_id).first.wait_for()
     assert process.status_of(session_id) == 200
-    # Chromium tells of every status from 400 on; the one above was meant.
-    assert [complaint for complaint in visit.complaints if "401 (Unauthorized)" not in complaint] == []
+    # Chromium logs every status from 400 on. The 401 above is expected.
+    assert [message for message in visit.messages if "401 (Unauthorized)" not in message] == []

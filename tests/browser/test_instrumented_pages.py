@@ -1,4 +1,4 @@
-"""Pages whose libraries add headers to every request, in a real Chromium: each answer of the API can be read."""
+"""Pages whose libraries add headers to every request, in a real Chromium."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support.servers import RedisServer, binaries
 
 pytestmark = pytest.mark.browser
 
-# What Sentry, OpenTelemetry, jQuery and code that goes around caches add.
+# Headers that Sentry, OpenTelemetry, jQuery and code that bypasses caches add.
 INSTRUMENTED = {
     "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "tracestate": "vendor=1",
@@ -44,7 +44,7 @@ XHR = """([url, method, name, value]) => new Promise(done => {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that the test can stop."""
+    """Run a Redis that the test can stop."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def process(launch: Launch, origin: str, store: RedisServer) -> Process:
-    """Run a service that allows the page's origin and one header of its own."""
+    """Run a service that allows the origin of the page and one more request header."""
     return launch(
         JAY_CORS__ORIGINS=json.dumps([origin]),
         JAY_CORS__REQUEST_HEADERS='["x-client-version"]',
@@ -66,7 +66,7 @@ def url_of(process: Process, path: str = PATH) -> str:
 
 
 def test_an_instrumented_page_reads_every_answer(page: Any, process: Process, store: RedisServer) -> None:
-    """200, 201, 204, 401, 404, 405, 413, 422 and 503: status, body and headers, with the cookie at work."""
+    """A page with added headers can read status, headers and body of every answer."""
     key = {**INSTRUMENTED, "X-API-Key": "your_api_key_here"}
     as_json = {**key, "Content-Type": "application/json"}
 
@@ -103,7 +103,7 @@ def test_an_instrumented_page_reads_every_answer(page: Any, process: Process, st
 
 
 def test_a_header_that_is_not_allowed_fails_in_the_browser(page: Any, process: Process) -> None:
-    """The preflight passes without it, and the browser sends nothing."""
+    """The browser sends no request with a header that is not allowed."""
     options = {"headers": {"X-API-Key": "your_api_key_here", "x-unknown": "1"}}
     before = len(process.log)
     assert page.evaluate(FETCH, [url_of(process), options]) == "TypeError"
@@ -116,7 +116,7 @@ def test_a_page_that_sets_the_session_header_twice_ends_its_session(
     process: Process,
     name: str,
 ) -> None:
-    """`XMLHttpRequest` joins both values by a comma."""
+    """A session header that `XMLHttpRequest` joins with a comma ends its session."""
     session_id = process.create()
     assert page.evaluate(XHR, [url_of(process), "GET", name, session_id]) == 200
     assert page.evaluate(XHR, [url_of(process), "DELETE", name, session_id]) == 204

@@ -1,4 +1,8 @@
-"""One suite for every store: the wheel's Valkey, Debian's Redis 7.0 where installed, and fakeredis."""
+"""One suite for every store.
+
+The stores are the wheel's Valkey, Debian's Redis 7.0 where it is installed, and
+fakeredis.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
@@ -18,22 +22,22 @@ from service.storage.session_store import RedisSessionStore
 from service.storage.users import RedisUserStore
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 
-# The tests that fakeredis 2.41 does not pass, each with the reason. Tests that take
-# `own_server` or `binary` need a real server by their nature.
-_PYTHON_ERRORS = "fakeredis hands a script an error reply as a Python object, so the script cannot read its code"
-_MERGES = "PFMERGE of fakeredis replaces the destination, which should be merged too"
+# The tests that fakeredis 2.41 does not pass, each with the reason. Tests that use
+# `own_server` or `binary` need a real server and are skipped anyway.
+_PYTHON_ERRORS = "fakeredis passes an error reply to a script as a Python object, so the script cannot read its code"
+_MERGES = "PFMERGE of fakeredis replaces the destination instead of merging into it"
 FAKEREDIS_CANNOT = {
-    "test_an_erasure_takes_all_of_a_user_and_nothing_else": _MERGES,
+    "test_an_erasure_removes_all_data_of_a_user_and_nothing_else": _MERGES,
     "test_more_sketches_than_one_command_takes_are_merged": _MERGES,
-    "test_small_pages_find_what_the_model_says": _MERGES,
-    "test_a_number_is_not_remembered_when_a_sketch_changed_between_two_calls": _MERGES,
-    "test_a_query_that_stops_halfway_leaves_nothing_for_long": _MERGES,
+    "test_small_pages_give_the_counts_of_the_model": _MERGES,
+    "test_counts_are_not_cached_when_a_sketch_changed_between_two_calls": _MERGES,
+    "test_an_interrupted_query_leaves_only_short_lived_keys": _MERGES,
     "test_a_query_starts_again_when_its_progress_is_gone": _MERGES,
     "test_queries_at_the_same_time_do_not_disturb_each_other": _MERGES,
     "test_foreign_data_among_many_sketches_counts_as_none": _PYTHON_ERRORS,
     "test_foreign_data_under_the_counts_reads_as_zeros": _PYTHON_ERRORS,
     "test_every_key_is_in_the_table_and_expires": "fakeredis keeps a HyperLogLog as a set",
-    "test_the_truth_lies_within_the_bounds": "fakeredis takes a minute for thousands of scripts",
+    "test_true_counts_are_within_the_bounds": "fakeredis needs a minute for thousands of scripts",
 }
 
 Connect = Callable[..., RedisConnection]
@@ -48,7 +52,7 @@ NO_SETTINGS: Mapping[str, Any] = {}
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RedisServer | FakeRedisServer]:
-    """A server that all tests of this process share."""
+    """Run a server that all tests of this process share."""
     kind = request.param
     fake = kind == "fakeredis"
     with FakeRedisServer() if fake else RedisServer(binaries()[kind], tmp_path_factory.mktemp(kind)) as started:
@@ -56,7 +60,7 @@ def server(
 
 
 @pytest.fixture(autouse=True)
-def _skip_what_fakeredis_cannot(request: pytest.FixtureRequest) -> None:
+def _skip_what_fakeredis_does_not_pass(request: pytest.FixtureRequest) -> None:
     reason = FAKEREDIS_CANNOT.get(request.node.originalname)
     if reason and isinstance(request.getfixturevalue("server"), FakeRedisServer):
         pytest.skip(reason)
@@ -64,7 +68,7 @@ def _skip_what_fakeredis_cannot(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def binary(server: RedisServer | FakeRedisServer) -> str:
-    """The program of the server, for tests that start one with options of their own."""
+    """Return the path of the server program, for tests that start one with options."""
     if isinstance(server, FakeRedisServer):
         pytest.skip("fakeredis is a thread of this process: it cannot be killed, frozen or configured")
     return server.binary
@@ -72,33 +76,33 @@ def binary(server: RedisServer | FakeRedisServer) -> str:
 
 @pytest.fixture
 def own_server(binary: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A server of the same kind that this test may break."""
+    """Run a server of the same kind that this test may break."""
     with RedisServer(binary, tmp_path) as started:
         yield started
 
 
 @pytest.fixture
 async def raw(server: RedisServer) -> AsyncIterator[Raw]:
-    """A plain client, to look at what the service stored."""
+    """Return a plain client that reads the stored keys and values."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         yield client
 
 
 @pytest.fixture
 def digest() -> UserDigest:
-    """The digest of users' ids in this test."""
+    """Return the digest of user ids in this test."""
     return UserDigest("test-secret")
 
 
 @pytest.fixture
 def factory(digest: UserDigest) -> SessionFactory:
-    """Mints sessions."""
+    """Return a factory of new sessions."""
     return SessionFactory(digest)
 
 
 @pytest.fixture
 def mint(factory: SessionFactory) -> Mint:
-    """Mints sessions that began at a moment, in seconds since the epoch, as if it were now."""
+    """Return a function that makes sessions with any start, in epoch seconds."""
 
     def session(moment: float, source: str = "s", user_id: str | None = None) -> Session:
         return replace(factory.new(source, user_id), started_at=round(moment * 1_000_000))
@@ -108,9 +112,9 @@ def mint(factory: SessionFactory) -> Mint:
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """Makes connections, by URL; closes them afterwards."""
+    """Return a function that makes connections to a URL and closes them afterwards."""
     connections: list[RedisConnection] = []
-    # Neither a machine that stalls nor a script over 90 days in fakeredis is an outage.
+    # 10 s: a machine that stalls, or a script over 90 days in fakeredis, is no outage.
     usual: dict[str, Any] = {"timeout_seconds": 10}
 
     def make(url: str, **settings: Any) -> RedisConnection:
@@ -124,7 +128,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest.fixture
 def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
-    """Makes stores, by URL."""
+    """Return a function that makes a session store for a URL."""
 
     async def make(
         url: str,
@@ -143,7 +147,7 @@ def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
 
 @pytest.fixture
 def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
-    """Makes readers of counts, by URL."""
+    """Return a function that makes a count store for a URL."""
 
     def make(url: str, *, ttl_seconds: int = 86400, page_sizes: PageSizes = PAGE_SIZES) -> RedisCountStore:
         return RedisCountStore(connect(url), keyspace, ttl_seconds=ttl_seconds, page_sizes=page_sizes)
@@ -153,7 +157,7 @@ def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
 
 @pytest.fixture
 def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> MakeUsers:
-    """Makes what finds and erases users, by URL."""
+    """Return a function that makes a user store for a URL."""
 
     def make(
         url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS, **more: Any
@@ -167,17 +171,17 @@ def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> Make
 
 @pytest.fixture
 async def store(server: RedisServer, make_store: MakeStore) -> RedisSessionStore:
-    """A store on the shared server, under this test's prefix."""
+    """Return a session store on the shared server, under this test's key prefix."""
     return await make_store(server.url)
 
 
 @pytest.fixture
 def analytics(server: RedisServer, make_analytics: MakeAnalytics) -> RedisCountStore:
-    """The counts of `store`."""
+    """Return the count store that reads the counts of `store`."""
     return make_analytics(server.url)
 
 
 @pytest.fixture
 def users(server: RedisServer, make_users: MakeUsers) -> RedisUserStore:
-    """The users of `store`."""
+    """Return the user store that finds and erases the users of `store`."""
     return make_users(server.url)

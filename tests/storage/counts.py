@@ -1,4 +1,7 @@
-"""Reads the counts as the keyspace's table describes them, for tests to compare with what they did."""
+"""Reads the stored counts by the key table in `keyspace.py`.
+
+Tests compare them with the operations that they ran.
+"""
 
 import struct
 from collections import Counter
@@ -11,7 +14,7 @@ from tests.support.servers import Raw
 
 @dataclass
 class Counts:
-    """All counts of a prefix, summed over shards, by source."""
+    """All counts under a key prefix, summed over the shards, by source."""
 
     created: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
@@ -20,7 +23,7 @@ class Counts:
 
 
 async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
-    """Sum up all counters."""
+    """Return the sums of all counters."""
     counts = Counts()
     for shard in range(SHARD_COUNT):
         base = keyspace.base(shard)
@@ -39,7 +42,7 @@ async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
 
 
 async def counters(raw: Raw, key: str) -> list[int]:
-    """Return the counters that stand in a string."""
+    """Return the 32-bit counters that a string value holds."""
     value = await raw.execute_command("GET", key, NEVER_DECODE=True)
     return list(struct.unpack(f">{len(value) // 4}I", value))
 
@@ -51,11 +54,11 @@ async def all_keys(raw: Raw, prefix: str) -> list[str]:
 
 
 async def top_users(raw: Raw, keyspace: Keyspace) -> dict[str, tuple[int, int]]:
-    """Return count and error bound of every user in the top lists."""
+    """Return the count and the error bound of every user in the top lists."""
     found = {}
     for shard in range(SHARD_COUNT):
         for key in await all_keys(raw, keyspace.base(shard) + "top:"):
             for user, score in await raw.zrange(key, 0, -1, withscores=True):
-                if user:  # else the floor
+                if user:  # the empty id is the floor of the list
                     found[user] = divmod(int(score), TOP_SCORE_UNIT)
     return found

@@ -1,3 +1,5 @@
+"""The ACL of docker-compose.yml against every command of the service and its doctor."""
+
 import re
 import time
 from pathlib import Path
@@ -19,23 +21,24 @@ from tests.support.servers import RedisServer
 ANALYTICS = AnalyticsSettings(top_users=10)
 
 
-async def test_the_redis_user_of_the_compose_file_may_do_all_that_the_service_does(
+async def test_the_redis_user_of_the_compose_file_may_run_every_command(
     own_server: RedisServer, project: Path, factory: SessionFactory, digest: UserDigest
 ) -> None:
-    """Every command of every script, the doctor's too, and nothing of it is refused."""
+    """The Redis user of docker-compose.yml may run all commands of the service."""
     compose = (project / "docker-compose.yml").read_text("utf-8")
     commands = re.findall(r"^      - (\+[a-z|]+)$", compose, re.MULTILINE)
     assert '- "~${JAY_REDIS__KEY_PREFIX:-jay}*"' in compose
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         rules = ["-@all", *commands]
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["jay*"], commands=rules)
-    settings = RedisSettings(timeout_seconds=10)  # a batch of 809 sessions is no usual one
+    settings = RedisSettings(timeout_seconds=10)  # a batch of 809 sessions takes longer than usual
     connection = RedisConnection(own_server.url.replace("redis://", "redis://jay:p@") + "/0", settings)
     keyspace = Keyspace("jay")
     try:
         await Readiness(connection, keyspace).check()
         store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=ANALYTICS)
-        # More users than a top list holds, and more sessions of one than are looked at for what has expired.
+        # More users than a top list holds, and more sessions of one user than a
+        # creation checks for expired index entries.
         sessions = [factory.new("s", f"user-{n % 400}") for n in range(800)] + [
             factory.new("s", "u") for _ in range(9)
         ]

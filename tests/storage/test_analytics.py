@@ -1,6 +1,7 @@
-"""Counts and users, read from real servers: exact where they are exact, and within their bounds where not.
+"""Counts and users, read from real servers: exact, or within the stated bounds.
 
-All moments are yesterday's or before: Redis, whose clock cannot be injected, is past every day that is asked for.
+All times are before today. The clock of Redis cannot be injected, so Redis is always
+past every day that a test asks for.
 """
 
 import random
@@ -32,31 +33,31 @@ NOTHING = UserCounts({}, Bounds(0, 0))
 
 
 def days(first: int, last: int = 0) -> CountRange:
-    """Return a range of whole days, named by how many days before NOW's they are."""
+    """Return a range of whole days, given by their distance from NOW's day."""
     return CountRange((TODAY - first) * DAY, (TODAY - last + 1) * DAY, Interval.DAY)
 
 
 def hours(first: int, last: int) -> CountRange:
-    """Return a range of whole hours, named by how many hours before NOW's they are."""
+    """Return a range of whole hours, given by their distance from NOW's hour."""
     return CountRange((NOW // HOUR - first) * HOUR, (NOW // HOUR - last + 1) * HOUR, Interval.HOUR)
 
 
 def series(moments: Iterable[float], asked: CountRange) -> list[int]:
-    """Return how many of the moments lie in each interval."""
+    """Return how many of the times are in each interval of a range."""
     found = Counter(int(moment // asked.interval.seconds) * asked.interval.seconds for moment in moments)
     return [found[start] for start in asked.starts]
 
 
 @pytest.mark.parametrize("asked", [days(6), days(4, 2), hours(72, 5), hours(24, 0), hours(3, 3)], ids=repr)
-async def test_counts_stand_by_source_hour_and_day(
+async def test_counts_by_source_hour_and_day_match_a_model(
     server: RedisServer, make_store: MakeStore, analytics: RedisCountStore, mint: Mint, asked: CountRange
 ) -> None:
-    """Created counts when a session began, ended when it ended, unique users by day; one source is the same alone."""
+    """Counts of sessions and users by source and interval equal those of a model."""
     chance = random.Random(20261125)
     now = NOW - 5.5 * DAY
     store = await make_store(server.url, clock=lambda: now)
     live: list[tuple[str, Session]] = []
-    # By source, '' for all.
+    # By source. The empty string is all sources.
     created: defaultdict[str, list[float]] = defaultdict(list)
     ended: defaultdict[str, list[float]] = defaultdict(list)
     seen: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
@@ -88,10 +89,10 @@ async def test_counts_stand_by_source_hour_and_day(
 
 
 @pytest.mark.parametrize("ttl_seconds", [100, 7200, DAY, 30 * DAY])
-async def test_active_sessions_drop_out_to_the_minute(
+async def test_the_active_count_is_exact_to_the_minute(
     server: RedisServer, make_store: MakeStore, make_analytics: MakeAnalytics, mint: Mint, ttl_seconds: int
 ) -> None:
-    """At any moment, also where hours and days end, `active` errs by the sessions of the expiring minute at most."""
+    """`active` is off by at most the sessions of the minute that is expiring."""
     store = await make_store(server.url, ttl_seconds=ttl_seconds)
     analytics = make_analytics(server.url, ttl_seconds=ttl_seconds)
     midnight = TODAY * DAY - ttl_seconds // DAY * DAY
@@ -106,7 +107,7 @@ async def test_active_sessions_drop_out_to_the_minute(
 async def test_unique_users_are_merged_and_never_summed(
     store: RedisSessionStore, analytics: RedisCountStore, mint: Mint
 ) -> None:
-    """Who comes every day by every source is one user; guests are none."""
+    """A user counts once over days and sources, and guests do not count."""
     sessions = [(age, source, user) for age in range(3) for source in "ab" for user in range(20)]
     await store.create_many([mint(NOW - age * DAY, source, f"user-{user}") for age, source, user in sessions])
     await store.create_many([mint(NOW) for _ in range(50)])
@@ -118,7 +119,7 @@ async def test_unique_users_are_merged_and_never_summed(
 
 
 @pytest.mark.parametrize("age", [0, 2, 5])
-async def test_a_remembered_number_is_forgotten_when_a_sketch_changes(
+async def test_a_new_user_invalidates_the_cached_counts(
     store: RedisSessionStore,
     analytics: RedisCountStore,
     raw: Raw,
@@ -127,7 +128,7 @@ async def test_a_remembered_number_is_forgotten_when_a_sketch_changes(
     digest: UserDigest,
     age: int,
 ) -> None:
-    """A number of unique users is worked out once an hour, and anew after a new user on any day of the range."""
+    """A cached count lasts an hour, but a new user in its range invalidates it."""
     await store.create_many([mint(NOW - day * DAY, user_id="u") for day in range(6)])
     assert (await analytics.count_sessions(days(5), NOW)).total.unique_users == 1
     unions = keyspace.base(int(digest("u")[0], 16)) + f"unions:{TODAY}"
@@ -146,7 +147,7 @@ async def test_a_remembered_number_is_forgotten_when_a_sketch_changes(
 async def test_more_sketches_than_one_command_takes_are_merged(
     store: RedisSessionStore, analytics: RedisCountStore, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
-    """40 sources on 90 days are 3,600 sketches; nothing is left behind, and both readings agree."""
+    """3,600 sketches of 40 sources on 90 days are merged without leftovers."""
     for number in range(40):
         await store.create_many([mint(NOW - (2 * number + n) * DAY, f"s-{number}", f"user-{n}") for n in range(12)])
     for _ in range(2):
@@ -159,7 +160,7 @@ async def test_more_sketches_than_one_command_takes_are_merged(
 async def test_foreign_data_among_many_sketches_counts_as_none(
     store: RedisSessionStore, analytics: RedisCountStore, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
-    """What cannot be merged is no error, and leaves no key without a lifetime."""
+    """A sketch that Redis cannot merge counts as no users and leaves no scratch key."""
     for number in range(40):
         await store.create_many([mint(NOW, f"s-{number}", f"user-{n}") for n in range(30)])
     foreign = [keyspace.base(shard) + f"unique:{TODAY - 3}:s-7" for shard in range(SHARD_COUNT)]
@@ -176,7 +177,7 @@ async def test_foreign_data_among_many_sketches_counts_as_none(
 async def test_foreign_data_under_the_counts_reads_as_zeros(
     analytics: RedisCountStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
-    """Another program's values under our names are neither an error nor a number, and survive."""
+    """Another program's values under the service's keys read as 0 and are kept."""
     names = [f"{kind}:{TODAY}{end}" for kind, end in (("day", ":s"), ("unique", ":s"), ("sources", ""), ("top", ""))]
     names += [f"unions:{TODAY}", f"minutes:{(NOW - DAY) // HOUR}:s", f"user:{digest('u')}"]
     keys = [keyspace.base(shard) + name for shard in range(SHARD_COUNT) for name in names]
@@ -191,10 +192,8 @@ async def test_foreign_data_under_the_counts_reads_as_zeros(
     assert await raw.delete(*keys) == len(keys)
 
 
-async def test_foreign_names_among_ours_are_left_out(
-    analytics: RedisCountStore, raw: Raw, keyspace: Keyspace
-) -> None:
-    """What is no source is none, and bytes that are no text do not break a list of users."""
+async def test_invalid_names_are_skipped(analytics: RedisCountStore, raw: Raw, keyspace: Keyspace) -> None:
+    """Invalid source names are skipped, and invalid UTF-8 breaks no user list."""
     keys = [keyspace.base(0) + f"sources:{TODAY}", keyspace.base(0) + f"top:{TODAY}"]
     await raw.sadd(keys[0], b"\xff", "a b", "s" * 65, "")
     await raw.zadd(keys[1], {b"\xff": 2**26})
@@ -203,10 +202,10 @@ async def test_foreign_names_among_ours_are_left_out(
     await raw.delete(*keys)
 
 
-async def test_a_redis_user_who_may_not_read_counts_gets_no_zeros(
+async def test_a_forbidden_command_is_an_error_and_not_zero(
     own_server: RedisServer, make_analytics: MakeAnalytics, make_users: MakeUsers
 ) -> None:
-    """A number that cannot be told is an error; an erasure that cannot look is not an erasure of nothing."""
+    """A forbidden command is an error and never a count or an erasure of 0."""
     async with redis.asyncio.Redis.from_url(own_server.url) as admin:
         rules = ["+@all", "-smembers", "-hlen"]
         await admin.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=rules)
@@ -216,7 +215,7 @@ async def test_a_redis_user_who_may_not_read_counts_gets_no_zeros(
             await refused
 
 
-async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
+async def test_an_erasure_removes_all_data_of_a_user_and_nothing_else(
     store: RedisSessionStore,
     analytics: RedisCountStore,
     users: RedisUserStore,
@@ -225,7 +224,7 @@ async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
     digest: UserDigest,
     mint: Mint,
 ) -> None:
-    """Sessions, index and the places in the lists of every day that is kept go; the sessions count as ended."""
+    """An erasure removes a user's sessions, index and top-list entries of all days."""
     neighbour = next(user for n in range(999) if digest(user := f"user-{n}")[0] == digest("u")[0])
     own, others = (
         [mint(NOW - age * DAY, source, user) for age in (90, 45, 1, 0) for source in "ab" for user in people]
@@ -254,7 +253,7 @@ async def test_an_erasure_takes_all_of_a_user_and_nothing_else(
 async def test_an_erasure_reaches_lists_that_a_longer_retention_left(
     server: RedisServer, store: RedisSessionStore, make_users: MakeUsers, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
-    """After the retention was lowered, lists of before live on; the id leaves them too."""
+    """An erasure also covers top lists from a time with a longer retention."""
     session = mint(NOW - 45 * DAY, user_id="u")
     await store.create_many([session])
     await make_users(server.url, retention_days=7).erase("u", NOW_US)
@@ -264,7 +263,7 @@ async def test_an_erasure_reaches_lists_that_a_longer_retention_left(
 async def test_an_erasure_whose_reply_was_lost_answers_the_same(
     server: RedisServer, store: RedisSessionStore, make_users: MakeUsers, mint: Mint
 ) -> None:
-    """The retry finds the receipt of its own; another erasure finds nothing."""
+    """A retried erasure returns its first result, and the next one finds nothing."""
     lose_next = False
 
     def loses() -> bool:
@@ -274,7 +273,7 @@ async def test_an_erasure_whose_reply_was_lost_answers_the_same(
 
     async with LossyProxy(server.port, loses) as proxy:
         users = make_users(proxy.url)
-        assert await users.erase("u", NOW_US - 10) == 0  # the script is loaded
+        assert await users.erase("u", NOW_US - 10) == 0  # loads the script
         await store.create_many([mint(NOW, user_id="u") for _ in range(3)])
         lose_next = True
         assert await users.erase("u", NOW_US) == 3
@@ -285,7 +284,7 @@ async def test_an_erasure_whose_reply_was_lost_answers_the_same(
 async def test_erasing_works_when_redis_is_full(
     own_server: RedisServer, make_store: MakeStore, make_users: MakeUsers, keyspace: Keyspace, mint: Mint
 ) -> None:
-    """It needs no memory that deleting does not give, and the counts go with it."""
+    """An erasure works when the memory of Redis is full, and the counts are updated."""
     store, users = await make_store(own_server.url), make_users(own_server.url)
     await store.create_many([mint(NOW, "s", user) for user in ("u", "u", "v", None)])
     async with redis.asyncio.Redis.from_url(own_server.url, decode_responses=True) as raw:
@@ -297,10 +296,10 @@ async def test_erasing_works_when_redis_is_full(
     assert (counts.created, counts.ended, counts.live_by_hour) == ({"s": 4}, {"s": 2}, {"s": 2})
 
 
-async def test_a_look_up_takes_what_has_expired_out_of_the_index(
+async def test_finding_sessions_removes_expired_index_entries(
     store: RedisSessionStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
 ) -> None:
-    """Oldest first, the live sessions are found, and the index holds no others afterwards."""
+    """Finding the sessions of a user removes expired entries from the index."""
     sessions = [mint(NOW - n, user_id="u") for n in range(100)]
     await store.create_many(sessions)
     await raw.delete(*(keyspace.session(session.id) for session in sessions[10:]))  # as if they had expired

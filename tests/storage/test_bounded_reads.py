@@ -1,4 +1,7 @@
-"""Long reports in calls of bounded work: right in any page size, never stale, and cleaned up after."""
+"""Reports over long ranges, read in calls of bounded work.
+
+The results do not depend on page sizes, are never stale, and leave no scratch keys.
+"""
 
 import asyncio
 import random
@@ -37,12 +40,12 @@ FEW_SKETCHES = replace(PAGE_SIZES, sketches=20)
 
 
 def days(number: int) -> CountRange:
-    """Return the range of so many days up to NOW's."""
+    """Return the range of this many days that ends with NOW's day."""
     return CountRange((TODAY - number + 1) * DAY, (TODAY + 1) * DAY, Interval.DAY)
 
 
 def after_each(connection: RedisConnection, name: str, hook: Callable[[int], Awaitable[None]]) -> None:
-    """Have `hook` called with a number after each call of that name."""
+    """Await `hook` with the call number after each call with this name."""
     run, number = connection.run, 0
 
     async def hooked(called: str, operation: Any) -> Any:
@@ -61,8 +64,8 @@ async def scratch_keys(raw: Raw, keyspace: Keyspace) -> list[str]:
     return [key async for key in raw.scan_iter(match=pattern, count=5000)]
 
 
-async def remembered(raw: Raw, keyspace: Keyspace) -> dict[str, str]:
-    """Return all fields of the hashes of remembered numbers."""
+async def cached_counts(raw: Raw, keyspace: Keyspace) -> dict[str, str]:
+    """Return all fields of the hashes of cached counts."""
     found: dict[str, str] = {}
     for shard in range(SHARD_COUNT):
         for key in await all_keys(raw, keyspace.base(shard) + "unions:"):
@@ -70,8 +73,8 @@ async def remembered(raw: Raw, keyspace: Keyspace) -> dict[str, str]:
     return found
 
 
-async def forget(raw: Raw, keyspace: Keyspace) -> None:
-    """Delete all remembered numbers."""
+async def delete_cached_counts(raw: Raw, keyspace: Keyspace) -> None:
+    """Delete all cached counts."""
     for shard in range(SHARD_COUNT):
         for key in await all_keys(raw, keyspace.base(shard) + "unions:"):
             await raw.delete(key)
@@ -79,7 +82,7 @@ async def forget(raw: Raw, keyspace: Keyspace) -> None:
 
 @pytest.mark.parametrize("page_sizes", [TINY, SMALL], ids=["tiny", "small"])
 @pytest.mark.parametrize("interval", list(Interval))
-async def test_small_pages_find_what_the_model_says(
+async def test_small_pages_give_the_counts_of_the_model(
     server: RedisServer,
     store: RedisSessionStore,
     make_analytics: MakeAnalytics,
@@ -89,7 +92,7 @@ async def test_small_pages_find_what_the_model_says(
     page_sizes: PageSizes,
     interval: Interval,
 ) -> None:
-    """Counters, unique users and top users are those of the model, the first time and from what is remembered."""
+    """Any page size gives the counts of the model, both uncached and cached."""
     chance = random.Random(20261127)
     created: Counter[tuple[str, int]] = Counter()
     by_user: Counter[str] = Counter()
@@ -124,11 +127,14 @@ async def test_small_pages_find_what_the_model_says(
         assert all(by_user[user] == bounds.at_least for user, bounds in top.users)
         assert top.others_at_most == sorted(by_user.values(), reverse=True)[5]
     assert not await scratch_keys(raw, keyspace)
-    assert not [field for field in await remembered(raw, keyspace) if "?" in field]
+    assert not [field for field in await cached_counts(raw, keyspace) if "?" in field]
 
 
 class History:
-    """One user on 40 days by 3 sources, in one shard: more sketches than FEW_SKETCHES takes at once."""
+    """One user on 40 days in 3 sources, in one shard.
+
+    These are more sketches than one call merges with FEW_SKETCHES.
+    """
 
     days = 40
     sources = ("a", "b", "c")
@@ -142,8 +148,8 @@ class History:
         sessions = [self._mint(NOW - age * DAY, source, "u") for age in range(self.days) for source in self.sources]
         assert all(await self._store.create_many(sessions))
 
-    async def new_user(self, age: int, source: str) -> None:
-        """Have a user come who was never seen."""
+    async def add_new_user(self, age: int, source: str) -> None:
+        """Create a session of a user who was never seen before."""
         assert all(await self._store.create_many([self._mint(NOW - age * DAY, source, next(self._others))]))
 
 
@@ -155,10 +161,10 @@ async def history(store: RedisSessionStore, mint: Mint, digest: UserDigest) -> H
 
 
 @pytest.mark.parametrize("age", [0, 20, 39], ids=["last day", "in between", "first day"])
-async def test_a_number_is_not_remembered_when_a_sketch_changed_between_two_calls(
+async def test_counts_are_not_cached_when_a_sketch_changed_between_two_calls(
     server: RedisServer, connect: Connect, keyspace: Keyspace, history: History, age: int
 ) -> None:
-    """Whichever two calls the new user comes between, the next question counts it."""
+    """The next query counts a new user who arrived between any two calls."""
     connection = connect(server.url)
     analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
     calls, comes_after = 0, 0
@@ -167,14 +173,14 @@ async def test_a_number_is_not_remembered_when_a_sketch_changed_between_two_call
         nonlocal calls
         calls += 1
         if calls == comes_after:
-            await history.new_user(age, "b")
+            await history.add_new_user(age, "b")
 
     after_each(connection, "union", hook)
     users = 1
     assert (await analytics.count_sessions(days(history.days), NOW)).total.unique_users == users
     first_calls = calls
     assert first_calls > 10
-    await history.new_user(age, "b")
+    await history.add_new_user(age, "b")
     users += 1
     for moment in range(1, first_calls + 1, 2):
         calls, comes_after = 0, moment
@@ -190,14 +196,14 @@ async def test_a_number_is_not_remembered_when_a_sketch_changed_between_two_call
             "c": 1,
         }
         assert counts.unique_users == [users if day == history.days - 1 - age else 1 for day in range(history.days)]
-        await history.new_user(age, "b")  # so that nothing is remembered
+        await history.add_new_user(age, "b")  # invalidates the cached counts
         users += 1
 
 
-async def test_a_query_that_stops_halfway_leaves_nothing_for_long(
+async def test_an_interrupted_query_leaves_only_short_lived_keys(
     server: RedisServer, connect: Connect, keyspace: Keyspace, raw: Raw, history: History
 ) -> None:
-    """Its scratch keys live for a minute at most, and the next query does not meet them."""
+    """Scratch keys of an interrupted query expire within 60 s and do no harm."""
     connection = connect(server.url)
     analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
 
@@ -232,7 +238,7 @@ async def test_a_query_starts_again_when_its_progress_is_gone(
     gone_after: int,
     gone: str,
 ) -> None:
-    """A number is never one of a part of the sketches. When progress is lost again and again, there is none."""
+    """Lost progress restarts a query, and repeated loss fails it without a result."""
     connection = connect(server.url)
     analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
     losses = 1
@@ -245,14 +251,14 @@ async def test_a_query_starts_again_when_its_progress_is_gone(
             await raw.delete(*keys)
 
     for age in range(history.days):
-        await history.new_user(age, history.sources[age % 3])
+        await history.add_new_user(age, history.sources[age % 3])
     undisturbed = await analytics.count_sessions(days(history.days), NOW)
     assert undisturbed.total.unique_users == pytest.approx(41, abs=1)
-    await forget(raw, keyspace)
+    await delete_cached_counts(raw, keyspace)
     after_each(connection, "union", hook)
     assert await analytics.count_sessions(days(history.days), NOW) == undisturbed
     assert losses == 0
-    await forget(raw, keyspace)
+    await delete_cached_counts(raw, keyspace)
     losses = 1_000_000
     with pytest.raises(StoreUnavailable):
         await analytics.count_sessions(days(history.days), NOW)
@@ -263,13 +269,13 @@ async def test_a_query_starts_again_when_its_progress_is_gone(
 async def test_queries_at_the_same_time_do_not_disturb_each_other(
     server: RedisServer, make_analytics: MakeAnalytics, keyspace: Keyspace, raw: Raw, history: History
 ) -> None:
-    """Equal and different ranges and sources, in several processes, each get what they get alone."""
+    """Concurrent queries of several processes return the same as alone."""
     for age in (0, 13, 30):
-        await history.new_user(age, "a")
+        await history.add_new_user(age, "a")
     readers = [make_analytics(server.url, page_sizes=FEW_SKETCHES) for _ in range(3)]
     questions = [(length, source) for length in (40, 39, 14, 1) for source in (None, "a", "c")]
     alone = [await readers[0].count_sessions(days(length), NOW, source) for length, source in questions]
-    await forget(raw, keyspace)
+    await delete_cached_counts(raw, keyspace)
 
     def asked(reader: RedisCountStore) -> list[Awaitable[SessionCounts]]:
         return [reader.count_sessions(days(length), NOW, source) for length, source in questions]
@@ -278,13 +284,13 @@ async def test_queries_at_the_same_time_do_not_disturb_each_other(
     assert together == 3 * alone
     assert alone[0].total.unique_users == 4
     assert not await scratch_keys(raw, keyspace)
-    assert not [field for field in await remembered(raw, keyspace) if "?" in field]
+    assert not [field for field in await cached_counts(raw, keyspace) if "?" in field]
 
 
-async def test_counts_are_answered_when_redis_is_full(
+async def test_counts_can_be_read_when_redis_is_full(
     own_server: RedisServer, make_store: MakeStore, make_analytics: MakeAnalytics, mint: Mint
 ) -> None:
-    """Reading needs no memory, so the operator sees the counts when they matter."""
+    """Counts can be read when the memory of Redis is full."""
     store = await make_store(own_server.url)
     await store.create_many([mint(NOW, "s", user) for user in ("u", "v", None)])
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
@@ -293,8 +299,10 @@ async def test_counts_are_answered_when_redis_is_full(
     assert (sum(counts.total.created), counts.total.unique_users, counts.unique_users[-1]) == (3, 2, 2)
 
 
-async def test_what_a_self_test_leaves_lives_for_seconds(server: RedisServer, keyspace: Keyspace, raw: Raw) -> None:
-    """Remembered numbers and counters too."""
+async def test_the_keys_of_a_self_test_expire_within_seconds(
+    server: RedisServer, keyspace: Keyspace, raw: Raw
+) -> None:
+    """All keys that a self-test leaves expire within seconds."""
     connection = RedisConnection(server.url, RedisSettings(timeout_seconds=10), prepare=SelfTest(keyspace))
     try:
         await connection.run("ping", lambda client: client.ping())
@@ -308,7 +316,7 @@ async def test_what_a_self_test_leaves_lives_for_seconds(server: RedisServer, ke
 
 @pytest.mark.parametrize("command", ["evalsha", "smembers", "zcard"])
 async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keyspace: Keyspace, command: str) -> None:
-    """Redis may still be busy with it, and a second one would add to its work."""
+    """A call that timed out is not retried, because Redis may still be busy with it."""
     settings = RedisSettings(timeout_seconds=0.3)
     connection = RedisConnection(own_server.url, settings, lane=OPERATORS)
     analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY)
@@ -319,7 +327,7 @@ async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keysp
     }
     async with redis.asyncio.Redis.from_url(own_server.url, decode_responses=True) as raw:
         try:
-            await questions[command]()  # connected, and the scripts are loaded
+            await questions[command]()  # connects and loads the scripts
             await raw.config_resetstat()
             own_server.signal(signal.SIGSTOP)
             try:
@@ -337,7 +345,7 @@ async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keysp
 
 
 class Call:
-    """A command that a client sent, and those that it ran as a script."""
+    """A command that a client sent, with the counts of the commands in its script."""
 
     def __init__(self, words: int) -> None:
         self.words = words
@@ -348,7 +356,7 @@ class Call:
 
 @asynccontextmanager
 async def monitored(server: RedisServer) -> AsyncIterator[list[Call]]:
-    """Collect the calls that reach a server, as MONITOR shows them."""
+    """Collect the calls that reach a server, as MONITOR reports them."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=2**24)
     writer.write(b"MONITOR\r\n")
     assert await reader.readline() == b"+OK\r\n"
@@ -377,7 +385,7 @@ async def monitored(server: RedisServer) -> AsyncIterator[list[Call]]:
 async def test_each_call_of_the_longest_report_is_bounded(
     own_server: RedisServer, make_analytics: MakeAnalytics, keyspace: Keyspace, number_of_days: int
 ) -> None:
-    """60 sources on 400 days and full top lists are answered, and no call reads or merges more than its share."""
+    """No call of the longest report reads or merges more than one page."""
     asked, shard = days(number_of_days), 5
     sources = [f"s-{number}" for number in range(60)]
     base = keyspace.base(shard)

@@ -1,4 +1,4 @@
-"""Erasure: exact and complete, whatever runs at the same time and whatever the clocks say."""
+"""Erasures are exact and complete, with concurrent writes and skewed clocks."""
 
 import asyncio
 import random
@@ -24,15 +24,15 @@ from tests.support.servers import Raw, RedisServer
 
 NOW = int(time.time())
 NOW_US = NOW * 1_000_000
-# The tests may run over midnight.
+# Two days, because the tests may run over midnight.
 TODAY = CountRange(NOW // DAY * DAY, NOW // DAY * DAY + 2 * DAY, Interval.DAY)
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, 5])
-async def test_a_user_who_comes_back_at_once_gets_a_session_that_lives(
+async def test_a_session_created_after_an_erasure_lives(
     store: RedisSessionStore, users: RedisUserStore, mint: Mint, seconds: int
 ) -> None:
-    """The clocks of the machines that erase and create differ by seconds, in either direction."""
+    """A session created after an erasure lives, even when its clock is 5 s off."""
     await store.create_many([mint(NOW, user_id="u")])
     assert await users.erase("u", NOW_US) == 1
     session = mint(NOW + seconds, user_id="u")
@@ -45,7 +45,7 @@ async def test_a_user_who_comes_back_at_once_gets_a_session_that_lives(
 async def test_a_session_of_a_machine_with_another_clock_is_erased(
     store: RedisSessionStore, users: RedisUserStore, mint: Mint, seconds: int
 ) -> None:
-    """A session that seems to begin after the erasure was created before it."""
+    """A session created before an erasure is erased, even when its clock is 5 s off."""
     session = mint(NOW + seconds, user_id="u")
     await store.create_many([session])
     assert await users.erase("u", NOW_US) == 1
@@ -55,7 +55,7 @@ async def test_a_session_of_a_machine_with_another_clock_is_erased(
 async def test_a_creation_repeated_after_an_erasure_stores_nothing(
     store: RedisSessionStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, mint: Mint
 ) -> None:
-    """The answer is the one whose reply was lost, nothing is counted, and other users are not affected."""
+    """A retried creation after the erasure succeeds, but stores and counts nothing."""
     ran = mint(NOW, user_id="u")
     await store.create_many([ran])
     assert await users.erase("u", NOW_US) == 1
@@ -73,7 +73,7 @@ async def test_a_creation_repeated_after_an_erasure_stores_nothing(
 
 
 class Cut:
-    """Loses all replies after a number of them."""
+    """Loses all replies after a given number."""
 
     def __init__(self, replies: int) -> None:
         self.left = replies
@@ -93,7 +93,7 @@ async def test_an_erasure_that_was_cut_off_is_completed_by_the_next(
     keyspace: Keyspace,
     replies: int,
 ) -> None:
-    """Sessions that are left live, are exported and counted, and are erased with those that came meanwhile."""
+    """The next erasure completes an interrupted one and includes new sessions."""
     store, users = await make_store(server.url), make_users(server.url)
     sessions = [mint(NOW, user_id="u") for _ in range(8 * ERASED_AT_ONCE)]
     for start in range(0, len(sessions), 200):
@@ -116,7 +116,7 @@ async def test_an_erasure_that_was_cut_off_is_completed_by_the_next(
 async def test_an_erasure_whose_replies_are_lost_answers_exactly(
     server: RedisServer, make_store: MakeStore, make_users: MakeUsers, mint: Mint
 ) -> None:
-    """Every other reply is lost, each call is repeated, and the receipt has each session once."""
+    """An erasure counts each session once although every second reply is lost."""
     store, number = await make_store(server.url), 5 * ERASED_AT_ONCE
     calls = 0
 
@@ -127,17 +127,17 @@ async def test_an_erasure_whose_replies_are_lost_answers_exactly(
 
     async with LossyProxy(server.port, loses) as proxy:
         users = make_users(proxy.url)
-        assert await users.erase("nobody", NOW_US) == 0  # the scripts are loaded
+        assert await users.erase("nobody", NOW_US) == 0  # loads the scripts
         await store.create_many([mint(NOW, user_id="u") for _ in range(number)])
         assert await users.erase("u", NOW_US) == number
         assert proxy.lost > 10
     assert await make_users(server.url).erase("u", NOW_US) == 0
 
 
-async def test_a_moment_without_answers_does_not_end_a_long_operation(
+async def test_long_operations_continue_after_a_short_outage(
     server: RedisServer, make_store: MakeStore, make_users: MakeUsers, mint: Mint
 ) -> None:
-    """Replies get lost in the middle of an export and of an erasure, and both go on with the same call."""
+    """An export and an erasure continue after a short outage."""
     store, number = await make_store(server.url), 2000
     for _ in range(number // 200):
         await store.create_many([mint(NOW, user_id="u") for _ in range(200)])
@@ -159,7 +159,7 @@ async def test_a_moment_without_answers_does_not_end_a_long_operation(
 async def test_two_erasures_at_once_share_the_sessions(
     server: RedisServer, make_store: MakeStore, make_users: MakeUsers, mint: Mint
 ) -> None:
-    """Each session is in exactly one receipt, and both answer when all sessions are gone."""
+    """Concurrent erasures together report each session exactly once."""
     store = await make_store(server.url)
     sessions = [mint(NOW, user_id="u") for _ in range(10 * ERASED_AT_ONCE)]
     for start in range(0, len(sessions), 200):
@@ -179,7 +179,7 @@ async def test_sessions_created_during_an_erasure_stay(
     keyspace: Keyspace,
     digest: UserDigest,
 ) -> None:
-    """After its first step an erasure ends no session that is created, whatever its start says."""
+    """A session created after the first step of an erasure lives."""
     store, users = await make_store(server.url), make_users(server.url)
     number = 20 * ERASED_AT_ONCE
     for _ in range(number // 200):
@@ -195,10 +195,10 @@ async def test_sessions_created_during_an_erasure_stay(
     assert await users.find_sessions("u") == later
 
 
-async def test_foreign_data_in_the_place_of_an_erasure_is_no_success(
+async def test_an_erasure_fails_when_foreign_data_blocks_its_key(
     store: RedisSessionStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, digest: UserDigest, mint: Mint
 ) -> None:
-    """The sessions cannot be erased, so the erasure fails, and the other program's data is left alone."""
+    """An erasure fails without change when another program's data blocks its key."""
     session = mint(NOW, user_id="u")
     await store.create_many([session])
     key = keyspace.base(int(digest("u")[0], 16)) + keyspace.user_indexes(digest("u"))[1]
@@ -218,7 +218,7 @@ async def test_sessions_of_earlier_secrets_are_found_and_erased(
     keyspace: Keyspace,
     digest: UserDigest,
 ) -> None:
-    """Under two earlier secrets and the current one; the id leaves the top lists of every shard."""
+    """Sessions under earlier secrets are found, counted and erased too."""
     digests = [digest, UserDigest("earlier-secret"), UserDigest("earliest-secret")]
     connection, settings = connect(server.url), AnalyticsSettings()
     created: list[Session] = []
@@ -227,7 +227,7 @@ async def test_sessions_of_earlier_secrets_are_found_and_erased(
         new = [SessionFactory(each).new("s", "u") for _ in range(3)]
         await own.create_many(new)
         created += new
-    for shard in range(SHARD_COUNT):  # of a secret that nobody remembers
+    for shard in range(SHARD_COUNT):  # created with a secret that is not configured
         await raw.zadd(keyspace.base(shard) + f"top:{NOW // DAY - 30}", {"u": 2**26, "v": 2**26})
     users = RedisUserStore(connection, keyspace, digest, analytics=settings, previous=digests[1:])
     assert await users.find_sessions("u") == sorted(created, key=attrgetter("started_at", "id"))
@@ -242,7 +242,10 @@ async def test_sessions_of_earlier_secrets_are_found_and_erased(
 
 
 class Storm:
-    """One service of several: it creates, ends and erases at random, with a clock of its own."""
+    """One service of several, with a skewed clock.
+
+    It creates, ends and erases at random.
+    """
 
     def __init__(
         self, seed: int, store: RedisSessionStore, users: RedisUserStore, skew: int, raw: Raw, keyspace: Keyspace
@@ -257,7 +260,7 @@ class Storm:
     async def run(self, operations: int) -> None:
         for _ in range(operations):
             for connection in (self.store.connection, self.users._connection):
-                connection._breaker.succeeded()  # else an outage would refuse the next requests unsent
+                connection._breaker.succeeded()  # an open breaker would refuse the next calls unsent
             (operation,) = self.chance.choices([self.create, self.end, self.erase], [50, 35, 15])
             try:
                 await operation()
@@ -273,7 +276,7 @@ class Storm:
         try:
             assert await self.store.create_many(new) == [True] * len(new)
         except StoreUnavailable:
-            # Stored, stored and erased, or not stored: the key says which.
+            # The key exists if the session was stored, also after its erasure.
             values = await self.raw.mget([self.keyspace.session(session.id) for session in new])
             new = [session for session, value in zip(new, values, strict=True) if value is not None]
             self.refused += 1
@@ -293,7 +296,7 @@ class Storm:
 async def test_two_services_at_once_leave_exact_counts(
     server: RedisServer, make_store: MakeStore, make_users: MakeUsers, raw: Raw, keyspace: Keyspace, loss: float
 ) -> None:
-    """Clocks that are 10 s apart, erasures of each other's sessions and lost replies: sessions and counts agree."""
+    """Counts match the sessions after concurrent writes with clocks 10 s apart."""
     chance = random.Random(int(loss * 10))
     async with LossyProxy(server.port, lambda: chance.random() < loss) as proxy:
         storms = []

@@ -1,4 +1,4 @@
-"""Long runs and large numbers: nothing drifts, and errors stay within their bounds."""
+"""Long runs and large numbers: counts stay exact, and errors stay in their bounds."""
 
 import functools
 import random
@@ -37,7 +37,11 @@ def _skewed(seconds: int) -> float:
 
 
 class Model:
-    """The sessions that two services should have, by their answers; after a refusal, by a direct look at Redis."""
+    """The sessions that two services should have.
+
+    It follows the answers of the services. After a refused operation it reads Redis
+    directly, because the operation may have run.
+    """
 
     def __init__(
         self,
@@ -64,9 +68,12 @@ class Model:
         self.refused: Counter[str] = Counter()
 
     async def attempt(self, kind: str, operation: Awaitable[T]) -> T | None:
-        """Return the answer, or None when it was refused: the operation may have run, and runs no more."""
+        """Return the answer, or None after a refusal.
+
+        A refused operation may have run, but no longer runs.
+        """
         for breaker in self.breakers:
-            breaker.succeeded()  # else an outage would refuse the next requests unsent
+            breaker.succeeded()  # an open breaker would refuse the next calls unsent
         try:
             return await operation
         except StoreUnavailable:
@@ -110,7 +117,7 @@ class Model:
         gone = [session for session in self.live if session.user_id == user]
         _, users, clock = self.chance.choice(self.services)
         erased = await self.attempt("erase", users.erase(user, round(clock() * 1_000_000)))
-        if erased is None:  # a part of it may have run
+        if erased is None:  # some of its steps may have run
             remaining = await self.stored(gone) if gone else []
             gone = [session for session in gone if session not in remaining]
         else:
@@ -126,11 +133,11 @@ async def test_a_hundred_thousand_operations_leave_exact_counts(
     keyspace: Keyspace,
     digest: UserDigest,
 ) -> None:
-    """Two services whose clocks are 10 s apart create, end and erase while every tenth reply is lost."""
+    """Counts are exact after 100,000 operations with every tenth reply lost."""
     started = time.time()
     losses = random.Random(7)
     async with LossyProxy(own_server.port, lambda: losses.random() < 0.1) as proxy:
-        patient = [connect(proxy.url, timeout_seconds=10) for _ in SKEWS]  # a machine that stalls is not a lost reply
+        patient = [connect(proxy.url, timeout_seconds=10) for _ in SKEWS]  # a machine that stalls loses no reply
         model = Model(patient, await make_store(own_server.url), keyspace, digest)
         while model.created.total() + model.ended.total() < OPERATIONS:
             (operation,) = model.chance.choices([model.create, model.end, model.erase], [50, 35, 15])
@@ -154,7 +161,7 @@ async def test_a_hundred_thousand_operations_leave_exact_counts(
 async def test_unique_users_are_right_within_one_percent(
     own_server: RedisServer, make_store: MakeStore, make_analytics: MakeAnalytics, mint: Mint
 ) -> None:
-    """100,000 users on two days, half of them on both."""
+    """The count of 100,000 unique users on two days is within 1 %."""
     now = time.time()
     store = await make_store(own_server.url)
     for day, first_user in ((now - DAY, 0), (now, 25_000)):
@@ -174,16 +181,16 @@ async def test_a_user_of_many_sessions_is_erased_as_a_whole(
     make_analytics: MakeAnalytics,
     mint: Mint,
 ) -> None:
-    """13,000 sessions of two machines whose clocks are 10 s apart: all are exported and erased, in short calls."""
+    """13,000 sessions of one user are exported and erased in short calls."""
     now, number = int(time.time()), 13_000
-    # Patient, as on a busy machine a call that is repeated would be counted too.
+    # A long timeout: on a busy machine a repeated call would be counted too.
     store = await make_store(own_server.url, redis={"timeout_seconds": 10})
     users = make_users(own_server.url, redis={"timeout_seconds": 10})
     for _ in range(number // 500):
         await store.create_many([mint(now + skew, user_id="u") for skew in SKEWS * 250])
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         assert len(await users.find_sessions("u")) == number
-        await users.erase("nobody", now * 1_000_000)  # the script is loaded
+        await users.erase("nobody", now * 1_000_000)  # loads the script
         await raw.config_resetstat()
         assert await users.erase("u", (now - 5) * 1_000_000) == number
         steps = number // ERASED_AT_ONCE
@@ -197,7 +204,7 @@ async def test_a_user_of_many_sessions_is_erased_as_a_whole(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_the_truth_lies_within_the_bounds(
+async def test_true_counts_are_within_the_bounds(
     server: RedisServer,
     make_store: MakeStore,
     analytics: RedisCountStore,
@@ -206,9 +213,9 @@ async def test_the_truth_lies_within_the_bounds(
     mint: Mint,
     seed: int,
 ) -> None:
-    """For the listed and for all others, over any days, while sessions end and users are erased and come back."""
+    """Every user's true count lies within the bounds, over any days."""
     chance = random.Random(seed)
-    people = [user for n in range(600) if digest(user := f"user-{n}")[0] in "01"]  # 70 or so, for 2 x 10 places
+    people = [user for n in range(600) if digest(user := f"user-{n}")[0] in "01"]  # about 70, for 2 x 10 places
     first_day = int(time.time()) // DAY - 5
     now = first_day * DAY + 43_200.0
     store = await make_store(server.url, top_users=10, clock=lambda: now)

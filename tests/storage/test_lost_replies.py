@@ -1,4 +1,4 @@
-"""Replies that get lost after the command ran: counts stay exactly the sessions that are stored."""
+"""Replies that are lost after the command ran: counts match the stored sessions."""
 
 import random
 from collections import Counter
@@ -19,7 +19,7 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
     raw: Raw,
     keyspace: Keyspace,
 ) -> None:
-    """Creations and endings whose replies vanish are retried and counted once; what was refused may have run."""
+    """Retries after lost replies count every creation and every end exactly once."""
     chance = random.Random(20261125)
     live: dict[str, Session] = {}
     refused: list[Session] = []
@@ -43,10 +43,10 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
                     refused.append(session)
 
         for _ in range(500):
-            store.connection._breaker.succeeded()  # else an outage would refuse the next requests unsent
+            store.connection._breaker.succeeded()  # an open breaker would refuse the next calls unsent
             await (create() if chance.random() < 0.7 else end())
     assert proxy.lost > 40
-    # Whether a refused one ran is known to Redis alone.
+    # Only Redis knows whether a refused operation ran.
     direct = await make_store(server.url)
     for session in refused:
         if (await direct.find_many([[session.id]]))[0]:
@@ -55,14 +55,14 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
     by_source = Counter(session.source for session in live.values())
     assert +counts.live_by_minute == +counts.live_by_hour == by_source
     assert counts.created == counts.ended + by_source
-    # 16 shards of 100 places: all 30 users are in the list, without error.
+    # 16 shards of 100 places hold all 30 users, so their counts have no error.
     assert sum(count for count, _ in (await top_users(raw, keyspace)).values()) == counts.created.total()
 
 
-async def test_a_single_lost_reply_goes_unnoticed(
+async def test_a_single_lost_reply_changes_nothing(
     make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """The retry answers what the lost reply would have said, and nothing is counted twice."""
+    """The retry after a lost reply gives the same answer and counts nothing twice."""
     lose_next = False
 
     def loses() -> bool:

@@ -1,8 +1,8 @@
-"""Any order of operations, lost replies and restarts, against a model in plain Python.
+"""Random operations, lost replies and restarts, compared with a model in plain Python.
 
-Moments are the machine's own, days in the past, and so is the expiry of sessions: the clock of Redis cannot be
-injected, so the key of a session is deleted when its time has come. Time passes in whole minutes, so that even
-`active`, which is exact to the minute, is exact.
+The clock of Redis cannot be injected. All times are days in the past, and the test
+deletes the key of a session when it should expire. Time advances in whole minutes, so
+that `active`, which is exact to the minute, can be compared exactly.
 """
 
 import asyncio
@@ -52,15 +52,16 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return found
 """
-PATIENT = RedisSettings(timeout_seconds=10)  # a machine that stalls is not a lost reply
+PATIENT = RedisSettings(timeout_seconds=10)  # a machine that stalls loses no reply
 
 digest = UserDigest("test-secret")
-# One lost reply, and the retry answers; two, and the operation is refused though it ran.
+# After one lost reply the retry answers. After two the operation is refused, although
+# it ran.
 numbers_of_losses = st.sampled_from([0, 0, 1, 2])
 
 
 class Machine(RuleBasedStateMachine):
-    """Operations go through a proxy that loses replies; what is compared is read directly."""
+    """Runs operations through a proxy that loses replies, and compares direct reads."""
 
     server: RedisServer
     minted = Bundle("minted")
@@ -68,7 +69,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
-        self.first_day = int(time.time()) // DAY - DAYS - 1  # Redis' own clock is past all that is asked for
+        self.first_day = int(time.time()) // DAY - DAYS - 1  # the clock of Redis is past every range
         self.now = self.first_day * DAY + 20 * HOUR
         self.micros = 0
         self.replies_to_lose = 0
@@ -118,16 +119,19 @@ class Machine(RuleBasedStateMachine):
         return self.replies_to_lose >= 0
 
     def attempt(self, operation: Coroutine[Any, Any, T], losses: int = 0) -> T | None:
-        """Run an operation whose first replies get lost; None when it was refused and may have run."""
+        """Run an operation whose first replies are lost.
+
+        Returns None when it was refused. It may have run all the same.
+        """
         self.replies_to_lose = losses
-        self.lossy._breaker.succeeded()  # else an outage would refuse the next requests unsent
+        self.lossy._breaker.succeeded()  # an open breaker would refuse the next calls unsent
         try:
             return self.run(operation)
         except StoreUnavailable:
             return None
 
     def moment(self) -> int:
-        """Return a moment in µs that never was before, in the present minute."""
+        """Return a new unique time in µs in the current minute."""
         self.micros += 1
         return self.now * 1_000_000 + self.micros
 
@@ -147,7 +151,7 @@ class Machine(RuleBasedStateMachine):
     def create(self, source: str, people: list[str | None], losses: int) -> "MultipleResults[Session]":
         sessions = [self.mint(source, user) for user in people]
         stored = self.attempt(self.store.create_many(sessions), losses)
-        if stored is None:  # whether it ran is known to Redis alone
+        if stored is None:  # only Redis knows whether it ran
             found = self.run(self.read_store.find_each([session.id for session in sessions]))
             assert len(found) in {0, len(sessions)}
             stored = [bool(found)] * len(sessions)
@@ -170,7 +174,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.known))
     @rule(sessions=st.lists(minted, min_size=1, max_size=4), losses=numbers_of_losses)
     def create_again(self, sessions: list[Session], losses: int) -> None:
-        """A retry comes while the session lives, or after an erasure ended it: either way it changes nothing."""
+        """A repeated creation changes nothing, also after an erasure."""
         again = [session for session in sessions if session.id in self.live or session.id in self.erased]
         assert self.attempt(self.store.create_many(again), losses) in ([True] * len(again), None)
 
@@ -185,7 +189,7 @@ class Machine(RuleBasedStateMachine):
     def end(self, sessions: list[Session], losses: int) -> None:
         gone = [session for session in sessions if session.id in self.live]
         ended = self.attempt(self.store.end_many([[session.id] for session in sessions]), losses)
-        if ended is None:  # so it is asked for again
+        if ended is None:  # so it is repeated
             ended = self.attempt(self.store.end_many([[session.id] for session in sessions]))
             assert ended is not None
         if not losses:
@@ -197,7 +201,7 @@ class Machine(RuleBasedStateMachine):
     def erase(self, user: str, losses: int) -> None:
         gone = [session for session in self.live.values() if session.user_id == user]
         erased = self.attempt(self.users.erase(user, self.moment()), losses)
-        if erased is None:  # so it is asked for again, and finds what the first one left
+        if erased is None:  # the repetition finds what the first one left
             erased = self.attempt(self.users.erase(user, self.moment()))
             assert erased is not None
             assert erased <= len(gone)
@@ -219,7 +223,10 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.known))
     @rule(how=st.sampled_from(["forgets", "restarts"]))
     def redis_fails(self, how: str) -> None:
-        """It forgets scripts and connections, as after a fail-over; once a run, as it takes long, it is killed."""
+        """Redis forgets scripts and connections, as after a failover.
+
+        Once a run, because it takes long, the server is killed and restarted.
+        """
         if how == "forgets" or self.has_restarted:
             self.run(self.raw.script_flush())
             self.run(self.raw.client_kill_filter(_type="normal"))
@@ -246,7 +253,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_exact(self) -> None:
-        """The model's numbers are never negative, so neither are these."""
+        """The counts equal those of the model, which are never negative."""
         asked = self.asked()
         counts = self.run(self.analytics.count_sessions(asked, self.now))
         by_day = range(asked.first_day, asked.last_day + 1)
@@ -274,9 +281,10 @@ class Machine(RuleBasedStateMachine):
         return CountRange.around(self.first_day * DAY, self.now + 60, Interval.DAY)
 
 
-def test_whatever_happens_the_store_is_what_the_model_says(binary: str, tmp_path: Path) -> None:
-    """Sessions, indexes, counts, unique users and top lists are exact after every operation, loss and restart."""
-    # Written before each answer and never put off, so that a killed server loses nothing.
+def test_the_store_equals_the_model(binary: str, tmp_path: Path) -> None:
+    """The store equals the model after every operation, lost reply and restart."""
+    # The server writes each change to its file before it answers, so a kill loses
+    # nothing.
     with RedisServer(binary, tmp_path, "--appendonly", "yes", "--appendfsync", "no") as persistent:
 
         class OnThisServer(Machine):

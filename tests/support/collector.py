@@ -1,4 +1,4 @@
-"""A collector of traces on the loopback: takes OTLP over HTTP, or hangs, or refuses."""
+"""A trace collector on the loopback: it accepts OTLP over HTTP, hangs or rejects."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class Collector:
-    """What arrived so far. `status` is what it answers; while `is_hanging` it answers nothing."""
+    """The received exports.
+
+    `status` is the status of each response. While `is_hanging` is true, no response is
+    sent.
+    """
 
     url: str = ""
     status: int = 200
@@ -23,7 +27,7 @@ class Collector:
 
     @property
     def spans(self) -> list[Span]:
-        """All spans."""
+        """Return all spans."""
         return [
             span
             for _, _, export in self.received
@@ -34,7 +38,7 @@ class Collector:
 
     @property
     def resources(self) -> list[dict[str, str]]:
-        """The attributes of what the spans are of, one for each export."""
+        """Return the resource attributes of each export."""
         return [
             {item.key: item.value.string_value for item in resource.resource.attributes}
             for _, _, export in self.received
@@ -43,7 +47,7 @@ class Collector:
 
     @property
     def instances(self) -> set[str]:
-        """The processes that sent something."""
+        """Return the instance ids of the processes that sent spans."""
         return {resource["service.instance.id"] for resource in self.resources}
 
 
@@ -65,13 +69,13 @@ def collector(**state: Any) -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """Say nothing: the process that it answers may be gone."""
+            """Log nothing, because the client process may have ended."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         collected.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,4 +1,7 @@
-"""What compose makes of docker-compose.yml: podman-compose runs, and a stand-in for podman notes its calls."""
+"""The containers that Compose creates from docker-compose.yml.
+
+podman-compose runs, and a fake podman records its calls.
+"""
 
 import os
 import shutil
@@ -16,7 +19,7 @@ case "$*" in *--version*) echo podman version 4.3.1 ;; ps*) echo '[]' ;; esac
 
 @dataclass(frozen=True)
 class Container:
-    """A container as it would be created."""
+    """A container as Compose would create it."""
 
     arguments: tuple[str, ...]
 
@@ -26,12 +29,15 @@ class Container:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that compose hands to the container; the last of one name wins, as in podman."""
+        """Return the container's variables.
+
+        The last value of a name wins, as in podman.
+        """
         return dict(pair.split("=", 1) for pair in self.values("-e"))
 
 
 def copy_of(project: Path, folder: Path) -> Path:
-    """Return a folder with the compose file and config.yaml, as on a server."""
+    """Return a folder with the Compose file and config.yaml, as on a server."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("docker-compose.yml", "config.yaml"):
         shutil.copy(project / name, folder)
@@ -44,7 +50,7 @@ def plain_environment() -> dict[str, str]:
 
 
 def up(folder: Path, *options: str, **variables: str) -> dict[str, Container]:
-    """Run `compose up -d` in a folder; return the containers by their service."""
+    """Run `compose up -d` in a folder and return the containers by service."""
     podman, calls = folder.parent / "podman", folder.parent / "podman-calls"
     podman.write_text(_STAND_IN)
     podman.chmod(0o755)

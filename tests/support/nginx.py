@@ -1,4 +1,4 @@
-"""An nginx of its own, in front of the service, with the site that is shipped."""
+"""An nginx in front of the service, with the shipped site."""
 
 import shutil
 import subprocess
@@ -13,9 +13,10 @@ SITE = Path(__file__).parents[2] / "deploy" / "nginx" / "jay-tracking.conf"
 
 
 def start_nginx(folder: Path, upstream: str, *, without: str = "", keepalive_timeout: str = "60s") -> Process:
-    """Run nginx with the shipped site in front of the URL `upstream`; return when it answers.
+    """Run nginx with the shipped site in front of the URL `upstream`.
 
-    Only addresses change, and TLS is left out. `without` leaves lines out that contain it.
+    Returns when nginx answers. Only addresses differ from the shipped site, and TLS is
+    left out. Lines that contain `without` are left out too.
     """
     folder.mkdir(exist_ok=True)
     port = free_port()

@@ -1,4 +1,4 @@
-"""The API reference as tests use it: references followed, values and responses held to their schemas."""
+"""The API reference for tests: it resolves references and validates values."""
 
 import re
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options",
 
 
 class Reference:
-    """The document, and what it says of a value or a response."""
+    """The document, with checks of values and responses."""
 
     def __init__(self) -> None:
         self.document = openapi_document()
 
     def resolved(self, node: Any) -> Any:
-        """Return what a reference refers to, anything else as it is."""
+        """Return the target of a reference, or any other node unchanged."""
         while isinstance(node, dict) and "$ref" in node:
             target: Any = self.document
             for part in node["$ref"].removeprefix("#/").split("/"):
@@ -36,20 +36,20 @@ class Reference:
         }
 
     def path_of(self, path: str) -> str:
-        """Return the path of the document that a real one belongs to."""
+        """Return the documented path that matches a real one."""
         for template in self.document["paths"]:
             if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path.partition("?")[0]):
                 return str(template)
         raise AssertionError(f"{path} is not documented")
 
     def errors(self, value: object, schema: Any) -> list[str]:
-        """Return what is wrong with a value by its schema, as sentences."""
+        """Return the schema errors of a value as sentences."""
         whole = {**schema, "components": self.document["components"]}
         validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
         return [f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(value)]
 
     def media_types(self) -> Iterator[tuple[str, Any]]:
-        """Yield each media type object of the document, with where it stands."""
+        """Yield each media type object of the document, with its location."""
         pending: list[tuple[str, Any]] = [("", self.document)]
         while pending:
             where, node = pending.pop()

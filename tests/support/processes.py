@@ -1,4 +1,4 @@
-"""The real process: `python -m service serve`, in a directory of its own, ended by signals."""
+"""The real process: `python -m service serve` in its own directory."""
 
 import json
 import os
@@ -27,7 +27,7 @@ DEADLINE_SECONDS = 30.0
 def eventually(
     check: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS, pause_seconds: float = 0.01
 ) -> Any:
-    """Return the first true result of `check`; fail when there is none in time."""
+    """Return the first true result of `check`, and fail after the deadline."""
     deadline = time.monotonic() + seconds
     while not (result := check()):
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
@@ -43,14 +43,14 @@ class Answer:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body as JSON."""
+        """Return the body as JSON."""
         content: dict[str, Any] = json.loads(self.body)
         return content
 
 
 @dataclass
 class Process:
-    """A running service; what it writes goes to files."""
+    """A running service whose output goes to files."""
 
     popen: subprocess.Popen[bytes]
     folder: Path
@@ -59,16 +59,19 @@ class Process:
 
     @property
     def log(self) -> list[str]:
-        """The log lines so far."""
+        """Return the log lines so far."""
         return (self.folder / "stderr").read_text().splitlines()
 
     @property
     def output(self) -> list[str]:
-        """What stands on standard output so far."""
+        """Return the standard output so far."""
         return (self.folder / "stdout").read_text().splitlines()
 
     def request(self, method: str, path: str = PATH, **headers: str | None) -> Answer:
-        """Send a request with the demo key; further headers by keyword, `_` for `-`."""
+        """Send a request with the demo key.
+
+        Keywords are further headers, with `_` for `-`.
+        """
         given = {"X-API-Key": KEY, **{name.replace("_", "-"): value for name, value in headers.items()}}
         given[TOKEN] = given.pop("token", None)
         plain = {name: value for name, value in given.items() if value is not None}
@@ -81,20 +84,20 @@ class Process:
                 return Answer(error.code, dict(error.headers), error.read())
 
     def create(self) -> str:
-        """Create a session; return its id."""
+        """Create a session and return its id."""
         answer = self.request("POST")
         assert answer.status == 201, answer
         return answer.headers[TOKEN]
 
     def status_of(self, session_id: str) -> int:
-        """Return the status of reading a session; 0 when nobody answers."""
+        """Return the status of reading a session, and 0 without an answer."""
         try:
             return self.request("GET", token=session_id).status
         except OSError:
             return 0
 
     def is_ready(self) -> bool:
-        """Tell whether /readyz says so."""
+        """Return whether /readyz answers 200."""
         try:
             return self.request("GET", "/readyz").status == 200
         except OSError:
@@ -109,23 +112,26 @@ class Process:
 
     @property
     def valkey_pid(self) -> int:
-        """The pid of the embedded server."""
+        """Return the pid of the embedded server."""
         return next(pid for pid, name in self.children().items() if name.startswith("valkey"))
 
     @property
     def worker_pids(self) -> set[int]:
-        """The pids of the workers."""
+        """Return the pids of the workers."""
         return {pid for pid, name in self.children().items() if not name.startswith("valkey")}
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; return the exit status."""
+        """Send a signal and return the exit status."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
         return self.popen.wait(DEADLINE_SECONDS)
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
+    """Return whether a process runs.
+
+    A zombie process does not run.
+    """
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -137,7 +143,7 @@ Launch = Callable[..., Process]
 
 @pytest.fixture
 def environment(project: Path, tmp_path: Path) -> dict[str, str]:
-    """Set the environment of a process: the checked-in configuration, a free port, its own data."""
+    """Return a process environment: config.yaml, a free port, its own data."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAY_")}
     return {
         **inherited,
@@ -156,7 +162,7 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture
 def launch(environment: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
-    """Start services; keywords are further environment variables."""
+    """Start services, with keywords as further environment variables."""
     processes: list[Process] = []
 
     def start(tls: ssl.SSLContext | None = None, **variables: str) -> Process:
@@ -187,11 +193,11 @@ def launch(environment: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
 
 
 def kill(pid: int) -> None:
-    """End a process at once; return when it is gone."""
+    """Kill a process and return when it is gone."""
     os.kill(pid, signal.SIGKILL)
     until_gone([pid])
 
 
 def until_gone(pids: Iterable[int]) -> None:
-    """Return when none of these processes runs any more."""
+    """Return when none of these processes runs."""
     eventually(lambda: not any(map(is_alive, pids)), "all processes are gone")

@@ -1,4 +1,4 @@
-"""TCP proxies: one that loses the replies of Redis, one that makes a link slow, and one whose target moves."""
+"""TCP proxies: one loses replies of Redis, one is slow, one changes its target."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,10 @@ DECIDES = Callable[[], bool]
 
 
 class _Proxy:
-    """Listens on a free port and forgets no connection when it is closed. `_accept` forwards one connection."""
+    """Listens on a free port and closes all its connections at the end.
+
+    `_accept` forwards one connection.
+    """
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -22,7 +25,7 @@ class _Proxy:
 
     @property
     def port(self) -> int:
-        """The port for clients."""
+        """Return the port for clients."""
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -51,9 +54,10 @@ class _Proxy:
 
 
 class LossyProxy(_Proxy):
-    """Forwards everything; where `loses_reply()` says so, it cuts the connection instead of handing a reply on.
+    """Forwards everything, and closes the connection instead of some replies.
 
-    The command has then run, and the client cannot know.
+    `loses_reply()` decides for each reply. The command has run, and the client cannot
+    know that.
     """
 
     def __init__(self, target_port: int, loses_reply: DECIDES) -> None:
@@ -63,7 +67,7 @@ class LossyProxy(_Proxy):
 
     @property
     def url(self) -> str:
-        """The URL for clients."""
+        """Return the URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,7 +95,10 @@ class LossyProxy(_Proxy):
 
 
 class SlowLink(_Proxy):
-    """Forwards everything, the end of a connection included, `delay_seconds` later in each direction."""
+    """Forwards everything with a delay of `delay_seconds` in each direction.
+
+    The end of a connection is delayed too.
+    """
 
     def __init__(self, target_port: int, delay_seconds: float) -> None:
         super().__init__(target_port)
@@ -135,9 +142,10 @@ class SlowLink(_Proxy):
 
 
 class MovingName(_Proxy):
-    """The name of a primary. New connections go where it points, and open ones stay where they are.
+    """A name of the primary: new connections go to the current target.
 
-    With a `refusal` connections to an earlier target stay open, and each of their commands is answered with it.
+    Open connections stay. With a `refusal`, connections to an earlier target stay open
+    and each of their commands gets that answer.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -147,17 +155,20 @@ class MovingName(_Proxy):
 
     @property
     def url(self) -> str:
-        """The URL for clients."""
+        """Return the URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def move(self, target_port: int, refusal: str | None = None) -> None:
-        """Point to another server. Connections to the one before are answered with `refusal`, when there is one."""
+        """Point to another server.
+
+        With a `refusal`, connections to the old server get it as their answers.
+        """
         if refusal is not None:
             self._refusals[self._target_port] = f"-{refusal}\r\n".encode()
         self._target_port = target_port
 
     def connections_to(self, target_port: int) -> int:
-        """Return how many connections are open to a server."""
+        """Return the number of open connections to a server."""
         return self._open[target_port]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,7 +180,8 @@ class MovingName(_Proxy):
             asyncio.create_task(self._replies(target_reader, writer)),
         ]
         try:
-            with suppress(asyncio.CancelledError):  # Python 3.11 logs the cancellation of what serves a connection
+            # Python 3.11 logs the cancellation of a task that serves a connection.
+            with suppress(asyncio.CancelledError):
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._open[target] -= 1
@@ -186,7 +198,7 @@ class MovingName(_Proxy):
         target_writer: asyncio.StreamWriter,
         target: int,
     ) -> None:
-        commands = hiredis.Reader()  # a command is an array, as some replies are
+        commands = hiredis.Reader()  # parses arrays, and a command is one
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 commands.feed(data)

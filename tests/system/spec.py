@@ -1,6 +1,7 @@
-"""The spec's code blocks, taken out of its text, which runs blocks and prose together.
+"""The code blocks of the spec, extracted from its file.
 
-Where the text is not at hand, requests of the same shape stand in for it.
+The file runs blocks and prose together. Where it is not available, requests of the same
+shape replace it.
 """
 
 import re
@@ -10,22 +11,22 @@ SPEC_HOST = "https://your-api-domain"
 
 
 def spec_text(project: Path) -> str | None:
-    """Return the original text, None where it does not lie beside the project."""
+    """Return the spec, or None when it is not beside the project."""
     found = sorted((project.parent / "shared" / "spec").glob("*.txt"))
     return found[0].read_text("utf-8") if found else None
 
 
 def curl_commands(text: str) -> list[str]:
-    """Return the curl commands as they stand; each ends with its `-i`."""
+    """Return the unchanged curl commands. Each ends with its `-i`."""
     return re.findall(r"curl -X .*?-i(?=curl|[A-Z]|\s|$)", text, re.DOTALL)
 
 
 def javascript_functions(text: str) -> dict[str, str]:
-    """Return the JavaScript functions by name, each with its braces balanced."""
+    """Return the JavaScript functions by name, each with balanced braces."""
     functions = {}
     for match in re.finditer(r"async function (\w+)\(", text):
         depth, end = 0, text.index("{", text.index(")", match.end()))
-        for end in range(end, len(text)):  # noqa: B020 - begins at the body
+        for end in range(end, len(text)):  # noqa: B020 - starts at the body
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             if depth == 0:
                 break
@@ -80,7 +81,7 @@ async function deleteTrackingSession() {
 
 
 def javascript(project: Path, url: str) -> str:
-    """Return the spec's functions, calling `url`."""
+    """Return the spec's functions with `url` as the service."""
     functions = javascript_functions(spec_text(project) or SAME_SHAPE_JAVASCRIPT)
     functions.pop("call", None)
     text = "\n".join(functions.values()) if spec_text(project) else SAME_SHAPE_JAVASCRIPT

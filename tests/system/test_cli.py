@@ -1,4 +1,4 @@
-"""The commands beside `serve`: what they print, and how they exit."""
+"""The commands beside `serve`: their output and exit status."""
 
 import json
 import os
@@ -22,7 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(environment: dict[str, str], tmp_path: Path) -> Run:
-    """Run the program; keywords are environment variables."""
+    """Return a function that runs the program. Keywords are environment variables."""
 
     def run_it(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -38,8 +38,8 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
     return run_it
 
 
-def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
-    """One line a setting; secrets are masked."""
+def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
+    """`check-config` prints every setting with its source and masks secrets."""
     done = run(
         "check-config",
         JAY_REDIS__URL="rediss://jay:hunter2@redis.example:6379/1?ssl_cert_reqs=none",
@@ -58,8 +58,8 @@ def test_check_config_shows_every_setting_and_its_origin(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["serve", "check-config", "healthcheck"])
-def test_mistakes_are_told_all_at_once(run: Run, name: str) -> None:
-    """Exit status 2, a line for each, nothing on standard output."""
+def test_all_configuration_errors_are_printed_at_once(run: Run, name: str) -> None:
+    """All configuration errors are printed at once, with exit status 2."""
     done = run(name, JAY_SERVER__PORT="http", JAY_SERVER__WROKERS="2")
     assert (done.returncode, done.stdout) == (2, "")
     assert sorted(done.stderr.splitlines()) == [
@@ -69,7 +69,7 @@ def test_mistakes_are_told_all_at_once(run: Run, name: str) -> None:
 
 
 def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
-    """The printed entry is YAML that the configuration takes, and its hash is the key's."""
+    """The printed API key entry is valid configuration with the hash of the key."""
     done = run("keys", "new", "tv", "--scope", "track", "--scope", "validate")
     raw = re.search(r"jay_\S+", done.stdout)
     entry = done.stdout[done.stdout.index("  - name") :].partition("\n\n")[0]
@@ -80,15 +80,15 @@ def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
     assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == "tv"
 
 
-def test_a_name_that_the_configuration_would_refuse_is_refused_at_once(run: Run) -> None:
-    """Before a key is made that cannot be pasted."""
+def test_keys_new_rejects_an_invalid_name(run: Run) -> None:
+    """`keys new` rejects a name that the configuration would reject."""
     done = run("keys", "new", "my tv")
     assert done.returncode == 2
     assert "letters, digits" in done.stderr
 
 
 def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
-    """0 while ready, 1 with a reason when nobody answers."""
+    """`healthcheck` exits with 0 when the service is ready and with 1 otherwise."""
     process = launch()
     own = {"JAY_SERVER__PORT": process.url.rpartition(":")[2]}
     assert run("healthcheck", **own).returncode == 0
@@ -106,7 +106,7 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
 
 
 def test_the_api_reference_can_be_printed(run: Run) -> None:
-    """As it is written, or as JSON, for tools that read a file; no configuration is needed."""
+    """`openapi` prints the document as YAML or JSON and needs no configuration."""
     written, as_json = run("openapi", JAY_CONFIG="nowhere"), run("openapi", "--json", JAY_CONFIG="nowhere")
     assert (written.returncode, as_json.returncode) == (0, 0)
     assert written.stdout == openapi_yaml()
@@ -114,7 +114,7 @@ def test_the_api_reference_can_be_printed(run: Run) -> None:
 
 
 def test_help_and_version(run: Run) -> None:
-    """Every command explains itself."""
+    """Every command has a help page, and `--version` prints the version."""
     assert run("--version").stdout == f"jay-tracking {__version__}\n"
     shown = run("--help").stdout
     for name in ("serve", "check-config", "healthcheck", "openapi", "keys"):

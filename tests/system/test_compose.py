@@ -1,4 +1,4 @@
-"""docker-compose.yml: which settings reach the service, from where, and how they change while it runs."""
+"""docker-compose.yml: which settings reach the service, and how they are reloaded."""
 
 import json
 import re
@@ -34,12 +34,12 @@ PARSERS = ["compose", "docker run", "shell"]
 
 @pytest.fixture
 def folder(project: Path, tmp_path: Path) -> Path:
-    """A folder with docker-compose.yml and config.yaml."""
+    """Return a folder with docker-compose.yml and config.yaml."""
     return compose.copy_of(project, tmp_path / "server")
 
 
-def test_without_a_dotenv_compose_sets_only_what_it_must(folder: Path) -> None:
-    """The file, the Redis of the compose file and what the image sets; all else is as config.yaml says."""
+def test_without_a_dotenv_compose_sets_four_variables(folder: Path) -> None:
+    """Without a .env compose sets only the Redis URL, the file and image defaults."""
     api = compose.up(folder)["api"]
     assert api.environment == {
         "JAY_SERVER__HOST": "0.0.0.0",
@@ -51,8 +51,8 @@ def test_without_a_dotenv_compose_sets_only_what_it_must(folder: Path) -> None:
     assert "--init" in api.arguments
 
 
-def test_compose_takes_no_variable_of_the_image_away(project: Path) -> None:
-    """Docker removes one that compose names without a value, so compose repeats the value of the image."""
+def test_compose_keeps_the_variables_of_the_image(project: Path) -> None:
+    """Compose repeats the image's variables, because Docker would remove them."""
     declared = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]["api"]["environment"]
     of_the_image = dict(re.findall(r" (JAY_\w+)=(\S+)", (project / "Dockerfile").read_text("utf-8")))
     assert of_the_image
@@ -61,7 +61,7 @@ def test_compose_takes_no_variable_of_the_image_away(project: Path) -> None:
 
 
 def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
-    """Under the service's own names, and with the value that was written."""
+    """Every setting in .env reaches the service with its name and value."""
     values = {option.variable: EVERY_SETTING.get(option.variable, f"value-{option.name}") for option in options()}
     values |= {"JAY_SERVER__PORT": "9000", "JAY_API_KEYS_FILE": "keys.json", "OTEL_SERVICE_NAME": "jay"}
     (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
@@ -70,24 +70,24 @@ def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
     assert api.values("-p") == ["127.0.0.1:9000:9000"]
 
 
-def test_every_setting_is_taken_from_another_file_and_from_the_shell_too(folder: Path) -> None:
-    """With `docker compose --env-file other.env`, and from variables that are exported where compose is called."""
+def test_every_setting_reaches_the_service_from_a_file_and_the_shell(folder: Path) -> None:
+    """Settings also reach the service from another --env-file and from the shell."""
     values = {option.variable: f"value-{option.name}" for option in options()} | {"JAY_SERVER__PORT": "9000"}
     (folder / "other.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     for api in (compose.up(folder, "--env-file", "other.env")["api"], compose.up(folder, **values)["api"]):
         assert {name: api.environment.get(name) for name in values} == values
 
 
-def test_the_shell_wins_over_the_dotenv(folder: Path) -> None:
-    """As it does for compose's own variables."""
+def test_the_shell_takes_precedence_over_the_dotenv(folder: Path) -> None:
+    """A variable of the shell takes precedence over .env."""
     (folder / ".env").write_text("JAY_LOG__LEVEL=error\nJAY_SERVER__WORKERS=2\n")
     api = compose.up(folder, JAY_LOG__LEVEL="debug")["api"]
     assert api.environment["JAY_LOG__LEVEL"] == "debug"
     assert api.environment["JAY_SERVER__WORKERS"] == "2"
 
 
-def test_another_redis_can_be_named(folder: Path) -> None:
-    """In .env, or in config.yaml when .env leaves JAY_REDIS__URL empty."""
+def test_another_redis_can_be_configured(folder: Path) -> None:
+    """Another Redis is set in .env, or in config.yaml when .env leaves it empty."""
     (folder / ".env").write_text("JAY_REDIS__URL=rediss://user:p%40ss@redis.example:6380/1\n")
     assert compose.up(folder)["api"].environment["JAY_REDIS__URL"] == "rediss://user:p%40ss@redis.example:6380/1"
     (folder / ".env").write_text("JAY_REDIS__URL=\n")
@@ -98,7 +98,7 @@ def test_another_redis_can_be_named(folder: Path) -> None:
 
 
 def test_variables_of_the_compose_file_do_not_stop_the_service(project: Path, folder: Path) -> None:
-    """The service knows each name that the compose file reads and that is no setting, and no others."""
+    """The service accepts exactly the variables that only the compose file uses."""
     read = set(re.findall(r"\$\{(JAY_\w+)", (project / "docker-compose.yml").read_text("utf-8")))
     settings = {option.variable for option in options()}
     assert read - settings - {"JAY_CONFIG"} == COMPOSE_VARIABLES
@@ -110,8 +110,8 @@ def test_variables_of_the_compose_file_do_not_stop_the_service(project: Path, fo
     assert load(environment, folder / "config.yaml").settings.redis.url.endswith("@redis:6379/0")
 
 
-def test_the_store_obeys_the_settings_that_are_about_it(folder: Path) -> None:
-    """Its password, the prefix of its keys and its image."""
+def test_the_settings_of_the_redis_container_apply(folder: Path) -> None:
+    """Password, key prefix and image of the Redis container can be set."""
     (folder / ".env").write_text(
         "JAY_REDIS_PASSWORD=secret123\nJAY_REDIS__KEY_PREFIX=abc\nJAY_REDIS_IMAGE=redis:7.2@sha256:00\n"
     )
@@ -127,18 +127,18 @@ def test_the_store_obeys_the_settings_that_are_about_it(folder: Path) -> None:
     [("", str(allowed_bytes() // 2)), ("half", str(allowed_bytes() // 2)), ("512mb", "512mb")],
 )
 def test_the_store_gets_a_memory_limit(folder: Path, tmp_path: Path, max_memory: str, expected: str) -> None:
-    """Half of what the container or machine allows, or what the setting says; the image's own entry point follows."""
+    """The memory limit of Redis is the setting, or half of the allowed memory."""
     (folder / ".env").write_text(f"JAY_REDIS__MAX_MEMORY={max_memory}\n")
     redis = compose.up(folder)["redis"]
     (entry_point,) = redis.values("--entrypoint")
     image = redis.arguments.index("docker.io/valkey/valkey:8.1")
-    stand_in = tmp_path / "bin" / "docker-entrypoint.sh"
-    stand_in.parent.mkdir()
-    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    stand_in.chmod(0o755)
+    fake_entry_point = tmp_path / "bin" / "docker-entrypoint.sh"
+    fake_entry_point.parent.mkdir()
+    fake_entry_point.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake_entry_point.chmod(0o755)
     shown = subprocess.run(
         [*json.loads(entry_point), *redis.arguments[image + 1 :]],
-        env={"PATH": f"{stand_in.parent}:/usr/bin:/bin", **redis.environment},
+        env={"PATH": f"{fake_entry_point.parent}:/usr/bin:/bin", **redis.environment},
         capture_output=True,
         text=True,
         check=True,
@@ -149,7 +149,7 @@ def test_the_store_gets_a_memory_limit(folder: Path, tmp_path: Path, max_memory:
 
 
 def test_the_grace_period_leaves_the_shutdown_to_the_settings(project: Path) -> None:
-    """However long the settings let requests finish, compose does not kill the service before."""
+    """Compose waits longer than the longest shutdown that the settings allow."""
     services = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]
     grace: str = services["api"]["stop_grace_period"]
     longest = {"JAY_SERVER__DRAIN_SECONDS": "60", "JAY_SERVER__SHUTDOWN_SECONDS": "60"}
@@ -158,7 +158,10 @@ def test_the_grace_period_leaves_the_shutdown_to_the_settings(project: Path) -> 
 
 
 class _Engine(BaseHTTPRequestHandler):
-    """As much of a Docker engine as `docker create` needs; notes the environment of the container."""
+    """The part of a Docker engine that `docker create` needs.
+
+    It records the environment of the container.
+    """
 
     created: ClassVar[dict[str, str]] = {}
 
@@ -185,12 +188,12 @@ class _Engine(BaseHTTPRequestHandler):
         return "docker"
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], dict[str, str]]]:
-    """Docker's own command line, which reads the file, in front of a stand-in for its engine."""
+    """Return a reader of .env files: Docker's command line with a fake engine."""
     if shutil.which("docker") is None:
         pytest.skip("docker is not installed")
     place = tmp_path_factory.mktemp("d") / "s"
@@ -215,7 +218,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path]
 
 
 def in_a_shell(file: Path) -> dict[str, str]:
-    """Return the variables that a shell exports after it read the file."""
+    """Return the variables that a shell exports after it has read the file."""
     script = f"set -a; . '{file}'; set +a; exec env -0"
     shown = subprocess.run(
         ["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, check=True, capture_output=True
@@ -228,7 +231,7 @@ Read = Callable[[Path], dict[str, str]]
 
 @pytest.fixture(params=PARSERS)
 def read(request: pytest.FixtureRequest) -> Read:
-    """Read a .env as compose does, as `docker run --env-file` does, and as a shell does."""
+    """Read a .env as compose, `docker run --env-file` and a shell do."""
     if request.param == "docker run":
         docker: Read = request.getfixturevalue("docker")
         return docker
@@ -236,7 +239,7 @@ def read(request: pytest.FixtureRequest) -> Read:
 
 
 def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, read: Read) -> None:
-    """Written by the rules in the README, each setting has the same value whoever reads the file."""
+    """A .env written by the documented rules has the same values in all readers."""
     values = {
         **EVERY_SETTING,
         "JAY_REDIS__URL": "rediss://user:p%27%5C%24w@redis.example:6380/1",
@@ -260,16 +263,18 @@ def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, r
     }
 
 
-def readme_block(project: Path, start: str) -> str:
-    """Return the README's shell block that begins with a line."""
-    blocks: list[str] = re.findall(r"```sh\n(.*?)```", (project / "README.md").read_text("utf-8"), re.DOTALL)
+def documented_block(project: Path, start: str) -> str:
+    """Return the shell block of docs/operations.md that starts with a line."""
+    blocks: list[str] = re.findall(
+        r"```sh\n(.*?)```", (project / "docs" / "operations.md").read_text("utf-8"), re.DOTALL
+    )
     return next(block for block in blocks if block.startswith(start))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_the_readmes_dotenv_works_as_pasted(project: Path, folder: Path, read: Read) -> None:
-    """It makes a file that only its owner can read, and production lacks nothing but keys of its own."""
-    lines = readme_block(project, "(umask 077; cat > .env)").splitlines()
+def test_the_documented_dotenv_works_as_pasted(project: Path, folder: Path, read: Read) -> None:
+    """The documented .env is private and lacks only API keys for production."""
+    lines = documented_block(project, "(umask 077; cat > .env)").splitlines()
     assert lines.pop() == "docker compose run --rm --no-deps api keys new web-player"
     subprocess.run(["sh", "-euc", "\n".join(lines)], cwd=folder, check=True)
     assert (folder / ".env").stat().st_mode & 0o077 == 0
@@ -283,18 +288,18 @@ def test_the_readmes_dotenv_works_as_pasted(project: Path, folder: Path, read: R
 
 
 def replace(file: Path, content: str) -> None:
-    """Save a file as most editors do: write a new one and give it the name of the old one."""
+    """Write a file as most editors do: write a new file and rename it."""
     new = file.with_suffix(".new")
     new.write_text(content)
     new.replace(file)
 
 
-def test_the_readmes_rotation_of_keys_works_in_compose(folder: Path, launch: Launch, tmp_path: Path) -> None:
-    """The service sees the folder that compose mounts, where an editor replaces config.yaml before each SIGHUP."""
+def test_the_documented_rotation_of_keys_works_in_compose(folder: Path, launch: Launch, tmp_path: Path) -> None:
+    """SIGHUP reloads a config.yaml that an editor has replaced in the folder."""
     api = compose.up(folder)["api"]
     source, target, mode = api.values("-v")[0].rsplit(":", 2)
     assert (api.values("-w"), mode) == ([target], "ro")
-    (tmp_path / "mounted").symlink_to(source)  # a folder by another path, as a bind mount is
+    (tmp_path / "mounted").symlink_to(source)  # another path to the folder, like a bind mount
 
     def entry(raw: str) -> str:
         return f"{{name: web-player, sha256: {hash_key(raw)}, scopes: [track]}}"
@@ -320,16 +325,16 @@ def test_the_readmes_rotation_of_keys_works_in_compose(folder: Path, launch: Lau
     assert statuses() == (401, 201)
 
 
-def test_compose_mounts_a_folder_and_that_folder_can_be_another_one(folder: Path) -> None:
-    """By default the one of the compose file; with JAY_CONFIG_FOLDER one that holds nothing else."""
+def test_compose_mounts_the_configured_folder(folder: Path) -> None:
+    """Compose mounts its own folder, or the folder in JAY_CONFIG_FOLDER."""
     assert compose.up(folder)["api"].values("-v") == [f"{folder}:/config:ro"]
     (folder / "conf").mkdir()
     (folder / ".env").write_text("JAY_CONFIG_FOLDER=./conf\n")
     assert compose.up(folder)["api"].values("-v") == [f"{folder}/conf:/config:ro"]
 
 
-def test_the_image_has_a_configuration_of_its_own(project: Path) -> None:
-    """`docker run` without a mounted folder starts with the checked-in config.yaml in its working directory."""
+def test_the_image_contains_a_configuration(project: Path) -> None:
+    """The image has config.yaml in its working directory, for runs without a mount."""
     lines = (project / "Dockerfile").read_text("utf-8").splitlines()
     assert "COPY config.yaml /app/config.yaml" in lines
     assert "WORKDIR /app" in lines

@@ -17,7 +17,7 @@ from tests.support.servers import RedisServer, binaries
 
 @pytest.fixture
 def service(launch: Launch) -> Process:
-    """A service without sessions."""
+    """Run a service without sessions."""
     return launch()
 
 
@@ -26,8 +26,8 @@ def run(environment: dict[str, str], service: Process, *arguments: str) -> "subp
     return subprocess.run(command(*arguments), env=given, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_week_that_agrees_with_itself(environment: dict[str, str], service: Process) -> None:
-    """It is written through the real way: counts, sketches, lists and live sessions fit, as the doctor finds too."""
+def test_the_demo_creates_a_consistent_week(environment: dict[str, str], service: Process) -> None:
+    """The demo creates a week of sessions whose counts and sessions agree."""
     done = run(environment, service, "demo", "--sessions", "2000")
     assert (done.returncode, done.stderr) == (0, ""), done
     assert f"{service.url}/dashboard" in done.stdout
@@ -54,15 +54,15 @@ PRODUCTION = {
 }
 
 
-def refused(done: "subprocess.CompletedProcess[str]", words: str) -> None:
-    """Expect exit status 1 and one line that says why."""
+def expect_refusal(done: "subprocess.CompletedProcess[str]", words: str) -> None:
+    """Expect exit status 1 and one line with a reason."""
     assert (done.returncode, done.stdout) == (1, ""), done
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def keys_in(folder: Path) -> set[str]:
-    """Return all keys of an embedded server, but those of a self-test and of a start."""
+    """Return all keys of an embedded server except those of its start and self-test."""
     with redis.Redis(unix_socket_path=str(folder / "data" / "valkey.sock"), decode_responses=True) as client:
         return {key for key in client.scan_iter() if not re.search("}(test:|secrets$)", key)}
 
@@ -70,8 +70,8 @@ def keys_in(folder: Path) -> set[str]:
 def test_a_configuration_of_production_is_refused(
     environment: dict[str, str], service: Process, tmp_path: Path
 ) -> None:
-    """Made-up sessions would be in production's counts for ninety days."""
-    refused(run({**environment, **PRODUCTION}, service, "demo"), "production")
+    """The demo refuses a production configuration and writes no keys."""
+    expect_refusal(run({**environment, **PRODUCTION}, service, "demo"), "production")
     assert keys_in(tmp_path) == set()
 
 
@@ -79,19 +79,19 @@ def test_a_configuration_of_production_is_refused(
 def test_a_service_in_production_is_refused(
     environment: dict[str, str], launch: Launch, tmp_path: Path, key: str, words: str
 ) -> None:
-    """Whatever this machine's configuration says, with a key that may ask and with one that is not accepted."""
+    """The demo refuses a service in production, with any key."""
     service = launch(**PRODUCTION)
-    refused(run({**environment, "JAY_KEY": key}, service, "demo"), words)
+    expect_refusal(run({**environment, "JAY_KEY": key}, service, "demo"), words)
     assert keys_in(tmp_path) == set()
 
 
-def test_a_service_that_does_not_say_is_refused(
+def test_a_service_of_unknown_environment_is_refused(
     environment: dict[str, str], service: Process, tmp_path: Path
 ) -> None:
-    """Nobody there, a key without the scope, an older service, and another server."""
+    """The demo refuses a service whose environment it cannot read."""
     nobody = run({**environment, "JAY_URL": "http://127.0.0.1:1"}, service, "demo", "--url", "http://127.0.0.1:1")
-    refused(nobody, "is the service running?")
-    refused(run({**environment, "JAY_KEY": KEY}, service, "demo"), "a key with the scope `analytics`")
+    expect_refusal(nobody, "is the service running?")
+    expect_refusal(run({**environment, "JAY_KEY": KEY}, service, "demo"), "a key with the scope `analytics`")
 
     class Older(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -100,29 +100,29 @@ def test_a_service_that_does_not_say_is_refused(
             self.wfile.write(b'{"server": "Valkey 9.1.2"}')
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Older) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         done = run(environment, service, "demo", "--url", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    refused(done, "does not say whether it is in production")
+    expect_refusal(done, "does not say whether it is in production")
     assert keys_in(tmp_path) == set()
 
 
 def test_a_redis_with_sessions_is_refused(environment: dict[str, str], service: Process, tmp_path: Path) -> None:
-    """Real sessions, those that have ended and are only counted, and those of the demo itself."""
+    """The demo refuses a Redis that already has sessions or counts."""
     session_id = service.create()
-    refused(run(environment, service, "demo"), "already has sessions")
+    expect_refusal(run(environment, service, "demo"), "already has sessions")
     assert service.request("DELETE", token=session_id).status == 204
     before = keys_in(tmp_path)
     assert before
-    refused(run(environment, service, "demo"), "already has sessions or counts")
+    expect_refusal(run(environment, service, "demo"), "already has sessions or counts")
     assert keys_in(tmp_path) == before
 
 
-def test_a_redis_of_which_counts_were_read_is_empty(environment: dict[str, str], service: Process) -> None:
-    """A look at the dashboard, or at a user, leaves nothing that stops the demo."""
+def test_reading_counts_does_not_stop_the_demo(environment: dict[str, str], service: Process) -> None:
+    """Reading counts leaves no keys that would stop the demo."""
     for arguments in (("counts",), ("users", "show", "u"), ("users", "erase", "u", "--yes")):
         assert run(environment, service, *arguments).returncode == 0
     assert run(environment, service, "demo", "--sessions", "1000").returncode == 0
@@ -131,19 +131,19 @@ def test_a_redis_of_which_counts_were_read_is_empty(environment: dict[str, str],
 def test_another_redis_than_the_services_is_refused(
     environment: dict[str, str], service: Process, tmp_path: Path
 ) -> None:
-    """The week would be where nobody looks, or in a Redis that another service is about to use."""
+    """The demo refuses a configuration with another Redis than the service's."""
     other = run({**environment, "JAY_REDIS__KEY_PREFIX": "other"}, service, "demo")
-    refused(other, "uses another Redis than this configuration")
+    expect_refusal(other, "uses another Redis than this configuration")
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
-        refused(run({**environment, "JAY_REDIS__URL": server.url}, service, "demo"), "uses another Redis")
+        expect_refusal(run({**environment, "JAY_REDIS__URL": server.url}, service, "demo"), "uses another Redis")
         with redis.Redis.from_url(server.url) as client:
             assert client.dbsize() == 0
 
 
 def test_without_a_service(environment: dict[str, str], service: Process, tmp_path: Path) -> None:
-    """Where nobody serves, and where Redis is away, it says what to do."""
+    """Without a service or a Redis the demo exits with advice."""
     nowhere = run({**environment, "JAY_REDIS__DATA_DIR": str(tmp_path / "none")}, service, "demo")
     assert nowhere.returncode == 1
     assert "start the service first" in nowhere.stderr

@@ -1,4 +1,4 @@
-"""`doctor` against real deployments: healthy ones, and each thing that it is there to find."""
+"""`doctor` against healthy deployments, and one for each problem that it finds."""
 
 import http.server
 import json
@@ -31,7 +31,7 @@ __all__ = ["nginx", "proxy"]  # fixtures
 
 @pytest.fixture
 def doctor(environment: dict[str, str], tmp_path: Path) -> Doctor:
-    """Run the doctor; return its exit status and what it printed."""
+    """Return a function that runs the doctor and returns exit status and output."""
 
     def run(*arguments: str, **variables: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -60,7 +60,7 @@ def client_of(process: Process, tmp_path: Path) -> "redis.Redis":
 
 
 def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> None:
-    """Every way of the session, CORS, persistence, eviction, memory, counts and indexes: exit status 0."""
+    """A healthy deployment passes every check, with exit status 0."""
     process = launch(JAY_CORS__ORIGINS=f'["{ORIGIN}"]')
     for number in range(20):
         create(process, f"user-{number % 3}" if number % 2 else None)
@@ -75,7 +75,7 @@ def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> 
 
 
 def test_a_proxy_that_drops_underscores_is_found(proxy: Callable[..., Process], doctor: Doctor) -> None:
-    """The one problem is named with the line that mends it."""
+    """A proxy that drops the session header is found, with the line that fixes it."""
     status, output = doctor("--url", proxy(without="underscores_in_headers").url, "--no-redis")
     assert status == 1
     assert problems(output) == ["the header __Secure-jay_tracking does not reach the service (404)"]
@@ -84,25 +84,23 @@ def test_a_proxy_that_drops_underscores_is_found(proxy: Callable[..., Process], 
 
 
 def test_an_origin_that_no_browser_sends_is_an_error(environment: dict[str, str]) -> None:
-    """The right spelling is named, instead of a problem of the deployment."""
+    """An origin in the wrong spelling is an error that gives the right one."""
     arguments = command("doctor", "--origin", "https://WWW.example.com:443/")
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "must be spelled as browsers send it: https://www.example.com\n" in done.stderr
 
 
-def test_a_page_that_may_not_call_is_found(launch: Launch, doctor: Doctor) -> None:
-    """The origin is not configured."""
+def test_an_origin_that_is_not_configured_is_found(launch: Launch, doctor: Doctor) -> None:
+    """An origin that is not configured is found."""
     status, output = doctor("--url", launch().url, "--origin", "https://other.example", "--no-redis")
     assert status == 1
     assert any("may not call" in problem for problem in problems(output))
     assert "cors.origins" in output
 
 
-def test_counts_and_indexes_that_disagree_are_found_and_indexes_mended(
-    launch: Launch, doctor: Doctor, tmp_path: Path
-) -> None:
-    """After somebody deleted keys by hand; what has expired is pruned by --repair."""
+def test_inconsistent_indexes_are_found_and_repaired(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """Deleted keys are found, and --repair fixes the users' indexes."""
     process = launch()
     for _ in range(5):
         create(process, "u")
@@ -110,7 +108,7 @@ def test_counts_and_indexes_that_disagree_are_found_and_indexes_mended(
         (index,) = client.scan_iter("*user:*")
         first, second, *_ = sorted(client.hkeys(index))
         base = index.partition("user:")[0]
-        client.delete(base + first)  # as if it had expired
+        client.delete(base + first)  # simulates its expiry
         client.hdel(index, second)
         client.set(f"jay{{{SHARD_TAGS[0]}}}stranger", "x")
         status, output = doctor("--url", process.url)
@@ -126,8 +124,8 @@ def test_counts_and_indexes_that_disagree_are_found_and_indexes_mended(
         assert 86000 < client.ttl(index) <= 86400
 
 
-def test_a_repair_claims_no_success_that_did_not_happen(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
-    """Sessions of another secret, in another shard, and where other data is in the place of the index."""
+def test_a_repair_reports_what_it_cannot_repair(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """A repair reports the sessions that it cannot put into an index."""
     process = launch()
     for user in ("u", "v", "w"):
         create(process, user)
@@ -146,12 +144,12 @@ def test_a_repair_claims_no_success_that_did_not_happen(launch: Launch, doctor: 
         assert status == 1
         assert "✓ 1 sessions were put into their users' indexes" in output
         found = " ".join(problems(output))
-        for text in (
+        for problem in (
             "1 sessions are not in their users' indexes",
             "1 sessions of users were created under another session.user_secret",
             "1 sessions of users are in another shard",
         ):
-            assert text in found
+            assert problem in found
         assert "session.previous_user_secrets" in output
         assert client.hlen(keyspace.user(digest("v"))) == 1
         assert client.ttl(keyspace.user(digest("v"))) > 0
@@ -161,11 +159,11 @@ def test_a_repair_claims_no_success_that_did_not_happen(launch: Launch, doctor: 
         assert "2 sessions were put into their users' indexes" in output
         status, output = doctor("--url", process.url, JAY_SESSION__PREVIOUS_USER_SECRETS=secrets)
         assert "every session of a user is in the user's index" in output
-        assert not [text for text in problems(output) if "session" in text and "counts" not in text]
+        assert not [found for found in problems(output) if "session" in found and "counts" not in found]
 
 
 def test_another_secret_is_found(launch: Launch, doctor: Doctor) -> None:
-    """The doctor is given another secret than the service: it says what the service would do."""
+    """A secret that differs from the stored one is found before the service uses it."""
     process = launch()
     create(process, "u")
     status, output = doctor("--url", process.url, JAY_SESSION__USER_SECRET="another-secret")
@@ -181,8 +179,8 @@ def test_another_secret_is_found(launch: Launch, doctor: Doctor) -> None:
 
 
 @pytest.mark.parametrize("kind", binaries())
-def test_logs_of_commands_are_found(launch: Launch, doctor: Doctor, tmp_path: Path, kind: str) -> None:
-    """A log with entries is a problem, with the setting that switches it off; the embedded server keeps none."""
+def test_command_logs_are_found(launch: Launch, doctor: Doctor, tmp_path: Path, kind: str) -> None:
+    """A command log with entries is a problem, with the setting that disables it."""
     folder = tmp_path / "redis"
     folder.mkdir()
     options = ("--appendonly", "yes", "--slowlog-log-slower-than", "0", "--maxmemory", "1gb")
@@ -191,7 +189,7 @@ def test_logs_of_commands_are_found(launch: Launch, doctor: Doctor, tmp_path: Pa
         create(process, "u")
         status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
         assert status == 1
-        assert any("log of Redis keeps" in text for text in problems(output))
+        assert any("log of Redis keeps" in problem for problem in problems(output))
         with redis.Redis.from_url(server.url) as client:
             client.config_set("slowlog-log-slower-than", "-1")
             client.slowlog_reset()
@@ -211,8 +209,8 @@ def test_logs_of_commands_are_found(launch: Launch, doctor: Doctor, tmp_path: Pa
         assert "+slowlog|len" in output
 
 
-def test_redis_set_up_so_that_sessions_can_get_lost_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
-    """No append-only file, eviction, and hardly any memory left."""
+def test_a_redis_that_can_lose_sessions_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """No append-only file, eviction, and memory that is almost full are problems."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
@@ -230,7 +228,7 @@ def test_redis_set_up_so_that_sessions_can_get_lost_is_found(launch: Launch, doc
 
 
 def test_a_redis_without_a_memory_limit_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
-    """It never says that it is full: the system ends it."""
+    """A Redis without a memory limit is a problem, with advice."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder, "--appendonly", "yes") as server:
@@ -242,8 +240,8 @@ def test_a_redis_without_a_memory_limit_is_found(launch: Launch, doctor: Doctor,
     assert "set maxmemory to half" in output
 
 
-def test_what_may_not_be_looked_at_is_said(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
-    """A Redis user with the service's commands alone: unknown, and no problem."""
+def test_a_forbidden_check_is_unknown(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
+    """A check that the ACL forbids is reported as unknown and is no problem."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
@@ -257,8 +255,8 @@ def test_what_may_not_be_looked_at_is_said(launch: Launch, doctor: Doctor, tmp_p
     assert len(re.findall(r"\? not allowed to look", output)) == 2
 
 
-def test_nobody_there_is_a_problem(launch: Launch, doctor: Doctor) -> None:
-    """Neither a service nor a Redis: both are said, with what to do."""
+def test_a_missing_service_and_redis_are_problems(launch: Launch, doctor: Doctor) -> None:
+    """A missing service and a missing Redis are each reported as a problem."""
     process = launch()
     valkey = process.valkey_pid
     process.stop()
@@ -273,8 +271,8 @@ def test_nobody_there_is_a_problem(launch: Launch, doctor: Doctor) -> None:
     assert "Redis cannot be asked" in output
 
 
-def test_a_key_that_may_do_a_part_is_no_problem_of_the_deployment(launch: Launch, doctor: Doctor) -> None:
-    """Each key runs what it may, and the rest is named with the scope that it needs: exit status 0."""
+def test_checks_that_the_key_does_not_allow_are_skipped(launch: Launch, doctor: Doctor) -> None:
+    """Checks that need a scope the key lacks are skipped, with exit status 0."""
     process = launch(JAY_CORS__ORIGINS=f'["{ORIGIN}"]')
     status, output = doctor("--url", process.url, "--origin", ORIGIN, "--key", "demo-operator-key")
     assert (status, problems(output)) == (0, []), output
@@ -295,8 +293,8 @@ def test_a_key_that_may_do_a_part_is_no_problem_of_the_deployment(launch: Launch
     assert "the session can be ended" in output
 
 
-def test_a_key_of_another_page_is_no_problem_of_the_deployment(launch: Launch, doctor: Doctor) -> None:
-    """The origin may call, but not with this key: the check is skipped, and only a closed preflight is a problem."""
+def test_the_origin_check_is_skipped_for_a_key_of_another_origin(launch: Launch, doctor: Doctor) -> None:
+    """The origin check is skipped for a key that is not valid for the origin."""
     entry = {
         "name": "page",
         "sha256": hash_key("page-key"),
@@ -313,8 +311,8 @@ def test_a_key_of_another_page_is_no_problem_of_the_deployment(launch: Launch, d
     assert (status, output.count("may use their key")) == (0, 0), output
 
 
-def test_a_missing_key_is_no_problem_and_a_wrong_one_is(launch: Launch, doctor: Doctor) -> None:
-    """Without a key there is nothing to say about sessions. One that the service does not know is an error."""
+def test_a_missing_key_is_no_problem_and_an_unknown_one_is(launch: Launch, doctor: Doctor) -> None:
+    """A missing key skips the session checks, and an unknown key is a problem."""
     entry = {"name": "own", "sha256": hash_key("own-key"), "scopes": ["track"]}
     keys = {"JAY_API_KEYS": json.dumps([entry])}
     process = launch(**keys)
@@ -328,7 +326,7 @@ def test_a_missing_key_is_no_problem_and_a_wrong_one_is(launch: Launch, doctor: 
 
 @pytest.fixture
 def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
-    """Run a service whose clock is five minutes slow; return its URL and by how many seconds."""
+    """Run a service whose clock is 300 s slow. Return its URL and the seconds."""
     service, seconds = launch(), 300.0
 
     class Slow(http.server.BaseHTTPRequestHandler):
@@ -352,7 +350,7 @@ def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
             return moment.strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -363,7 +361,7 @@ def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
 def test_a_service_whose_clock_is_slow_is_found(
     service_with_another_clock: tuple[str, float], doctor: Doctor
 ) -> None:
-    """By how much and with what follows; the clock of this machine is not blamed."""
+    """A slow clock of the service is found, and this machine's clock is not blamed."""
     url, seconds = service_with_another_clock
     status, output = doctor("--url", url)
     assert status == 1
@@ -378,7 +376,7 @@ def test_a_service_whose_clock_is_slow_is_found(
 
 
 def test_a_redis_without_info_can_be_examined(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
-    """As some managed offerings are: the commands are unknown there, not only forbidden."""
+    """A Redis without INFO and DBSIZE, as some hosted ones are, is examined."""
     folder = tmp_path / "redis"
     folder.mkdir()
     hidden = [word for name in ("INFO", "DBSIZE") for word in ("--rename-command", name, "")]

@@ -1,4 +1,4 @@
-"""The embedded server when its memory is used up."""
+"""The embedded server when its memory is full."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def client_of(tmp_path: Path) -> "redis.Redis":
 
 
 def fill(client: "redis.Redis") -> None:
-    """Write until the server takes no more."""
+    """Write until the server refuses writes."""
     for size in (100_000, 1_000, 10):
         for number in range(10_000):
             try:
@@ -29,7 +29,7 @@ def refused(process: Process) -> bool:
 
 
 def test_a_full_embedded_server_refuses_sessions_and_keeps_those_it_has(launch: Launch, tmp_path: Path) -> None:
-    """POST is 503 with a time to try again, GET and DELETE work, the server lives, and with room POST works again."""
+    """A full server refuses POST, still serves GET and DELETE, and recovers."""
     process = launch(JAY_REDIS__MAX_MEMORY="8mb")
     kept, ended = process.create(), process.create()
     valkey = process.valkey_pid
@@ -50,7 +50,7 @@ def test_a_full_embedded_server_refuses_sessions_and_keeps_those_it_has(launch: 
 
 
 def test_by_default_the_embedded_server_takes_half_of_what_is_allowed(launch: Launch, tmp_path: Path) -> None:
-    """A limit is there without any setting, and what operators read about it is true."""
+    """The default memory limit is half of the allowed memory and is reported."""
     process = launch()
     with client_of(tmp_path) as client:
         assert client.config_get("maxmemory")["maxmemory"] == str(allowed_bytes() // 2)

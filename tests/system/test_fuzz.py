@@ -1,6 +1,7 @@
-"""The running service against its document: thousands of valid and invalid requests, made by schemathesis.
+"""Thousands of valid and invalid requests by schemathesis, against the document.
 
-`make fuzz` makes many more of them than `make test`, and others each time unless FUZZ_SEED is set.
+`make fuzz` sends more of them than `make test`, and different ones each time unless
+FUZZ_SEED is set.
 """
 
 import json
@@ -13,16 +14,16 @@ from service.api_keys import Scope, hash_key
 from tests.support.processes import KEY, Launch
 
 FEW = 20
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))  # for each operation, beside those that go through its limits
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))  # per operation, in addition to those at its limits
 SEED = os.environ.get("FUZZ_SEED")
 LEAST_CASES = int(os.environ.get("FUZZ_LEAST_CASES", "1000"))
 
 
 def test_the_service_does_what_the_document_says(launch: Launch, project: Path, tmp_path: Path) -> None:
-    """All checks pass, in all phases, on data that the document allows and on data that it does not."""
+    """All checks pass in all phases, on valid and invalid data."""
     process = launch(
         JAY_API_KEYS=json.dumps([{"name": "all", "sha256": hash_key(KEY), "scopes": [*Scope]}]),
-        JAY_REDIS__TIMEOUT_SECONDS="5",  # a machine that is busy with this is no outage of Redis
+        JAY_REDIS__TIMEOUT_SECONDS="5",  # a delay on a busy machine is no outage of Redis
     )
     done = subprocess.run(
         [

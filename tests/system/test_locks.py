@@ -1,4 +1,7 @@
-"""The locks install the same versions whatever is released later, with every pip that a supported Python brings."""
+"""The lock files install the same versions with every supported pip.
+
+Later releases on the index change nothing.
+"""
 
 import json
 import os
@@ -13,7 +16,8 @@ import pytest
 
 pytestmark = pytest.mark.locks
 
-# Python 3.11.0 brings pip 22.3, 3.12.0 brings 23.2 and 3.13.0 brings 24.2. None is the newest.
+# Python 3.11.0 comes with pip 22.3, 3.12.0 with 23.2, and 3.13.0 with 24.2. None is the
+# newest.
 PIPS = ("22.3", "23.2", "24.2", None)
 LATER = "9999.0"
 
@@ -21,7 +25,7 @@ Run = dict[str, str]
 
 
 def pins(lock: Path) -> dict[str, str]:
-    """Return the version of each package in a lock; markers stay unevaluated."""
+    """Return the version of each package in a lock, without evaluating markers."""
     return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(\S+)", lock.read_text("utf-8"), re.MULTILINE))
 
 
@@ -34,7 +38,7 @@ def run(*command: str | Path, environment: Mapping[str, str], folder: Path) -> s
 
 
 def write_later_release(folder: Path, name: str) -> None:
-    """Write a wheel of a release that no lock names, with every extra that one could ask for."""
+    """Write a wheel of a release that no lock contains, with every extra."""
     distribution = name.replace("-", "_")
     info = f"{distribution}-{LATER}.dist-info"
     extras = "".join(f"Provides-Extra: {extra}\n" for extra in ("toml", "hiredis", "lua", "requests", "d"))
@@ -50,9 +54,9 @@ def pip(*arguments: str | Path, environment: Mapping[str, str], folder: Path) ->
 
 @pytest.fixture(scope="module")
 def index(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the locked wheels, and of each package a later release."""
+    """Return a folder with the locked wheels and a later release of each package."""
     folder = tmp_path_factory.mktemp("index")
-    lock = project / "requirements-browser.txt"  # it holds all others, see tests/test_architecture.py
+    lock = project / "requirements" / "browser.txt"  # contains all others: tests/test_architecture.py
     download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder)
     run(*download, "--require-hashes", "-r", lock, environment=os.environ, folder=folder)
     for name in pins(lock):
@@ -62,7 +66,7 @@ def index(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=PIPS, ids=lambda version: version or "newest")
 def pip_wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of one of the pips."""
+    """Return the wheel of one pip version."""
     version: str | None = request.param
     if version == "22.3" and sys.version_info >= (3, 12):
         pytest.skip("pip 22.3 does not run on Python 3.12 and later")
@@ -76,7 +80,7 @@ def pip_wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def venv(pip_wheel: Path, tmp_path: Path) -> Path:
-    """An environment with that pip and nothing else."""
+    """Return an environment that contains only this pip."""
     folder = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", folder, environment=os.environ, folder=tmp_path)
     with zipfile.ZipFile(pip_wheel) as wheel:
@@ -86,13 +90,13 @@ def venv(pip_wheel: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def offline(index: Path) -> Run:
-    """The environment of a pip that sees that folder and nothing else."""
+    """Return the variables of a pip that sees only the index folder."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     return {**inherited, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
 
 
 def check_installed(venv: Path, lock: Path, environment: Run) -> None:
-    """Check that exactly the locked versions are installed, and that nothing is missing."""
+    """Check that exactly the locked versions are installed and none is missing."""
     listing = pip("list", "--format=json", environment=environment, folder=venv)
     installed = {re.sub(r"[-_.]+", "-", one["name"].lower()): one["version"] for one in json.loads(listing)}
     for name in ("pip", "jay-tracking"):
@@ -103,16 +107,16 @@ def check_installed(venv: Path, lock: Path, environment: Run) -> None:
 
 
 def test_make_installs_the_locked_versions(project: Path, venv: Path, offline: Run) -> None:
-    """`make run`, `make test` and `make browser-test` install what the locks name, with later releases on offer."""
-    (venv / ".python").touch()  # the environment is there already, with the pip under test
-    for stamp, lock in ((".runtime", ""), (".dev", "-dev"), (".browser", "-browser")):
+    """Every make target installs the locked versions although later ones exist."""
+    (venv / ".python").touch()  # make keeps the environment with the pip under test
+    for stamp, lock in ((".runtime", "runtime"), (".dev", "dev"), (".browser", "browser")):
         run("make", f"VENV={venv}", venv / stamp, environment=offline, folder=project)
-        check_installed(venv, project / f"requirements{lock}.txt", offline)
+        check_installed(venv, project / "requirements" / f"{lock}.txt", offline)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-deps",)], ids=["resolved", "as-locked"])
 def test_pip_installs_the_locked_versions(project: Path, venv: Path, offline: Run, options: tuple[str, ...]) -> None:
-    """The image and users who add the extra for traces get what the lock names, with and without resolution."""
-    lock = project / "requirements-otel.txt"
+    """pip installs the locked versions with and without dependency resolution."""
+    lock = project / "requirements" / "otel.txt"
     pip("install", "--quiet", *options, "--require-hashes", "-r", lock, environment=offline, folder=venv)
     check_installed(venv, lock, offline)

@@ -1,4 +1,4 @@
-"""Metrics of the real process: several workers, dead ones, and the folder in which they meet."""
+"""Metrics of the real process: several workers, dead workers, and the shared folder."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def value(text: str, sample: str) -> float:
 
 
 def folder_of(process: Process) -> Path:
-    """Return where the process's workers keep their numbers, from the files that they hold open."""
+    """Return the folder of the workers' metrics, from the files that they map."""
     for pid in process.worker_pids:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             if found := re.search(r"(/\S*/jay-metrics-[^/]*)/", line):
@@ -44,12 +44,12 @@ def folder_of(process: Process) -> Path:
 
 
 def test_workers_are_added_up(launch: Launch) -> None:
-    """Whoever is asked tells what all have counted, also what a worker counted that has died since."""
+    """Any worker returns the sum of all workers, including dead ones."""
     process = launch(JAY_SERVER__WORKERS="3")
     created = 'jay_sessions_created_total{source="jay.api.playout.1.0.0"}'
     for _ in range(30):
         process.create()
-    eventually(lambda: value(metrics(process), created) == 30, "all are counted")
+    eventually(lambda: value(metrics(process), created) == 30, "all requests in the counters")
     before = process.worker_pids
     victim = min(before)
     kill(victim)
@@ -57,9 +57,9 @@ def test_workers_are_added_up(launch: Launch) -> None:
     assert value(metrics(process), created) == 30
     for _ in range(10):
         process.create()
-    eventually(lambda: value(metrics(process), created) == 40, "all are counted")
+    eventually(lambda: value(metrics(process), created) == 40, "all requests in the counters")
     eventually(
-        lambda: not list(folder_of(process).glob(f"gauge_live*_{victim}.db")), "the dead one's gauges are gone"
+        lambda: not list(folder_of(process).glob(f"gauge_live*_{victim}.db")), "removal of the dead worker's gauges"
     )
     text = metrics(process)
     workers = set(re.findall(r'process_resident_memory_bytes\{pid="(\d+)",process="worker"\}', text))
@@ -68,9 +68,9 @@ def test_workers_are_added_up(launch: Launch) -> None:
     assert f'process_cpu_seconds_total{{pid="{process.valkey_pid}",process="valkey"}}' in text
 
 
-def test_nothing_is_left_behind(launch: Launch, tmp_path: Path) -> None:
-    """The folder goes with the service; that of a killed one goes when the next starts."""
-    first = launch(TMPDIR=str(tmp_path))  # where no other service starts meanwhile
+def test_no_folder_is_left_behind(launch: Launch, tmp_path: Path) -> None:
+    """A stop removes the folder, and a start removes the folder of a killed service."""
+    first = launch(TMPDIR=str(tmp_path))  # no other service starts here
     folder = folder_of(first)
     assert folder.exists()
     assert first.stop() == 0
@@ -87,7 +87,7 @@ def test_nothing_is_left_behind(launch: Launch, tmp_path: Path) -> None:
 
 
 def test_a_running_services_folder_is_left_alone(launch: Launch) -> None:
-    """Several services may run on a machine."""
+    """A start keeps the folders of other running services."""
     one = launch(JAY_REDIS__DATA_DIR="one")
     folder = folder_of(one)
     launch(JAY_REDIS__DATA_DIR="two")
@@ -95,8 +95,8 @@ def test_a_running_services_folder_is_left_alone(launch: Launch) -> None:
     assert "jay_build_info" in metrics(one)
 
 
-def test_a_worker_that_leaves_takes_nothing_along(launch: Launch) -> None:
-    """A worker ended by SIGTERM is replaced; the folder and what was counted stay."""
+def test_the_counts_of_an_ended_worker_are_kept(launch: Launch) -> None:
+    """The counts of a worker that ended by SIGTERM are kept."""
     process = launch(JAY_SERVER__WORKERS="2", JAY_SERVER__DRAIN_SECONDS="0")
     for _ in range(5):
         process.create()
@@ -104,11 +104,11 @@ def test_a_worker_that_leaves_takes_nothing_along(launch: Launch) -> None:
     os.kill(min(before), signal.SIGTERM)
     eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids != before, "another worker")
     created = 'jay_sessions_created_total{source="jay.api.playout.1.0.0"}'
-    eventually(lambda: value(metrics(process), created) == 5, "all are counted")
+    eventually(lambda: value(metrics(process), created) == 5, "all requests in the counters")
 
 
 def test_no_room_for_metrics(launch: Launch, environment: dict[str, str]) -> None:
-    """Where no folder can be made the start says what to do, and following it helps."""
+    """A start that cannot make the folder fails with advice that works."""
     done = subprocess.run(
         [sys.executable, "-c", NO_ROOM], env=environment, capture_output=True, text=True, check=False
     )
@@ -121,26 +121,30 @@ def test_no_room_for_metrics(launch: Launch, environment: dict[str, str]) -> Non
 BREAKER = 'jay_redis_breaker_open{lane="sessions"}'
 
 
-def breakers(process: Process) -> list[float]:
-    """Return the gauge of the sessions' breaker in each worker, from the file that the worker keeps."""
-    found = []
+def breakers(process: Process) -> list[float | None]:
+    """Return each worker's gauge of the sessions breaker, from the worker's file.
+
+    The gauge of a worker that still starts is None.
+    """
+    found: list[float | None] = []
     for pid in process.worker_pids:
         file = folder_of(process) / f"gauge_livemax_{pid}.db"
         metrics = {one.name: one for one in MultiProcessCollector.merge([str(file)])}  # type: ignore[no-untyped-call]
-        samples = metrics["jay_redis_breaker_open"].samples
-        found += [sample.value for sample in samples if sample.labels["lane"] == "sessions"]
+        gauge = metrics.get("jay_redis_breaker_open")
+        samples = gauge.samples if gauge else []
+        found += [sample.value for sample in samples if sample.labels["lane"] == "sessions"] or [None]
     return found
 
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server that this test may break."""
+    """Run a server that this test may break."""
     with RedisServer(binaries()["valkey"], tmp_path) as server:
         yield server
 
 
 def open_all_breakers(process: Process, server: RedisServer) -> None:
-    """End Redis, and send requests until every worker has noticed."""
+    """End Redis and send requests until the breaker of every worker is open."""
     server.kill()
 
     def all_are_open() -> bool:
@@ -148,12 +152,12 @@ def open_all_breakers(process: Process, server: RedisServer) -> None:
             list(threads.map(process.request, ["POST"] * 16))
         return set(breakers(process)) == {1.0}
 
-    eventually(all_are_open, "every worker holds requests back")
+    eventually(all_are_open, "an open breaker in every worker")
     assert value(metrics(process), BREAKER) == 1
 
 
 def test_the_breaker_gauge_of_an_idle_service_is_current(launch: Launch, own_redis: RedisServer) -> None:
-    """Once Redis is back the gauge returns to 0, although nobody sends a request but those for the metrics."""
+    """The gauge returns to 0 once Redis is back, although no request comes."""
     process = launch(JAY_REDIS__URL=own_redis.url)
     open_all_breakers(process, own_redis)
     own_redis.start()
@@ -161,7 +165,7 @@ def test_the_breaker_gauge_of_an_idle_service_is_current(launch: Launch, own_red
 
 
 def test_the_breaker_gauge_of_an_idle_worker_is_current(launch: Launch, own_redis: RedisServer) -> None:
-    """Each of two workers writes down that its breaker is closed, before anybody asks for the metrics."""
+    """Each worker updates its gauge before the metrics are requested."""
     process = launch(JAY_REDIS__URL=own_redis.url, JAY_SERVER__WORKERS="2")
     open_all_breakers(process, own_redis)
     own_redis.start()

@@ -1,4 +1,4 @@
-"""`deploy/monitoring`: what it asks for exists, and its files are what Prometheus and Grafana read."""
+"""`deploy/monitoring`: alerts and panels use metrics that exist, in valid files."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def expressions() -> Iterator[str]:
 
 
 def test_every_metric_exists(launch: Launch) -> None:
-    """A graph or an alert of a metric that nobody writes would be silent for ever."""
+    """Every metric and label of the alerts and panels exists."""
     answer = launch().request("GET", "/metrics", X_API_Key="demo-operator-key")
     names = set(re.findall(r"^(\w+)[ {]", answer.body.decode(), re.MULTILINE)) | {"up"}
     labels = set(re.findall(r'(\w+)="', answer.body.decode())) | OF_PROMETHEUS
@@ -56,15 +56,15 @@ def test_every_metric_exists(launch: Launch) -> None:
 
 
 def test_an_alert_says_what_to_do() -> None:
-    """Each has a severity, a summary for the message and an action for who gets it."""
+    """Every alert has a severity, a summary and an action."""
     for rule in alerts():
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert set(rule["annotations"]) == {"summary", "action"}
         assert rule["for"]
 
 
-def test_panels_lie_beside_each_other() -> None:
-    """Each has a title, a description and a place of its own in 24 columns."""
+def test_panels_do_not_overlap() -> None:
+    """Panels have titles and descriptions, and do not overlap."""
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
         assert panel["title"]
@@ -78,14 +78,14 @@ def test_panels_lie_beside_each_other() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_prometheus_takes_the_alerts() -> None:
-    """Its own tool finds no mistake."""
+def test_prometheus_accepts_the_alerts() -> None:
+    """promtool accepts the alerts."""
     done = subprocess.run(["promtool", "check", "rules", FOLDER / "alerts.yml"], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_compose_mounts_what_is_there(project: Path) -> None:
-    """The profile `monitoring` names files that are there, listens on this machine only, and is no default."""
+def test_the_monitoring_profile_mounts_existing_files(project: Path) -> None:
+    """The profile `monitoring` mounts existing files and listens only on loopback."""
     services = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]
     monitoring = {name: one for name, one in services.items() if "profiles" in one}
     assert set(monitoring) == {"prometheus", "grafana"}

@@ -1,4 +1,4 @@
-"""Behind a real nginx with the shipped site: cookie, header and alias, the underscore trap, idle connections."""
+"""The service behind a real nginx with the shipped site."""
 
 import asyncio
 import subprocess
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 Proxy = Callable[..., Process]
 LINK_SECONDS = 0.02
 LANES = 14
-PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "10"}  # a Redis that a loaded machine delays is not the point
+PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "10"}  # a loaded machine may delay Redis
 
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Proxy]:
-    """Start nginx in front of a URL."""
+    """Return a function that starts nginx in front of a URL."""
     servers: list[subprocess.Popen[bytes]] = []
 
     def start(upstream: str, **options: str) -> Process:
@@ -39,18 +39,21 @@ def nginx(tmp_path: Path) -> Iterator[Proxy]:
 
 @pytest.fixture
 def proxy(launch: Launch, nginx: Proxy) -> Proxy:
-    """Start nginx in front of a service; `without=` leaves a line of the shipped site out."""
+    """Return a function that starts nginx in front of a service.
+
+    `without=` removes a line of the shipped site.
+    """
     process = launch()
     return lambda without="": nginx(process.url, without=without)
 
 
-def test_the_readme_shows_the_shipped_site(project: Path) -> None:
-    """Both are the same, letter by letter."""
-    assert f"```nginx\n{SITE.read_text('utf-8')}```" in (project / "README.md").read_text("utf-8")
+def test_the_document_shows_the_shipped_site(project: Path) -> None:
+    """docs/operations.md contains the shipped site unchanged."""
+    assert f"```nginx\n{SITE.read_text('utf-8')}```" in (project / "docs" / "operations.md").read_text("utf-8")
 
 
 def test_the_shipped_site_passes_everything(proxy: Proxy) -> None:
-    """Cookie, header and alias reach the service; cookie, version and problems come back."""
+    """Cookie, header and alias reach the service, and its answers come back."""
     front = proxy()
     created = front.request("POST")
     session_id = created.headers[TOKEN]
@@ -66,7 +69,7 @@ def test_the_shipped_site_passes_everything(proxy: Proxy) -> None:
 
 
 def test_without_the_underscore_line_the_header_is_lost_and_the_alias_is_not(proxy: Proxy) -> None:
-    """The trap that the README warns of is real, and so is its way out."""
+    """Without `underscores_in_headers` only the alias and the cookie arrive."""
     front = proxy(without="underscores_in_headers")
     session_id = front.create()
     assert front.status_of(session_id) == 404
@@ -75,7 +78,7 @@ def test_without_the_underscore_line_the_header_is_lost_and_the_alias_is_not(pro
 
 
 async def post(url: str) -> int:
-    """Create a session on a connection of its own; return the status."""
+    """Create a session on a new connection and return the status."""
     host, _, port = urlsplit(url).netloc.partition(":")
     body = b'{"user_id": "u"}'
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -94,9 +97,9 @@ async def post(url: str) -> int:
 
 
 async def statuses_after(pauses: list[float], process: Process, nginx: Proxy, keepalive_timeout: str) -> list[int]:
-    """Send a POST, and another after each pause, through an nginx with one slow connection to the service.
+    """Send a POST and another after each pause, through nginx and a slow link.
 
-    Several nginx run at once, each with its own link and its share of the pauses.
+    The pauses are split over several nginx, each with one connection to the service.
     """
     port = urlsplit(process.url).port
     assert port
@@ -106,7 +109,7 @@ async def statuses_after(pauses: list[float], process: Process, nginx: Proxy, ke
         for pause in pauses:
             await asyncio.sleep(pause)
             statuses.append(await post(front.url))
-        assert link.connections > before, "nginx kept a connection longer than it is told to"
+        assert link.connections > before, "nginx kept a connection longer than keepalive_timeout"
         return statuses
 
     async with AsyncExitStack() as stack:
@@ -130,16 +133,19 @@ def around(seconds: float) -> list[float]:
 
 
 async def test_no_pause_between_requests_is_a_502(launch: Launch, nginx: Proxy) -> None:
-    """A POST after any pause around every time-out in the path is answered, over a link of 20 ms."""
+    """A POST after any pause around the keep-alive times is answered."""
     process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="2", **PATIENT)
     statuses = await statuses_after(around(1) + around(2), process, nginx, "1s")
     assert statuses == [201] * (82 + LANES)
 
 
 async def test_a_service_that_closes_first_is_a_502(launch: Launch, nginx: Proxy) -> None:
-    """The reason for the line `keepalive_timeout`, and the proof that the test before this one can fail."""
+    """With a longer `keepalive_timeout` than the service's, a POST can get 502.
+
+    This proves that the test above can fail.
+    """
     process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1", **PATIENT)
-    for _ in range(5):  # on a loaded machine the pauses are longer than asked for and may miss the moment
+    for _ in range(5):  # on a loaded machine the pauses may miss the moment
         if 502 in await statuses_after(around(1), process, nginx, "60s"):
             return
     pytest.fail("no 502")

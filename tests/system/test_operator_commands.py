@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def service(launch: Launch) -> Process:
-    """A service with four sessions: two of a user, one of another, one of a guest."""
+    """Run a service with four sessions: two of one user, one of another, one guest."""
     process = launch()
     for user_id in ("u[bold]1", "u[bold]1", "other", None):
         create(process, user_id)
@@ -48,7 +48,7 @@ def create(process: Process, user_id: str | None, key: str = KEY) -> None:
 
 @pytest.fixture
 def run(environment: dict[str, str], service: Process) -> Run:
-    """Run the program against the service; keywords are environment variables."""
+    """Return a function that runs the program. Keywords are environment variables."""
 
     def run_it(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         given = {**environment, "JAY_URL": service.url, "COLUMNS": "120", **variables}
@@ -65,7 +65,7 @@ def output(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_counts_as_a_table(run: Run) -> None:
-    """A row for each source with a sparkline, the totals below, and what the figures are."""
+    """The table has a row with a sparkline for each source, and the totals."""
     shown = output(run("counts"))
     assert re.search(r"jay\.api\.playout\.1\.0\.0 +4 +4 +0 +2 +█", shown)
     assert re.search(r"All sources +4 +4 +0 +2 ", shown)
@@ -78,7 +78,7 @@ def test_counts_as_a_table(run: Run) -> None:
 
 
 def test_counts_as_json_and_csv(run: Run) -> None:
-    """JSON is the API's whole answer, CSV the series."""
+    """`--json` prints the API's whole answer and `--csv` the series."""
     document: dict[str, Any] = json.loads(output(run("counts", "--json")))
     assert document["totals"]["created"] == 4
     assert document["definitions"]
@@ -90,15 +90,15 @@ def test_counts_as_json_and_csv(run: Run) -> None:
 
 
 def drain(terminal: int) -> bool:
-    """Read what a terminal has received. It has no end while the test holds the other side."""
+    """Read all output that a terminal has received, without waiting for its end."""
     with suppress(BlockingIOError, OSError):
         while os.read(terminal, 65536):
             pass
     return True
 
 
-def test_a_watched_table_renews_itself(environment: dict[str, str], service: Process) -> None:
-    """Until Ctrl-C, which is no failure; an outage is said and the last figures stay."""
+def test_a_watched_table_is_updated(environment: dict[str, str], service: Process) -> None:
+    """`--watch` updates the table, reports an outage and ends on Ctrl-C with 0."""
     leader, follower = pty.openpty()
     given = {**environment, "JAY_URL": service.url, "COLUMNS": "120", "LINES": "30", "TERM": "xterm"}
     watching = subprocess.Popen(
@@ -117,10 +117,10 @@ def test_a_watched_table_renews_itself(environment: dict[str, str], service: Pro
         create(service, None)
         eventually(lambda: shows("All sources +5 "), "the new session", pause_seconds=0)
         service.stop()
-        eventually(lambda: shows("Not renewed: no answer from"), "a word about the outage", pause_seconds=0)
+        eventually(lambda: shows("Not renewed: no answer from"), "the report of the outage", pause_seconds=0)
         watching.send_signal(signal.SIGINT)
         os.set_blocking(leader, False)
-        # The command waits while nobody reads its last lines.
+        # The command ends once its last lines are read.
         eventually(lambda: drain(leader) and watching.poll() is not None, "the end of the command")
         assert watching.returncode == 0
     finally:
@@ -130,7 +130,7 @@ def test_a_watched_table_renews_itself(environment: dict[str, str], service: Pro
 
 
 def test_a_watched_table_can_be_piped(environment: dict[str, str], service: Process) -> None:
-    """Each table is there as soon as it is made, and a reader that stops ends the program."""
+    """Each watched table is flushed, and the program ends when its reader does."""
     given = {**environment, "JAY_URL": service.url, "COLUMNS": "120"}
     watching = subprocess.Popen(command("counts", "--watch", "1"), env=given, stdout=subprocess.PIPE)
     try:
@@ -138,7 +138,7 @@ def test_a_watched_table_can_be_piped(environment: dict[str, str], service: Proc
         tables = 0
         while tables < 2:
             line = watching.stdout.readline()
-            assert line, "it ended"
+            assert line, "the output ended"
             tables += b"All sources" in line
         watching.stdout.close()
         assert watching.wait(20) == 1
@@ -148,8 +148,8 @@ def test_a_watched_table_can_be_piped(environment: dict[str, str], service: Proc
 
 
 @pytest.mark.parametrize("user_id", ["undefined", "[object Object]", " ", "\u3000"])
-def test_an_id_that_no_user_can_have_is_an_error(run: Run, user_id: str) -> None:
-    """A script whose variable is missing erases nobody, and learns why."""
+def test_an_invalid_user_id_is_an_error(run: Run, user_id: str) -> None:
+    """An invalid user id, as from a missing variable of a script, is an error."""
     for arguments in (("show", user_id), ("export", user_id), ("erase", user_id, "--yes")):
         done = run("users", *arguments)
         assert (done.returncode, done.stdout) == (1, "")
@@ -157,7 +157,7 @@ def test_an_id_that_no_user_can_have_is_an_error(run: Run, user_id: str) -> None
 
 
 def test_users_are_shown_exported_and_erased(run: Run) -> None:
-    """Erasing asks first; where nobody can be asked it wants --yes. Text is text, never markup."""
+    """`users` shows, exports and erases users, and `erase` needs --yes in a script."""
     assert re.search(r"All sources +2", shown := output(run("users", "show", "u[bold]1")))
     assert "u[bold]1" in shown
     exported = json.loads(output(run("users", "export", "u[bold]1")))
@@ -173,7 +173,7 @@ def test_users_are_shown_exported_and_erased(run: Run) -> None:
 
 @pytest.mark.parametrize(("typed", "left"), [(b"n\n", 1), (b"\n", 1), (b"y\n", 0)])
 def test_erasing_asks_first(environment: dict[str, str], service: Process, run: Run, typed: bytes, left: int) -> None:
-    """Anything but yes erases nothing."""
+    """Any answer except yes erases nothing."""
     leader, follower = pty.openpty()
     os.write(leader, typed)
     done = subprocess.run(
@@ -191,8 +191,8 @@ def test_erasing_asks_first(environment: dict[str, str], service: Process, run: 
     assert len(json.loads(output(run("users", "export", "other")))["sessions"]) == left
 
 
-def test_what_goes_wrong_says_what_to_do(run: Run, service: Process) -> None:
-    """One line on standard error, status 1; the key is never repeated."""
+def test_errors_give_advice(run: Run, service: Process) -> None:
+    """An error is one line with advice, exit status 1, and without the key."""
     for arguments, word in (
         (("counts", "--key", "your_api_key_here"), "scope `analytics`"),
         (("counts", "--key", "hunter2-key"), "valid API key"),
@@ -209,15 +209,15 @@ def test_what_goes_wrong_says_what_to_do(run: Run, service: Process) -> None:
 
 
 def test_a_key_from_a_file_may_end_in_a_newline(run: Run) -> None:
-    """And one that cannot be sent is refused without being repeated."""
+    """A newline after a key is ignored, and an invalid key is not repeated."""
     assert json.loads(output(run("counts", "--json", JAY_KEY="demo-operator-key\n")))["totals"]
     done = run("counts", JAY_KEY="hunter2\nhunter3")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "hunter" not in done.stderr
 
 
-def test_whoever_reads_may_stop_reading(environment: dict[str, str], service: Process) -> None:
-    """No traceback when the pipe is closed."""
+def test_a_closed_pipe_ends_a_command(environment: dict[str, str], service: Process) -> None:
+    """A closed pipe ends a command without a traceback."""
     for arguments in (("counts", "--csv"), ("counts",), ("check-config",)):
         reader, writer = os.pipe()
         os.close(reader)
@@ -234,7 +234,7 @@ def test_whoever_reads_may_stop_reading(environment: dict[str, str], service: Pr
 
 
 def test_figures_are_whole_in_any_width(run: Run) -> None:
-    """Where a table does not fit there are lines; no digit and no source is cut off."""
+    """No digit and no source is cut off, however narrow the terminal is."""
     for width in ("20", "40", "60", "80", "200"):
         shown = output(run("counts", COLUMNS=width)).replace("\n", "").replace(" ", "")
         assert "jay.api.playout.1.0.0" in shown
@@ -242,7 +242,7 @@ def test_figures_are_whole_in_any_width(run: Run) -> None:
 
 
 def test_another_server_is_not_taken_for_the_service(run: Run) -> None:
-    """Above all no erasure is believed that nobody has done."""
+    """The answer of another server is an error and no success."""
 
     class Foreign(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -253,7 +253,7 @@ def test_another_server_is_not_taken_for_the_service(run: Run) -> None:
         do_GET = do_DELETE = answer  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Foreign) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -265,7 +265,7 @@ def test_another_server_is_not_taken_for_the_service(run: Run) -> None:
 
 
 def test_sparklines_fit() -> None:
-    """The highest bar is full, the least above nothing shows, nothing is blank; many numbers share bars."""
+    """Sparklines fit the width, with full bars at the maximum and none for 0."""
     assert sparkline([0, 1, 50, 100], 24) == " ▁▄█"
     assert sparkline([], 24) == ""
     assert sparkline([0, 0], 24) == "  "
@@ -279,7 +279,7 @@ LONG_USERS = ["u" * 128, "日本語ユーザー" * 18]
 
 @pytest.fixture
 def wide(launch: Launch) -> Process:
-    """A service whose sources and users have names as long as they may be."""
+    """Run a service whose sources and users have names of the maximum length."""
     keys = [{"name": "operator", "sha256": hash_key("demo-operator-key"), "scopes": ["analytics", "privacy"]}]
     keys += [
         {"name": f"k{n}", "sha256": hash_key(f"k{n}"), "scopes": ["track"], "source": source}
@@ -294,7 +294,7 @@ def wide(launch: Launch) -> Process:
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_long_names_fit(environment: dict[str, str], wide: Process, width: int) -> None:
-    """No line is wider than the terminal. A name that fits is whole; JSON and CSV have all of them whole."""
+    """No line is wider than the terminal, and JSON and CSV have the whole names."""
     given = {**environment, "JAY_URL": wide.url, "JAY_KEY": "demo-operator-key", "COLUMNS": str(width)}
 
     def shown(*arguments: str) -> str:
@@ -314,7 +314,7 @@ def test_long_names_fit(environment: dict[str, str], wide: Process, width: int) 
 
 
 def test_a_date_is_a_whole_day(run: Run) -> None:
-    """Today has the new sessions, and the heading names the day that was typed."""
+    """A date is its whole UTC day, and the heading names it."""
     today = datetime.now(UTC).strftime("%Y-%m-%d")
     document = json.loads(output(run("counts", "--json", "--from", today, "--to", today)))
     assert document["from"] == f"{today}T00:00:00Z"
@@ -327,7 +327,7 @@ def test_a_date_is_a_whole_day(run: Run) -> None:
 
 
 def test_settings_fit_a_terminal(environment: dict[str, str]) -> None:
-    """A long row goes on below its name, and a URL stays whole."""
+    """A long setting wraps below its name, and a URL stays whole."""
     url = f"redis://user:password@{'long-name.' * 6}example.com:6379/0"
     leader, follower = pty.openpty()
     given = {**environment, "COLUMNS": "80", "JAY_REDIS__URL": url, "JAY_CORS__ORIGINS": json.dumps(ORIGINS)}
@@ -345,7 +345,7 @@ ORIGINS = [f"https://www-{number}.example.com" for number in range(8)]
 
 
 def read_all(leader: int) -> str:
-    """Return what was written to a terminal whose other end is closed, and close it."""
+    """Return the output of a terminal whose other end is closed, and close it."""
     seen = b""
     try:
         while part := os.read(leader, 65536):
@@ -357,7 +357,7 @@ def read_all(leader: int) -> str:
 
 
 def test_help_fits_80_columns(environment: dict[str, str]) -> None:
-    """Of the program and of every command."""
+    """The help of every command fits 80 columns."""
     names = re.findall(r"^    ([a-z][a-z-]+)\b", help_of(environment), re.MULTILINE)
     assert {"serve", "counts", "users", "doctor", "demo", "keys"} <= set(names)
     for words in ([], *([name] for name in names), ["users", "show"], ["users", "erase"], ["keys", "new"]):

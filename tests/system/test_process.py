@@ -35,7 +35,7 @@ from tests.support.processes import (
 
 
 def test_out_of_the_box(launch: Launch) -> None:
-    """It says where it is and what to try; sessions outlive a clean restart; nothing is left running."""
+    """The start prints how to use it, and sessions survive a clean restart."""
     process = launch()
     session_id = process.create()
     shown = "\n".join(process.output)
@@ -49,7 +49,7 @@ def test_out_of_the_box(launch: Launch) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_printed_curl_line_works_as_pasted(launch: Launch) -> None:
-    """What the service prints to try, works."""
+    """The curl command in the banner works as pasted."""
     process = launch()
     line = next(line for line in process.output if line.strip().startswith("curl"))
     answer = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=30, check=True).stdout
@@ -57,14 +57,14 @@ def test_the_printed_curl_line_works_as_pasted(launch: Launch) -> None:
 
 
 def test_ctrl_c_ends_it(launch: Launch) -> None:
-    """SIGINT is as good as SIGTERM, without waiting to drain."""
+    """SIGINT stops the service without draining."""
     process = launch(JAY_SERVER__DRAIN_SECONDS="60")
     assert process.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
 def test_killing_the_supervisor_leaves_no_orphan(launch: Launch) -> None:
-    """SIGKILL ends workers and the embedded server too; acknowledged sessions are there afterwards."""
+    """SIGKILL of the supervisor leaves no process and loses no session."""
     process = launch()
     ids = [process.create() for _ in range(20)]
     pids = [*process.children()]
@@ -75,7 +75,7 @@ def test_killing_the_supervisor_leaves_no_orphan(launch: Launch) -> None:
 
 
 def test_a_killed_embedded_server_comes_back_with_its_data(launch: Launch) -> None:
-    """No acknowledged session is lost when Valkey is killed right after the answer, time after time."""
+    """Killing Valkey right after an answer loses no session."""
     process = launch()
     ids = []
     for _ in range(3):
@@ -88,7 +88,7 @@ def test_a_killed_embedded_server_comes_back_with_its_data(launch: Launch) -> No
 
 
 def test_a_killed_worker_is_replaced(launch: Launch) -> None:
-    """With two workers, one may die; the other serves on, and a new one joins it."""
+    """A killed worker is replaced while the other one serves."""
     process = launch(JAY_SERVER__WORKERS="2")
     session_id = process.create()
     eventually(lambda: len(process.worker_pids) == 2, "two workers")
@@ -99,8 +99,8 @@ def test_a_killed_worker_is_replaced(launch: Launch) -> None:
     assert process.stop() == 0
 
 
-def test_a_hung_embedded_server_is_answered_503(launch: Launch) -> None:
-    """Stopped by SIGSTOP it makes nobody wait; continued it serves what it had."""
+def test_requests_to_a_hung_embedded_server_are_answered_503(launch: Launch) -> None:
+    """Requests get 503 while Valkey hangs, and succeed once it continues."""
     process = launch()
     session_id = process.create()
     valkey = process.valkey_pid
@@ -117,7 +117,7 @@ def test_a_hung_embedded_server_is_answered_503(launch: Launch) -> None:
 
 
 def test_two_services_do_not_share_a_data_directory(launch: Launch) -> None:
-    """The second says so and does not touch the data of the first."""
+    """A second service refuses a data directory that is in use."""
     first = launch()
     session_id = first.create()
     with pytest.raises(AssertionError, match=r"in use by another jay-tracking.*JAY_REDIS__DATA_DIR"):
@@ -125,8 +125,8 @@ def test_two_services_do_not_share_a_data_directory(launch: Launch) -> None:
     assert first.status_of(session_id) == 200
 
 
-def test_a_port_in_use_is_told(launch: Launch) -> None:
-    """One line that says what to do, and no embedded server left behind."""
+def test_a_port_in_use_ends_the_start(launch: Launch) -> None:
+    """A port in use ends the start with one line and leaves no process."""
     first = launch()
     port = str(urlsplit(first.url).port)
     with pytest.raises(AssertionError, match=r"cannot listen on 127\.0\.0\.1:.*JAY_SERVER__PORT"):
@@ -134,7 +134,7 @@ def test_a_port_in_use_is_told(launch: Launch) -> None:
 
 
 def test_draining(launch: Launch) -> None:
-    """After SIGTERM /readyz is 503 while requests are still served; then it exits 0. A second SIGTERM is harmless."""
+    """After SIGTERM /readyz is 503 and requests are served, until the exit with 0."""
     process = launch(JAY_SERVER__DRAIN_SECONDS="3")
     session_id = process.create()
     process.popen.send_signal(signal.SIGTERM)
@@ -147,7 +147,7 @@ def test_draining(launch: Launch) -> None:
 
 
 def test_a_request_in_flight_is_finished(launch: Launch) -> None:
-    """A body that is on its way when SIGTERM comes is awaited and answered."""
+    """A request whose body arrives after SIGTERM is answered."""
     process = launch()
     connection = http.client.HTTPConnection(urlsplit(process.url).netloc, timeout=20)
     body = b'{"user_id": "u"}'
@@ -155,7 +155,7 @@ def test_a_request_in_flight_is_finished(launch: Launch) -> None:
     for name, value in (("X-API-Key", KEY), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
         connection.putheader(name, value)
     connection.endheaders(body[:5])
-    process.request("GET", "/livez")  # by now the first request is being handled
+    process.request("GET", "/livez")  # the first request is in progress now
     process.popen.send_signal(signal.SIGTERM)
     eventually(lambda: not process.is_ready(), "draining")
     connection.send(body[5:])
@@ -167,7 +167,7 @@ def test_a_request_in_flight_is_finished(launch: Launch) -> None:
 
 
 def test_stopping_under_load_fails_no_request(launch: Launch) -> None:
-    """Every connection is served until an answer says that it is the last."""
+    """During a stop every connection is served until an answer closes it."""
     process = launch(JAY_SERVER__DRAIN_SECONDS="1")
     session_id = process.create()
     answered: list[int] = []
@@ -192,7 +192,7 @@ def test_stopping_under_load_fails_no_request(launch: Launch) -> None:
 
 
 def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_path: Path) -> None:
-    """Keys are rotated without a restart; a error in the file is told and changes nothing."""
+    """SIGHUP reloads API keys, and an error in the file changes nothing."""
     config = tmp_path / "own.yaml"
 
     def entry(raw: str) -> str:
@@ -222,14 +222,14 @@ def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_pa
     reload(f"api_keys: [{entry('second')}]")
     assert status(KEY) == {401}
     assert process.worker_pids == workers
-    for victim in workers:  # a worker that replaces another must not bring a revoked key back
+    for victim in workers:  # a new worker must not accept a revoked key
         kill(victim)
     eventually(lambda: len(process.worker_pids - workers) == 2 and process.is_ready(), "two new workers")
     assert (status(KEY), status("second")) == ({401}, {201})
 
 
 def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
-    """Every line is an object; keys, session ids and request targets are in none."""
+    """Every log line is a JSON object without keys, session ids or request targets."""
     process = launch()
     session_id = process.create()
     process.request("GET", f"{PATH}?canary", token=session_id, X_API_Key="canary-key")
@@ -238,33 +238,33 @@ def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
     eventually(lambda: sum('"request"' in line for line in process.log) >= 4, "the request lines")
     for line in process.log:
         assert json.loads(line)["time"]
-    text = "\n".join(process.log)
+    log = "\n".join(process.log)
     for secret in (session_id, "canary", KEY, "demo-operator-key"):
-        assert secret not in text
+        assert secret not in log
 
 
 def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Path) -> None:
-    """Unix socket paths end at 107 bytes, directories do not."""
+    """A data directory may be longer than the 107 bytes of a Unix socket path."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     process = launch(JAY_REDIS__DATA_DIR=str(deep), JAY_SERVER__WORKERS="2")
     assert process.status_of(process.create()) == 200
     assert (deep / "appendonlydir").is_dir()
     first = eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids, "two workers")
-    for worker in first:  # one that ends by itself must not take the socket with it
+    for worker in first:  # an ended worker must not remove the socket
         os.kill(worker, signal.SIGTERM)
     eventually(lambda: len(process.worker_pids - first) == 2 and not process.worker_pids & first, "two new workers")
     eventually(process.is_ready, "ready with the new workers", seconds=5)
     assert process.status_of(process.create()) == 200
 
 
-def test_a_worker_heeds_signals_from_its_first_moment(launch: Launch) -> None:
-    """A SIGTERM that arrives while a worker still starts ends it like any other."""
+def test_sigterm_ends_a_starting_worker(launch: Launch) -> None:
+    """A SIGTERM ends a worker at any time of its start."""
     process = launch()
     known = set(process.children())
     (worker,) = process.worker_pids
     for _ in range(5):
         os.kill(worker, signal.SIGTERM)
-        # Without a pause: the moment between the fork and the worker's own handlers is short.
+        # Without a pause: the worker installs its handlers soon after the fork.
         (worker,) = eventually(lambda: process.children().keys() - known, "a new worker", pause_seconds=0)
         known.add(worker)
     os.kill(worker, signal.SIGTERM)
@@ -272,7 +272,7 @@ def test_a_worker_heeds_signals_from_its_first_moment(launch: Launch) -> None:
 
 
 def test_only_the_user_can_open_the_socket(launch: Launch, tmp_path: Path) -> None:
-    """The embedded server listens on no port, and its socket and directory are private."""
+    """The embedded server has no port, and its socket and directory are private."""
     process = launch()
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
     assert (tmp_path / "data" / "valkey.sock").stat().st_mode & 0o077 == 0
@@ -280,7 +280,7 @@ def test_only_the_user_can_open_the_socket(launch: Launch, tmp_path: Path) -> No
 
 
 def test_the_embedded_server_keeps_every_write_and_no_slow_log(launch: Launch, tmp_path: Path) -> None:
-    """Append-only, never evicting, and without a log of commands, which would hold user ids."""
+    """The embedded server is append-only, never evicts and logs no commands."""
     launch()
     with redis.Redis(unix_socket_path=str(tmp_path / "data" / "valkey.sock"), decode_responses=True) as client:
         options = client.config_get("*")
@@ -292,7 +292,7 @@ def test_the_embedded_server_keeps_every_write_and_no_slow_log(launch: Launch, t
 
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="setsid, of util-linux, is not installed")
 def test_closing_the_terminal_ends_it(environment: dict[str, str], tmp_path: Path) -> None:
-    """The signal that reloads keys is also the terminal's farewell; nothing runs on behind a closed window."""
+    """Closing its terminal stops the service, although SIGHUP reloads keys."""
     terminal, inside = pty.openpty()
     serve = ["setsid", "--ctty", *command("serve")]
     popen = subprocess.Popen(serve, cwd=tmp_path, env=environment, stdin=inside, stdout=inside, stderr=inside)
@@ -308,8 +308,8 @@ def test_closing_the_terminal_ends_it(environment: dict[str, str], tmp_path: Pat
     until_gone(children)
 
 
-def test_the_start_tells_the_settings(launch: Launch) -> None:
-    """The first line has all settings in force, the log of people those that were changed; neither has a secret."""
+def test_the_start_logs_the_settings(launch: Launch) -> None:
+    """The first log line has all settings without secrets."""
     process = launch(JAY_SESSION__USER_SECRET="hunter2-secret", JAY_CORS__ORIGINS='["https://www.example.com"]')
     first = json.loads(process.log[0])
     assert list(first["settings"]) == [option.name for option in options()]

@@ -1,4 +1,7 @@
-"""An embedded server with a lot of data: the service listens meanwhile, says how far it is, and can be stopped."""
+"""An embedded server that loads many keys.
+
+The service listens meanwhile, logs the progress and can be stopped.
+"""
 
 import os
 import re
@@ -17,7 +20,7 @@ ENTRIES = 600_000  # loading takes a second or two
 
 
 def write_append_only_file(data: Path, *, end: bytes = b"") -> None:
-    """Write what a server with many keys leaves behind, without running one."""
+    """Write the append-only file of a server with many keys."""
     folder = data / "appendonlydir"
     folder.mkdir(parents=True)
     (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
@@ -30,20 +33,20 @@ def write_append_only_file(data: Path, *, end: bytes = b"") -> None:
 
 @dataclass
 class Loading:
-    """A service whose embedded server is held while it loads."""
+    """A service whose embedded server is stopped while it loads."""
 
     process: Process
     valkey: psutil.Process
 
     def wait_for(self, pattern: str) -> str:
-        """Return what a line of the log has for the pattern."""
+        """Return the first group of the pattern in the log, once a line matches."""
         found = eventually(lambda: re.search(pattern, "\n".join(self.process.log)), pattern)
         return str(found[1])
 
 
 @pytest.fixture
 def serve() -> Iterator[list[Process]]:
-    """Processes to end."""
+    """Return a list of processes that are ended after the test."""
     processes: list[Process] = []
     yield processes
     for process in processes:
@@ -60,8 +63,8 @@ def start(environment: dict[str, str], folder: Path, processes: list[Process]) -
     return processes[-1]
 
 
-def held(process: Process, *, when: str) -> Loading:
-    """Stop the embedded server, at the first sign of it or once it loads."""
+def suspended(process: Process, *, when: str) -> Loading:
+    """Stop the embedded server, as soon as it exists or once it loads."""
 
     def server() -> psutil.Process | None:
         if when == "loading" and not any("is loading its data" in line for line in process.log):
@@ -78,10 +81,10 @@ def held(process: Process, *, when: str) -> Loading:
 def test_the_service_listens_while_its_server_loads(
     environment: dict[str, str], tmp_path: Path, serve: list[Process], when: str
 ) -> None:
-    """It is alive and not ready, refuses what needs the store, and serves as soon as the server is there."""
+    """While Valkey loads, the service is live and not ready, and then it serves."""
     if when == "loading":
         write_append_only_file(tmp_path / "data")
-    loading = held(start(environment, tmp_path, serve), when=when)
+    loading = suspended(start(environment, tmp_path, serve), when=when)
     process = loading.process
     process.url = loading.wait_for(r"listening on (\S+); requests are answered 503")
     assert process.request("GET", "/livez").status == 200
@@ -106,9 +109,9 @@ def test_the_service_listens_while_its_server_loads(
 def test_sigterm_ends_a_service_whose_server_loads(
     environment: dict[str, str], tmp_path: Path, serve: list[Process]
 ) -> None:
-    """Also when the server hangs, within the time that a stop may take."""
+    """SIGTERM stops a service whose embedded server loads or hangs."""
     write_append_only_file(tmp_path / "data")
-    loading = held(start(environment, tmp_path, serve), when="loading")
+    loading = suspended(start(environment, tmp_path, serve), when="loading")
     loading.process.popen.send_signal(signal.SIGTERM)
     assert loading.process.popen.wait(15) == 0
     assert not is_alive(loading.valkey.pid)
@@ -117,7 +120,7 @@ def test_sigterm_ends_a_service_whose_server_loads(
 def test_data_that_cannot_be_loaded_ends_the_start(
     environment: dict[str, str], tmp_path: Path, serve: list[Process]
 ) -> None:
-    """After whatever time the server needs to find out; the message names its log."""
+    """Invalid data ends the start with the path of Valkey's log."""
     write_append_only_file(tmp_path / "data", end=b"garbage\r\n" * 10)
     process = start(environment, tmp_path, serve)
     assert process.popen.wait(DEADLINE_SECONDS) == 1
@@ -128,9 +131,9 @@ def test_data_that_cannot_be_loaded_ends_the_start(
 def test_a_server_that_is_killed_while_it_loads_is_started_again(
     environment: dict[str, str], tmp_path: Path, serve: list[Process]
 ) -> None:
-    """For example by the kernel when memory was short: that can be over when it is tried again."""
+    """A Valkey that is killed while it loads is started again."""
     write_append_only_file(tmp_path / "data")
-    loading = held(start(environment, tmp_path, serve), when="loading")
+    loading = suspended(start(environment, tmp_path, serve), when="loading")
     loading.process.url = loading.wait_for(r"listening on (\S+); ")
     os.kill(loading.valkey.pid, signal.SIGKILL)
     assert loading.wait_for(r"the embedded Valkey (was killed by SIGKILL)")

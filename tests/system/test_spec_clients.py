@@ -1,4 +1,4 @@
-"""Clients copied letter by letter from the spec work against the real service with a real Valkey."""
+"""Clients copied unchanged from the spec work against the real service."""
 
 import json
 import re
@@ -22,10 +22,10 @@ def process(launch: Launch) -> Process:
 
 
 def test_the_blocks_are_found(project: Path) -> None:
-    """Four curl commands and seven functions; a change in the text must not empty the tests below."""
+    """Four curl commands and seven functions are found in the spec."""
     text = spec_text(project)
     if text is None:
-        pytest.skip("the spec's text does not lie beside the project")
+        pytest.skip("the spec is not beside the project")
     assert [command.split()[2] for command in curl_commands(text)] == ["POST", "POST", "GET", "DELETE"]
     assert list(javascript_functions(text)) == [
         "createTrackingSession",
@@ -40,7 +40,7 @@ def test_the_blocks_are_found(project: Path) -> None:
 
 @needs_curl
 def test_curl(process: Process, project: Path) -> None:
-    """The four commands: create a guest's, create a user's, read, delete."""
+    """The curl commands create, read and end sessions."""
     guest, user, read, delete = curl_commands(spec_text(project) or SAME_SHAPE_CURL)
 
     def run(command: str, session_id: str = "") -> tuple[int, str, str]:
@@ -64,7 +64,7 @@ def test_curl(process: Process, project: Path) -> None:
     assert run(read, session["session_id"])[0] == 404
 
 
-# A cookie jar for node's fetch, as a browser has one, and the three functions that the spec leaves to the reader.
+# A cookie jar for node's fetch, and the three functions that the spec does not define.
 NODE_PRELUDE = """
 const jar = new Map();
 const plainFetch = globalThis.fetch;
@@ -121,7 +121,7 @@ def run_node(script: str) -> list[object]:
 
 @needs_node
 def test_browser_javascript(process: Process, project: Path) -> None:
-    """Create, check, end, check again, create with a user: by cookie alone."""
+    """The browser functions create, check and end a session by cookie."""
     seen = run_node(NODE_PRELUDE + javascript(project, process.url) + BROWSER_FLOW)
     before, created, checked, ended, after, user, cookies = seen
     assert before is None
@@ -134,7 +134,7 @@ def test_browser_javascript(process: Process, project: Path) -> None:
 
 @needs_node
 def test_tv_javascript(process: Process, project: Path) -> None:
-    """Set up, fetch with the header, delete: without any cookie."""
+    """The TV functions create, read and end a session by header, without a cookie."""
     seen = run_node(NODE_PRELUDE + javascript(project, process.url) + TV_FLOW % (process.url + PATH))
     session_id, stored, read, deleted, cleared, is_stored, guest = seen
     assert session_id == stored
@@ -146,7 +146,7 @@ def test_tv_javascript(process: Process, project: Path) -> None:
 
 
 async def test_kotlin(process: Process) -> None:
-    """OkHttp's two requests: an empty body without a type, and JSON with a charset in its type."""
+    """OkHttp's requests work: an empty body without type, and JSON with a charset."""
     headers = {"x-jay-api-version": "2025-05-19", "X-API-Key": KEY, "User-Agent": "okhttp/4.12.0"}
     async with ClientSession(cookie_jar=DummyCookieJar()) as client:
         url = process.url + PATH

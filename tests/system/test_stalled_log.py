@@ -1,4 +1,4 @@
-"""A log that nobody reads costs lines, and neither requests nor the way out."""
+"""A log that is not read loses lines, and delays neither requests nor the exit."""
 
 import http.client
 import json
@@ -27,7 +27,10 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Start a service whose standard error is `stderr`; standard output goes to a file unless it is given."""
+    """Return a function that starts a service with `stderr` as its log.
+
+    Standard output goes to a file unless it is given.
+    """
     processes: list[Process] = []
 
     def start_it(stderr: int, stdout: int | IO[bytes] | None = None, **variables: str) -> Process:
@@ -59,7 +62,7 @@ def ready(process: Process) -> Process:
 
 
 def answered(process: Process, number: int) -> int:
-    """Send GETs over a few connections; return how many were answered."""
+    """Send GETs over four connections. Return how many were answered."""
 
     def client(share: int) -> int:
         connection = http.client.HTTPConnection(urlsplit(process.url).netloc, timeout=20)
@@ -93,7 +96,7 @@ def stop_in_time(process: Process) -> None:
 
 
 def read_all(descriptor: int) -> list[dict[str, Any]]:
-    """Return the lines up to the end of the log; every line is a JSON object."""
+    """Return the parsed lines up to the end of the log."""
     data = b""
     while more := os.read(descriptor, 65536):
         data += more
@@ -101,14 +104,14 @@ def read_all(descriptor: int) -> list[dict[str, Any]]:
 
 
 def dropped_in(lines: list[dict[str, Any]]) -> int:
-    told = [re.match(r"(\d+) log lines were dropped", line["message"]) for line in lines]
-    return sum(int(found[1]) for found in told if found)
+    reports = [re.match(r"(\d+) log lines were dropped", line["message"]) for line in lines]
+    return sum(int(found[1]) for found in reports if found)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("ends", [os.pipe, socket.socketpair], ids=["pipe", "socket"])
 def test_requests_go_on_and_sigterm_ends_the_process(start: Start, workers: str, ends: Callable[[], Any]) -> None:
-    """Nobody ever reads: 10,000 requests and /livez are answered, drops are counted, and the exit is in time."""
+    """Without a reader, requests are answered, drops are counted, and SIGTERM works."""
     pair = ends()
     reading, writing = (end if isinstance(end, int) else end.detach() for end in pair)
     process = start(writing, JAY_SERVER__WORKERS=workers, JAY_SERVER__DRAIN_SECONDS="1")
@@ -116,24 +119,24 @@ def test_requests_go_on_and_sigterm_ends_the_process(start: Start, workers: str,
     ready(process)
     before = dropped_metric(process)
     assert answered(process, 10_000) == 10_000
-    for _ in range(3):  # SIGHUP has the supervisor and the workers write lines, and works all the same
+    for _ in range(3):  # SIGHUP makes the supervisor and the workers log
         process.popen.send_signal(signal.SIGHUP)
         assert process.request("GET", "/livez").status == 200
     assert answered(process, 5_000 * int(workers)) == 5_000 * int(workers)
-    eventually(lambda: dropped_metric(process) > before, "dropped lines are counted")
+    eventually(lambda: dropped_metric(process) > before, "dropped lines in the metric")
     stop_in_time(process)
     assert read_all(reading)
     os.close(reading)
 
 
 def test_a_reader_that_comes_back_learns_how_many_lines_it_missed(start: Start) -> None:
-    """Lines read and lines dropped are the lines written, and /metrics has the same number of dropped ones."""
+    """Lines read and lines reported as dropped add up to the lines written."""
     reading, writing = os.pipe()
     process = start(writing)
     os.close(writing)
     ready(process)
     assert answered(process, 20_000) == 20_000
-    eventually(lambda: dropped_metric(process) > 0, "dropped lines are counted")
+    eventually(lambda: dropped_metric(process) > 0, "dropped lines in the metric")
     lines: list[dict[str, Any]] = []
     reader = threading.Thread(target=lambda: lines.extend(read_all(reading)))
     reader.start()
@@ -143,8 +146,8 @@ def test_a_reader_that_comes_back_learns_how_many_lines_it_missed(start: Start) 
         counts.append(dropped_metric(process))
         return len(counts) > 20 and counts[-1] == counts[-20]
 
-    eventually(is_settled, "nothing is dropped any more")
-    requests = metric(process, "jay_http_request_duration_seconds_count") + 1  # the one that asks for it
+    eventually(is_settled, "a constant number of dropped lines")
+    requests = metric(process, "jay_http_request_duration_seconds_count") + 1  # the request for the metrics itself
     stop_in_time(process)
     reader.join(DEADLINE_SECONDS)
     read = sum(line["message"] == "request" for line in lines)
@@ -159,7 +162,7 @@ def test_a_log_that_is_full_before_the_start_delays_nothing(
     start: Start,
     is_for_both: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """The first line, the greeting and an error at the start find a full pipe, and the service starts and stops."""
+    """A service whose log is full before the start starts and stops."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     try:
@@ -182,10 +185,10 @@ def test_a_log_that_is_full_before_the_start_delays_nothing(
 
 
 def test_a_full_disk_is_no_reason_to_stop(start: Start) -> None:
-    """Every line is lost and counted, and requests are answered."""
+    """On a full disk log lines are lost and counted, and requests are answered."""
     full = os.open("/dev/full", os.O_WRONLY)
     process = ready(start(full))
     os.close(full)
     assert answered(process, 1000) == 1000
-    eventually(lambda: dropped_metric(process) >= 1000, "dropped lines are counted")
+    eventually(lambda: dropped_metric(process) >= 1000, "dropped lines in the metric")
     stop_in_time(process)

@@ -1,4 +1,4 @@
-"""SIGTERM at every moment of the start, as PID 1 too, and when every process of the service gets it at once."""
+"""SIGTERM at any time of the start, as PID 1, and to all processes at once."""
 
 import os
 import shutil
@@ -18,18 +18,18 @@ TERM = 1 << (signal.SIGTERM - 1)
 
 
 def can_be_pid_1() -> bool:
-    """Return whether this user may make a PID namespace."""
+    """Return whether this user may create a PID namespace."""
     unshare = shutil.which("unshare")
     return unshare is not None and subprocess.run([unshare, "--pid", "--fork", "true"], check=False).returncode == 0
 
 
 def can_block_signals() -> bool:
-    """Return whether `env` is one that can start a program with a signal blocked."""
+    """Return whether `env` can start a program with a blocked signal."""
     return IS_LINUX and subprocess.run(["env", "--block-signal=TERM", "true"], check=False).returncode == 0
 
 
 def holds_signals(pid: int) -> bool:
-    """Return whether a process keeps SIGTERM pending or handles it."""
+    """Return whether a process blocks or handles SIGTERM."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -39,7 +39,7 @@ def holds_signals(pid: int) -> bool:
 
 
 class Started:
-    """A service that was started a moment ago, perhaps as PID 1 of a namespace."""
+    """A service that has just been started, optionally as PID 1 of a namespace."""
 
     def __init__(self, environment: dict[str, str], folder: Path, *, as_pid_1: bool) -> None:
         prefix = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if as_pid_1 else []
@@ -57,9 +57,12 @@ class Started:
         return found[0].pid if found else None
 
     def stop_after(self, seconds: float) -> int:
-        """Send SIGTERM twice, the first time so long after the first instruction of ours; return the exit status."""
-        eventually(lambda: holds_signals(self.pid), "signals are held", pause_seconds=0.001)
-        time.sleep(seconds)
+        """Send SIGTERM twice and return the exit status.
+
+        The first one is sent this many seconds after the service holds signals.
+        """
+        eventually(lambda: holds_signals(self.pid), "blocked or handled signals", pause_seconds=0.001)
+        time.sleep(seconds)  # the time of the signal is what the test varies
         for _ in range(2):
             os.kill(self.pid, signal.SIGTERM)
         return self.popen.wait(DEADLINE_SECONDS)
@@ -73,7 +76,7 @@ def test_sigterm_at_any_moment_of_the_start_ends_it(
     workers: str,
     as_pid_1: bool,  # noqa: FBT001 - pytest passes it by name
 ) -> None:
-    """From its first instruction on it exits with status 0 and leaves no process; a second SIGTERM is harmless."""
+    """SIGTERM at any time of the start ends it with status 0 and leaves no process."""
     if as_pid_1 and not can_be_pid_1():
         pytest.skip("only root may make a PID namespace")
     for seconds in (0, 0.05, 0.2, 0.4, 0.7, 1.1):
@@ -85,12 +88,12 @@ def test_sigterm_at_any_moment_of_the_start_ends_it(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["SIGINT", "SIGHUP"])
 @pytest.mark.skipif(not IS_LINUX, reason="/proc shows which signals a process holds")
-def test_other_signals_of_the_start_are_not_lost_either(
+def test_other_signals_during_the_start_are_handled(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Ctrl-C ends the start with status 0. SIGHUP, which would end any other process, reloads the API keys."""
+    """During the start SIGINT ends it and SIGHUP reloads the API keys."""
     started = Started(environment, tmp_path, as_pid_1=False)
-    eventually(lambda: holds_signals(started.pid), "signals are held", pause_seconds=0.001)
+    eventually(lambda: holds_signals(started.pid), "blocked or handled signals", pause_seconds=0.001)
     os.kill(started.pid, number)
     if number == signal.SIGHUP:
         eventually(lambda: "API keys reloaded" in (tmp_path / "stderr").read_text(), "the keys are reloaded")
@@ -103,21 +106,21 @@ def test_other_signals_of_the_start_are_not_lost_either(
 def test_a_launcher_that_blocks_signals_covers_the_interpreter(
     environment: dict[str, str], tmp_path: Path, milliseconds: int
 ) -> None:
-    """The image starts with `env --block-signal`, so that the time before the first line of Python is no gap."""
+    """With `env --block-signal` no SIGTERM is lost before the first line of Python."""
     serve = ["env", "--block-signal=TERM", *command("serve")]
     with subprocess.Popen(serve, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as popen:
-        eventually(lambda: holds_signals(popen.pid), "env has blocked it", pause_seconds=0)
-        time.sleep(milliseconds / 1000)
+        eventually(lambda: holds_signals(popen.pid), "a blocked SIGTERM", pause_seconds=0)
+        time.sleep(milliseconds / 1000)  # the time of the signal is what the test varies
         popen.send_signal(signal.SIGTERM)
         assert popen.wait(DEADLINE_SECONDS) == 0
 
 
 def test_sigterm_to_every_process_serves_until_the_drain_ends(launch: Launch, tmp_path: Path) -> None:
-    """As systemd stops a service: the embedded server ignores it, and requests are answered until the drain ends."""
+    """SIGTERM to all processes, as by systemd, drains and loses no session."""
     process = launch(JAY_SERVER__DRAIN_SECONDS="2", JAY_SERVER__WORKERS="2")
     eventually(lambda: len(process.worker_pids) == 2, "two workers")
     session_id, valkey = process.create(), process.valkey_pid
-    for _ in range(2):  # the second time is harmless
+    for _ in range(2):  # the second time has no effect
         for pid in (process.popen.pid, *process.children()):
             os.kill(pid, signal.SIGTERM)
     eventually(lambda: process.request("GET", "/readyz").json == {"status": "draining"}, "draining")
@@ -136,8 +139,8 @@ def test_sigterm_to_every_process_serves_until_the_drain_ends(launch: Launch, tm
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
-def test_no_signal_to_stop_reaches_the_embedded_server(launch: Launch, number: signal.Signals) -> None:
-    """Whatever a manager of services sends to the whole group, only the supervisor stops the server."""
+def test_the_embedded_server_ignores_stop_signals(launch: Launch, number: signal.Signals) -> None:
+    """The embedded server ignores stop signals that are not from the supervisor."""
     process = launch()
     session_id, valkey = process.create(), process.valkey_pid
     os.kill(valkey, number)

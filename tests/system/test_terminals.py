@@ -1,4 +1,4 @@
-"""Every command on terminals of any encoding, and on streams that are closed or full."""
+"""Every command on terminals of any encoding, and on closed or full streams."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from service.api.handlers.openapi import openapi_yaml
 from tests.support.processes import PATH, Launch, command
 
 USER = "é…😀"
-# Of every command a call that succeeds against a service, and one that fails. `demo` comes first,
-# because it needs a Redis without sessions.
+# For every command a call that succeeds against a service, and one that fails. `demo`
+# runs before them, because it needs a Redis without sessions.
 SUCCESSES = (
     ("counts",),
     ("counts", "--json"),
@@ -44,7 +44,7 @@ FAILURES = (
     ("doctor", "--url", "http://127.0.0.1:1", "--no-redis"),
     (USER,),
 )
-# What PYTHONIOENCODING names, and the locale's own encoding, without Python's way out of it.
+# Encodings of PYTHONIOENCODING, and that of the locale without Python's UTF-8 mode.
 ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii:strict"},
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -56,7 +56,7 @@ ENCODINGS = {
 def test_no_encoding_ends_a_command_in_a_traceback(
     encoding: str, launch: Launch, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A character that the terminal lacks is an escape; the exit status is what it is in UTF-8."""
+    """Characters that the encoding lacks are escaped, with the same exit status."""
     folder = str(tmp_path / ("data" if encoding == "posix" else "é"))
     process = launch(JAY_REDIS__DATA_DIR=folder, **ENCODINGS[encoding])
     body = json.dumps({"user_id": USER})
@@ -102,23 +102,23 @@ def test_no_encoding_ends_a_command_in_a_traceback(
         assert json.loads(line)
 
 
-def test_json_in_ascii_says_the_same(environment: dict[str, str], tmp_path: Path) -> None:
-    """Escapes are those of JSON, also beyond 16 bits."""
+def test_json_in_ascii_has_the_same_content(environment: dict[str, str], tmp_path: Path) -> None:
+    """JSON in ASCII uses JSON escapes, also beyond 16 bits."""
     given = {**environment, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command("openapi", "--json"), env=given, cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout.isascii()
     assert json.loads(done.stdout) == yaml.safe_load(openapi_yaml())
-    program = f"from service import terminal; terminal.prepare(); print('\"{USER}\"')"
+    program = f"from service.commands import terminal; terminal.prepare(); print('\"{USER}\"')"
     done = subprocess.run([sys.executable, "-c", program], env=given, cwd=tmp_path, capture_output=True, check=True)
     assert json.loads(done.stdout) == USER
 
 
 @pytest.mark.parametrize("arguments", [("check-config",), ("openapi",), ("keys", "new")])
 @pytest.mark.parametrize("target", ["/dev/full", "closed", "pipe"])
-def test_an_output_that_takes_nothing_is_one_line(
+def test_an_output_that_cannot_be_written_is_one_line(
     arguments: tuple[str, ...], target: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """A full disk is named, with exit status 1; a closed output, or a reader that has gone, is nobody's error."""
+    """A full output is one error line, and a closed output is no error."""
     words = " ".join(command(*arguments))
     line = {"/dev/full": f"{words} > /dev/full", "closed": f"{words} >&-", "pipe": f"( {words}; echo $? >&3 ) | true"}
     status = tmp_path / "status"
@@ -144,8 +144,8 @@ def test_an_output_that_takes_nothing_is_one_line(
         assert done.returncode == 0
 
 
-def test_errors_that_nobody_can_read_leave_the_exit_status(environment: dict[str, str], tmp_path: Path) -> None:
-    """Standard error may be full or closed; 1 and 2 mean what they mean elsewhere."""
+def test_a_closed_standard_error_keeps_the_exit_status(environment: dict[str, str], tmp_path: Path) -> None:
+    """The exit status is the same when standard error is full or closed."""
     for target in ("2>/dev/full", "2>&-", "2>&- <&- >&-"):
         for arguments, status in ((("healthcheck", "--url", "x"), 1), (("check-config", "--config", "x"), 2)):
             script = f"{' '.join(command(*arguments))} {target}"

@@ -1,4 +1,4 @@
-"""The service with a certificate of its own: HTTPS, a renewal under load, pairs that cannot be used, the doctor."""
+"""The service with a TLS certificate: renewals, invalid pairs and the doctor."""
 
 import asyncio
 import os
@@ -19,12 +19,12 @@ from tests.support.certificates import Authority, end_of
 from tests.support.processes import KEY, Launch, Process, command, eventually, kill
 
 WORKERS = 3
-GET = "GET /livez HTTP/1.1\r\nHost: x\r\n"  # a Redis that a loaded machine delays is not the point
+GET = "GET /livez HTTP/1.1\r\nHost: x\r\n"  # a loaded machine may delay Redis
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """An authority that has issued a pair."""
+    """Return an authority that has issued a pair."""
     authority = Authority(tmp_path / "tls")
     authority.issue()
     return authority
@@ -51,14 +51,14 @@ def lines(process: Process, *words: str) -> list[str]:
 
 
 def hang_up(process: Process, expected: str, number: int) -> None:
-    """Send SIGHUP; return when so many more lines have `expected`."""
+    """Send SIGHUP and wait until `number` more log lines contain `expected`."""
     before = len(lines(process, expected))
     process.popen.send_signal(signal.SIGHUP)
     eventually(lambda: len(lines(process, expected)) == before + number, f"{number} more of: {expected}")
 
 
 def test_tls(launch: Launch, authority: Authority, environment: dict[str, str]) -> None:
-    """With a certificate the service speaks HTTPS, and its own health check knows."""
+    """With a certificate the service and its health check use HTTPS."""
     process = launch(authority.trusting(), **authority.variables)
     assert process.url.startswith("https://127.0.0.1:")
     assert process.status_of(process.create()) == 200
@@ -69,7 +69,7 @@ def test_tls(launch: Launch, authority: Authority, environment: dict[str, str]) 
 
 @asynccontextmanager
 async def load_of(process: Process, context: ssl.SSLContext) -> AsyncIterator[dict[str, int]]:
-    """Send requests all the time, on connections that stay and on new ones; yield how many of each."""
+    """Send requests on kept and on new connections. Yield how many of each."""
     host, port = address(process)
     counts = {"kept": 0, "new": 0}
     stop = asyncio.Event()
@@ -103,8 +103,8 @@ async def load_of(process: Process, context: ssl.SSLContext) -> AsyncIterator[di
         stop.set()
 
 
-async def test_a_certificate_is_swapped_under_load(launch: Launch, authority: Authority) -> None:
-    """No request fails in five renewals; connections go on, and every worker presents the new certificate."""
+async def test_a_certificate_is_renewed_under_load(launch: Launch, authority: Authority) -> None:
+    """Five renewals under load fail no request and reach every worker."""
     process = await asyncio.to_thread(
         launch,
         authority.trusting(),
@@ -123,7 +123,7 @@ async def test_a_certificate_is_swapped_under_load(launch: Launch, authority: Au
             fresh = authority.issue()
             before = dict(counts)
             await asyncio.to_thread(hang_up, process, "presents the reloaded certificate", WORKERS)
-            for _ in range(20):  # several for each worker
+            for _ in range(20):  # several per worker
                 assert await asyncio.to_thread(presented, process, authority) == fresh
             await asyncio.to_thread(eventually, partial(has_gone_on, before), "requests go on")
     assert process.worker_pids == workers
@@ -152,7 +152,7 @@ def other_key(authority: Authority) -> Path:
 def test_a_broken_pair_keeps_the_old_one_and_reloads_the_keys(
     launch: Launch, authority: Authority, tmp_path: Path, spoil: Callable[[Authority], Path]
 ) -> None:
-    """One line names the file; a worker that starts then has the old pair; the next good pair is taken."""
+    """An invalid pair is logged once, the old one stays, and API keys are reloaded."""
     config = tmp_path / "own.yaml"
     entry = "api_keys: [{{name: own, sha256: {}, scopes: [track]}}]"
     config.write_text(entry.format(hash_key(KEY)))
@@ -183,7 +183,7 @@ def test_a_broken_pair_keeps_the_old_one_and_reloads_the_keys(
 def test_a_broken_configuration_does_not_stop_a_certificate(
     launch: Launch, authority: Authority, tmp_path: Path
 ) -> None:
-    """The API keys stay as they are, with one line; the certificate is replaced."""
+    """An invalid configuration keeps the API keys and still renews the certificate."""
     config = tmp_path / "own.yaml"
     config.write_text(f"api_keys: [{{name: own, sha256: {hash_key(KEY)}, scopes: [track]}}]")
     process = launch(authority.trusting(), **authority.variables, JAY_CONFIG=str(config), JAY_SERVER__WORKERS="2")
@@ -215,7 +215,7 @@ def run(environment: dict[str, str], *arguments: str, **variables: str) -> tuple
 def test_a_pair_that_cannot_be_used_ends_the_start(
     environment: dict[str, str], authority: Authority, name: str, spoil: Callable[[Authority], Path]
 ) -> None:
-    """With one sentence and exit status 2, as for every setting."""
+    """An invalid pair ends the start with one sentence and exit status 2."""
     file = spoil(authority)
     status, output, said = run(environment, name, **authority.variables)
     assert (status, output, said.count("\n")) == (2, "", 1)
@@ -226,7 +226,7 @@ def test_a_pair_that_cannot_be_used_ends_the_start(
 def test_commands_that_need_no_certificate_do_not_read_it(
     environment: dict[str, str], authority: Authority, launch: Launch
 ) -> None:
-    """The health check of a service goes on while its files are being renewed."""
+    """`healthcheck` works while the certificate files are missing."""
     process = launch(authority.trusting(), **authority.variables)
     missing_key(authority)
     variables = {**authority.variables, "JAY_SERVER__PORT": str(address(process)[1])}
@@ -234,7 +234,7 @@ def test_commands_that_need_no_certificate_do_not_read_it(
 
 
 def test_check_config_warns_of_an_expired_certificate(environment: dict[str, str], authority: Authority) -> None:
-    """It is a warning: the pair can be used, and a test may want one."""
+    """`check-config` warns of an expired certificate and exits with 0."""
     authority.issue(age_days=9, days=-2)
     status, output, said = run(environment, "check-config", **authority.variables)
     assert status == 0
@@ -253,7 +253,7 @@ def test_check_config_warns_of_an_expired_certificate(environment: dict[str, str
 def test_the_doctor_looks_at_the_certificate(
     launch: Launch, environment: dict[str, str], authority: Authority, days: float, status: int, sign: str, said: str
 ) -> None:
-    """As it is presented: fine, a warning 14 days before its end, a problem after it."""
+    """The doctor warns 14 days before a certificate ends and fails after it."""
     process = launch(authority.trusting(), **authority.variables)
     certificate = authority.issue(days=days, age_days=9)
     hang_up(process, "presents the reloaded certificate", 1)
@@ -265,14 +265,14 @@ def test_the_doctor_looks_at_the_certificate(
 
 
 def test_the_doctor_says_when_a_certificate_cannot_be_read(environment: dict[str, str]) -> None:
-    """Nobody listens: the requests say so as a problem, the certificate is unknown."""
+    """The doctor reports a certificate that it cannot read as unknown."""
     status, output, _ = run(environment, "doctor", "--no-redis", "--url", "https://127.0.0.1:9")
     assert status == 1
     assert "? the certificate cannot be read (ConnectionRefusedError)" in output
 
 
 def test_a_plain_client_on_the_tls_port_is_closed_without_a_log_line(launch: Launch, authority: Authority) -> None:
-    """It is no error of the service's."""
+    """A plain HTTP client on the TLS port is disconnected without an error line."""
     process = launch(authority.trusting(), **authority.variables)
     with socket.create_connection(address(process), 10) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,3 +1,5 @@
+"""Traces of the real process, sent to a collector, also one that fails."""
+
 import subprocess
 import sys
 import time
@@ -12,11 +14,11 @@ from tests.support.collector import Collector, attributes, collector
 from tests.support.processes import KEY, PATH, Launch, Process, command, eventually
 from tests.support.servers import free_port
 
-EXIT_SECONDS = 10.0  # on a busy machine; the SDK alone would wait for thirty
+EXIT_SECONDS = 10.0  # on a busy machine. The SDK alone would wait for 30 s.
 
 
 def traced(launch: Launch, url: str, **variables: str) -> Process:
-    # Patient with Redis: many requests at a time on a busy machine are no outage.
+    # A long timeout: many requests at once on a busy machine are no outage of Redis.
     patient = {"JAY_REDIS__TIMEOUT_SECONDS": "5", **variables}
     return launch(JAY_TRACING__OTLP_ENDPOINT=url, NO_PROXY="127.0.0.1", **patient)
 
@@ -35,7 +37,7 @@ def stop_in_time(process: Process) -> None:
     assert time.monotonic() - started < EXIT_SECONDS
 
 
-def complaints(process: Process) -> list[str]:
+def warnings(process: Process) -> list[str]:
     return [line for line in process.log if "traces" in line]
 
 
@@ -45,7 +47,7 @@ def named(found: Collector, name: str) -> list[Span]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_collector_gets_the_spans_of_all_workers(launch: Launch, workers: int) -> None:
-    """Requests and batches arrive, linked, from every worker, the last ones while the service stops."""
+    """The collector gets linked spans of requests and batches from every worker."""
     with collector() as found, ThreadPoolExecutor(8) as pool:
         process = traced(
             launch,
@@ -61,7 +63,7 @@ def test_a_collector_gets_the_spans_of_all_workers(launch: Launch, workers: int)
                 ids.extend(more)
             return len(found.instances) == workers
 
-        eventually(all_have_served, "spans of each worker")  # which one takes a connection is up to the kernel
+        eventually(all_have_served, "spans of each worker")  # the kernel chooses the worker
         stop_in_time(process)
         assert {path for path, _, _ in found.received} == {"/v1/traces"}
         assert {headers["x-auth"] for _, headers, _ in found.received} == {"abc"}
@@ -74,19 +76,19 @@ def test_a_collector_gets_the_spans_of_all_workers(launch: Launch, workers: int)
             assert sorted(linked) == sorted(span.span_id for span in requests)
         sent = b"".join(export.SerializeToString() for _, _, export in found.received)
         assert not any(text.encode() in sent for text in (KEY, *ids))
-        assert not complaints(process)
+        assert not warnings(process)
 
 
-def test_a_service_can_have_a_name_of_its_own(launch: Launch) -> None:
-    """The variables that OpenTelemetry itself reads win over what the service says of itself."""
+def test_a_service_name_can_be_set(launch: Launch) -> None:
+    """OpenTelemetry's own variables override the name of the service."""
     with collector() as found:
         process = traced(launch, found.url, OTEL_SERVICE_NAME="jay-eu", OTEL_RESOURCE_ATTRIBUTES="team=video")
         stop_in_time(process)
         assert {(r["service.name"], r["team"]) for r in found.resources} == {("jay-eu", "video")}
 
 
-def test_a_dead_collector_costs_nothing_but_a_line(launch: Launch) -> None:
-    """Requests are served, one line says where to look, and the service stops as ever."""
+def test_a_dead_collector_causes_one_log_line(launch: Launch) -> None:
+    """A dead collector causes one log line and delays nothing."""
     process = traced(
         launch,
         f"http://127.0.0.1:{free_port()}",
@@ -95,16 +97,16 @@ def test_a_dead_collector_costs_nothing_but_a_line(launch: Launch) -> None:
         OTEL_EXPORTER_OTLP_HEADERS="x-auth=canary",
     )
     sessions(process)
-    eventually(lambda: complaints(process), "a line about the collector")
+    eventually(lambda: warnings(process), "a line about the collector")
     sessions(process, 50)
     stop_in_time(process)
-    (line,) = complaints(process)
+    (line,) = warnings(process)
     assert "traces do not arrive (ConnectionError)" in line
     assert "canary" not in "".join(process.log)
 
 
-def test_a_hanging_collector_holds_neither_requests_nor_the_exit(launch: Launch) -> None:
-    """It gets a second at the end, no more."""
+def test_a_hanging_collector_delays_neither_requests_nor_the_exit(launch: Launch) -> None:
+    """A hanging collector delays no request, and the exit by 1 s at most."""
     with collector(is_hanging=True) as found:
         process = traced(launch, found.url, OTEL_BSP_SCHEDULE_DELAY="10")
         sessions(process)
@@ -113,24 +115,24 @@ def test_a_hanging_collector_holds_neither_requests_nor_the_exit(launch: Launch)
         sessions(process, 20)
         assert time.monotonic() - started < EXIT_SECONDS
         stop_in_time(process)
-        assert not complaints(process)
+        assert not warnings(process)
 
 
 @pytest.mark.parametrize("status", [307, 401, 503])
-def test_a_collector_that_refuses_is_told_once(launch: Launch, status: int) -> None:
-    """Whatever it answers, a redirect included, the line names the status; so does no other line."""
+def test_a_collector_that_refuses_is_logged_once(launch: Launch, status: int) -> None:
+    """An error status of the collector is logged once."""
     with collector(status=status) as found:
         process = traced(launch, found.url, OTEL_BSP_SCHEDULE_DELAY="10", OTEL_EXPORTER_OTLP_TIMEOUT="0.1")
-        eventually(lambda: complaints(process), "a line about the collector")
+        eventually(lambda: warnings(process), "a line about the collector")
         sessions(process)
         stop_in_time(process)
-        (line,) = complaints(process)
+        (line,) = warnings(process)
         assert f"traces do not arrive (status {status})" in line
 
 
 UNTRACED = """
 import asyncio, io, os, sys
-sys.modules["opentelemetry"] = None  # whoever imports it fails, but for redis-py, which looks whether it is there
+sys.modules["opentelemetry"] = None  # imports fail, except in redis-py, which checks first
 import service.server.worker
 from service.app import build
 from service.config.loading import load
@@ -148,17 +150,15 @@ print([name for name in sys.modules if "opentelemetry." in name or "trac" in nam
 
 
 def test_without_traces_nothing_of_opentelemetry_is_loaded(environment: dict[str, str], tmp_path: Path) -> None:
-    """The service neither needs the extra nor pays for it where nobody asked for traces."""
+    """Without traces no module of OpenTelemetry is loaded."""
     done = subprocess.run(
         [sys.executable, "-c", UNTRACED], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
 
 
-def test_traces_without_the_extra_are_a_mistake_that_says_what_to_install(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    """The service does not start without what was asked for."""
+def test_traces_without_the_extra_are_an_error(environment: dict[str, str], tmp_path: Path) -> None:
+    """Traces without the extra end the start with the file to install."""
     blocked = "import sys; sys.modules['opentelemetry'] = None; from service.cli import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", blocked, *command("serve")[3:]],
@@ -170,4 +170,4 @@ def test_traces_without_the_extra_are_a_mistake_that_says_what_to_install(
         timeout=20,
     )
     assert done.returncode == 2
-    assert "requirements-otel.txt" in done.stderr
+    assert "requirements/otel.txt" in done.stderr

@@ -8,7 +8,7 @@ from service.api.answer_cache import MAX_ANSWERS, AnswerCache
 
 
 class Source:
-    """Answers with how often it was asked."""
+    """Answers with the number of times that it was called."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -21,8 +21,8 @@ class Source:
         return b"%d" % self.asked
 
 
-async def test_those_who_ask_together_share_an_answer() -> None:
-    """One of them goes away, and the others still get theirs."""
+async def test_concurrent_callers_share_an_answer() -> None:
+    """Callers of the same question share one answer, also when one is cancelled."""
     source, cache = Source(), AnswerCache(lambda: 0.0)
     tasks = [asyncio.create_task(cache.get("k", source.answer)) for _ in range(100)]
     await asyncio.sleep(0)
@@ -34,7 +34,7 @@ async def test_those_who_ask_together_share_an_answer() -> None:
 
 
 async def test_an_answer_is_at_most_a_second_old() -> None:
-    """Counted from when it was asked for, not from when it came."""
+    """An answer's age counts from the call of its source."""
     now = 0.0
     source, cache = Source(), AnswerCache(lambda: now)
     assert await cache.get("k", source.answer) == b"1"
@@ -45,7 +45,7 @@ async def test_an_answer_is_at_most_a_second_old() -> None:
 
 
 async def test_a_failure_is_not_kept() -> None:
-    """Whoever waits for it fails; the next one asks anew."""
+    """An error reaches the callers who wait, and the next caller asks again."""
     source, cache = Source(), AnswerCache(lambda: 0.0)
     source.error = RuntimeError("no")
     with pytest.raises(RuntimeError):
@@ -55,7 +55,7 @@ async def test_a_failure_is_not_kept() -> None:
 
 
 async def test_the_age_of_an_answer_counts_from_its_beginning() -> None:
-    """A slow answer that is older than a second when it comes is not kept."""
+    """A slow answer that is older than a second when it arrives is not kept."""
     now = 0.0
     source, cache = Source(), AnswerCache(lambda: now)
 
@@ -68,8 +68,8 @@ async def test_the_age_of_an_answer_counts_from_its_beginning() -> None:
     assert await cache.get("k", source.answer) == b"1"
 
 
-async def test_memory_is_bounded() -> None:
-    """However many different questions come."""
+async def test_the_cache_is_bounded() -> None:
+    """The cache stays small however many different questions come."""
     now = 0.0
     source, cache = Source(), AnswerCache(lambda: now)
     for number in range(3 * MAX_ANSWERS):
@@ -80,7 +80,7 @@ async def test_memory_is_bounded() -> None:
 
 
 class SlowSource:
-    """Answers when it is let, each time with another number."""
+    """Answers when it is released, each time with another number."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -93,13 +93,16 @@ class SlowSource:
         return b"%d" % number
 
 
-async def test_a_long_answer_is_shared_while_it_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal questions wait for it also after a second. Once it is there, it is too old to be kept."""
+async def test_a_long_call_is_shared_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal questions share a call that takes longer than a second.
+
+    Its answer is too old to be kept.
+    """
     monkeypatch.setattr(answer_cache, "MAX_AGE_SECONDS", 0.01)
     now = 0.0
     source, cache = SlowSource(), AnswerCache(lambda: now)
     first = asyncio.create_task(cache.get("k", source.answer))
-    await asyncio.sleep(0.05)  # the moment to drop it is past
+    await asyncio.sleep(0.05)  # longer than the lifetime of an answer
     now = 5.0
     second = asyncio.create_task(cache.get("k", source.answer))
     await asyncio.sleep(0)
@@ -111,15 +114,18 @@ async def test_a_long_answer_is_shared_while_it_is_under_way(monkeypatch: pytest
 
 
 async def test_clearing_forgets_answers_that_are_there() -> None:
-    """The next question is asked again, although the answer is fresh."""
+    """After a clear the next caller asks again, although the answer was fresh."""
     source, cache = Source(), AnswerCache(lambda: 0.0)
     assert await cache.get("k", source.answer) == b"1"
     cache.clear()
     assert await cache.get("k", source.answer) == b"2"
 
 
-async def test_an_answer_under_way_is_not_kept_after_clearing() -> None:
-    """It reaches those who wait for it already. A later question gets an answer that began after the clearing."""
+async def test_an_answer_in_progress_is_not_kept_after_clearing() -> None:
+    """An answer in progress during a clear reaches only its own callers.
+
+    Later callers get an answer whose call began after the clear.
+    """
     source, cache = SlowSource(), AnswerCache(lambda: 0.0)
     before = asyncio.create_task(cache.get("k", source.answer))
     await asyncio.sleep(0)
@@ -131,8 +137,11 @@ async def test_an_answer_under_way_is_not_kept_after_clearing() -> None:
     assert await cache.get("k", source.answer) == b"2"
 
 
-async def test_nobody_joins_an_old_answer_with_user_ids() -> None:
-    """A user may have been erased since it was asked for; those who come later share the next one."""
+async def test_an_old_answer_with_user_ids_is_not_joined() -> None:
+    """A caller does not join an old call whose answer holds user ids.
+
+    A user may have been erased since the call began.
+    """
     now = 0.0
     source, cache = Source(), AnswerCache(lambda: now)
     go_on = asyncio.Event()

@@ -6,7 +6,7 @@ def key(raw: str, name: str = "web", origins: frozenset[str] | None = None) -> A
 
 
 def test_a_key_is_found_by_its_raw_form_only() -> None:
-    """Neither a hash, nor another case, nor a part of a key opens anything."""
+    """A hash, another case or a part of a key is not a valid key."""
     ring = Keyring([key("secret-one"), key("secret-two", "tv")])
     found = ring.find("secret-two")
     assert found is not None
@@ -16,13 +16,13 @@ def test_a_key_is_found_by_its_raw_form_only() -> None:
 
 
 def test_two_keys_of_one_name_are_a_rotation() -> None:
-    """Old and new key both work until the old entry is removed."""
+    """Two keys of one name work until the old entry is removed."""
     ring = Keyring([key("old"), key("new")])
     assert [found.name for found in (ring.find("old"), ring.find("new")) if found] == ["web", "web"]
 
 
-def test_origins_bind_browser_pages_only() -> None:
-    """A request without an Origin header is no page of a browser."""
+def test_origins_restrict_browser_pages_only() -> None:
+    """A request without an `Origin` header is not from a page and is accepted."""
     bound = key("k", origins=frozenset({"https://a.example"}))
     assert bound.allows_origin("https://a.example")
     assert bound.allows_origin(None)
@@ -32,14 +32,14 @@ def test_origins_bind_browser_pages_only() -> None:
 
 
 def test_new_keys_are_long_and_different() -> None:
-    """A key carries 256 random bits."""
+    """A new key carries 256 random bits."""
     keys = {new_raw_key() for _ in range(100)}
     assert len(keys) == 100
     assert all(raw.startswith("jay_") and len(raw) == 47 for raw in keys)
 
 
 def test_demo_keys_are_recognized_by_their_hash() -> None:
-    """Renaming the demo entry does not smuggle it into production."""
+    """A demo entry under another name is still a demo key."""
     assert demo_keys_in([key(DEMO_TRACK_KEY, "innocent"), key("own")]) == {
         DEMO_TRACK_KEY: key(DEMO_TRACK_KEY, "innocent")
     }

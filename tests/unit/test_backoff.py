@@ -2,7 +2,7 @@ from service.storage.backoff import Backoff
 
 
 def test_pauses_grow_and_are_bounded() -> None:
-    """The first retry comes at once; the longest pause is 8 s, however often it fails."""
+    """The first retry has no pause, and the longest pause is 8 s."""
     now = 0.0
     backoff = Backoff(lambda: now)
     assert backoff.is_due
@@ -17,7 +17,7 @@ def test_pauses_grow_and_are_bounded() -> None:
 
 
 def test_success_makes_the_next_retry_immediate() -> None:
-    """What failed long ago says nothing about the next failure."""
+    """After a success the next retry has no pause."""
     backoff = Backoff(lambda: 0.0)
     for _ in range(5):
         backoff.failed()

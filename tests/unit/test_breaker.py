@@ -9,8 +9,8 @@ class Clock:
         return self.now
 
 
-def test_it_refuses_after_an_outage_and_probes_once() -> None:
-    """After a failure nobody waits; after half a second one call tries, and its fate decides."""
+def test_an_open_breaker_rejects_and_probes_once() -> None:
+    """After a failure calls are rejected, and every 0.5 s one call is a probe."""
     assert OPEN_SECONDS == 0.5
     clock = Clock()
     breaker = Breaker(clock)

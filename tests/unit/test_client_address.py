@@ -22,7 +22,7 @@ def forwarded(*values: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("headers", [x("1.1.1.1"), forwarded("for=1.1.1.1"), []])
 def test_another_machine_cannot_name_its_address(headers: list[tuple[str, str]]) -> None:
-    """Only trusted proxies are believed."""
+    """Forwarding headers of a peer that is not a trusted proxy are ignored."""
     assert address("203.0.113.9", *headers) == "203.0.113.9"
 
 
@@ -52,16 +52,19 @@ def test_another_machine_cannot_name_its_address(headers: list[tuple[str, str]])
     ],
 )
 def test_the_client_is_the_first_untrusted_hop_from_the_right(headers: list[tuple[str, str]], client: str) -> None:
-    """The client made up whatever is to the left of the address that a trusted proxy appended."""
+    """The client is the right-most address that is not a trusted proxy.
+
+    The client can make up everything to the left of it.
+    """
     assert address("10.0.0.5", *headers) == client
 
 
-def test_a_client_with_a_network_of_its_own_is_one_client() -> None:
-    """IPv6 clients are told apart by 64 bits, with or without a zone."""
+def test_an_ipv6_network_is_one_client() -> None:
+    """IPv6 clients are distinguished by their first 64 bits, without the zone."""
     assert address("2001:db8:1:2:aaaa::1") == address("2001:db8:1:2:bbbb::1") == "2001:db8:1:2::/64"
     assert address("fe80::1%eth0") == "fe80::/64"
 
 
 def test_a_closed_connection_has_an_address_too() -> None:
-    """The kernel forgets the peer of a closed connection, and the request is limited all the same."""
+    """Requests of closed connections share one placeholder address."""
     assert address("") == "unknown"

@@ -9,7 +9,10 @@ from service.storage.coalescer import Coalescer
 
 
 class Batches:
-    """Records batches; answers each item with its tenfold, once `gate` is open."""
+    """Records batches and answers each item with ten times its value.
+
+    It answers once `gate` is set.
+    """
 
     def __init__(self) -> None:
         self.seen: list[list[int]] = []
@@ -31,7 +34,7 @@ async def turns(count: int = 5) -> None:
 
 
 async def test_one_turn_of_the_loop_is_one_batch() -> None:
-    """Items that arrive together travel together, and each gets its own result in its place."""
+    """Items of one turn form one batch, and each caller gets its own result."""
     run = Batches()
     coalescer = Coalescer(run)
     assert await asyncio.gather(*(coalescer.submit(number) for number in range(50))) == list(range(0, 500, 10))
@@ -40,7 +43,7 @@ async def test_one_turn_of_the_loop_is_one_batch() -> None:
 
 
 async def test_items_gather_while_a_batch_is_under_way() -> None:
-    """At most `max_in_flight` batches run; what comes meanwhile goes out together, in order, bounded in size."""
+    """While `max_in_flight` batches run, items wait and leave in order."""
     run = Batches()
     run.gate.clear()
     coalescer = Coalescer(run, max_in_flight=1, max_batch=3)
@@ -56,8 +59,8 @@ async def test_items_gather_while_a_batch_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), ValueError("a bug"), KeyError("x")])
-async def test_a_failed_batch_fails_each_of_its_waiters(error: Exception) -> None:
-    """Nobody hangs, and the next batch is a new try."""
+async def test_a_failed_batch_fails_each_waiter(error: Exception) -> None:
+    """A failed batch raises its error in each waiter, and the next batch runs."""
     run = Batches()
     coalescer = Coalescer(run)
     run.error = error
@@ -69,7 +72,7 @@ async def test_a_failed_batch_fails_each_of_its_waiters(error: Exception) -> Non
 
 
 async def test_cancelling_the_sender_fails_its_waiters() -> None:
-    """Even a cancellation of the batch itself leaves no waiter behind, and is no cancellation of the waiter."""
+    """When a batch is cancelled, its waiters get an error and no cancellation."""
     run = Batches()
     run.error = asyncio.CancelledError()
     coalescer = Coalescer(run)
@@ -78,8 +81,8 @@ async def test_cancelling_the_sender_fails_its_waiters() -> None:
     await coalescer.close()
 
 
-async def test_too_few_results_are_an_error_for_those_left_out() -> None:
-    """A batch operation that answers wrongly cannot leave a request hanging."""
+async def test_missing_results_are_an_error() -> None:
+    """Callers whose result is missing get an error."""
 
     async def short(items: Sequence[int]) -> list[int]:
         return [10 * item for item in items[:-1]]
@@ -91,8 +94,8 @@ async def test_too_few_results_are_an_error_for_those_left_out() -> None:
     await coalescer.close()
 
 
-async def test_a_cancelled_waiter_harms_nobody() -> None:
-    """The others of the batch get their answers; the batch ran with the cancelled item in it."""
+async def test_a_cancelled_waiter_does_not_affect_others() -> None:
+    """The other callers of a batch get their results after a cancellation."""
     run = Batches()
     run.gate.clear()
     coalescer = Coalescer(run)
@@ -106,7 +109,7 @@ async def test_a_cancelled_waiter_harms_nobody() -> None:
 
 
 async def test_the_queue_is_bounded_in_length() -> None:
-    """Beyond the bound requests are refused at once; after the jam they are served again."""
+    """A full queue rejects items at once, and accepts them again later."""
     run = Batches()
     run.gate.clear()
     coalescer = Coalescer(run, max_in_flight=1, max_waiting=2)
@@ -122,14 +125,14 @@ async def test_the_queue_is_bounded_in_length() -> None:
 
 
 async def test_the_queue_is_bounded_in_time() -> None:
-    """Who has waited too long for a turn is refused rather than sent late."""
+    """An item that waited too long for its turn is rejected and not sent."""
     run = Batches()
     run.gate.clear()
     coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=0.01)
     first = coalescer.submit(0)
     await turns()
     late = coalescer.submit(1)
-    await asyncio.sleep(0.05)  # the wait itself is what is tested
+    await asyncio.sleep(0.05)  # the test is about the wait
     run.gate.set()
     assert await first == 0
     with pytest.raises(Overloaded):
@@ -138,8 +141,8 @@ async def test_the_queue_is_bounded_in_time() -> None:
     await coalescer.close()
 
 
-async def test_closing_waits_for_what_is_under_way() -> None:
-    """Requests in flight at shutdown get their answers."""
+async def test_closing_waits_for_batches_in_flight() -> None:
+    """Closing waits until the batches in flight have answered."""
     run = Batches()
     run.gate.clear()
     coalescer = Coalescer(run)
@@ -153,5 +156,5 @@ async def test_closing_waits_for_what_is_under_way() -> None:
 
 
 def test_the_bounds_keep_an_outage_short() -> None:
-    """A request waits for its turn as long as the batch in flight may take, and at most four thousand do."""
+    """The queue's time and length limits are the documented ones."""
     assert (bounds.MAX_WAIT_SECONDS, bounds.MAX_WAITING, bounds.MAX_IN_FLIGHT) == (0.5, 4096, 1)

@@ -36,15 +36,15 @@ def errors(environ: dict[str, str], content: str | None = None) -> tuple[str, ..
     return caught.value.errors
 
 
-def test_without_a_file_and_environment_the_defaults_hold() -> None:
-    """The service runs with no configuration at all; nobody has a key then."""
+def test_defaults_apply_without_a_file_and_variables() -> None:
+    """Without a configuration the defaults apply and no API key exists."""
     loaded = load({})
     assert loaded.settings == Settings()
     assert set(loaded.provenance.values()) == {"default"}
 
 
 def test_the_checked_in_file_is_the_default(project: Path) -> None:
-    """config.yaml names every setting, with the value that the code has; only the demo keys are its own."""
+    """`config.yaml` has every setting with its default, and the demo keys."""
     loaded = load({}, project / "config.yaml")
     assert loaded.settings == Settings(api_keys=loaded.settings.api_keys)
     assert {key.name: key.scopes for key in loaded.settings.api_keys} == {
@@ -56,7 +56,7 @@ def test_the_checked_in_file_is_the_default(project: Path) -> None:
 
 
 def test_the_environment_wins_over_the_file() -> None:
-    """Each value says where it came from."""
+    """A variable wins over the file, and the provenance names both."""
     Path("config.yaml").write_text("server: {port: 1000, host: 127.0.0.2}\ncors:\n  # nothing\n", "utf-8")
     loaded = load({"JAY_SERVER__PORT": "2000", "JAY_CORS__ORIGINS": '["https://a.example"]', "HOME": "/"})
     assert (loaded.settings.server.port, loaded.settings.server.host) == (2000, "127.0.0.2")
@@ -66,7 +66,7 @@ def test_the_environment_wins_over_the_file() -> None:
 
 
 def test_every_kind_of_value_reads_from_the_environment() -> None:
-    """Numbers, switches, choices, paths, optional texts and keys are all texts there."""
+    """Numbers, booleans, choices, paths, optional strings and keys are parsed."""
     settings = load(
         {
             "JAY_SERVER__DRAIN_SECONDS": "2",
@@ -91,7 +91,7 @@ def test_every_kind_of_value_reads_from_the_environment() -> None:
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    """Compose files hand on variables that nobody set."""
+    """An empty variable counts as unset, because Compose files pass those on."""
     assert load({"JAY_SERVER__PORT": "", "JAY_API_KEYS": ""}).settings == Settings()
 
 
@@ -106,7 +106,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     ],
 )
 def test_production_refuses_the_published_redis_password(variables: dict[str, str]) -> None:
-    """Everybody knows it, in whichever variable it comes; development takes it."""
+    """Production rejects the published Redis password in every variable."""
     (error,) = errors({**PRODUCTION, **variables})
     assert error.startswith("redis.url: has the published password")
     assert "set JAY_REDIS_PASSWORD" in error
@@ -116,7 +116,10 @@ def test_production_refuses_the_published_redis_password(variables: dict[str, st
 
 
 def test_a_secret_can_come_from_a_file() -> None:
-    """The usual final newline is not part of it; naming value and file at once is a error."""
+    """A `_FILE` variable reads the secret without its final line feed.
+
+    Setting the variable and its `_FILE` form together is an error.
+    """
     Path("url").write_text("redis://host:1/0\n", "utf-8")
     loaded = load({"JAY_REDIS__URL_FILE": "url"})
     assert loaded.settings.redis.url == "redis://host:1/0"
@@ -125,8 +128,8 @@ def test_a_secret_can_come_from_a_file() -> None:
     assert "cannot be read" in errors({"JAY_REDIS__URL_FILE": "nowhere"})[0]
 
 
-def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
-    """Nobody has to start the service five times to learn of five errors."""
+def test_all_errors_are_reported_at_once_with_the_nearest_name() -> None:
+    """All errors are reported together, each with the nearest valid name."""
     found = errors(
         {"JAY_SERVER__PROT": "1", "JAY_SERVER__PORT": "http", "JAY_REDIS_URL": "x", "JAY_SESSION__TTL_SECONDS": "0"},
         "sever: {port: 1}\nserver: {wrokers: 2, workers: two, drain_seconds: -1}\ncookie: 3\nlog: {level: loud}\n"
@@ -150,8 +153,8 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
     ]
 
 
-def test_kubernetes_variables_are_left_alone() -> None:
-    """It sets such variables for every service that it knows; anything else with our prefix is a error."""
+def test_kubernetes_variables_are_ignored() -> None:
+    """Service variables of Kubernetes are ignored, other unknown ones rejected."""
     load(
         {
             "JAY_TRACKING_PORT": "tcp://10.0.0.1:8080",
@@ -165,14 +168,14 @@ def test_kubernetes_variables_are_left_alone() -> None:
     assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
-def test_a_name_that_stands_twice_is_a_mistake() -> None:
-    """A second pasted block would silently replace the first."""
+def test_a_duplicate_name_is_an_error() -> None:
+    """A name that occurs twice in a file is an error."""
     content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"
     assert errors({}, content) == ("config.yaml: the same name stands twice near line 3; remove one",)
 
 
-def test_empty_and_unquoted_values_are_told_as_such() -> None:
-    """The message does not say `not None` of a line that was left empty."""
+def test_empty_and_unquoted_values_are_explained() -> None:
+    """The error for an empty value says what the value must be."""
     found = errors({}, "server: {port: , host: ''}\ncookie: {same_site: }\nsession: {user_secret: 12345678}")
     assert found == (
         "config.yaml: server.port must be a whole number and not empty",
@@ -197,8 +200,8 @@ def test_empty_and_unquoted_values_are_told_as_such() -> None:
         "localhost:6379",
     ],
 )
-def test_a_redis_url_that_would_surprise_is_refused(url: str) -> None:
-    """Unescaped passwords, parameters that override the time-outs, and what is not supported."""
+def test_an_unsafe_redis_url_is_rejected(url: str) -> None:
+    """A URL with raw passwords, own timeouts or unsupported parts is rejected."""
     (found,) = errors({"JAY_REDIS__URL": url})
     assert found.startswith("JAY_REDIS__URL ")
     assert "ss#1" not in found
@@ -213,8 +216,8 @@ def test_a_redis_url_that_would_surprise_is_refused(url: str) -> None:
         ("? [1, 2]\n: x", "is not"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(content: str, expected: str) -> None:
-    """The message says where to look."""
+def test_a_broken_file_is_reported_with_its_line(content: str, expected: str) -> None:
+    """The error for invalid YAML names the file and the line."""
     assert expected in errors({}, content)[0]
 
 
@@ -226,8 +229,8 @@ def test_a_named_file_must_exist_and_be_readable() -> None:
     assert "cannot be read" in errors({"JAY_CONFIG": "."})[0]
 
 
-def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
-    """Somebody will paste the raw key where its hash belongs; it must not end up in a log."""
+def test_errors_in_keys_do_not_repeat_the_values() -> None:
+    """An error never repeats a value that may be a raw key."""
     raw = "jay_this-is-the-raw-key"
     found = errors(
         {
@@ -266,7 +269,7 @@ def test_mistakes_in_keys_are_told_without_repeating_the_values() -> None:
 
 
 def test_cors_lists_are_checked_entry_by_entry() -> None:
-    """The first wrong entry is named by its number, from the file and from the environment."""
+    """The first invalid entry of a list is named by its number."""
     settings = load(
         {
             "JAY_CORS__ORIGINS": '["capacitor://localhost", "app://-", "http://[::1]:3000"]',
@@ -288,23 +291,23 @@ def test_cors_lists_are_checked_entry_by_entry() -> None:
 
 
 def test_secrets_are_not_repeated() -> None:
-    """A URL with a password and the user secret stay out of messages."""
+    """Errors repeat neither a password in a URL nor the user secret."""
     found = errors({"JAY_REDIS__URL": "redis://u:hunter2@:x/0", "JAY_SESSION__USER_SECRET": "short"})
     assert len(found) == 2
     assert "hunter2" not in " ".join(found)
     assert "short" not in " ".join(found)
 
 
-def test_production_refuses_what_is_published(project: Path) -> None:
-    """Demo keys and the development secret end with development."""
+def test_production_rejects_published_secrets(project: Path) -> None:
+    """Production rejects the demo keys and the development secret."""
     load(PRODUCTION)
     found = errors({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
     assert [line.partition(":")[0] for line in found] == ["api_keys", "api_keys", "session.user_secret"]
     assert "nobody could call" in errors({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
 
 
-def test_settings_that_contradict_each_other_are_mistakes() -> None:
-    """Each is right by itself, and the message says what fits."""
+def test_settings_that_contradict_each_other_are_errors() -> None:
+    """Settings that are valid alone but not together are an error."""
     found = errors(
         {
             "JAY_SERVER__TLS__CERTIFICATE": "cert.pem",
@@ -326,8 +329,8 @@ VARIABLES = st.sampled_from(
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(VARIABLES, st.text(), max_size=5), st.binary(max_size=200))
-def test_no_input_breaks_the_reader(environ: dict[str, str], content: bytes) -> None:
-    """Whatever stands in environment and file, the outcome is settings or a list of errors."""
+def test_any_input_gives_settings_or_errors(environ: dict[str, str], content: bytes) -> None:
+    """Any variables and any file give settings or a list of errors."""
     Path("config.yaml").write_bytes(content)
     try:
         assert load(environ).settings
@@ -336,7 +339,7 @@ def test_no_input_breaks_the_reader(environ: dict[str, str], content: bytes) -> 
 
 
 def test_the_url_reaches_this_machine() -> None:
-    """An address for all interfaces is none to call; IPv6 stands in brackets."""
+    """The URL of a wildcard address is the loopback one, IPv6 in brackets."""
     urls = {host: ServerSettings(host=host).url(80) for host in ("127.0.0.1", "0.0.0.0", "::", "::1", "example.com")}
     assert urls == {
         "127.0.0.1": "http://127.0.0.1:80",
@@ -348,8 +351,8 @@ def test_the_url_reaches_this_machine() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://collector:4318", "https://otlp.example.com/base/", "http://[::1]:4318"])
-def test_traces_go_to_a_collector(url: str) -> None:
-    """Its address is the base to which the path of OTLP is added."""
+def test_a_collector_address_is_a_base_url(url: str) -> None:
+    """The collector's address is a base URL, and the OTLP path is added."""
     settings = load({"JAY_TRACING__OTLP_ENDPOINT": url, "JAY_TRACING__SAMPLE_RATIO": "0.01"}).settings
     assert (settings.tracing.otlp_endpoint, settings.tracing.sample_ratio) == (url, 0.01)
 
@@ -367,28 +370,28 @@ def test_traces_go_to_a_collector(url: str) -> None:
         "http://collector:4318/v1/traces/",
     ],
 )
-def test_a_collector_is_no_place_for_credentials(url: str) -> None:
-    """They would be in every listing of the settings; the variable for them is named, and nothing is repeated."""
+def test_a_collector_address_with_credentials_is_rejected(url: str) -> None:
+    """The error names the variable for credentials and does not repeat them."""
     (error,) = errors({"JAY_TRACING__OTLP_ENDPOINT": url})
     assert "/v1/traces; that part is added" in error or "OTEL_EXPORTER_OTLP_HEADERS" in error
     assert "canary" not in error
 
 
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"])
-def test_traces_need_all_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API alone, which other packages bring along, is not enough."""
+def test_traces_need_every_package_of_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The OpenTelemetry API without the SDK and the exporter is an error."""
 
     def find(name: str) -> str | None:
         return None if name == missing else name
 
     monkeypatch.setattr("service.config.cross_field.find_spec", find)
     (error,) = errors({"JAY_TRACING__OTLP_ENDPOINT": "http://collector:4318"})
-    assert "requirements-otel.txt" in error
+    assert "requirements/otel.txt" in error
     assert load({}).settings.tracing.otlp_endpoint is None
 
 
 def test_previous_user_secrets_come_as_a_list(tmp_path: Path) -> None:
-    """JSON in a variable or a file; a short one and another shape are refused, and no secret is repeated."""
+    """A list of secrets is JSON in a variable, and errors repeat none of them."""
     file = tmp_path / "secrets"
     file.write_text('["hunter2-hunter2", "hunter3-hunter3"]\n')
     for variables in (
@@ -406,7 +409,7 @@ def test_previous_user_secrets_come_as_a_list(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["10.0.0.0/8", "127.0.0.1", "::1", "2001:db8::/32"])
 def test_trusted_proxies_are_addresses_and_networks(value: str) -> None:
-    """Both IP versions, with and without a prefix."""
+    """Addresses and networks of both IP versions are accepted."""
     assert load({"JAY_SERVER__TRUSTED_PROXIES": json.dumps([value])}).settings.server.trusted_proxies == (value,)
 
 
@@ -421,8 +424,8 @@ def test_trusted_proxies_are_addresses_and_networks(value: str) -> None:
         ("", "IP address"),
     ],
 )
-def test_trusted_proxies_are_checked_by_value(value: str, hint: str) -> None:
-    """A name never matches an address, and a service that trusts every address believes every client."""
+def test_trusted_proxies_reject_names_and_everything(value: str, hint: str) -> None:
+    """Host names and networks of all addresses are rejected with a hint."""
     (error,) = errors({"JAY_SERVER__TRUSTED_PROXIES": json.dumps(["::1", value])})
     assert error.startswith("JAY_SERVER__TRUSTED_PROXIES entry 2 ")
     assert hint in error
@@ -430,14 +433,14 @@ def test_trusted_proxies_are_checked_by_value(value: str, hint: str) -> None:
 
 @pytest.mark.parametrize("limit", ["60", "60/min", 60, ["60/minute"], "", True])
 def test_a_misspelled_create_limit_is_an_error(limit: object) -> None:
-    """It must not silently be no limit."""
+    """A `create_limit` that cannot be parsed is an error."""
     (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "create_limit": limit}])})
     assert "create_limit must be a count" in error
     assert "60/minute" in error
 
 
 def test_production_warns_about_public_keys_without_a_limit() -> None:
-    """A track key is public. Keys of back ends, and those with a limit, are fine."""
+    """Production warns about public keys that have no limit."""
     entries = [
         {**ENTRY, "name": "limited", "create_limit": "60/minute"},
         {**ENTRY, "name": "open", "sha256": hash_key("open")},
@@ -462,7 +465,7 @@ def test_production_warns_about_public_keys_without_a_limit() -> None:
     ],
 )
 def test_development_warns_where_other_machines_can_call(host: str, is_warned: bool, project: Path) -> None:  # noqa: FBT001
-    """The demo keys are published, so a service that others reach needs keys of its own."""
+    """Development warns when other machines can reach the service."""
     settings = load({"JAY_SERVER__HOST": host, "JAY_CONFIG": str(project / "config.yaml")}).settings
     found = list(warnings(settings))
     assert bool(found) is is_warned

@@ -1,4 +1,4 @@
-"""What values mean, in files and in variables, and that every value that is accepted can be used."""
+"""Values in files and variables: their syntax, and that accepted values work."""
 
 import codecs
 import io
@@ -40,7 +40,7 @@ def errors(environ: dict[str, str], content: str | bytes = b"") -> tuple[str, ..
     ["1_000", "010", "0o10", "0x10", "0b1", "12:30:00", "٣", "1e3", "1.0", "+-1", "true", "yes", "2026-01-31"],
 )
 def test_a_whole_number_is_written_in_decimal_digits(number: str) -> None:
-    """A file and a variable agree, and nothing is another number than what it looks like."""
+    """Only decimal digits are a whole number, in a file and in a variable."""
     assert errors({}, f"session: {{ttl_seconds: {number}}}")[0].startswith(
         "config.yaml: session.ttl_seconds must be a whole number"
     )
@@ -55,7 +55,7 @@ def test_a_whole_number_is_written_in_decimal_digits(number: str) -> None:
     [".inf", "-.inf", ".nan", "1e999", "9" * 400, "-0.1", "60.5", "1_0.5", "1:30.5", "infinity", "nan", "0x1p3"],
 )
 def test_a_number_is_finite_and_within_its_bounds(number: str) -> None:
-    """Also one that is too large for any computer."""
+    """A number that is not finite or outside its bounds is an error."""
     (of_file,) = errors({}, f"server: {{drain_seconds: {number}}}")
     (of_variable,) = errors({"JAY_SERVER__DRAIN_SECONDS": number})
     for found in (of_file, of_variable):
@@ -65,14 +65,14 @@ def test_a_number_is_finite_and_within_its_bounds(number: str) -> None:
 
 @pytest.mark.parametrize("number", ["1", "+1", "1.0", "1.", ".5", "1e1", "1.5E-1"])
 def test_a_number_has_the_usual_forms(number: str) -> None:
-    """The same in a file and in a variable."""
+    """The usual forms of a number work in a file and in a variable."""
     Path("config.yaml").write_text(f"server: {{drain_seconds: {number}}}")
     assert load({}).settings == load({"JAY_SERVER__DRAIN_SECONDS": number}, Path("config.yaml")).settings
     assert load({}).settings.server.drain_seconds == float(number)
 
 
 def test_dates_and_times_are_strings() -> None:
-    """A source may look like a date."""
+    """A value that looks like a date is a string."""
     Path("config.yaml").write_text("session: {source: 2026-01-31, user_secret: 2026-01-31 12:30:00}")
     session = load({}).settings.session
     assert (session.source, session.user_secret) == ("2026-01-31", "2026-01-31 12:30:00")
@@ -123,13 +123,13 @@ def test_dates_and_times_are_strings() -> None:
         ("cors: {origins: {a: 1}}", "cors.origins must be a list of texts"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused(content: str, expected: str) -> None:
-    """One sentence says which setting, and what it must be."""
+def test_an_unusable_value_is_rejected(content: str, expected: str) -> None:
+    """The error is one sentence with the setting and the expected value."""
     assert [line for line in errors({}, content) if expected in line]
 
 
 def test_a_small_file_stays_small() -> None:
-    """Anchors that would grow to gigabytes when they are written out are not written out."""
+    """YAML aliases that would expand to gigabytes are not expanded."""
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     for number in range(1, 12):
         bomb += f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]\n"
@@ -152,7 +152,7 @@ MARKS = {
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r\n\r\n"], ids=repr)
 @pytest.mark.parametrize("mark", MARKS)
 def test_files_of_any_editor_are_read(mark: str, end: str) -> None:
-    """Byte order marks and line ends of Windows are no part of a secret, a configuration or a list of keys."""
+    """Byte order marks and CRLF line ends are not part of a value."""
     before, encoding = MARKS[mark]
 
     def save(name: str, text: str) -> None:
@@ -173,7 +173,7 @@ def test_files_of_any_editor_are_read(mark: str, end: str) -> None:
 
 
 def test_a_variable_may_begin_with_a_byte_order_mark() -> None:
-    """It comes along when the value was pasted from a file."""
+    """A byte order mark at the start of a variable is ignored."""
     settings = load({"JAY_API_KEYS": "\ufeff" + json.dumps([ENTRY]), "JAY_SERVER__PORT": "\ufeff81"}).settings
     assert (len(settings.api_keys), settings.server.port) == (1, 81)
 
@@ -190,16 +190,19 @@ def test_a_variable_may_begin_with_a_byte_order_mark() -> None:
         (b"x" * (1 << 20) + b"x", "is larger than 1 MiB"),
     ],
 )
-def test_a_secret_that_cannot_be_read_is_explained(content: bytes, expected: str) -> None:
-    """Without a part of it."""
+def test_an_unreadable_secret_is_explained(content: bytes, expected: str) -> None:
+    """The error repeats no part of the secret."""
     Path("secret").write_bytes(content)
     (found,) = errors({"JAY_SESSION__USER_SECRET_FILE": "secret"})
     assert found.startswith(f"JAY_SESSION__USER_SECRET_FILE: the file it names {expected}")
     assert "secret-" not in found
 
 
-def test_a_path_that_is_no_file_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder, an endless device, a name that is too long, a missing file. The name may be the secret itself."""
+def test_a_path_that_is_not_a_file_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error for a folder, device or missing file does not repeat the path.
+
+    The path may be the secret itself.
+    """
     for path, expected in (
         (".", "Is a directory"),
         ("/dev/zero", "larger than 1 MiB"),
@@ -225,15 +228,15 @@ def test_a_path_that_is_no_file_is_explained(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_secret_is_the_same_in_every_locale() -> None:
-    """Python reads the environment by the locale; bytes that the locale does not know are surrogates."""
+    """The bytes of a secret do not depend on the locale."""
     as_posix = "gehéim-secret".encode().decode("ascii", "surrogateescape")
     assert load({"JAY_SESSION__USER_SECRET": as_posix}).settings.session.user_secret == "gehéim-secret"
     (found,) = errors({"JAY_SESSION__USER_SECRET": os.fsdecode(b"caf\xe9-secret")})
     assert found == "JAY_SESSION__USER_SECRET must be text in UTF-8"
 
 
-def test_deep_json_is_refused() -> None:
-    """As a value that is no list of keys."""
+def test_deeply_nested_json_is_rejected() -> None:
+    """Deeply nested JSON is an error and does not crash the parser."""
     assert "must be a JSON list" in errors({"JAY_API_KEYS": "[" * 100_000})[0]
 
 
@@ -245,7 +248,7 @@ redis://a?db=1 unix:///a unix://a embedded Lax Strict production json text debug
 65535 100 86400 0.01
 """
 ODD = st.sampled_from(["", " ", "\ufeff", "a b", *WORDS.split()])
-# Rather a value that fits than none: what is refused proves nothing here.
+# Mostly valid values: a rejected value proves nothing in these tests.
 FITTING = {
     int: st.one_of(st.integers(0, 10**6).map(str), ODD),
     float: st.one_of(st.floats(0, 100).map(str), ODD),
@@ -258,8 +261,8 @@ def values(option: Option) -> st.SearchStrategy[str]:
 
 
 async def works(settings: Settings) -> None:
-    """Do what `serve` does with settings, but for listening and for the embedded server."""
-    with suppress(ServerError):  # such as a host that is not this machine's
+    """Do what `serve` does with settings, without listening and the embedded server."""
+    with suppress(ServerError):  # such as the host of another machine
         bind(settings.server).close()
     url = "unix:///nowhere" if settings.redis.url == "embedded" else settings.redis.url
     await build(settings, url, RequestLog(io.StringIO(), as_text=True, is_enabled=True))
@@ -267,8 +270,8 @@ async def works(settings: Settings) -> None:
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(st.data())
-async def test_what_is_accepted_in_variables_can_be_used(data: st.DataObject) -> None:
-    """Whatever check-config takes, the service takes; all else is a list of sentences."""
+async def test_accepted_variables_are_usable(data: st.DataObject) -> None:
+    """Variables that `check-config` accepts work, and others are sentences."""
     some = data.draw(st.lists(st.sampled_from(list(options())), max_size=3, unique_by=lambda option: option.name))
     environ = {option.variable: data.draw(values(option)) for option in some}
     await accepted_means_usable(environ)
@@ -276,8 +279,8 @@ async def test_what_is_accepted_in_variables_can_be_used(data: st.DataObject) ->
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(st.data())
-async def test_what_is_accepted_in_a_file_can_be_used(data: st.DataObject) -> None:
-    """With all that YAML can say."""
+async def test_an_accepted_file_is_usable(data: st.DataObject) -> None:
+    """Any YAML that `check-config` accepts works in the service."""
     option = data.draw(st.sampled_from(list(options())))
     *sections, name = option.name.split(".")
     line = f"{name}: {data.draw(values(option))}"

@@ -1,4 +1,4 @@
-"""The range of a count: dates are whole days, times are instants, and the answer says which range is in force."""
+"""The range of a count: dates are whole days, times are instants."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ KNOWN = ("from", "to", "interval")
 def asked(*, now: datetime = NOW, **query: str) -> CountRange:
     given = {name.rstrip("_"): value for name, value in query.items()}
     request = make_mocked_request("GET", f"/?{urlencode(given)}")
-    return CountQueries(90, now.timestamp).read(request, KNOWN).asked
+    return CountQueries(90, now.timestamp).read(request, KNOWN).requested
 
 
 def ends(found: CountRange) -> tuple[str, str]:
@@ -40,14 +40,14 @@ def ends(found: CountRange) -> tuple[str, str]:
     ],
 )
 def test_a_date_is_its_whole_day(interval: str, start: str, end: str, first: str, last: str) -> None:
-    """At both ends, mixed with times, and today with its hours to come."""
+    """A date covers its whole day at both ends of a range."""
     found = asked(from_=start, to=end, interval=interval)
     assert ends(found) == (f"{first}T00:00:00Z", f"{last}T00:00:00Z")
 
 
 @pytest.mark.parametrize("now", ["2026-11-26T00:00:00", "2026-11-26T23:59:59.999999"])
 def test_today_is_a_day_at_every_moment_of_it(now: str) -> None:
-    """The first and the last moment of the day are no exceptions, with or without an end."""
+    """Today as a date works at its first and at its last moment."""
     moment = datetime.fromisoformat(f"{now}+00:00")
     day = ("2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z")
     assert ends(asked(now=moment, from_="2026-11-26", to="2026-11-26")) == day
@@ -70,7 +70,7 @@ def test_today_is_a_day_at_every_moment_of_it(now: str) -> None:
     ],
 )
 def test_a_time_is_an_instant(query: dict[str, Any], first: str, last: str) -> None:
-    """The last instant is excluded, the range is widened to whole hours, and it ends now at the latest."""
+    """The end is exclusive and at most now, and the range covers whole hours."""
     assert ends(asked(**query)) == (f"{first}:00:00Z", f"{last}:00:00Z")
 
 
@@ -89,16 +89,16 @@ def test_a_time_is_an_instant(query: dict[str, Any], first: str, last: str) -> N
         ("2026-08-27", "2026-11-26", "Counts are kept for 90 days"),
     ],
 )
-def test_a_range_without_a_moment_is_refused(start: str, end: str, words: str) -> None:
-    """The error names `from` and says whether the range is reversed, empty, in the future or too old."""
+def test_a_range_without_a_moment_is_rejected(start: str, end: str, words: str) -> None:
+    """The error names `from` and says why the range is empty."""
     with pytest.raises(errors.InvalidRequest, match=words) as caught:
         asked(from_=start, to=end, interval="day")
     assert caught.value.members["member"] == "from"
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "2026-11-26T24:00:00Z", "2026-11-26T23:59:60Z", "0000-01-01", ""])
-def test_a_moment_that_does_not_exist_is_refused(text: str) -> None:
-    """The same in every Python version."""
+def test_a_moment_that_does_not_exist_is_rejected(text: str) -> None:
+    """An invalid date or time is rejected in every Python version."""
     with pytest.raises(errors.InvalidRequest, match="whole day"):
         asked(from_=text)
     with pytest.raises(errors.InvalidRequest, match="whole day"):
@@ -106,7 +106,7 @@ def test_a_moment_that_does_not_exist_is_refused(text: str) -> None:
 
 
 def test_a_month_by_hour_is_the_longest() -> None:
-    """31 whole days by hour are answered, and 32 are not."""
+    """31 whole days by hour are answered, and 32 are rejected."""
     assert len(asked(from_="2026-10-27", to="2026-11-26").starts) == 31 * 24
     with pytest.raises(errors.InvalidRequest, match="at most 744 hours"):
         asked(from_="2026-10-26", to="2026-11-26")

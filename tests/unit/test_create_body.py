@@ -4,24 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.create_body import EXAMPLE, MEMBERS, user_id_in
+from service.api.create_body import EXAMPLE, FIELDS, user_id_in
 from service.api.json_body import parse_object
 from service.errors import InvalidRequest, MalformedRequest, RequestError
 
 
 def read(body: bytes) -> str | None:
-    return user_id_in(parse_object(body, MEMBERS, EXAMPLE))
+    return user_id_in(parse_object(body, FIELDS, EXAMPLE))
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"user_id": null}', b'{"user_id": ""}', b'{"userId":"","user_id":null}'])
 def test_no_user_id_means_a_guest(body: bytes) -> None:
-    """Empty, null and absent say the same."""
+    """An empty body, `null` and a body without a user id create a guest's session."""
     assert read(body) is None
 
 
 @pytest.mark.parametrize("body", [b'{"user_id":"u"}', b'{"userId":"u"}', b' {"userId" : "u", "user_id" : "\\u0075"}'])
 def test_both_spellings_are_read(body: bytes) -> None:
-    """The spec's curl writes user_id, its JavaScript and Kotlin userId; both are fine when equal."""
+    """The spellings `user_id` and `userId` both work, also together when equal."""
     assert read(body) == "u"
 
 
@@ -55,8 +55,8 @@ def test_both_spellings_are_read(body: bytes) -> None:
         ({"userId": "a\udfffb"}, "userId"),
     ],
 )
-def test_a_wrong_member_is_named(body: object, member: str) -> None:
-    """A typo must not make an anonymous session silently; a name that may be personal is not repeated."""
+def test_an_invalid_field_is_named(body: object, member: str) -> None:
+    """The error names the invalid field, and an unknown name is not repeated."""
     with pytest.raises(InvalidRequest) as caught:
         read(json.dumps(body).encode())
     assert caught.value.members == {"member": member}
@@ -67,18 +67,21 @@ def test_a_wrong_member_is_named(body: object, member: str) -> None:
     [" ", "   ", "\u00a0", "\u2003\u2009", "\u3000", "\u2028", "\u200b", "\ufeff", " \u200d ", "\u00ad"],
     ids=ascii,
 )
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_user_id_that_nobody_can_see_is_rejected(member: str, user_id: str) -> None:
-    """White space of any script and characters without width are not the id of a user."""
+@pytest.mark.parametrize("member", FIELDS)
+def test_an_invisible_user_id_is_rejected(member: str, user_id: str) -> None:
+    """A user id of only white space or zero-width characters is rejected."""
     with pytest.raises(InvalidRequest, match="white space") as caught:
         read(json.dumps({member: user_id}).encode())
     assert caught.value.members == {"member": member}
 
 
 @pytest.mark.parametrize("user_id", ["undefined", "null", "NaN", "[object Object]"])
-@pytest.mark.parametrize("member", MEMBERS)
-def test_a_missing_value_of_javascript_is_rejected(member: str, user_id: str) -> None:
-    """Such ids would merge all visitors of a client with this bug into one user."""
+@pytest.mark.parametrize("member", FIELDS)
+def test_a_stringified_missing_value_is_rejected(member: str, user_id: str) -> None:
+    """A missing value that JavaScript turned into a string is rejected.
+
+    Such ids would merge all visitors of a client with this bug into one user.
+    """
     with pytest.raises(InvalidRequest, match="missing value") as caught:
         read(json.dumps({member: user_id}).encode())
     assert caught.value.members == {"member": member}
@@ -86,12 +89,12 @@ def test_a_missing_value_of_javascript_is_rejected(member: str, user_id: str) ->
 
 @pytest.mark.parametrize("user_id", ["Undefined", "NULL", "nan", "None", "null ", " null", "nullable", "object", "0"])
 def test_an_id_that_only_resembles_a_missing_value_is_kept(user_id: str) -> None:
-    """The comparison is exact, and white space around an id belongs to it."""
+    """Only the exact strings are rejected, also without trimming white space."""
     assert read(json.dumps({"user_id": user_id}).encode()) == user_id
 
 
 def test_user_ids_may_be_long_and_of_any_script() -> None:
-    """128 characters, not bytes."""
+    """A user id has at most 128 characters of any script."""
     for user_id in ("user-123-xyz", "ü" * 128, "🙂" * 128, " u ", "a b", '"; DROP TABLE', "<b>"):
         assert read(json.dumps({"user_id": user_id}).encode()) == user_id
 
@@ -117,14 +120,14 @@ def test_user_ids_may_be_long_and_of_any_script() -> None:
         "{}".encode("utf-16"),
     ],
 )
-def test_what_is_not_a_json_object_is_malformed(body: bytes) -> None:
-    """Not JSON, not UTF-8, not an object, nested to blow a parser: 400, never 500."""
+def test_a_body_that_is_not_a_json_object_is_malformed(body: bytes) -> None:
+    """Invalid JSON, invalid UTF-8, other types and deep nesting are a 400."""
     with pytest.raises(MalformedRequest):
         read(body)
 
 
-def test_numbers_of_thousands_of_digits_are_just_wrong() -> None:
-    """Python refuses to convert them; that must not surface as an internal error."""
+def test_numbers_of_thousands_of_digits_are_invalid() -> None:
+    """A number that Python refuses to convert is a client error."""
     with pytest.raises(RequestError):
         read(b'{"user_id": ' + b"9" * 4000 + b"}")
     with pytest.raises(RequestError):
@@ -132,8 +135,8 @@ def test_numbers_of_thousands_of_digits_are_just_wrong() -> None:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
-def test_no_bytes_break_it(body: bytes) -> None:
-    """Whatever comes, the outcome is a user id, a guest or a refusal."""
+def test_any_bytes_give_a_result_or_a_client_error(body: bytes) -> None:
+    """Any bytes give a user id, a guest or a client error."""
     try:
         user_id = read(body)
     except RequestError:
@@ -149,8 +152,8 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_json_breaks_it(content: object) -> None:
-    """Whatever JSON comes, the outcome is a user id, a guest or a refusal."""
+def test_any_json_gives_a_result_or_a_client_error(content: object) -> None:
+    """Any JSON gives a user id, a guest or a client error."""
     try:
         read(json.dumps(content).encode())
     except RequestError:

@@ -1,4 +1,4 @@
-"""The folder of the embedded server."""
+"""The directory of the embedded server."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ def mode(path: Path) -> int:
 
 
 def left_open(folder: Path) -> list[Path]:
-    """Make what an older version with an open umask may have left behind."""
+    """Make the files that an older version with an open umask left."""
     (folder / "appendonlydir").mkdir(parents=True)
     files = [folder / name for name in FILES]
     for file in files:
@@ -31,34 +31,35 @@ def left_open(folder: Path) -> list[Path]:
     return [folder, folder / "appendonlydir", *files]
 
 
-def test_what_was_left_open_is_closed(tmp_path: Path) -> None:
-    """The folder and everything of the server's in it are the user's alone, and still readable for the user."""
+def test_open_permissions_are_tightened(tmp_path: Path) -> None:
+    """The folder and the server's files become private to the user."""
     paths = left_open(tmp_path / "data")
     folder = DataDir(tmp_path / "data")
-    folder.take()
+    folder.acquire()
     assert {mode(path) & 0o077 for path in paths} == {0}
     assert {mode(path) & 0o600 for path in paths} == {0o600}
-    folder.leave()
+    folder.release()
 
 
 def test_a_folder_with_other_files_keeps_its_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It may be one like /tmp that has to stay open; the server's own files are closed, and a line warns."""
+    """A folder with other files keeps its mode, and a log line warns about it."""
     paths = left_open(tmp_path / "data")
     (tmp_path / "data" / "somebody's").write_text("x")
     (tmp_path / "data" / "somebody's").chmod(0o644)
     folder = DataDir(tmp_path / "data")
-    folder.take()
+    folder.acquire()
     assert mode(paths[0]) == 0o777
     assert {mode(path) & 0o077 for path in paths[1:]} == {0}
     assert mode(tmp_path / "data" / "somebody's") == 0o644
     assert "other users can replace files" in caplog.text
-    folder.leave()
+    folder.release()
 
 
 def test_new_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
-    """The server itself runs with an umask that closes its files."""
+    """The server runs with a umask that makes its files private."""
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "other").touch()  # so that the folder's own mode does not hide it
+    # Another file keeps the folder's mode open. A closed folder would hide the files.
+    (tmp_path / "data" / "other").touch()
     before = os.umask(0)
     try:
         server = EmbeddedServer(tmp_path / "data")
@@ -73,19 +74,22 @@ def test_new_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 @pytest.mark.parametrize("name", [".", "valkey.log", "appendonlydir/appendonly.aof.1.incr.aof"])
-def test_files_of_another_user_are_refused(tmp_path: Path, name: str) -> None:
-    """With the path, the owner, and the ways out; nothing is changed."""
+def test_files_of_another_user_are_rejected(tmp_path: Path, name: str) -> None:
+    """The error names the path, the owner and the fixes, and changes nothing."""
     left_open(tmp_path / "data")
     theirs = tmp_path / "data" / name
     os.chown(theirs, 12345, 12345)
     before = mode(theirs)
     with pytest.raises(EmbeddedServerError, match=r"belongs to another user \(user id 12345\).*JAY_REDIS__DATA_DIR"):
-        DataDir(tmp_path / "data").take()
+        DataDir(tmp_path / "data").acquire()
     assert mode(theirs) == before
 
 
 def test_the_socket_of_a_long_folder_is_found_by_others(tmp_path: Path) -> None:
-    """Doctor and the other commands find it while the service runs, and nothing of it is left afterwards."""
+    """Other commands find the socket of a folder with a long path.
+
+    The socket's folder is removed when the service stops.
+    """
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     settings = RedisSettings(data_dir=deep)
     assert find_redis(settings) is None
@@ -102,32 +106,32 @@ def test_the_socket_of_a_long_folder_is_found_by_others(tmp_path: Path) -> None:
     assert find_redis(settings) is None
 
 
-def test_the_socket_of_a_killed_service_is_cleared_away(tmp_path: Path) -> None:
-    """Its folder is the one behind the symbolic link; other folders are left alone."""
+def test_the_socket_of_a_killed_service_is_removed(tmp_path: Path) -> None:
+    """The folder behind the symbolic link is removed, and other folders stay."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     folder = DataDir(deep)
-    folder.take()
-    folder.make_way_for_socket()
+    folder.acquire()
+    folder.prepare_socket()
     first = folder.socket.parent
-    folder.make_way_for_socket()
+    folder.prepare_socket()
     assert not first.exists()
     assert folder.socket.parent.exists()
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (deep / "valkey.sock").unlink()
     (deep / "valkey.sock").symlink_to(foreign / "valkey.sock")
-    folder.make_way_for_socket()
+    folder.prepare_socket()
     assert foreign.exists()
-    folder.leave()
+    folder.release()
 
 
-def test_a_long_folder_for_temporary_files_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket there would have too long a path as well."""
+def test_a_long_temporary_directory_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket works when the path of `TMPDIR` is too long for a socket too."""
     long = tmp_path / ("t" * 80)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     folder = DataDir(tmp_path / ("d" * 60) / ("e" * 60))
-    folder.take()
-    folder.make_way_for_socket()
+    folder.acquire()
+    folder.prepare_socket()
     assert len(str(folder.socket)) <= 103
-    folder.leave()
+    folder.release()

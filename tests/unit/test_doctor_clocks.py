@@ -1,4 +1,4 @@
-"""The doctor's clocks: what offsets mean, and how they are read from answers."""
+"""The doctor's check of clocks: their offsets, and how answers give them."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ def about(seconds: float, width: float = 0.02) -> Offset:
     ],
 )
 def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words: str) -> None:
-    """By how much, in which direction, and what follows from it."""
+    """The result says how much the clocks differ, which is ahead, and the effect."""
     (problem,) = found(service, redis)[Status.PROBLEM]
     assert words in problem.what
     assert "erasure" in problem.advice
@@ -42,14 +42,14 @@ def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words:
     ("service", "redis"),
     [(about(0), about(0)), (about(0.9), about(0)), (about(3), about(3)), (about(2, 5), about(0))],
 )
-def test_clocks_that_may_agree_are_no_problem(service: Offset, redis: Offset) -> None:
-    """Within a second, or within what the answer's time leaves open."""
+def test_clocks_that_may_agree_are_ok(service: Offset, redis: Offset) -> None:
+    """Offsets within a second or within the measurement's uncertainty are fine."""
     assert found(service, redis)[Status.PROBLEM] == []
     assert found(service, redis)[Status.GOOD]
 
 
-def test_a_wrong_clock_of_this_machine_is_no_problem_of_the_deployment() -> None:
-    """It is named with what depends on it."""
+def test_a_wrong_clock_of_this_machine_is_only_a_note() -> None:
+    """The result says that this machine's clock is wrong and what it affects."""
     results = found(about(30), about(30))
     assert results[Status.PROBLEM] == []
     (own,) = results[Status.UNKNOWN]
@@ -57,8 +57,8 @@ def test_a_wrong_clock_of_this_machine_is_no_problem_of_the_deployment() -> None
     assert "--from" in own.advice
 
 
-def test_clocks_that_cannot_be_read_are_named() -> None:
-    """With what is needed to read them."""
+def test_unreadable_clocks_are_skipped() -> None:
+    """The result says what is needed to read the clocks."""
     shown = [(one.what, one.advice) for one in found(None, None)[Status.UNKNOWN]]
     assert "+time" in shown[0][1]
     assert "`analytics`" in shown[1][1]
@@ -68,8 +68,8 @@ def answer(**document: str) -> Answer:
     return Answer(200, http.client.HTTPMessage(), json.dumps(document).encode(), SENT, RECEIVED)
 
 
-def test_an_answer_has_the_services_time() -> None:
-    """A session's start to the microsecond, else `as_of` to the second; other answers have none."""
+def test_an_answer_has_the_time_of_the_service() -> None:
+    """The time is a session's start or `as_of`, and other answers have none."""
     moment = datetime.fromtimestamp(SENT, UTC) + timedelta(seconds=5.1)
     offset = offset_of(answer(start_time=moment.strftime("%Y-%m-%dT%H:%M:%S.%f")))
     assert offset is not None

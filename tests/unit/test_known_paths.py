@@ -74,8 +74,8 @@ KNOWN = KnownPaths(PATHS)
         ("/openapi.yaml", "/openapi.json"),
     ],
 )
-def test_a_close_path_is_found(path: str, meant: str) -> None:
-    """Slashes, case, missing parts, typos and a query without `?` do not hide what was meant."""
+def test_a_similar_path_is_suggested(path: str, meant: str) -> None:
+    """Paths with wrong slashes, case, parts or typos get the intended path."""
     assert KNOWN.nearest(path) == meant
 
 
@@ -96,17 +96,17 @@ def test_a_close_path_is_found(path: str, meant: str) -> None:
         f"/{'a/' * 20}{SESSION}",
     ],
 )
-def test_another_path_has_no_neighbor(path: str) -> None:
-    """A wrong hint would be worse than none."""
+def test_another_path_has_no_suggestion(path: str) -> None:
+    """A path that resembles no known path gets no suggestion."""
     assert KNOWN.nearest(path) is None
 
 
-def test_only_registered_paths_are_named() -> None:
-    """A path that is switched off, such as /metrics, is not suggested."""
+def test_only_registered_paths_are_suggested() -> None:
+    """A route that is switched off, such as `/metrics`, is not suggested."""
     assert KnownPaths(path for path in PATHS if path != "/metrics").nearest("/metrics") is None
 
 
 @given(st.text(max_size=120) | st.sampled_from(PATHS).flatmap(lambda path: st.text(max_size=9).map(path.__add__)))
-def test_nothing_of_the_request_is_in_the_hint(path: str) -> None:
-    """The result is a path of the table or nothing, for any string."""
+def test_a_suggestion_repeats_nothing_of_the_request(path: str) -> None:
+    """The suggestion for any string is a known path or nothing."""
     assert KNOWN.nearest(path) in {None, *PATHS}

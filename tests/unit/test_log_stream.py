@@ -23,7 +23,7 @@ SECONDS = 20.0
 
 
 class Reader:
-    """Reads a descriptor to its end in a thread of its own, once it is started."""
+    """Reads a file descriptor to its end in a thread, once it is started."""
 
     def __init__(self, descriptor: int) -> None:
         self.data = b""
@@ -37,7 +37,7 @@ class Reader:
         try:
             while more := os.read(self._descriptor, 65536):
                 self.data += more
-        except OSError:  # how a terminal ends
+        except OSError:  # the end of a terminal
             pass
 
     def lines(self) -> list[str]:
@@ -58,7 +58,7 @@ def a_terminal() -> tuple[int, int]:
 
 
 def a_nonblocking_pipe() -> tuple[int, int]:
-    """As it is when the parent of the process, which shares it, is written in Node.js."""
+    """Return a non-blocking pipe, as a parent written in Node.js shares it."""
     draft, writing = os.pipe()
     os.set_blocking(writing, False)
     return draft, writing
@@ -69,7 +69,7 @@ KINDS: list[Callable[[], tuple[int, int]]] = [a_pipe, a_socket, a_terminal, a_no
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
-    """What reads and what writes, of each kind that a service's standard error is."""
+    """Yield a reading and a writing end, of each kind of standard error."""
     draft, writing = request.param()
     yield draft, writing
     for descriptor in (writing, draft):
@@ -83,8 +83,8 @@ def dropped_in(lines: list[str]) -> int:
     return sum(int(found[1]) for line in lines if (found := re.match(r"(\d+) log lines were dropped", line)))
 
 
-def test_a_stalled_reader_costs_lines_and_every_one_is_counted(ends: tuple[int, int]) -> None:
-    """Writing never waits. Once somebody reads again, lines read and lines dropped are the lines written."""
+def test_a_stalled_reader_drops_lines_and_each_is_counted(ends: tuple[int, int]) -> None:
+    """A stalled reader drops lines without blocking, and each one is counted."""
     draft, writing = ends
     stream = LogStream(writing, "utf-8", Turn())
     started = time.monotonic()
@@ -111,8 +111,8 @@ def test_a_stalled_reader_costs_lines_and_every_one_is_counted(ends: tuple[int, 
     assert all(line.endswith(LINE) or "were dropped" in line for line in lines)
 
 
-def test_what_waits_is_bounded() -> None:
-    """A reader that never comes back costs the process a mebibyte."""
+def test_the_queue_is_bounded() -> None:
+    """A reader that never comes back costs the process 1 MiB."""
     draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     for _ in range(100):
@@ -123,8 +123,8 @@ def test_what_waits_is_bounded() -> None:
     os.close(writing)
 
 
-def test_waiting_for_the_rest_ends_in_time() -> None:
-    """At exit a stalled reader costs the time that is given, and no more."""
+def test_waiting_for_the_rest_has_a_deadline() -> None:
+    """At exit, flushing to a stalled reader ends at the given deadline."""
     draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     stream.write(f"{'y' * 200_000}\n")
@@ -136,8 +136,8 @@ def test_waiting_for_the_rest_ends_in_time() -> None:
     os.close(writing)
 
 
-def test_a_full_disk_and_a_closed_pipe_lose_lines_and_say_so_afterwards(tmp_path: Path) -> None:
-    """Errors of a write count as dropped lines, and the next write that succeeds is followed by their number."""
+def test_lines_lost_to_a_full_disk_or_a_closed_pipe_are_counted(tmp_path: Path) -> None:
+    """Failed writes count as dropped lines, and the next line has their number."""
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     full = os.open("/dev/full", os.O_WRONLY)
     draft, gone = os.pipe()
@@ -160,7 +160,7 @@ def test_a_full_disk_and_a_closed_pipe_lose_lines_and_say_so_afterwards(tmp_path
 
 
 def test_lines_of_several_processes_do_not_mix() -> None:
-    """Not even lines that are longer than what a pipe takes at once, while a slow reader lets them pile up."""
+    """Long lines of several processes stay whole with a slow reader."""
     program = """
 import os, sys
 from service.telemetry.log_stream import LogStream
@@ -181,7 +181,8 @@ for pid in children:
 stream.write("parent ends\\n")
 stream.drain(30)
 """
-    quiet = ("-W", "ignore::DeprecationWarning")  # Python cannot know that the thread holds no lock at a fork
+    # Python cannot know that the thread holds no lock at a fork.
+    quiet = ("-W", "ignore::DeprecationWarning")
     with subprocess.Popen([sys.executable, *quiet, "-c", program], stderr=subprocess.PIPE) as popen:
         assert popen.stderr
         data = b""
@@ -198,17 +199,17 @@ stream.drain(30)
 
 # Python cannot know that this thread holds no lock.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
-    """Neither lines that wait, nor the beginning of a line, nor the count of dropped ones."""
+def test_a_fork_does_not_repeat_pending_lines() -> None:
+    """A child process writes neither the pending lines nor the drop count."""
     draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", Turn())
     stream.write(f"{'x' * 2 * CAPACITY_BYTES}\n")  # dropped
-    stream.write(f"{'parent ' * 20_000}\n")  # waits
+    stream.write(f"{'parent ' * 20_000}\n")  # pending
     stream.write("a begun line of the parent")
     report, result = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(draft)  # the parent's alone
+        os.close(draft)  # only the parent reads from it
         stream.write("child\n")
         os.write(result, b"%d" % stream.take_dropped())
         os._exit(0)
@@ -227,7 +228,7 @@ def test_a_fork_does_not_repeat_what_its_parent_has_not_written() -> None:
 
 
 def test_a_line_may_be_written_in_parts() -> None:
-    """As `print` and the interpreter do; a last line without an end is written at exit all the same."""
+    """A line may arrive in several writes, and an unfinished one is written at exit."""
     draft, writing = os.pipe()
     stream = LogStream(writing, "ascii", Turn())
     print("one", "é", file=stream, flush=True)
@@ -240,7 +241,7 @@ def test_a_line_may_be_written_in_parts() -> None:
 
 
 def test_signals_are_not_delivered_to_the_writing_thread() -> None:
-    """The supervisor's main thread waits for them, and would sleep on when another thread took one."""
+    """The writer thread blocks all signals, so the main thread gets them."""
     draft, writing = os.pipe()
     before = threading.enumerate()
     stream = LogStream(writing, "utf-8", Turn())
@@ -256,8 +257,8 @@ def test_signals_are_not_delivered_to_the_writing_thread() -> None:
     os.close(writing)
 
 
-def test_the_open_file_is_left_as_it_is() -> None:
-    """Other processes share it, so that making it non-blocking would change their writes too."""
+def test_the_file_description_is_not_changed() -> None:
+    """The stream does not make a shared descriptor non-blocking."""
     draft, writing = os.pipe()
     flags = fcntl.fcntl(writing, fcntl.F_GETFL)
     stream = LogStream(writing, "utf-8", Turn())

@@ -23,7 +23,7 @@ def _restored_root() -> Iterator[None]:
 
 
 async def test_a_request_is_one_json_line() -> None:
-    """Its members are what an operator filters by; the time is RFC 3339 in UTC."""
+    """A JSON line has the fields to filter by, and the time is RFC 3339 in UTC."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(), stream)
     recorder = RequestRecorder([log.write_records])
@@ -46,7 +46,7 @@ async def test_a_request_is_one_json_line() -> None:
 
 
 async def test_text_is_for_people() -> None:
-    """In a terminal a request is a line that one can read."""
+    """In a terminal a request is one readable line."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(format="text"), stream)
     logging.getLogger("service").info("hello")
@@ -57,7 +57,7 @@ async def test_text_is_for_people() -> None:
 
 
 async def test_above_info_requests_are_not_logged() -> None:
-    """The level holds for them too."""
+    """The level applies to request lines too."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(level="warning"), stream)
     log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
@@ -66,7 +66,7 @@ async def test_above_info_requests_are_not_logged() -> None:
 
 
 async def test_an_exception_is_one_line_with_its_traceback() -> None:
-    """A log collector sees one event; the error's own text, which may quote a client, stays out of it."""
+    """A log event has no message of an error, because it may quote a client."""
     stream = io.StringIO()
     logs.configure(LogSettings(), stream)
     try:
@@ -81,7 +81,7 @@ async def test_an_exception_is_one_line_with_its_traceback() -> None:
 
 
 async def test_a_broken_pipe_does_not_stop_the_service() -> None:
-    """Whoever reads the log may go away."""
+    """A log reader that goes away does not stop the service."""
 
     class Broken(io.StringIO):
         def write(self, _: str) -> int:
@@ -92,7 +92,7 @@ async def test_a_broken_pipe_does_not_stop_the_service() -> None:
 
 
 async def test_what_no_task_awaits_is_logged_without_its_text() -> None:
-    """Types of the whole chain, but nothing that a client may have sent."""
+    """A line has the types of the whole chain and no client data."""
     stream = io.StringIO()
     logs.configure(LogSettings(), stream)
     try:

@@ -14,7 +14,7 @@ MB = 1024 * 1024
 
 
 def tree(root: Path, cgroup: str, **files: str) -> Path:
-    """Return a folder that looks like / to the reader of limits."""
+    """Return a folder that looks like `/` to the reader of limits."""
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(cgroup)
     for name, content in files.items():
@@ -44,20 +44,20 @@ V1 = "9:name=systemd:/x\n4:cpu,memory:/docker/abc\n0::/\n"
         ("0::/../../outside\n", {"memory.max": "7000\n"}, 7000),
     ],
 )
-def test_the_lowest_limit_above_the_process_counts(
+def test_the_lowest_limit_above_the_process_applies(
     tmp_path: Path, cgroup: str, files: dict[str, str], expected: int
 ) -> None:
-    """Of both versions of cgroups, from within a container and on the machine; else the machine's memory."""
+    """The lowest limit of both cgroup versions applies, or the machine's memory."""
     assert allowed_bytes(tree(tmp_path, cgroup, **files)) == expected
 
 
 def test_a_machine_without_cgroups_has_its_memory(tmp_path: Path) -> None:
-    """Such as macOS."""
+    """Without cgroups, as on macOS, the limit is the machine's memory."""
     assert allowed_bytes(tmp_path) == MACHINE
 
 
-def test_half_of_what_is_allowed_is_the_default() -> None:
-    """The other half is for the rewrite of the append-only file."""
+def test_the_default_is_half_of_the_limit() -> None:
+    """The default is half, because a rewrite of the file may take the rest."""
     assert Settings().redis.max_memory == "half"
     assert max_memory_bytes("half") == allowed_bytes() // 2
     assert max_memory_bytes("100mb") == 100 * MB
@@ -83,19 +83,19 @@ def test_half_of_what_is_allowed_is_the_default() -> None:
         ("\u0661mb", None),
     ],
 )
-def test_sizes_mean_what_they_mean_to_redis(text: str, size: int | None) -> None:
-    """Units with a b are powers of 1024, those without are powers of 1000."""
+def test_sizes_have_the_units_of_redis(text: str, size: int | None) -> None:
+    """Units with a b are powers of 1024, and those without are powers of 1000."""
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("value", ["8mb", "8388608", "half", "4096gb", "512MB"])
-def test_a_size_that_a_server_can_use_is_taken(value: str) -> None:
-    """From the environment like from the file."""
+def test_a_usable_size_is_accepted(value: str) -> None:
+    """A usable size is accepted from the environment and from the file."""
     assert load({"JAY_REDIS__MAX_MEMORY": value}).settings.redis.max_memory == value
 
 
 @pytest.mark.parametrize("value", ["0", "8388607", "7mb", "4097gb", "Half", "50%", "much", "9" * 30])
-def test_any_other_size_is_refused(value: str) -> None:
-    """No limit at all is no choice: the system would end the server."""
+def test_any_other_size_is_rejected(value: str) -> None:
+    """Other sizes are rejected, also 0, which means no limit in Redis."""
     with pytest.raises(ConfigError, match="JAY_REDIS__MAX_MEMORY must be `half` or a size from 8mb to 4096gb"):
         load({"JAY_REDIS__MAX_MEMORY": value})

@@ -11,8 +11,8 @@ VALUES = [0.0, 0.0005, 0.00051, 0.001, 0.3, 0.5, 4.9, 5.0, 5.1, 1000.0]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_histogram_counts_like_the_librarys(at_once: bool) -> None:  # noqa: FBT001
-    """One value at a time or all together: the same buckets and the same sum, buckets included from below."""
+def test_a_histogram_counts_like_prometheus_client(at_once: bool) -> None:  # noqa: FBT001
+    """The buckets and the sum equal those of `prometheus_client`."""
     chance = random.Random(3)
     values = VALUES + [chance.expovariate(10) for _ in range(500)]
     metrics, registry = Metrics(), prometheus_client.CollectorRegistry()
@@ -31,7 +31,7 @@ def test_a_histogram_counts_like_the_librarys(at_once: bool) -> None:  # noqa: F
 
 
 def buckets(text: bytes, name: str) -> dict[str, object]:
-    """Return the buckets by their bound, and count and sum."""
+    """Return the buckets by their bound, with the count and the sum."""
     (family,) = (one for one in text_string_to_metric_families(text.decode()) if one.name == name)
     return {
         sample.labels.get("le", sample.name.removeprefix(name)): pytest.approx(sample.value)
@@ -39,8 +39,8 @@ def buckets(text: bytes, name: str) -> dict[str, object]:
     }
 
 
-def test_what_was_published_is_not_published_again() -> None:
-    """Publishing twice adds nothing, and what comes later adds up."""
+def test_published_values_are_not_published_again() -> None:
+    """Publishing twice adds nothing, and later values are added."""
     metrics = Metrics()
     exporter = PrometheusExporter(metrics)
     metrics.created.add(("s",), 2)
@@ -53,7 +53,7 @@ def test_what_was_published_is_not_published_again() -> None:
 
 
 def test_nothing_pending_is_lost_or_kept() -> None:
-    """What is taken is gone, and what is counted meanwhile is there the next time."""
+    """Drained values are gone, and values counted meanwhile are drained next."""
     histogram = Histogram("h", "-", ("a",), (1.0, 2.0))
     histogram.observe(("x",), 1.5)
     assert histogram.drain() == {("x",): [0, 1, 0, 1.5]}

@@ -1,4 +1,4 @@
-"""The API reference as a document: valid, complete, and in agreement with the tables of the code."""
+"""The API reference is valid, complete, and agrees with the code."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from service.api_keys import Scope
 from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
 from tests.support.openapi import Reference
 
-# The rows of the contract: what clients rely on.
+# The rows of the contract, which clients rely on.
 CONTRACT = {
     400: {"malformed-request", "unsupported-version"},
     401: {"unauthorized"},
@@ -39,12 +39,12 @@ CONTRACT = {
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    """The document."""
+    """Return the document."""
     return Reference()
 
 
 def documented_problems(reference: Reference) -> dict[tuple[int, str], set[str]]:
-    """Return the titles of the examples by status and slug, for each schema of a problem."""
+    """Return the titles of the problem examples, by status and slug."""
     found: dict[tuple[int, str], set[str]] = {}
     for schema in reference.document["components"]["schemas"].values():
         if "const" in schema.get("properties", {}).get("type", {}):
@@ -73,7 +73,7 @@ def references_in(node: object) -> list[str]:
 
 
 def test_it_is_openapi(reference: Reference) -> None:
-    """The document is valid by the schema of OpenAPI 3.1, and the same in YAML and in JSON."""
+    """The document is valid OpenAPI 3.1, and the YAML and JSON forms are equal."""
     validator = jsonschema_rs.Draft202012Validator(OPENAPI_31)
     assert [
         f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(reference.document)
@@ -83,8 +83,8 @@ def test_it_is_openapi(reference: Reference) -> None:
     assert max(map(len, openapi_yaml().splitlines())) <= 140
 
 
-def test_every_reference_leads_somewhere_and_every_component_is_used(reference: Reference) -> None:
-    """Nothing hangs loose."""
+def test_references_resolve_and_components_are_used(reference: Reference) -> None:
+    """Every reference resolves, and every component is used."""
     used = set(references_in(reference.document))
     for target in used:
         assert reference.resolved({"$ref": target})
@@ -95,7 +95,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(reference: 
 
 
 def test_versions_agree(reference: Reference) -> None:
-    """The document is of this release, and names the versions of the API that there are."""
+    """The document has the release's version and the API's versions."""
     components = reference.document["components"]
     assert reference.document["info"]["version"] == __version__
     assert components["headers"]["ApiVersion"]["schema"]["const"] == versions.LATEST
@@ -103,8 +103,8 @@ def test_versions_agree(reference: Reference) -> None:
     assert f"`x-jay-api-version: {versions.LATEST}`" in reference.document["info"]["description"]
 
 
-def test_every_problem_is_documented_and_no_other(reference: Reference) -> None:
-    """Status, slug and title are those of the service's table, each with an example."""
+def test_exactly_the_problems_of_the_service_are_documented(reference: Reference) -> None:
+    """Each status, slug and title of the service's table has an example."""
     answered: dict[tuple[int, str], set[str]] = {}
     for row in problems._TABLE.values():
         answered.setdefault((row.status, row.slug), set()).add(row.title)
@@ -116,7 +116,7 @@ def test_every_problem_is_documented_and_no_other(reference: Reference) -> None:
 
 
 def test_every_row_of_the_contract_is_documented(reference: Reference) -> None:
-    """Each status with its problems stands at a request that may be answered so."""
+    """Each row's status and problems are documented at its request."""
     documented = {
         status: {slug for one, slug in documented_problems(reference) if one == status} for status in CONTRACT
     }
@@ -135,8 +135,8 @@ def test_every_row_of_the_contract_is_documented(reference: Reference) -> None:
     assert "Retry-After" in headers_of["StoreUnavailable"] & headers_of["Overloaded"] & headers_of["TooManyRequests"]
 
 
-def test_every_body_has_an_example_that_is_right(reference: Reference) -> None:
-    """Whoever copies an example gets what it promises."""
+def test_every_body_has_a_valid_example(reference: Reference) -> None:
+    """Every body has an example that matches its schema."""
     for where, media_type in reference.media_types():
         examples = examples_of(reference, media_type)
         assert examples or where.startswith("/paths//openapi.json"), where
@@ -144,8 +144,8 @@ def test_every_body_has_an_example_that_is_right(reference: Reference) -> None:
             assert reference.errors(example, media_type["schema"]) == [], where
 
 
-def test_every_other_example_is_right(reference: Reference) -> None:
-    """Those of parameters, headers and schemas too."""
+def test_every_other_example_is_valid(reference: Reference) -> None:
+    """Examples of parameters, headers and schemas match their schema."""
     components = reference.document["components"]
     described = [*components["parameters"].values(), *components["headers"].values()]
     described += [
@@ -161,8 +161,8 @@ def test_every_other_example_is_right(reference: Reference) -> None:
             assert reference.errors(example, schema) == [], schema
 
 
-def test_definitions_are_quoted_letter_by_letter(reference: Reference) -> None:
-    """The examples say what the service says of its figures."""
+def test_definitions_are_quoted_exactly(reference: Reference) -> None:
+    """The examples have the same definitions as the service's answers."""
     examples = reference.document["components"]["examples"]
     for name, expected in (
         ("CountsByHour", definitions.SESSIONS),
@@ -173,12 +173,12 @@ def test_definitions_are_quoted_letter_by_letter(reference: Reference) -> None:
         assert examples[name]["value"]["definitions"] == expected
 
 
-def test_limits_are_those_of_the_code(reference: Reference) -> None:
-    """Lengths, numbers and names in the document are the ones that the service checks."""
+def test_limits_match_the_code(reference: Reference) -> None:
+    """Lengths, numbers and names in the document are those of the code."""
     schemas, text = reference.document["components"]["schemas"], openapi_yaml()
     assert schemas["UserId"]["maxLength"] == schemas["UserIdOrNone"]["maxLength"] == MAX_USER_ID_LENGTH
     assert schemas["Source"]["pattern"] == f"^{SOURCE_PATTERN}$"
-    assert set(schemas["NewSession"]["properties"]) == set(create_body.MEMBERS)
+    assert set(schemas["NewSession"]["properties"]) == set(create_body.FIELDS)
     assert schemas["Lookup"]["properties"]["session_ids"]["maxItems"] == lookup_body.MAX_IDS
     assert schemas["TopUsers"]["properties"]["users"]["maxItems"] == MAX_LIMIT
     (limit,) = (one["schema"] for one in reference.operations()[TOP]["parameters"] if one.get("name") == "limit")
@@ -202,8 +202,8 @@ def test_limits_are_those_of_the_code(reference: Reference) -> None:
 TOP = ("GET", "/v1/playouts/tracking/analytics/users")
 
 
-def test_operations_explain_themselves(reference: Reference) -> None:
-    """Each has an id of its own, a summary, a description and one tag that is described."""
+def test_operations_are_described(reference: Reference) -> None:
+    """Each operation has a unique id, a summary, a description and one tag."""
     operations = reference.operations()
     assert set(Counter(operation["operationId"] for operation in operations.values()).values()) == {1}
     tags = {tag["name"] for tag in reference.document["tags"] if tag["description"]}
@@ -216,7 +216,7 @@ def test_operations_explain_themselves(reference: Reference) -> None:
 
 
 def test_head_and_the_short_path_are_the_same(reference: Reference) -> None:
-    """HEAD stands where GET does with the same answers, and both paths of a session are described alike."""
+    """HEAD is described where GET is, and both paths of a session are equal."""
     operations = reference.operations()
 
     def promise(method: str, path: str) -> tuple[object, ...]:

@@ -26,7 +26,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_each_error_is_a_problem_document(kind: type[errors.RequestError]) -> None:
-    """Status and type are as documented; title, detail and request id are there."""
+    """Each request error has its documented status, type, title and request id."""
     response = problem_response(kind("Do this.", member="user_id"), "0123456789abcdef")
     status, slug = GOLDEN[kind]
     assert isinstance(response.body, bytes)
@@ -43,16 +43,16 @@ def test_each_error_is_a_problem_document(kind: type[errors.RequestError]) -> No
     }
 
 
-def test_no_error_of_the_tree_is_left_out() -> None:
-    """A new kind of request error has to be given its status here."""
+def test_every_request_error_is_covered() -> None:
+    """The table of this test has every subclass of `RequestError`."""
     kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RequestError)}
     assert kinds - {errors.RequestError} == {*GOLDEN, errors.MethodNotAllowed, errors.TooManyRequests}
 
 
 def test_some_errors_carry_headers() -> None:
-    """401 says how to authenticate, 405 the allowed methods, 429 and 503 when to try again."""
+    """401, 405, 429 and 503 carry their headers."""
     unauthorized = problem_response(errors.Unauthorized(""), "")
-    not_allowed = problem_response(errors.MethodNotAllowed("", ["GET", "POST"]), "")
+    not_allowed = problem_response(errors.MethodNotAllowed(["GET", "POST"]), "")
     too_many = problem_response(errors.TooManyRequests("", 17), "")
     unavailable = problem_response(errors.StoreUnavailable("secret detail"), "")
     assert unauthorized.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
@@ -64,8 +64,8 @@ def test_some_errors_carry_headers() -> None:
     assert b"secret" not in unavailable.body
 
 
-def test_a_bug_is_answered_with_a_fixed_text() -> None:
-    """What went wrong inside is for the log alone."""
+def test_a_bug_is_answered_with_a_fixed_message() -> None:
+    """An unexpected error is a 500 that reveals nothing about it."""
     response = problem_response(KeyError("canary"), "id")
     assert response.status == 500
     assert isinstance(response.body, bytes)

@@ -23,7 +23,7 @@ class Clock:
     ],
 )
 def test_a_limit_is_a_count_and_a_unit(value: str, limit: RateLimit) -> None:
-    """The units are second, minute, hour and day."""
+    """A limit is a count and one of the units second, minute, hour and day."""
     assert parse_rate_limit(value) == limit
 
 
@@ -42,13 +42,13 @@ def test_a_limit_is_a_count_and_a_unit(value: str, limit: RateLimit) -> None:
         "60/minute\n",
     ],
 )
-def test_nothing_else_is_a_limit(value: str) -> None:
-    """A limit that is misspelled is no limit, and the configuration rejects it."""
+def test_other_strings_are_not_limits(value: str) -> None:
+    """A string in any other form is rejected."""
     assert parse_rate_limit(value) is None
 
 
-def test_the_whole_count_may_be_used_at_once_and_then_comes_back_evenly() -> None:
-    """60/minute admits 60 requests at once, and one more each second after that."""
+def test_the_whole_count_is_available_and_returns_evenly() -> None:
+    """60/minute admits 60 requests at once, then one more each second."""
     clock = Clock()
     limiter, limit = RateLimiter(clock), RateLimit(60, 60)
     assert [limiter.admit("a", limit) for _ in range(60)] == [0.0] * 60
@@ -60,8 +60,8 @@ def test_the_whole_count_may_be_used_at_once_and_then_comes_back_evenly() -> Non
     assert limiter.admit("a", limit) == pytest.approx(1.0)
 
 
-def test_clients_do_not_share_their_counts() -> None:
-    """One client over its limit changes nothing for another."""
+def test_clients_have_separate_counts() -> None:
+    """A client over its limit does not affect another client."""
     limiter, limit = RateLimiter(Clock()), RateLimit(1, 60)
     assert limiter.admit("a", limit) == 0.0
     assert limiter.admit("a", limit) > 0
@@ -76,7 +76,10 @@ def test_clients_do_not_share_their_counts() -> None:
 def test_a_client_is_never_admitted_more_often_than_the_limit_says(
     count: int, seconds: int, steps: list[float]
 ) -> None:
-    """Within any time the count and the even pace are the most, and a client that waits as told is admitted."""
+    """A client is never admitted more often than its limit allows.
+
+    A client that waits as long as it was asked to is admitted.
+    """
     clock = Clock()
     limiter, limit = RateLimiter(clock), RateLimit(count, seconds)
     admitted = []
@@ -95,7 +98,7 @@ def test_a_client_is_never_admitted_more_often_than_the_limit_says(
 
 
 def test_memory_is_bounded() -> None:
-    """Clients that have their whole count again are forgotten, and beyond the bound those admitted longest ago."""
+    """Full counts are dropped, and beyond the bound the oldest ones are too."""
     clock = Clock()
     limiter, limit = RateLimiter(clock, max_entries=100), RateLimit(1, 60)
     for client in range(1000):

@@ -18,7 +18,7 @@ CANARY = "hunter2"
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what TLS needs, and with files that do not do."""
+    """Return a folder with valid TLS files and with invalid ones."""
     folder = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
     issued = authority.issue_cert("redis.example")
@@ -49,7 +49,7 @@ GOOD = [
     "unix:///run/with%20space.sock",
 ]
 
-# Each with what the message has to name.
+# Each URL with the words that its error has to contain.
 BAD = [
     ("redis://host?ssl_cert_reqs=none", "ssl_cert_reqs, which needs rediss://"),
     ("unix:///run/redis.sock?ssl_ca_certs={ca}", "ssl_ca_certs, which needs rediss://"),
@@ -109,12 +109,12 @@ BAD = [
 
 
 def filled(url: str, files: Path) -> str:
-    """Replace `{ca}` and the like by the quoted path of the file."""
+    """Replace `{ca}` and similar names by the quoted path of the file."""
     return re.sub(r"{(\w+)}", lambda found: quote(str(files / f"{found[1]}.pem")), url)
 
 
 async def connects(url: str) -> None:
-    """Do with a URL what the service does, up to the connection: none of it raises."""
+    """Use a URL as the service does, up to the connection, without an error."""
     connection = RedisConnection(url, RedisSettings(), Metrics())
     made = connection._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
     if context := getattr(made, "ssl_context", None):
@@ -124,7 +124,7 @@ async def connects(url: str) -> None:
 
 @pytest.mark.parametrize("url", GOOD)
 async def test_a_url_that_is_accepted_works(url: str, files: Path) -> None:
-    """Nothing that the check lets pass is refused by the client later."""
+    """redis-py accepts every URL that the check accepts."""
     url = filled(url, files)
     assert check_redis_url(url) is None
     if url != "embedded":
@@ -132,16 +132,16 @@ async def test_a_url_that_is_accepted_works(url: str, files: Path) -> None:
 
 
 @pytest.mark.parametrize(("url", "expected"), BAD)
-def test_a_url_that_is_refused_is_explained(url: str, expected: str, files: Path) -> None:
-    """The message names the parameter or the part, and repeats no value."""
+def test_a_rejected_url_is_explained(url: str, expected: str, files: Path) -> None:
+    """The error names the invalid part and repeats no value."""
     error = check_redis_url(filled(url, files))
     assert error is not None
     assert expected in error
     assert CANARY not in error
 
 
-def test_everything_wrong_with_a_url_is_said_at_once() -> None:
-    """A port, a parameter of another scheme and a value."""
+def test_all_errors_of_a_url_are_reported_at_once() -> None:
+    """All errors of a URL are reported together."""
     error = check_redis_url("redis://host:0?ssl_cert_reqs=none&db=x&ssl_keyfile=")
     assert error is not None
     for expected in ("port", "ssl_cert_reqs", "parameter db", "ssl_keyfile without a value", "go together"):
@@ -161,8 +161,8 @@ PARTS = st.sampled_from(WORDS.split())
     st.sampled_from(["", "redis://", "rediss://h?", "unix:///"]),
 )
 @example("::::", "redis://")
-async def test_no_url_surprises(rest: str, start: str) -> None:
-    """Any string is refused with a sentence, or taken by the client without an error."""
+async def test_any_url_is_rejected_or_works(rest: str, start: str) -> None:
+    """Any string is rejected with a sentence or accepted by redis-py."""
     url = start + rest
     if check_redis_url(url) is None and url != "embedded":
         await connects(url)

@@ -15,7 +15,7 @@ from service.config.request_headers import MAX_NAMES, check_request_headers
     ],
 )
 def test_names_that_a_page_can_set_are_accepted(names: list[str]) -> None:
-    """In any case, with any character of a token."""
+    """Every token that a page may set is accepted, in any case."""
     assert check_request_headers(names) is None
 
 
@@ -34,13 +34,13 @@ def test_names_that_a_page_can_set_are_accepted(names: list[str]) -> None:
         ),
     ],
 )
-def test_a_name_that_cannot_work_is_an_error(name: str) -> None:
-    """Not a token, the wildcard, and what browsers never let a page set. The error says which entry it is."""
+def test_an_unusable_header_name_is_an_error(name: str) -> None:
+    """The error names the entry that is no token, a wildcard or forbidden."""
     error = check_request_headers(["x-fine", name])
     assert error
     assert error.startswith("entry 2 must ")
 
 
 def test_the_list_is_bounded() -> None:
-    """Every preflight's answer carries it."""
+    """The list has a maximum length, because every preflight response carries it."""
     assert check_request_headers(["x"] * (MAX_NAMES + 1)) == "must have at most 32 names"

@@ -16,7 +16,7 @@ def presented(*headers: tuple[str, str]) -> tuple[str, ...]:
 
 
 def test_order_is_cookies_then_header_then_alias() -> None:
-    """All cookie lines and duplicates in the order sent, then the header, then its alias."""
+    """Ids come from the cookies in their order, then the header, then its alias."""
     assert presented(
         ("X-Jay-Tracking", "dddddddd-0000-4000-8000-000000000004"),
         (NAME, C),
@@ -32,7 +32,7 @@ def test_order_is_cookies_then_header_then_alias() -> None:
 
 
 def test_only_the_exact_name_counts() -> None:
-    """Other cases, prefixes, suffixes and the nameless cookie trick are somebody else's cookies."""
+    """Only the cookie with the exact name is read."""
     for pair in (
         f"__secure-jay_tracking={A}",
         f"x{NAME}={A}",
@@ -45,33 +45,33 @@ def test_only_the_exact_name_counts() -> None:
         assert presented(("Cookie", pair)) == (), pair
 
 
-def test_white_space_and_quotes_around_a_cookie_value_are_not_part_of_it() -> None:
-    """Browsers, proxies and libraries differ in them."""
+def test_white_space_and_quotes_around_a_cookie_value_are_removed() -> None:
+    """White space and quotes around a cookie value are ignored."""
     for pair in (f" {NAME}={A} ", f"a=b;{NAME}={A};c=d", f'{NAME}="{A}"', f"{NAME}={A.upper()}"):
         assert presented(("Cookie", pair)) == (A,), pair
 
 
-def test_what_is_not_an_id_counts_as_absent() -> None:
-    """Garbage hides nothing that comes after it, however much of it there is."""
+def test_a_value_that_is_not_an_id_is_skipped() -> None:
+    """Invalid values are skipped, and the ids after them are read."""
     garbage = "; ".join(f"{NAME}={value}" for value in ("null", "undefined", "", "*" * 2000, "\udcff\udcfe"))
     assert presented(("Cookie", garbage), (NAME, "nope"), ("X-Jay-Tracking", A)) == (A,)
 
 
-def test_at_most_eight_different_ids_are_looked_at() -> None:
-    """Repetitions do not use up places; the ninth id does not reach Redis."""
+def test_at_most_eight_different_ids_are_read() -> None:
+    """Duplicates do not count toward the limit of eight ids."""
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(12)]
     line = "; ".join(f"{NAME}={one}" for one in [ids[0]] * 5 + ids)
     assert presented(("Cookie", line)) == tuple(ids[:8])
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Cookie", NAME, "X-Jay-Tracking"]), st.text(max_size=200)), max_size=6))
-def test_no_header_breaks_it(headers: list[tuple[str, str]]) -> None:
-    """Whatever bytes come, the outcome is a short list of ids."""
+def test_any_header_gives_ids(headers: list[tuple[str, str]]) -> None:
+    """Any bytes give a short list of ids."""
     assert len(presented(*headers)) <= MAX_CANDIDATES
 
 
-def test_the_cookie_is_letter_by_letter_the_contracts() -> None:
-    """Setting and deleting differ in value and lifetime alone."""
+def test_the_cookie_matches_the_contract() -> None:
+    """The cookies that set and delete differ only in value and lifetime."""
     cookie = SessionCookie(CookieSettings(), 86400)
     assert cookie.setting(A) == f"{NAME}={A}; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax"
     assert cookie.deletion == (
@@ -80,7 +80,7 @@ def test_the_cookie_is_letter_by_letter_the_contracts() -> None:
 
 
 def test_every_attribute_is_on_both_cookies() -> None:
-    """A browser deletes a cookie only when scope and partition match."""
+    """Both cookies have each attribute, because a browser matches by them."""
     settings = CookieSettings(same_site="None", domain="example.com", path="/v1", partitioned=True)
     cookie = SessionCookie(settings, 60)
 

@@ -11,13 +11,13 @@ SPEC_ID = "550e8400-e29b-41d4-a716-446655440000"
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))  # noqa: DTZ001 - hypothesis wants naive bounds
 def test_start_time_has_six_digits_and_no_zone(moment: datetime) -> None:
-    """The start time reads like the spec's example, to the microsecond, for every moment."""
+    """The start time has the format of the spec's example for every moment."""
     microseconds = (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     assert Session(SPEC_ID, microseconds, "s").start_time == moment.isoformat(timespec="microseconds")
 
 
-def test_start_time_is_letter_by_letter_the_specs() -> None:
-    """The spec's own moment comes out as the spec writes it."""
+def test_start_time_matches_the_spec() -> None:
+    """The moment of the spec's example has the spec's string."""
     moment = datetime(2023, 1, 15, 14, 30, 24, 123456, tzinfo=UTC)
     session = Session(SPEC_ID, int(moment.timestamp()) * 1_000_000 + 123456, "s")
     assert session.start_time == "2023-01-15T14:30:24.123456"
@@ -25,19 +25,19 @@ def test_start_time_is_letter_by_letter_the_specs() -> None:
 
 @given(st.uuids())
 def test_every_uuid_is_an_id_in_either_case(uuid: UUID) -> None:
-    """Upper-case hex is accepted and means the same id."""
+    """An id in upper-case hexadecimal digits is the same id."""
     assert parse_session_id(str(uuid)) == parse_session_id(str(uuid).upper()) == str(uuid)
 
 
 @given(st.text())
 def test_an_id_is_safe_in_a_key(text: str) -> None:
-    """Whatever passes as an id is a UUID in its plain form, so it cannot reach outside its key."""
+    """Every accepted id is a UUID in its usual form."""
     session_id = parse_session_id(text)
     assert session_id is None or str(UUID(session_id)) == session_id
 
 
-def test_near_misses_are_no_ids() -> None:
-    """Braces, prefixes, other lengths, a final newline and the words of JavaScript are not ids."""
+def test_strings_that_resemble_ids_are_rejected() -> None:
+    """Braces, prefixes, other lengths and a final line feed are rejected."""
     for text in (
         "",
         "null",
@@ -53,7 +53,7 @@ def test_near_misses_are_no_ids() -> None:
 
 
 def test_a_guest_gets_a_random_uuid_of_version_4() -> None:
-    """Ids are random, and nothing in them tells one guest from another."""
+    """A guest's id is a random UUID of version 4."""
     new = SessionFactory(UserDigest("secret-secret")).new
     ids = [new("source").id for _ in range(200)]
     assert len(set(ids)) == 200
@@ -62,7 +62,7 @@ def test_a_guest_gets_a_random_uuid_of_version_4() -> None:
 
 
 def test_a_users_sessions_share_a_shard_and_users_spread() -> None:
-    """All sessions of one user land in one shard; a thousand users land in all of them."""
+    """The sessions of a user share a shard, and users spread over all shards."""
     digest = UserDigest("secret-secret")
     new = SessionFactory(digest).new
     for user in ("user-123-xyz", "ü" * 128, "🙂"):
@@ -74,6 +74,6 @@ def test_a_users_sessions_share_a_shard_and_users_spread() -> None:
 
 
 def test_the_digest_depends_on_the_secret() -> None:
-    """Without the secret nobody can tell from a key name whose index it is."""
+    """Another secret gives another digest."""
     assert UserDigest("one-secret")("user") != UserDigest("two-secrets")("user")
     assert "user" not in UserDigest("one-secret")("user")

@@ -1,4 +1,4 @@
-"""Tables on the command line: in any width no name is broken in two and no figure is cut."""
+"""Tables on the command line: names are not broken and figures not cut at any width."""
 
 import io
 
@@ -33,7 +33,7 @@ def printed(names: list[str], figures: list[str], width: int, charts: list[str] 
 @pytest.mark.parametrize("figures", [["1", "2"], LARGE])
 @pytest.mark.parametrize("names", [SHORT, LONG])
 def test_a_table_fits_its_width(names: list[str], figures: list[str], width: int) -> None:
-    """Every line does, a name that fits is whole, one that does not is on one line, and every figure is there."""
+    """Every line fits the width, and every figure is in the table."""
     lines = printed(names, figures, width, ["▁▂▃▄▅▆▇█▁▂▃▄"] * len(names))
     assert max(map(cell_len, lines)) <= width
     for name in (*names, "All sources"):
@@ -45,7 +45,7 @@ def test_a_table_fits_its_width(names: list[str], figures: list[str], width: int
 
 
 def test_the_widest_layout_is_used() -> None:
-    """Charts go first, then the line shared by name and figures, then the line shared by figures."""
+    """A narrow table drops charts first, then gives figures a line of their own."""
     charts = ["▁▂▃▄▅▆▇█▁▂▃▄"] * 2
     assert any(SHORT[0] in line and charts[0] in line for line in printed(SHORT, ["1", "2"], 80, charts))
     without = printed(SHORT, ["1", "2"], 66, charts)
@@ -59,7 +59,7 @@ def test_the_widest_layout_is_used() -> None:
 @pytest.mark.parametrize("name", ["a" * 128, "日本語" * 40, "e\u0301" * 64, "🔑" * 64])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:
-    """In cells of the terminal, whatever the script; a terminal without Unicode gets dots."""
+    """A long name is shortened in its middle, measured in terminal cells."""
     for encoding, dots in (("utf-8", "…"), ("ascii", "...")):
         shown = shortened(name, width, console(width, encoding))
         assert cell_len(shown) <= width
@@ -70,8 +70,8 @@ def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_findings_are_wrapped_between_words(width: int) -> None:
-    """With the rest of a result below its beginning; a URL stays whole, also where it is longer than the line."""
+def test_check_results_are_wrapped_between_words(width: int) -> None:
+    """Long results wrap with an indent, and a URL is never broken."""
     target = console(width)
     words = "the service's clock is behind, so set the header __Secure-jay_tracking and look at the log"
     url = f"https://www.example.com/{'x' * 60}"
@@ -84,8 +84,8 @@ def test_findings_are_wrapped_between_words(width: int) -> None:
     assert url in shown
 
 
-def test_ranges_are_spoken_in_whole_days() -> None:
-    """The exclusive end of an answer is the day before it for people, and times keep their minutes."""
+def test_ranges_are_shown_in_whole_days() -> None:
+    """A range is shown with its last day included."""
     spoken = time_range.spoken
     assert spoken("2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z") == "on 2026-11-26 (UTC day)"
     assert spoken("2026-11-20T00:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-20 to 2026-11-26 (UTC days)"
@@ -105,5 +105,5 @@ def test_ranges_are_spoken_in_whole_days() -> None:
     ],
 )
 def test_the_interval_suits_whole_days(start: str | None, end: str | None, interval: str | None) -> None:
-    """Three days by hour, the last one counted whole."""
+    """Ranges of up to three days are by hour."""
     assert time_range.suitable_interval(start, end) == interval

@@ -10,7 +10,7 @@ from service.storage.top_lists import Ranking
 
 
 def listed(scores: dict[bytes, tuple[int, int]], floor: int = 0) -> list[bytes]:
-    """Return a list as Redis does: members with count and error bound, the floor first."""
+    """Return members with count and error bound as Redis does, the floor first."""
     entries = [b"", b"%d" % (floor * TOP_SCORE_UNIT)] if floor else []
     for user, (count, error) in sorted(scores.items(), key=lambda entry: entry[1]):
         entries += [user, b"%d" % (count * TOP_SCORE_UNIT + error)]
@@ -19,8 +19,8 @@ def listed(scores: dict[bytes, tuple[int, int]], floor: int = 0) -> list[bytes]:
 
 @pytest.mark.parametrize("size", [5, 20, 60, 10_000])
 @pytest.mark.parametrize("seed", range(5))
-async def test_the_truth_is_within_the_bounds_in_any_memory(size: int, seed: int) -> None:
-    """Whichever users had to be dropped on the way, no bound is wrong, and few users are held."""
+async def test_the_true_count_is_within_the_bounds_in_any_memory(size: int, seed: int) -> None:
+    """The bounds hold for every user, however many users were dropped."""
     chance = random.Random(seed)
     ranking = Ranking(size)
     truth: Counter[bytes] = Counter()
@@ -45,8 +45,8 @@ async def test_the_truth_is_within_the_bounds_in_any_memory(size: int, seed: int
     assert best == sorted(best, key=lambda entry: (-entry[1].at_least, -entry[1].at_most, entry[0]))
 
 
-async def test_nobody_is_dropped_while_there_is_room() -> None:
-    """Counts without an error bound are then exact, over any number of days."""
+async def test_no_user_is_dropped_while_there_is_room() -> None:
+    """While all users fit, counts are exact over any number of days."""
     ranking = Ranking(100)
     for _ in range(400):
         ranking.add(listed({b"user-%d" % number: (number + 1, 0) for number in range(100)}))
@@ -61,7 +61,7 @@ async def test_nobody_is_dropped_while_there_is_room() -> None:
 
 
 async def test_a_steady_user_stays_among_many_who_come_once() -> None:
-    """A user with one session a day is found among 40,000 others in a ranking of 2,000."""
+    """A user with one session a day is in a ranking of 2,000 among 40,000 others."""
     ranking = Ranking(2000)
     for day in range(100):
         scores = {b"once-%d-%d" % (day, number): (1, 0) for number in range(400)}
@@ -74,7 +74,7 @@ async def test_a_steady_user_stays_among_many_who_come_once() -> None:
 
 
 async def test_scores_of_other_programs_are_ignored() -> None:
-    """A score that is no count is in no result."""
+    """A score that is not a count is ignored."""
     ranking = Ranking(10)
     ranking.add([b"a", b"-1", b"b", b"inf", b"c", b"1e300", b"d", b"nan", b"e", b"67108864"])
     best, others = await ranking.best(5)

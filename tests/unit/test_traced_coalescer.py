@@ -16,7 +16,7 @@ UNSAMPLED = NonRecordingSpan(SpanContext(1, 1, is_remote=False))
 
 
 class Traces:
-    """A coalescer that answers each item with its tenfold, and the spans that it makes."""
+    """A coalescer that answers each item with ten times its value, and its spans."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -34,7 +34,7 @@ class Traces:
         return [10 * item for item in items]
 
     def request(self) -> Span:
-        """Begin the span of a request."""
+        """Start the span of a request."""
         span = self.tracer.start_span("request", Context())
         assert isinstance(span, Span)
         return span
@@ -49,7 +49,7 @@ class Traces:
 
 
 async def test_a_batch_is_linked_to_each_of_its_traced_requests_once() -> None:
-    """With several there is no parent: the batch begins a trace of its own."""
+    """A batch of several traced requests starts a trace and links to each."""
     traces = Traces()
     first, second = traces.request(), traces.request()
     waiting = [traces.submit(n, request) for n, request in enumerate([first, None, second, UNSAMPLED, first])]
@@ -62,7 +62,7 @@ async def test_a_batch_is_linked_to_each_of_its_traced_requests_once() -> None:
 
 
 async def test_a_batch_with_one_traced_request_belongs_to_its_trace() -> None:
-    """Whoever else travelled in it is not traced, so nobody looks for it elsewhere."""
+    """A batch with one traced request is part of the trace of that request."""
     traces = Traces()
     request = traces.request()
     await asyncio.gather(traces.submit(1), traces.submit(2, request), traces.submit(3, UNSAMPLED))
@@ -72,7 +72,7 @@ async def test_a_batch_with_one_traced_request_belongs_to_its_trace() -> None:
 
 
 async def test_a_batch_without_traced_requests_has_no_span() -> None:
-    """Nobody asked for it."""
+    """A batch without traced requests makes no span."""
     traces = Traces()
     waiting = [traces.submit(1), traces.submit(2, UNSAMPLED)]
     assert await asyncio.gather(*waiting) == [10, 20]
@@ -80,7 +80,7 @@ async def test_a_batch_without_traced_requests_has_no_span() -> None:
 
 
 async def test_the_largest_batch_has_all_its_links() -> None:
-    """The SDK would drop links beyond a limit; no batch is larger than that."""
+    """The largest batch keeps all its links, because the SDK's limit is higher."""
     traces = Traces()
     requests = [traces.request() for _ in range(MAX_BATCH)]
     await asyncio.gather(*(traces.submit(number, request) for number, request in enumerate(requests)))
@@ -89,8 +89,8 @@ async def test_the_largest_batch_has_all_its_links() -> None:
     assert batch.dropped_links == 0
 
 
-async def test_what_runs_inside_a_batch_sees_its_span() -> None:
-    """A span made further down, by an instrumentation of Redis's client, stands below the batch's."""
+async def test_code_inside_a_batch_has_the_span_of_the_batch() -> None:
+    """A span that the Redis client makes is a child of the batch's span."""
     traces = Traces()
     await traces.submit(1, traces.request())
     (batch,) = traces.exporter.get_finished_spans()
@@ -100,8 +100,11 @@ async def test_what_runs_inside_a_batch_sees_its_span() -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("canary"), KeyError("canary"), asyncio.CancelledError("canary")])
-async def test_a_failed_batch_names_the_kind_of_its_error(error: BaseException) -> None:
-    """Not its text, which may be anything; the waiters get the error as they would without traces."""
+async def test_a_failed_batch_has_the_type_of_its_error(error: BaseException) -> None:
+    """The span has the type of the error and not its message.
+
+    The waiters get the same error as without traces.
+    """
     traces = Traces()
     traces.error = error
     expected = StoreUnavailable if isinstance(error, asyncio.CancelledError) else type(error)

@@ -20,7 +20,7 @@ class Clock:
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """A collector, and no patience with it."""
+    """Return a collector, with timeouts short enough for a test."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
     with collector() as running:
@@ -35,10 +35,8 @@ def send(exporter: SpanExporter, name: str = "x") -> None:
     exporter.export(finished.get_finished_spans())
 
 
-def test_a_collector_that_comes_and_goes_is_told_once_a_minute(
-    found: Collector, caplog: pytest.LogCaptureFixture
-) -> None:
-    """At most one line a minute, whatever happens; the last word is true, and a good start says nothing."""
+def test_an_unstable_collector_is_logged_once_a_minute(found: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """Changes are logged at most once a minute, and the last line is true."""
     clock = Clock()
     exporter = CollectorExporter(found.url, clock)
     lines = {200: "traces arrive again", 400: "traces do not arrive (status 400)"}
@@ -53,10 +51,10 @@ def test_a_collector_that_comes_and_goes_is_told_once_a_minute(
     exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
 
 
-def test_the_libraries_say_nothing(
+def test_the_libraries_log_nothing(
     found: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a header for the collector that cannot be read, nor a line for every span that is dropped."""
+    """OpenTelemetry logs neither invalid headers nor dropped spans."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "canary without an equals sign")
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")

@@ -1,4 +1,4 @@
-"""The plan of a count of unique users: every sketch is merged, and no call does more than its share."""
+"""The plan of a unique count: every sketch is merged, in calls of bounded size."""
 
 from collections import Counter, defaultdict
 
@@ -15,7 +15,7 @@ def sketches(step: Step) -> list[tuple[int, str]]:
 
 
 def unions(days: int, sources: int, source: str = "") -> tuple[Union, list[str], list[Union]]:
-    """Return a range's union, the sources, and all unions of a report by day."""
+    """Return the union of a range, the sources, and all unions of a report by day."""
     total = Union(FIRST_DAY, FIRST_DAY + days - 1, source)
     names = [source] if source else [f"s-{number}" for number in range(sources)]
     by_day = [Union(day, day, source) for day in range(total.first_day, total.last_day + 1)]
@@ -26,7 +26,7 @@ def unions(days: int, sources: int, source: str = "") -> tuple[Union, list[str],
 @pytest.mark.parametrize(("days", "sources"), [(1, 1), (2, 5), (90, 5), (400, 1), (90, 60), (400, 60), (2, 700)])
 @pytest.mark.parametrize("bound", [1, 16, 37, PAGE_SIZES.sketches])
 def test_a_call_merges_a_bounded_number_of_sketches(days: int, sources: int, bound: int) -> None:
-    """A call is within its bound, or a single step on a single sketch."""
+    """A call stays within its bound, or is one step on one sketch."""
     total, names, unknown = unions(days, sources)
     for call in calls(list(plan(unknown, total, names, bound)), bound):
         merged = sum(len(sketches(step)) for step in call)
@@ -37,7 +37,7 @@ def test_a_call_merges_a_bounded_number_of_sketches(days: int, sources: int, bou
 @pytest.mark.parametrize(("days", "sources"), [(1, 1), (2, 5), (90, 5), (400, 1), (90, 60)])
 @pytest.mark.parametrize("known", [0, 1, 7])
 def test_each_union_is_of_exactly_its_sketches(days: int, sources: int, known: int) -> None:
-    """Each is started once, finished once, and complete, whichever of the numbers are remembered."""
+    """Each union starts once, finishes once and has all its sketches."""
     total, names, wanted = unions(days, sources)
     unknown = wanted[known:]
     steps = list(plan(unknown, total, names, PAGE_SIZES.sketches))
@@ -65,7 +65,7 @@ def test_each_union_is_of_exactly_its_sketches(days: int, sources: int, known: i
 
 
 def test_one_source_needs_one_union_for_its_range() -> None:
-    """The range of the only source is not merged twice."""
+    """A range with one source is merged once."""
     total, names, wanted = unions(300, 1, "radio")
     steps = list(plan(wanted, total, names, PAGE_SIZES.sketches))
     assert sum(len(sketches(step)) for step in steps) == 600

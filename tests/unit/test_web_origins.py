@@ -34,7 +34,7 @@ ORIGINS = (
 
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_an_origin_as_browsers_send_it_is_accepted(origin: str) -> None:
-    """Pages, apps, extensions and addresses, with and without a port."""
+    """Origins of pages, apps, extensions and addresses are accepted."""
     assert check_origin(origin) is None
 
 
@@ -60,7 +60,7 @@ def test_an_origin_as_browsers_send_it_is_accepted(origin: str) -> None:
     ],
 )
 def test_another_spelling_is_an_error_that_names_the_right_one(origin: str, spelled: str) -> None:
-    """The spelling that is named is itself accepted."""
+    """The error for another spelling names an origin that is accepted."""
     assert check_origin(origin) == f"must be spelled as browsers send it: {spelled}"
     assert check_origin(spelled) is None
 
@@ -68,7 +68,7 @@ def test_another_spelling_is_an_error_that_names_the_right_one(origin: str, spel
 @pytest.mark.parametrize("port", ["0", "00", "65536", "99999", "100000", "9" * 5000])
 @pytest.mark.parametrize("scheme", ["https", "capacitor"])
 def test_a_port_that_does_not_exist_is_an_error(scheme: str, port: str) -> None:
-    """The error names the range, and the spelling without a port."""
+    """The error names the range of ports and the origin without a port."""
     error = check_origin(f"{scheme}://localhost:{port}")
     assert error
     assert "from 1 to 65535" in error
@@ -107,8 +107,8 @@ def test_a_port_that_does_not_exist_is_an_error(scheme: str, port: str) -> None:
         *("https://example.com:port", "https://example.com:80:80", "1http://x", "data:text/html,x", "jay_canary"),
     ],
 )
-def test_what_is_no_origin_is_an_error(origin: str) -> None:
-    """The error says what to write, and repeats nothing that might be a secret."""
+def test_a_string_that_is_not_an_origin_is_an_error(origin: str) -> None:
+    """The error says what to write and repeats no possible secret."""
     error = check_origin(origin)
     assert error
     assert error.startswith("must ")
@@ -118,8 +118,8 @@ def test_what_is_no_origin_is_an_error(origin: str) -> None:
 @given(
     st.text(max_size=60) | st.from_regex(r"[a-zA-Z]{1,8}://[\w.\[\]:-]{0,30}(:[0-9]{0,7})?(/.{0,9})?", fullmatch=True)
 )
-def test_a_named_spelling_is_always_right(origin: str) -> None:
-    """Any string is accepted, or its error names a spelling that is accepted, or names none."""
+def test_a_suggested_spelling_is_valid(origin: str) -> None:
+    """Any string is accepted, or its error suggests nothing or a valid origin."""
     error = check_origin(origin)
     if error and "as browsers send it: " in error:
         assert check_origin(error.partition("as browsers send it: ")[2]) is None

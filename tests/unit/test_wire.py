@@ -3,8 +3,8 @@ from service.api import cors, wire
 from service.api_keys import Scope
 
 
-def test_wire_names_are_the_contracts() -> None:
-    """Clients out there know these names; changing one breaks them."""
+def test_wire_names_match_the_contract() -> None:
+    """Clients use these names, so a change breaks them."""
     assert wire.SESSION_TOKEN == "__Secure-jay_tracking"
     assert wire.SESSION_TOKEN_ALIAS == "X-Jay-Tracking"
     assert wire.API_KEY == "X-API-Key"
@@ -44,7 +44,7 @@ def test_wire_names_are_the_contracts() -> None:
 
 
 def test_versions_resolve() -> None:
-    """No version and an empty one mean the latest; an unknown one is none."""
+    """No version or an empty one is the latest, and an unknown one is `None`."""
     for requested in (None, "", "  ", "2025-05-19", " 2025-05-19 "):
         assert versions.resolve(requested) == "2025-05-19"
     for requested in ("2025-05-20", "latest", "1", "2025-05-19, 2025-05-19"):

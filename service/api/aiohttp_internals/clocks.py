@@ -1,6 +1,30 @@
-"""The clocks of a client connection: one for a head that stalls, one for a connection that is idle.
+"""The two clocks of a client connection: for a stalled head and for idleness.
 
-The others are elsewhere: a body's deadline in `json_body.py`, the TLS handshake's in `site.py`.
+Other deadlines are elsewhere: that of a body in `json_body.py`, that of the TLS
+handshake in `site.py`.
+
+No deadline for a head
+----------------------
+Without it: aiohttp has one clock, which starts after each response. A client that sends
+    a part of a head holds its connection as long as an idle one, 75 s.
+Upstream: none found.
+Versions: 3.14.
+Test: tests/api/test_connection_clocks.py
+    test_a_head_that_stalls_ends_the_connection
+Can go when: aiohttp has a deadline for heads.
+
+A keep-alive clock that closes busy connections
+-----------------------------------------------
+Without it: aiohttp closes a connection as idle although a part of a head has arrived, a
+    request waits in the kernel's buffer, or a slow client still receives a response. A
+    proxy then answers with 502.
+Upstream: https://github.com/aio-libs/aiohttp/issues/13283 and 2682 (closed).
+Versions: 3.14.
+Test: tests/api/test_connection_clocks.py
+    test_a_request_that_waits_while_the_service_is_paused_is_served
+    test_a_head_that_begins_just_in_time_is_served
+    test_a_response_that_a_slow_client_reads_is_sent_whole
+Can go when: aiohttp reads pending bytes before it closes an idle connection.
 """
 
 import asyncio
@@ -11,27 +35,26 @@ from aiohttp.web_protocol import RequestHandler
 from service.api import request_limits
 from service.api.front_door.sockets import has_unread_bytes, unacknowledged_bytes
 
-# The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
+# The next turn of the event loop reads what has arrived. Two turns are far shorter than
+# this.
 _RECHECK_SECONDS = 0.05
 
 
 class TimedConnection(RequestHandler):
-    """A connection that closes when a head stalls, or when it is idle for `keepalive_timeout` seconds.
+    """A connection that closes if a head stalls for 15 s, or if it is idle.
 
-    aiohttp has one clock, which starts after each response. It takes a connection for idle on which a part of a head
-    has arrived: a request that comes in two packets around the deadline would be lost, and a stalled head would stay
-    as long as an idle connection may. The private names belong to aiohttp 3.14, whose minor version is pinned.
+    It is idle after `keepalive_timeout` seconds without a request.
     """
 
     __slots__ = ("_head_clock", "_unsent_bytes")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_clock: asyncio.TimerHandle | None = None  # runs while a head is awaited or has begun
-        self._unsent_bytes = 0  # at the last look
+        self._head_clock: asyncio.TimerHandle | None = None  # runs until the head is complete
+        self._unsent_bytes = 0  # at the last check
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give the client time for its first byte."""
+        """Start the clock for the first head."""
         super().connection_made(transport)
         self.start_head_clock()
 
@@ -41,41 +64,51 @@ class TimedConnection(RequestHandler):
         super().connection_lost(exc)
 
     def start_head_clock(self) -> None:
-        """Close the connection in HEAD_SECONDS unless the head is whole by then."""
+        """Close the connection after HEAD_SECONDS if the head is incomplete then."""
         self.stop_head_clock()
         self._head_clock = self._loop.call_later(request_limits.HEAD_SECONDS, self._close_stalled)
 
     def stop_head_clock(self) -> None:
-        """Leave the connection to the clock for idle ones."""
+        """Stop the clock for heads. The clock for idle connections runs on."""
         if self._head_clock is not None:
             self._head_clock.cancel()
             self._head_clock = None
 
     def finish_requests(self) -> None:
-        """Answer the requests that have arrived, then close. The subclass knows them."""
+        """Answer the requests that have arrived, then close.
+
+        The subclass implements it.
+        """
         raise NotImplementedError
 
     def _is_idle(self) -> bool:
         return self._waiter is not None and not self._waiter.done() and not self._messages
 
-    def _close_stalled(self, *, is_last_look: bool = False) -> None:
+    def _close_stalled(self, *, is_last_check: bool = False) -> None:
         self._head_clock = None
         if not self._is_idle():
             self.finish_requests()
-        elif has_unread_bytes(self.transport) and not is_last_look:
-            # After a pause of the machine the clock fires before the rest of the head is read.
-            self._head_clock = self._loop.call_later(_RECHECK_SECONDS, lambda: self._close_stalled(is_last_look=True))
+        elif has_unread_bytes(self.transport) and not is_last_check:
+            # After a pause of the machine the clock fires before the rest of the head
+            # is read.
+            self._head_clock = self._loop.call_later(
+                _RECHECK_SECONDS, lambda: self._close_stalled(is_last_check=True)
+            )
         else:
             self.force_close()
 
     def _process_keepalive(self) -> None:
-        """Close an idle connection. aiohttp calls this when its clock fires, and starts it after each response."""
+        """Close an idle connection.
+
+        aiohttp's clock calls it, and starts after each response.
+        """
         if self._is_idle() and self._loop.time() >= self._next_keepalive_close_time:
             self._keepalive_handle = None
             if self._head_clock is not None:
-                return  # that clock decides, or the request that follows starts this one again
+                return  # the clock for heads decides, or the next response starts this clock again
             if has_unread_bytes(self.transport):
-                # A request is in the kernel's buffer. Closing now would lose it, and a proxy would answer 502.
+                # A request is in the kernel's buffer. Closing now would lose it, and a
+                # proxy would answer 502.
                 self._keepalive_handle = self._loop.call_later(_RECHECK_SECONDS, self._process_keepalive)
                 return
             if self._is_sending():
@@ -83,12 +116,12 @@ class TimedConnection(RequestHandler):
         super()._process_keepalive()
 
     def _is_sending(self) -> bool:
-        """Return whether a slow client has taken a part of its response, maybe the last, since the last look."""
+        """Return whether a slow client has received bytes since the last call."""
         before, self._unsent_bytes = self._unsent_bytes, 0
         if self.transport is not None:
             self._unsent_bytes = self.transport.get_write_buffer_size() + unacknowledged_bytes(self.transport)
         return self._unsent_bytes != before
 
     def postpone_close(self) -> None:
-        """Note that the front door has used the connection, so that it is not idle."""
+        """Restart the clock for idle connections. The front door has used this one."""
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

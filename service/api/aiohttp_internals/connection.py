@@ -1,8 +1,46 @@
 """A client connection: aiohttp's protocol, with repairs of how it reads requests.
 
-aiohttp answers a request that it cannot parse with bytes of that request, and logs them with
-a traceback. They may be a key or an id, so a fixed problem document and one line are written
-here instead. `docs/decisions.md` says what else is repaired, and why.
+Bytes of the request in answers and logs
+----------------------------------------
+Without it: aiohttp answers a request that it cannot parse with bytes of the request,
+    and logs them with a traceback. The bytes may be a key or an id. `handle_error`
+    returns a problem document instead.
+Upstream: https://github.com/aio-libs/aiohttp/issues/3287 (open).
+Versions: 3.14.
+Test: tests/api/test_transport.py
+    test_what_cannot_be_parsed_is_one_400_without_echo
+Can go when: the application can answer parser errors.
+
+A malformed chunk leaves the reader waiting
+-------------------------------------------
+Without it: aiohttp queues the parser error behind the request, whose handler waits for
+    the rest of the body until its deadline.
+Upstream: none found.
+Versions: 3.14.
+Test: tests/api/test_transport.py
+    test_bad_chunks_are_one_400
+Can go when: aiohttp ends the body with an error if the parser fails in it.
+
+A body in progress is dropped at shutdown
+-----------------------------------------
+Without it: a connection that is to close drops received bytes, so a request whose body
+    is incomplete when the shutdown begins never gets the rest.
+Upstream: https://github.com/aio-libs/aiohttp/issues/2298 (closed, wontfix) is related.
+Versions: 3.14.
+Test: tests/system/test_process.py
+    test_a_request_in_flight_is_finished
+Can go when: aiohttp reads the body of a request in progress until its end.
+
+No answer after a half-close
+----------------------------
+Without it: a client that closes its side after its requests gets no answers.
+Upstream: https://github.com/aio-libs/aiohttp/issues/3659 (open).
+Versions: 3.14.
+Test: tests/api/test_transport.py
+    test_a_half_closed_connection_gets_its_answers
+    test_a_client_that_closes_its_side_at_once_is_answered
+    test_a_client_that_closes_its_side_in_the_body_is_told_at_once
+Can go when: aiohttp's `eof_received` keeps the connection open for answers.
 """
 
 from itertools import islice
@@ -31,17 +69,20 @@ class Connection(TimedConnection):
         self._dispatcher = dispatcher
         self._arriving: StreamReader | None = None  # the body of the last request, complete or not
         self._framing = Framing()
-        self._rejected = b""  # what could not be parsed
+        self._rejected = b""  # the bytes that the parser rejected
         self._has_ended = False  # the client has closed its side
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket, and see to it that a body on its way is read to its end or broken off."""
+        """Parse received bytes.
+
+        The body of a request in progress is read to its end.
+        """
         body = self._arriving if self._arriving is not None and not self._arriving.is_eof() else None
         count = self._request_count
         if body is None:
             super().data_received(data)
         else:
-            # Once it is to close, aiohttp drops what arrives, so that at shutdown the request would never be whole.
+            # aiohttp drops the bytes if one of these is set, as at shutdown.
             closing = self._close, self._force_close
             self._close = self._force_close = False
             try:
@@ -51,7 +92,7 @@ class Connection(TimedConnection):
         self._follow(data, self._request_count - count, body)
 
     def _follow(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
-        """Note the state of the last head: not begun, begun, or whole. `parsed` requests were found in `data`."""
+        """Update the framing and the clock for heads. `data` held `parsed` requests."""
         framing = self._framing
         if parsed:
             message, payload = self._messages[-1]
@@ -59,7 +100,8 @@ class Connection(TimedConnection):
             if isinstance(message, _ErrInfo):
                 framing.add(data)
                 self._rejected = bytes(framing.open_head)
-                # aiohttp queues the error behind the request, which would wait for the rest of its body in vain.
+                # The error is queued behind the request, which still waits for its
+                # body.
                 self._break_off(body)
                 return
             self._arriving = payload
@@ -67,6 +109,10 @@ class Connection(TimedConnection):
                 return
         elif self._close or self._force_close:
             return  # aiohttp has dropped the bytes
+        self._add(data, parsed)
+
+    def _add(self, data: bytes, parsed: int) -> None:
+        framing = self._framing
         had_begun = bool(framing.open_head)
         framing.add(data)
         for message, _ in islice(self._messages, len(self._messages) - parsed, None):
@@ -75,7 +121,10 @@ class Connection(TimedConnection):
             self.start_head_clock()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio.Protocol allows it
-        """Stay open for the answers when a client closes its side after its requests; TLS cannot do that."""
+        """Keep a half-closed connection open for its answers.
+
+        TLS connections always close.
+        """
         is_waiting = self._waiter is not None and not self._waiter.done()
         is_idle = not self._messages and (is_waiting or self._request_count == 0)
         if is_idle or self.ssl_context is not None:
@@ -90,12 +139,12 @@ class Connection(TimedConnection):
         self.begin_request()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wake whoever still reads a body; aiohttp forgets those that only read the rest of a refused one."""
+        """Wake the reader of a body. aiohttp does not do so for a rejected body."""
         self._break_off(self._arriving)
         super().connection_lost(exc)
 
     def begin_request(self) -> None:
-        """Note that a request is taken up: the last one of a client that has closed its side ends the connection."""
+        """Close after the last request of a half-closed connection."""
         if self._has_ended and not self._messages:
             self._close = True
 
@@ -106,14 +155,14 @@ class Connection(TimedConnection):
     @staticmethod
     def _break_off(body: StreamReader | None) -> None:
         if body is not None and not body.is_eof():
-            body.set_exception(web.RequestPayloadError("the rest of the body will not come"))
+            body.set_exception(web.RequestPayloadError("the rest of the body cannot arrive"))
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - the parser could not make one
+        request: web.BaseRequest,  # noqa: ARG002 - a placeholder
         status: int = 500,  # noqa: ARG002
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - bytes of the request
     ) -> web.StreamResponse:
-        """Answer what could not be parsed; the dispatcher has caught all that can go wrong after that."""
+        """Answer a parser error. The dispatcher handles all later errors."""
         return self._dispatcher.reject(translate(exc), origin_in(self._rejected))

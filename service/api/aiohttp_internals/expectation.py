@@ -1,7 +1,15 @@
 """`Expect: 100-continue`: the client sends the body only after `100 Continue`.
 
-aiohttp sends the 100 before any handler runs, so also before a 401 or a 413. Here the 100 is
-sent by the code that reads the body. A request that is refused by its head never gets one.
+100 Continue before the decision
+--------------------------------
+Without it: aiohttp sends the 100 before any handler runs, also before a 401 or a 413.
+    The client then sends a body that the service rejects. Here, the code that reads the
+    body sends the 100.
+Upstream: https://github.com/aio-libs/aiohttp/issues/8877 (open).
+Versions: 3.14.
+Test: tests/api/test_expectations.py
+    test_a_request_that_its_head_decides_gets_no_100
+Can go when: aiohttp sends the 100 when the handler reads the body.
 """
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -16,15 +24,15 @@ _IS_CONTINUED = web.RequestKey("is_continued", bool)
 
 
 class ExpectingRequest(web.Request):
-    """A request whose client expects a 100, or something that the service does not know."""
+    """A request with `Expect`, in HTTP/1.1."""
 
 
 def take_expectation(message: RawRequestMessage) -> tuple[RawRequestMessage, type[web.Request]]:
     """Return a request's head without its `Expect`, and the class of the request.
 
-    Without the header, aiohttp sends no 100. An expectation other than 100-continue stays as
-    a fixed value, which aiohttp refuses with 417. HTTP/1.0 has no expectations (RFC 9110
-    section 10.1.1).
+    aiohttp sends no 100 for a head without the header. A fixed value replaces an
+    expectation other than 100-continue, and aiohttp answers it with 417. HTTP/1.0 has
+    no expectations (RFC 9110 section 10.1.1).
     """
     expected = {one.lower() for one in elements(combined(message.headers, hdrs.EXPECT))}
     headers = CIMultiDict(message.headers)
@@ -38,14 +46,14 @@ def take_expectation(message: RawRequestMessage) -> tuple[RawRequestMessage, typ
 
 
 def is_waiting(request: web.Request) -> bool:
-    """Return whether the client of a request still waits for 100 before it sends the body."""
+    """Return whether the client still waits for the 100 before it sends the body."""
     return type(request) is ExpectingRequest and request.body_exists and _IS_CONTINUED not in request
 
 
 async def send_continue(request: web.Request) -> None:
-    """Have a client that waits send its body."""
+    """Send `100 Continue`, so that the client sends its body."""
     request[_IS_CONTINUED] = True
     writer = request.writer
     await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    writer.output_size = 0  # aiohttp counts the bytes of the final response alone
+    writer.output_size = 0  # aiohttp counts only the bytes of the final response
     await writer.drain()

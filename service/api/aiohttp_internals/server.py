@@ -1,8 +1,47 @@
-"""aiohttp's server with this service's limits, its own answer to what cannot be parsed, and mends to its connections.
+"""aiohttp's server and runner, with this service's limits, connections and dispatcher.
 
-aiohttp answers a request that cannot be parsed with bytes of that request, and logs them with a traceback. They
-may be a key or an id, so here they are answered with a fixed problem document and one line. What else is mended,
-and why, stands in docs/decisions.md.
+An absolute-form target with an invalid host
+--------------------------------------------
+Without it: aiohttp decodes the host of `GET http://host/path` outside any error
+    handling. The client gets no answer if the host is invalid.
+Upstream: none found.
+Versions: 3.14.
+Test: tests/api/test_transport.py
+    test_an_absolute_target_with_any_host_is_answered
+Can go when: aiohttp answers such a request.
+
+Ambiguous framing and other versions
+------------------------------------
+Without it: aiohttp accepts transfer codings before `chunked`, `Transfer-Encoding` in
+    HTTP/1.0, and versions other than HTTP/1. The end of such a request is ambiguous,
+    which allows request smuggling behind a proxy.
+Upstream: none found.
+Versions: 3.14.
+Test: tests/api/test_transport.py
+    test_only_plain_chunked_is_read
+    test_chunks_in_http_1_0_are_refused
+    test_versions_that_are_not_spoken_are_refused_in_one_that_is
+Can go when: aiohttp's parser rejects them.
+
+A dispatcher around the application
+-----------------------------------
+Without it: a middleware does not see parser errors and a failed `Expect`. `Runner`
+    replaces the server that aiohttp makes.
+Upstream: https://github.com/aio-libs/aiohttp/issues/3287 (open).
+Versions: 3.14.
+Test: tests/api/test_every_response.py
+    test_fixed_headers_are_on_every_response
+Can go when: aiohttp lets an application wrap its request handler and its connections.
+
+A listen queue of 128 connections
+---------------------------------
+Without it: gunicorn's worker leaves aiohttp's backlog of 128, and clients wait 1 s in a
+    burst.
+Upstream: https://github.com/aio-libs/aiohttp/issues/5283 (open).
+Versions: 3.14.
+Test: tests/api/test_transport.py
+    test_many_connections_find_room_to_wait
+Can go when: `GunicornWebWorker` passes gunicorn's `backlog` on.
 """
 
 import asyncio
@@ -31,15 +70,17 @@ from service.config.settings import ServerSettings
 from service.telemetry.request_recorder import RequestRecorder
 
 BACKLOG = 2048
-LINGER_SECONDS = 2.0  # how long the rest of a refused body is read, so that the client gets to see the answer
+# Reads the rest of a rejected body for 2 s, so that the client receives the answer.
+LINGER_SECONDS = 2.0
 
+# aiohttp's log lines contain bytes of requests.
 _silent = logging.getLogger("service.aiohttp")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
 class Server(web.Server):
-    """Makes connections of the kind above, and requests whose target is a path."""
+    """Creates the connections of clients, and requests with checked framing."""
 
     def __init__(
         self,
@@ -61,20 +102,19 @@ class Server(web.Server):
     ) -> web.BaseRequest:
         connection.begin_request()
         if message.url.absolute:
-            # `GET http://host/path`: aiohttp would look at the host, and a bad one would leave the client unanswered.
             message = message._replace(url=message.url.relative())
         coding = message.headers.get(hdrs.TRANSFER_ENCODING)
         if message.version == HttpVersion11:
-            is_clear = coding is None or coding.lower() == "chunked"
+            is_unambiguous = coding is None or coding.lower() == "chunked"
         else:
-            is_clear = message.version == HttpVersion10 and coding is None
-        if is_clear:
+            is_unambiguous = message.version == HttpVersion10 and coding is None
+        if is_unambiguous:
             if hdrs.EXPECT in message.headers:
                 message, kind = take_expectation(message)
                 return self._make(message, payload, connection, *more, _cls=kind)
             return self._make(message, payload, connection, *more)
         if message.version not in {HttpVersion10, HttpVersion11}:
-            message = message._replace(version=HttpVersion11)  # else the status line would repeat what was sent
+            message = message._replace(version=HttpVersion11)  # the status line repeats the version
         return self._make(message, payload, connection, *more, _cls=MisframedRequest)
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # aiohttp's own, without a front door
@@ -135,7 +175,7 @@ class Runner(web.AppRunner):
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_HEADERS,
             auto_decompress=False,
-            shutdown_timeout=server.shutdown_seconds / 2,  # aiohttp may wait that long twice
+            shutdown_timeout=server.shutdown_seconds / 2,  # aiohttp may wait twice
         )
         self._direct_routes = direct_routes
         self._cors = cors
@@ -148,7 +188,7 @@ class Runner(web.AppRunner):
         self.health = health
 
     def listen_on(self, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
-        """Have `setup` listen on these bound sockets."""
+        """Set the bound sockets that `setup` listens on."""
         self._listeners, self._tls = listeners, tls
 
     def use_keys(self, keyring: Keyring) -> None:
@@ -175,5 +215,5 @@ class Runner(web.AppRunner):
         return Server(dispatcher, handler, self._lane, server.request_factory, loop=server._loop, **options)  # noqa: SLF001
 
     def _reg_site(self, site: web.BaseSite) -> None:
-        site._backlog = BACKLOG  # noqa: SLF001 - gunicorn's worker leaves aiohttp's 128, for which clients queue
+        site._backlog = BACKLOG  # noqa: SLF001 - see the module's docstring
         super()._reg_site(site)

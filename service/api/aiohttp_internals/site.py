@@ -1,23 +1,33 @@
-"""A listening socket that clients are served on, with a clock for the TLS handshake."""
+"""A site for a bound socket, with a deadline for TLS handshakes.
+
+TLS handshakes without a deadline
+---------------------------------
+Without it: a client that connects and sends nothing holds a connection for asyncio's
+    default of 60 s. `web.SockSite` has no parameter for it.
+Upstream: none found. https://github.com/aio-libs/aiohttp/issues/3651 shows the 60 s.
+Versions: 3.14.
+Test: tests/api/test_connection_clocks.py
+    test_a_tls_handshake_that_never_begins_or_ends_is_cut_off
+Can go when: `web.SockSite` passes `ssl_handshake_timeout` on.
+"""
 
 import asyncio
 from typing import cast
 
 from aiohttp import web
 
-# From the connection to the end of the handshake. asyncio's default is 60 s, for which a client that sends nothing
-# would hold a connection.
+# The time from the connection to the end of the handshake.
 HANDSHAKE_SECONDS = 15.0
 
 
 class Site(web.SockSite):
-    """aiohttp's site for a bound socket. aiohttp's own passes no time-out for handshakes to asyncio."""
+    """A `web.SockSite` that limits the time of TLS handshakes."""
 
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
         self._server = await asyncio.get_running_loop().create_server(
-            cast("web.Server", self._runner.server),  # a site of a runner without a server cannot be made
+            cast("web.Server", self._runner.server),  # a site exists only for a runner with a server
             sock=self._sock,
             ssl=self._ssl_context,
             backlog=self._backlog,

@@ -22,7 +22,7 @@ from service import errors, versions
 from service.api import wire
 from service.api.auth import Authorizer
 from service.api.cors import Cors
-from service.api.create_body import EXAMPLE, MAX_BYTES, MEMBERS, user_id_in
+from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
@@ -253,7 +253,7 @@ class FastLane:
             return None
         if headers.get(b"content-type", b"").lower() not in _MEDIA_TYPES:
             raise ValueError("the media type needs a closer look")
-        return user_id_in(parse_object(body, MEMBERS, EXAMPLE))
+        return user_id_in(parse_object(body, FIELDS, EXAMPLE))
 
     def _created(self, exchange: Exchange, is_stored: bool, request_id: str) -> Answer:  # noqa: FBT001 - the result of Redis
         session = exchange.session

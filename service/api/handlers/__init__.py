@@ -1,1 +1,1 @@
-"""The handlers of the routes, one module per subject."""
+"""The handlers of the routes. Each module has one subject."""

@@ -1,4 +1,7 @@
-"""The handlers of counts: sessions, the most active users, one user."""
+"""The handlers of counts: sessions, the most active users, one user.
+
+`count_query.py` reads the query. `definitions.py` explains the figures to clients.
+"""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +19,7 @@ from service.sessions import UserStore
 
 
 class AnalyticsHandlers:
-    """GET of `/analytics/…`."""
+    """GET of the counts under `/analytics`."""
 
     def __init__(
         self, counts: CountStore, users: UserStore, retention_days: int, clock: Callable[[], float] = time.time
@@ -28,23 +31,23 @@ class AnalyticsHandlers:
         self._answers = AnswerCache()
 
     def forget_answers(self) -> None:
-        """Forget the answers that are kept, because a user was erased."""
+        """Drop the cached answers. The erasure of a user calls this."""
         self._answers.clear()
 
     async def count_sessions(self, request: web.Request) -> web.Response:
-        """Answer totals, figures by source and a series."""
+        """Answer 200 with totals, figures by source and a series."""
         query = self._queries.read(request, ("from", "to", "interval", "source"))
 
         async def answer() -> bytes:
             now = self._clock()
-            counts = await self._counts.count_sessions(query.asked, now, query.source)
+            counts = await self._counts.count_sessions(query.requested, now, query.source)
             return orjson.dumps(
                 {
                     **_heading(query, now),
-                    "interval": query.asked.interval,
+                    "interval": query.requested.interval,
                     "totals": _figures(counts.total),
                     "sources": [{"source": name, **_figures(figures)} for name, figures in counts.by_source.items()],
-                    "series": list(_series(query.asked, counts)),
+                    "series": list(_series(query.requested, counts)),
                     "definitions": definitions.SESSIONS,
                 }
             )
@@ -52,12 +55,15 @@ class AnalyticsHandlers:
         return json_response(await self._answers.get(query, answer))
 
     async def top_users(self, request: web.Request) -> web.Response:
-        """Answer the users with the most sessions created, with bounds."""
+        """Answer 200 with the users who created the most sessions.
+
+        Each number has bounds.
+        """
         query = self._queries.read(request, ("from", "to", "limit"))
 
         async def answer() -> bytes:
             now = self._clock()
-            top = await self._counts.top_users(query.asked, query.limit)
+            top = await self._counts.top_users(query.requested, query.limit)
             return orjson.dumps(
                 {
                     **_heading(query, now),
@@ -70,11 +76,14 @@ class AnalyticsHandlers:
         return json_response(await self._answers.get(("users", query), answer, holds_user_ids=True))
 
     async def count_user(self, request: web.Request) -> web.Response:
-        """Answer one user's figures. Not kept for the next who asks: the answer would hold the user id."""
+        """Answer 200 with one user's figures.
+
+        The answer holds the user id, so it is not cached.
+        """
         user_id = user_id_in_path(request)
         query = self._queries.read(request, ("from", "to"))
         now = self._clock()
-        counts = await self._users.count(user_id, query.asked)
+        counts = await self._users.count(user_id, query.requested)
         active = counts.active_by_source
         content = {
             **_heading(query, now),
@@ -88,7 +97,7 @@ class AnalyticsHandlers:
 
 
 def _heading(query: CountQuery, now: float) -> dict[str, str]:
-    return {"as_of": rfc3339(now), "from": rfc3339(query.asked.start), "to": rfc3339(query.asked.end)}
+    return {"as_of": rfc3339(now), "from": rfc3339(query.requested.start), "to": rfc3339(query.requested.end)}
 
 
 def _figures(counts: SourceCounts) -> dict[str, int]:
@@ -100,15 +109,18 @@ def _figures(counts: SourceCounts) -> dict[str, int]:
     }
 
 
-def _series(asked: CountRange, counts: SessionCounts) -> Iterable[dict[str, object]]:
-    """Return a point for each interval; `sources` has those alone that something was counted of."""
-    for number, start in enumerate(asked.starts):
+def _series(requested: CountRange, counts: SessionCounts) -> Iterable[dict[str, object]]:
+    """Yield a point for each interval.
+
+    Its `sources` leave out sources with zeros only.
+    """
+    for number, start in enumerate(requested.starts):
         point: dict[str, object] = {
             "start": rfc3339(start),
             "created": counts.total.created[number],
             "ended": counts.total.ended[number],
         }
-        if asked.interval is Interval.DAY:
+        if requested.interval is Interval.DAY:
             point["unique_users"] = counts.unique_users[number]
         point["sources"] = {
             name: {"created": figures.created[number], "ended": figures.ended[number]}

@@ -1,4 +1,4 @@
-"""The handlers for those who run the service: is it alive, does it serve, how are its Redis and its figures."""
+"""The handlers for operators: liveness, readiness, metrics, the status of Redis."""
 
 import asyncio
 import time
@@ -30,14 +30,21 @@ class Health:
         self.is_draining = False
 
     async def livez(self, _: web.Request) -> web.Response:
-        """Answer 200 while the process runs, whatever becomes of Redis: a restart would not mend Redis."""
+        """Answer 200 while the process runs, also without Redis.
+
+        A restart of the service does not fix Redis.
+        """
         return open_json_response(ALIVE)
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """Answer 200 while Redis takes writes, else 503; 503 as well while draining."""
+        """Answer 200 while Redis takes writes.
+
+        Answer 503 if it does not, and while draining.
+        """
         if self.is_draining:
             return open_json_response(b'{"status":"draining"}', 503, _LATER)
-        # One check for all who ask meanwhile: the route is open, and must not become a way to keep Redis busy.
+        # Requests share the check that is in progress. The route needs no key, so
+        # anybody could otherwise keep Redis busy with it.
         if self._check is None or self._check.done():
             self._check = asyncio.ensure_future(self._check_store())
         try:
@@ -56,9 +63,12 @@ class MetricsHandler:
         self._content_type = content_type
 
     async def get_metrics(self, _: web.Request) -> web.Response:
-        """Answer the metrics of all workers; of the others, what they had a tenth of a second ago."""
+        """Answer 200 with the metrics of all workers.
+
+        Those of other workers are up to 0.1 s old.
+        """
         asyncio.get_running_loop().call_soon(self._recorder.flush)
-        await asyncio.sleep(0)  # the loop runs callbacks in their order: the flush first
+        await asyncio.sleep(0)  # the loop runs callbacks in order, so the flush comes first
         return text_response(await asyncio.to_thread(self._write_text), self._content_type)
 
 
@@ -71,15 +81,18 @@ class StatusHandler:
         self._answers = AnswerCache()
 
     async def get_status(self, _: web.Request) -> web.Response:
-        """Answer the service's environment, the state of Redis, and how long Redis took; shared for a second."""
+        """Answer 200 with the environment and the status of Redis.
+
+        Requests share an answer for one second.
+        """
 
         async def answer() -> bytes:
             now, started = time.time(), time.perf_counter()
-            state = await self._read_status()
+            status = await self._read_status()
             milliseconds = (time.perf_counter() - started) * 1000
             heading = {"as_of": rfc3339(now), "environment": self._environment}
-            warnings = [asdict(risk) for risk in risks_of(state).values() if risk is not None]
+            warnings = [asdict(risk) for risk in risks_of(status).values() if risk is not None]
             answered = {"answered_in_ms": round(milliseconds, 2)}
-            return orjson.dumps({**heading, **answered, **asdict(state), "warnings": warnings})
+            return orjson.dumps({**heading, **answered, **asdict(status), "warnings": warnings})
 
-        return json_response(await self._answers.get("state", answer))
+        return json_response(await self._answers.get("status", answer))

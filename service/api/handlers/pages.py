@@ -1,6 +1,7 @@
-"""Static pages and what they load: files of this package, under a policy that lets nothing else run.
+"""Static pages, and the scripts, styles and images that they load.
 
-A page comes with every request a browser makes for it, but is read from disk once; unchanged, it is answered 304.
+Their Content-Security-Policy lets a page load files of this service only. Each file is
+read from disk once. A browser that has the current version gets 304.
 """
 
 import hashlib
@@ -29,9 +30,9 @@ class Page:
         self._content_type = _CONTENT_TYPES[self._file.suffix]
 
     async def get(self, request: web.Request) -> web.Response:
-        """Answer the file, or 304 to a browser that has it already."""
+        """Answer 200 with the file, or 304 to a browser that has it."""
         body, etag = self._content
-        # aiohttp's `if_none_match` reads the first line of several.
+        # aiohttp's `if_none_match` reads only the first of several lines.
         known = {tag.removeprefix("W/") for tag in elements(combined(request.headers, hdrs.IF_NONE_MATCH))}
         is_known = bool(known & {f'"{etag}"', "*"})
         response = page_response(None, 304) if is_known else page_response(body)
@@ -47,6 +48,6 @@ class Page:
 
 
 def static_files() -> list[str]:
-    """Return the names of what pages load; the pages themselves have paths of their own."""
+    """Return the names of all files that pages load. Each page has its own route."""
     names = (file.relative_to(_FOLDER).as_posix() for file in _FOLDER.rglob("*") if file.suffix in _CONTENT_TYPES)
     return sorted(name for name in names if not name.endswith(".html"))

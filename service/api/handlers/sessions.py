@@ -1,4 +1,4 @@
-"""The handlers of tracking sessions: create, read, end, look up."""
+"""The handlers of tracking sessions: create, get, end, look up."""
 
 import orjson
 from aiohttp import hdrs, web
@@ -39,7 +39,10 @@ class SessionHandlers:
         self._metrics = metrics
 
     async def create_session(self, request: web.Request) -> web.Response:
-        """Answer 201 with a new session, its cookie and its header; an id that the client sent is never adopted."""
+        """Answer 201 with a new session in body, cookie and header.
+
+        The handler ignores ids that the client sends.
+        """
         user_id = await read_user_id(request)
         self._limits.check(request)
         session = self._factory.new(self._source_of(request), user_id)
@@ -50,7 +53,10 @@ class SessionHandlers:
         return json_response(orjson.dumps(render(session)), 201, token)
 
     async def get_session(self, request: web.Request) -> web.Response:
-        """Answer 200 with the first live session that the request presents; its lifetime stays as it is."""
+        """Answer 200 with the first live session that the request presents.
+
+        Reading does not prolong the lifetime. Raises SessionNotFound.
+        """
         presented = candidates(request.headers)
         session = await self._sessions.find(presented) if presented else None
         if session is None:
@@ -60,21 +66,27 @@ class SessionHandlers:
         return json_response(orjson.dumps(render(session)))
 
     async def end_session(self, request: web.Request) -> web.Response:
-        """Answer 204 and clear the cookie, once every live session that the request presents has ended."""
+        """End every live session that the request presents.
+
+        Answer 204 and delete the cookie.
+        """
         if presented := candidates(request.headers):
             for source in await self._sessions.end(presented):
                 self._metrics.ended.add((source,))
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
     async def look_up_sessions(self, request: web.Request) -> web.Response:
-        """Answer which of many sessions are live; what is no id at all is as missing as an unknown one."""
-        asked = await read_session_ids(request)
-        ids = {text: session_id for text in asked if (session_id := parse_session_id(text))}
+        """Answer 200 with the live ones of many sessions, and the ids of the others.
+
+        A string that is not a session id is missing, like an unknown id.
+        """
+        requested = await read_session_ids(request)
+        ids = {string: session_id for string in requested if (session_id := parse_session_id(string))}
         live = await self._lookup.find_each(list(dict.fromkeys(ids.values()))) if ids else {}
         sessions = {live[session_id].id: live[session_id] for session_id in ids.values() if session_id in live}
         for session in sessions.values():
             self._metrics.found.add((session.source,))
-        missing = [text for text in asked if ids.get(text) not in live]
+        missing = [string for string in requested if ids.get(string) not in live]
         self._metrics.missed.add((self._source_of(request),), len(missing))
         content = {
             "sessions": [render(session) for session in sessions.values()],
@@ -83,15 +95,15 @@ class SessionHandlers:
         return json_response(orjson.dumps(content))
 
     def _source_of(self, request: web.Request) -> str:
-        """Return the source of the API key, which is that of the sessions it creates."""
+        """Return the source of the sessions that the request's API key creates."""
         return request[API_KEY].source or self._source
 
 
 def session_not_found() -> errors.SessionNotFound:
     """Return the error of a request that presents no live session."""
-    return errors.SessionNotFound("The request presents no live session; create one with POST.")
+    return errors.SessionNotFound("The request presents no live session. Create one with POST.")
 
 
 def id_taken() -> RuntimeError:
     """Return the error of a new session whose random id exists already."""
-    return RuntimeError("a new session's random id is taken: the random source is broken")
+    return RuntimeError("the id of a new session is taken: the random source is broken")

@@ -15,37 +15,42 @@ from service.sessions import Session, UserStore
 from service.telemetry.metrics import Metrics
 
 _REMAINING = (
-    "The number of unique users keeps what this id added to it: a sketch holds no ids, and nothing can be taken out "
-    "of it. Sessions that had ended or expired held the id no longer. {file}"
+    "The number of unique users still includes this user: it is estimated from sketches, which hold no ids and "
+    "from which nothing can be removed. Sessions that had ended or expired no longer held the id. {file}"
 )
-_REWRITTEN = "Redis has begun to write its append-only file anew, without the id."
+_REWRITTEN = "Redis has started to rewrite its append-only file without the id."
 _NOT_REWRITTEN = (
-    "Redis did not begin to write its append-only file anew: it has none, or one is under way, or the "
-    "service may not ask. If there is one, the id leaves it at the next rewrite; BGREWRITEAOF makes one."
+    "Redis did not start to rewrite its append-only file: it has none, a rewrite is in progress, or the service is "
+    "not allowed to start one. If there is a file, the next rewrite removes the id. BGREWRITEAOF starts one."
 )
 
-
-_RENDERED_AT_ONCE = 500  # sessions; 1 ms of the event loop
+_SESSIONS_PER_PART = 500  # 1 ms of the event loop
 
 
 class UserHandlers:
     """GET of `/users/{user_id}/sessions` and DELETE of `/users/{user_id}`."""
 
     def __init__(self, users: UserStore, metrics: Metrics, forget_answers: Callable[[], None]) -> None:
-        """`forget_answers` is called after each erasure: answers that are kept for a moment hold user ids."""
+        """`forget_answers` drops cached answers.
+
+        Each erasure calls it, as they hold user ids.
+        """
         self._users = users
         self._metrics = metrics
         self._forget_answers = forget_answers
 
     async def export_sessions(self, request: web.Request) -> web.Response:
-        """Answer the user's live sessions, whole, oldest first."""
+        """Answer 200 with the user's live sessions, complete, oldest first."""
         sessions = await self._users.find_sessions(user_id_in_path(request))
         as_of = rfc3339(time.time()).encode()
-        parts = [part async for part in _rendered(sessions)]
+        parts = [part async for part in _render_parts(sessions)]
         return json_response(b'{"as_of":"%b","sessions":[%b]}' % (as_of, b",".join(parts)))
 
     async def erase_user(self, request: web.Request) -> web.Response:
-        """Answer a receipt, once all that is kept of the user and can be removed is removed."""
+        """Erase the user's data.
+
+        Answer 200 with a receipt that names the data that remains.
+        """
         user_id = user_id_in_path(request)
         now_us = time.time_ns() // 1000
         try:
@@ -59,9 +64,12 @@ class UserHandlers:
         return json_response(orjson.dumps(receipt))
 
 
-async def _rendered(sessions: Sequence[Session]) -> AsyncIterator[bytes]:
-    """Yield the sessions as members of a JSON array. Other requests have their turn between two parts."""
-    for start in range(0, len(sessions), _RENDERED_AT_ONCE):
-        part = sessions[start : start + _RENDERED_AT_ONCE]
+async def _render_parts(sessions: Sequence[Session]) -> AsyncIterator[bytes]:
+    """Yield the sessions as elements of a JSON array, in parts.
+
+    Other requests have their turn between two parts.
+    """
+    for start in range(0, len(sessions), _SESSIONS_PER_PART):
+        part = sessions[start : start + _SESSIONS_PER_PART]
         yield orjson.dumps([render(session) for session in part])[1:-1]
         await asyncio.sleep(0)

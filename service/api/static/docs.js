@@ -1,7 +1,10 @@
-// The API reference. It asks this service alone: no validator, no document of another host.
+/**
+ * Starts the API reference. It sends requests to this service only, so no validator is
+ * used.
+ */
 'use strict';
 
-// Swagger UI has a dark scheme but leaves it to the page to choose it.
+// Swagger UI has dark colors, but the page has to select them.
 const darkScheme = matchMedia('(prefers-color-scheme: dark)');
 const followScheme = () => document.documentElement.classList.toggle('dark-mode', darkScheme.matches);
 darkScheme.addEventListener('change', followScheme);

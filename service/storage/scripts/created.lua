@@ -1,8 +1,9 @@
--- How many sessions a user created in a range of days, by the top lists of one shard. Reads only.
+-- Returns how many sessions a user created in a range of days, by the top lists of one
+-- shard. Reads only.
 --
--- KEYS  the part that the shard's keys begin with
+-- KEYS  the base of the shard
 -- ARGV  user id, first and last day of the range
--- Returns { at least so many, at most so many }.
+-- Returns { lower bound, upper bound } of the number.
 
 local base, user, first_day, last_day = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 

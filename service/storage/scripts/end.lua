@@ -1,10 +1,10 @@
--- Ends live sessions and takes each out of the counts exactly once, in one atomic step.
+-- Ends live sessions and counts each end once, in one atomic step.
 --
 -- KEYS  one session key each
--- ARGV  now in seconds since the epoch, lifetime of counts in s
--- Returns for each key the session's source when this call ended it, else an empty string.
+-- ARGV  now (seconds since the epoch), lifetime of counts
+-- Returns for each key the source of the session that this call ended, or ''.
 --
--- Repeatable: the call that finds the value deletes and counts it. A retry finds nothing.
+-- Repeatable: the call that finds a value deletes and counts it. A retry finds none.
 
 local now, count_lifetime = tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -14,7 +14,8 @@ for i, key in ipairs(KEYS) do
   ended[i] = ''
   if session then
     local base = base_of(key)
-    -- First: a deletion may run when memory is full and, being a write, lets the rest of the script run.
+    -- DEL is the first write. A full Redis runs it, and after a first write it runs the
+    -- rest of the script too.
     try('DEL', key)
     count_end(base, session, now, count_lifetime)
     if session.digest then try('HDEL', index_key(base, session.digest), id_of(key)) end

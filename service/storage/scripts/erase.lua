@@ -1,30 +1,29 @@
 -- Advances the erasure of a user by one bounded step in one shard.
 --
--- KEYS  the part that the shard's keys begin with
--- ARGV  token of the erasure, number of sessions to visit, now in seconds since the epoch, lifetime of
---       counts, of the receipt and of tombstones (all in s), user id, the user's digests in this shard
--- Returns { state, sessions ended so far by this erasure in this shard }. The state is DRAINING, BEGUN,
---       DONE or FOREIGN, see below. The user id is needed, and may be empty otherwise, until the state is
---       BEGUN.
+-- KEYS  the base of the shard
+-- ARGV  token of the erasure, number of sessions to visit, now (seconds since the
+--       epoch), lifetimes of counts, of the receipt and of tombstones, user id, the
+--       user's digests in this shard
+-- Returns { state, total }. The total is the number of sessions that this erasure has
+-- ended in this shard. The states are those of ErasureState in script_replies.py. Once
+-- the state is BEGUN, the user id may be empty.
 --
--- The user's index is renamed once. This moment separates the sessions that the erasure ends from those
--- that are created after it, so the order is that of Redis and not of the clocks of several machines. An
--- index that an unfinished erasure has renamed is drained first. Two erasures at once drain the same
--- index, and each session is in the total of the one that ended it.
--- A session that was ended leaves a tombstone, so that a creation that is repeated after a lost reply
--- stores nothing (see create.lua).
--- Repeatable: the receipt keeps state and total, and a retry goes on from there.
+-- The user's index is renamed once. The rename separates the sessions that the erasure
+-- ends from those that are created later. Redis decides the order, so the clocks of
+-- several machines do not matter. An index that an earlier, unfinished erasure has
+-- renamed is drained first. Two erasures at once drain the same index. Each session is
+-- in the total of the erasure that ended it.
+-- An ended session leaves a tombstone, so that a creation that is repeated after a lost
+-- reply does not store the session again (see create.lua).
+-- Repeatable: the receipt keeps the state and the total, and a retry continues there.
 
--- Draining: more sessions are left, perhaps of an unfinished erasure. Foreign: another program's data is
--- in the place of the renamed index.
-local DRAINING, BEGUN, DONE, FOREIGN = 0, 1, 2, 3
 local FIRST_DIGEST = 8
 
-local base, token, page = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local base, token, page_size = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local now, count_lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
 local receipt_lifetime, tombstone_lifetime, user = ARGV[5], ARGV[6], ARGV[7]
-local receipt_key = base .. 'erased:' .. token
 
+-- Renames the user's indexes and removes the user from the top lists.
 local function begin()
   for i = FIRST_DIGEST, #ARGV do
     local index = index_key(base, ARGV[i])
@@ -33,7 +32,8 @@ local function begin()
   for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do try('ZREM', top_key(base, day), user) end
 end
 
--- Counts the ends of many sessions. They share the writes to their counters (compare `count_end`).
+-- Counts the ends of many sessions. They share the writes to their counters.
+-- `count_end` in shard.lua does the same for one session.
 local function count_ends(sessions)
   local live, ended = {}, {}
   local function tally(key, counter)
@@ -41,13 +41,13 @@ local function count_ends(sessions)
     live[key][counter] = (live[key][counter] or 0) + 1
   end
   for _, session in ipairs(sessions) do
-    local at, source = session.started, session.source
-    tally(minutes_key(base, hour_of(at), source), minute_at(at))
-    tally(day_key(base, day_of(at), source), hour_at(at, LIVE_IN_HOUR))
+    local started, source = session.started, session.source
+    tally(minutes_key(base, hour_of(started), source), minute_counter(started))
+    tally(day_key(base, day_of(started), source), hour_counter(started, LIVE_IN_HOUR))
     ended[source] = (ended[source] or 0) + 1
   end
   for key, counters in pairs(live) do
-    if try('EXISTS', key) == 1 then -- else it stays gone: a new one would be wrong
+    if try('EXISTS', key) == 1 then -- see `subtract` in shard.lua
       local words = {}
       for counter, number in pairs(counters) do
         local n = #words
@@ -59,29 +59,33 @@ local function count_ends(sessions)
   local today = day_of(now)
   for source, number in pairs(ended) do
     local counters = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
-      'INCRBY', 'u32', ENDED_IN_DAY, number, 'INCRBY', 'u32', hour_at(now, ENDED_IN_HOUR), number)
+      'INCRBY', 'u32', ENDED_IN_DAY, number, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), number)
     if counters and counters[1] == number then register(base, today, source, count_lifetime) end
   end
 end
 
+-- Ends a page of the sessions in a renamed index. Returns their number.
 local function drain(digest)
-  local key, keys, own, sessions = erasing_key(base, digest), {}, {}, {}
-  local ids = try('HRANDFIELD', key, page)
+  local key, keys, live_keys, sessions = erasing_key(base, digest), {}, {}, {}
+  local ids = try('HRANDFIELD', key, page_size)
   for i, id in ipairs(ids) do keys[i] = base .. id end
   for i, value in ipairs(try('MGET', unpack(keys))) do
     local session = decode(value)
-    if session and session.digest == digest then own[#own + 1], sessions[#sessions + 1] = keys[i], session end
+    if session and session.digest == digest then
+      live_keys[#live_keys + 1], sessions[#sessions + 1] = keys[i], session
+    end
   end
-  if #own > 0 then
-    try('DEL', unpack(own))
-    for _, session_key in ipairs(own) do try('SET', session_key, ERASED, 'EX', tombstone_lifetime) end
+  if #live_keys > 0 then
+    try('DEL', unpack(live_keys))
+    for _, session_key in ipairs(live_keys) do try('SET', session_key, ERASED, 'EX', tombstone_lifetime) end
     count_ends(sessions)
   end
   try('HDEL', key, unpack(ids))
-  return #own
+  return #live_keys
 end
 
--- Returns the first digest whose renamed index has sessions left, nil when there is none.
+-- Returns the first digest whose renamed index has sessions left, or nil. The second
+-- result is true when the key of a renamed index has another program's data.
 local function unfinished()
   for i = FIRST_DIGEST, #ARGV do
     local size = try('HLEN', erasing_key(base, ARGV[i]))
@@ -90,22 +94,23 @@ local function unfinished()
   end
 end
 
--- First: a command that needs no memory may run when memory is full and, being a write, lets the rest of
--- the script run.
-try('EXPIRE', receipt_key, receipt_lifetime)
-local state, total = string.match(try('GET', receipt_key) or '', '^(%d) (%d+)$')
-state, total = tonumber(state or DRAINING), tonumber(total or 0)
+-- EXPIRE is the first write. A full Redis runs it, and after a first write it runs the
+-- rest of the script too.
+local receipt = receipt_key(base, token)
+try('EXPIRE', receipt, receipt_lifetime)
+local state, total = string.match(try('GET', receipt) or '', '^(%d) (%d+)$')
+state, total = tonumber(state or ERASURE_DRAINING), tonumber(total or 0)
 
 local digest, is_foreign = unfinished()
-if is_foreign then return { FOREIGN, total } end
-if state == DRAINING and not digest then
+if is_foreign then return { ERASURE_FOREIGN, total } end
+if state == ERASURE_DRAINING and not digest then
   begin()
-  state, digest = BEGUN, unfinished()
+  state, digest = ERASURE_BEGUN, unfinished()
 end
 if digest then
   total = total + drain(digest)
   digest = unfinished()
 end
-if state == BEGUN and not digest then state = DONE end
-try('SET', receipt_key, state .. ' ' .. total, 'EX', receipt_lifetime)
+if state == ERASURE_BEGUN and not digest then state = ERASURE_DONE end
+try('SET', receipt, state .. ' ' .. total, 'EX', receipt_lifetime)
 return { state, total }

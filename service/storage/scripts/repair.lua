@@ -1,9 +1,10 @@
--- Puts live sessions of users into the indexes of their users. Only `doctor --repair` runs it.
+-- Adds live sessions of users to the indexes of their users. Only `doctor --repair`
+-- runs it.
 --
 -- KEYS  one session key each
--- Returns nothing: the caller reads the indexes afterwards.
+-- Returns nothing. The caller reads the indexes afterwards.
 --
--- Repeatable. A session that has ended is left out.
+-- Repeatable. A session that has ended is skipped.
 
 for _, key in ipairs(KEYS) do
   local session, ttl = decode(try('GET', key)), try('TTL', key)

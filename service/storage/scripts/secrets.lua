@@ -1,26 +1,26 @@
--- Returns the fingerprints of the secrets under which sessions of users may live, after recording one.
+-- Records the fingerprint of a secret, and returns those under which sessions may live.
 --
 -- KEYS  the hash of fingerprints
--- ARGV  now in seconds since the epoch; to record a fingerprint also: the fingerprint, how long sessions
---       that are created under it may live, in s
+-- ARGV  now (seconds since the epoch). To record a fingerprint also: the fingerprint,
+--       and how long sessions that are created under it may live.
 --
 -- The hash lives as long as its longest-lived fingerprint. Repeatable.
 
 local key, now, fingerprint, lifetime = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 
-local alive, expired, until_of = {}, {}, {}
+local live, expired, expires_at = {}, {}, {}
 local fields = try('HGETALL', key) or {}
 for i = 1, #fields, 2 do
-  local last = tonumber(fields[i + 1]) or 0
-  until_of[fields[i]] = last
-  if last > now then alive[#alive + 1] = fields[i] else expired[#expired + 1] = fields[i] end
+  local moment = tonumber(fields[i + 1]) or 0
+  expires_at[fields[i]] = moment
+  if moment > now then live[#live + 1] = fields[i] else expired[#expired + 1] = fields[i] end
 end
-if not fingerprint then return alive end
+if not fingerprint then return live end
 
 if #expired > 0 then try('HDEL', key, unpack(expired)) end
-if not until_of[fingerprint] or until_of[fingerprint] <= now then alive[#alive + 1] = fingerprint end
--- A lifetime that was lowered does not shorten the life of earlier sessions.
-if try('HSET', key, fingerprint, math.max(now + lifetime, until_of[fingerprint] or 0)) then
+if not expires_at[fingerprint] or expires_at[fingerprint] <= now then live[#live + 1] = fingerprint end
+-- Sessions from before `session.ttl_seconds` was lowered keep their longer lifetime.
+if try('HSET', key, fingerprint, math.max(now + lifetime, expires_at[fingerprint] or 0)) then
   if not expire_once(key, lifetime) then try('EXPIRE', key, lifetime, 'GT') end
 end
-return alive
+return live

@@ -1,27 +1,27 @@
--- Runs every command that the other scripts and the stores use, on throw-away keys.
+-- Runs every command that the other scripts and the stores use, on temporary keys.
 --
--- KEYS  the part that the throw-away keys begin with
--- ARGV  lifetime of the keys in s
--- Returns nothing, or the error of the first command that does not work, with the command's name.
+-- KEYS  the base of the temporary keys
+-- ARGV  lifetime of the keys
+-- Returns nothing, or the error of the first command that fails, with its name.
 --
--- EXPIRE comes before the commands that make keys without a lifetime.
+-- EXPIRE is tested first, so that the later commands leave no key without a lifetime.
 
 local ttl = ARGV[1]
-local text, hash, set = KEYS[1] .. 'text', KEYS[1] .. 'hash', KEYS[1] .. 'set'
+local string_key, hash, set = KEYS[1] .. 'string', KEYS[1] .. 'hash', KEYS[1] .. 'set'
 local sorted, sketch, other = KEYS[1] .. 'sorted', KEYS[1] .. 'sketch', KEYS[1] .. 'other'
 
-try('SET', text, 'x', 'EX', ttl, 'NX')
-try('EXPIRE', text, ttl, 'NX')
-try('EXPIRE', text, ttl, 'GT')
-try('TTL', text)
-try('GET', text)
-try('GETRANGE', text, 0, 3)
-try('EXISTS', text)
-try('MGET', text)
-try('DEL', text)
+try('SET', string_key, 'x', 'EX', ttl, 'NX')
+try('EXPIRE', string_key, ttl, 'NX')
+try('EXPIRE', string_key, ttl, 'GT')
+try('TTL', string_key)
+try('GET', string_key)
+try('GETRANGE', string_key, 0, 3)
+try('EXISTS', string_key)
+try('MGET', string_key)
+try('DEL', string_key)
 
-try('BITFIELD', text, 'OVERFLOW', 'SAT', 'INCRBY', 'u32', '#1', 1)
-try('EXPIRE', text, ttl)
+try('BITFIELD', string_key, 'OVERFLOW', 'SAT', 'INCRBY', 'u32', '#1', 1)
+try('EXPIRE', string_key, ttl)
 
 try('HSET', hash, 'field', 'x')
 try('EXPIRE', hash, ttl)
@@ -52,4 +52,4 @@ try('PFCOUNT', sketch)
 try('PFMERGE', other, sketch)
 try('EXPIRE', other, ttl)
 
-try('DEL', text, hash, set, sorted, sketch, other)
+try('DEL', string_key, hash, set, sorted, sketch, other)

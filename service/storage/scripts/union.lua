@@ -1,33 +1,34 @@
--- Counts the unique users of one shard by merging its sketches, a bounded number of them in each call.
+-- Counts unique users of one shard by merging a bounded number of its sketches.
 --
--- KEYS  the part that the shard's keys begin with
--- ARGV  the query's token, lifetime of scratch keys and of remembered numbers (in s); then for each step:
---       number of its union, number of the union that it is part of (or ''), first and last day and source
---       of the union ('' for all sources), 1 for the union's first step (else ''), 1 for its last (else ''),
---       first and last day of the sketches, number of sources, these sources
--- Returns for each step the number of users in the union when it is the last, UNFINISHED when it is not,
--- FOREIGN when a sketch is foreign data. When a scratch key has expired it returns LOST for that step, as
--- the last element, and the query starts again with another token.
+-- KEYS  the base of the shard
+-- ARGV  the query's token, lifetimes of scratch keys and of remembered numbers. Then
+--       for each step: number of its union, number of the union that contains it (or
+--       ''), first and last day and source of the union ('' for all sources), '1' for
+--       the union's first step (or ''), '1' for its last (or ''), first and last day of
+--       the sketches, number of sources, these sources
+-- Returns for each step the number of users in the union after its last step, and
+-- before that UNION_UNFINISHED. UNION_FOREIGN means that the key of a sketch has
+-- another program's data. When a scratch key has expired, the reply to that step is
+-- UNION_LOST and is the last element. The query then starts again with another token.
 --
--- A union whose steps are spread over calls keeps its progress in `scratch:<token>:<number>`. The number is
--- remembered in `unions:<last day>` only when no sketch has changed since the first step: the first step
--- leaves a mark in that hash, create.lua deletes the hash with every mark when a sketch changes, and the
--- last step looks for the mark.
+-- A union whose steps are in several calls keeps its progress in a scratch key. Its
+-- number is remembered in `unions:<last day>` only when no sketch has changed since the
+-- first step: the first step writes a mark to that hash, create.lua deletes the hash
+-- when a sketch changes, and the last step looks for the mark.
 --
--- Repeatable: merging the same sketches again changes nothing, so a scratch key stays until the caller
--- deletes it, after the reply to the last step has arrived.
+-- Repeatable: merging the same sketches again changes nothing. So a scratch key stays
+-- until the caller has the reply to the last step and deletes it.
 
 local base, token, scratch_lifetime, unions_lifetime = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local STEP_FIELDS = 10
-local UNFINISHED, FOREIGN, LOST = -1, -2, -3
+local FIRST_STEP, STEP_FIELDS = 4, 10
 
-local function scratch_key(number) return base .. 'scratch:' .. token .. ':' .. number end
 local function mark_of(step) return '?' .. token .. ' ' .. step.number end
 
+-- Returns the step at a position of ARGV, and the position of the next one.
 local function read_step(at)
   local step = {
     number = ARGV[at], whole = ARGV[at + 1], first = ARGV[at + 2], last = ARGV[at + 3], source = ARGV[at + 4],
-    begins = ARGV[at + 5] == '1', ends = ARGV[at + 6] == '1', sketches = {},
+    is_first = ARGV[at + 5] == '1', is_last = ARGV[at + 6] == '1', sketches = {},
   }
   local sources_at, source_count = at + STEP_FIELDS, tonumber(ARGV[at + 9])
   for day = tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]) do
@@ -38,23 +39,25 @@ local function read_step(at)
   return step, sources_at + source_count
 end
 
--- Merges sketches into a scratch key and renews its lifetime. Returns false for foreign data.
+-- Merges sketches into a scratch key and renews its lifetime. Returns false when one of
+-- them is another program's data.
 local function merge(scratch, sketches)
   if not try('PFMERGE', scratch, unpack(sketches)) then return false end
   if not expire_once(scratch, scratch_lifetime) then try('EXPIRE', scratch, scratch_lifetime) end
   return true
 end
 
--- A zero is not remembered: it is cheap to find again, and any source may be asked for.
+-- Zero is not remembered. It is cheap to count, and a client may name any source, so
+-- the hash would grow without a bound.
 local function remember(step, count)
   if count == 0 then return end
   local unions = unions_key(base, step.last)
   local reply = redis.pcall('HSET', unions, step.first .. ' ' .. step.source, count)
   if type(reply) ~= 'table' then return expire_once(unions, unions_lifetime) end
-  -- Reading counts works when Redis is full. Remembering them is not needed for it.
-  local text = tostring(reply.err)
-  if not string.find(text, 'OOM', 1, true) and not string.find(text, 'WRONGTYPE', 1, true) then
-    error({ err = text .. ' (command: HSET)' })
+  -- A full Redis can still count. It only cannot remember the number.
+  local message = tostring(reply.err)
+  if not string.find(message, 'OOM', 1, true) and not string.find(message, 'WRONGTYPE', 1, true) then
+    error({ err = message .. ' (command: HSET)' })
   end
 end
 
@@ -63,46 +66,46 @@ local function mark(step)
   if try('HSET', unions, mark_of(step), '') then expire_once(unions, unions_lifetime) end
 end
 
--- Counts a union whose sketches are all in this step. It needs no scratch key and no mark.
+-- Counts a union that is one step. It needs no scratch key and no mark.
 local function count_at_once(step)
   local count = try('PFCOUNT', unpack(step.sketches))
-  if not count then return FOREIGN end
+  if not count then return UNION_FOREIGN end
   remember(step, count)
   return count
 end
 
 local function count_scratch(step, scratch)
   local count = try('PFCOUNT', scratch)
-  if not count then return FOREIGN end
+  if not count then return UNION_FOREIGN end
   if try('HDEL', unions_key(base, step.last), mark_of(step)) == 1 then remember(step, count) end
   return count
 end
 
 local function run(step)
-  if step.begins and step.ends and step.whole == '' then return count_at_once(step) end
-  local scratch = scratch_key(step.number)
-  if step.begins then
+  if step.is_first and step.is_last and step.whole == '' then return count_at_once(step) end
+  local scratch = scratch_key(base, token, step.number)
+  if step.is_first then
     mark(step)
   elseif try('EXISTS', scratch) == 0 then
-    return LOST
+    return UNION_LOST
   end
-  if not merge(scratch, step.sketches) then return FOREIGN end
-  if not step.ends then return UNFINISHED end
+  if not merge(scratch, step.sketches) then return UNION_FOREIGN end
+  if not step.is_last then return UNION_UNFINISHED end
   if step.whole ~= '' then
-    local whole = scratch_key(step.whole)
-    if try('EXISTS', whole) == 0 then return LOST end
-    if not merge(whole, { scratch }) then return FOREIGN end
+    local whole = scratch_key(base, token, step.whole)
+    if try('EXISTS', whole) == 0 then return UNION_LOST end
+    if not merge(whole, { scratch }) then return UNION_FOREIGN end
   end
   return count_scratch(step, scratch)
 end
 
-local replies, is_foreign, at = {}, {}, 4
+local replies, is_foreign, at = {}, {}, FIRST_STEP
 while at <= #ARGV do
   local step, next_at = read_step(at)
-  local reply = is_foreign[step.number] and FOREIGN or run(step)
+  local reply = is_foreign[step.number] and UNION_FOREIGN or run(step)
   replies[#replies + 1] = reply
-  if reply == LOST then return replies end
-  if reply == FOREIGN then is_foreign[step.number], is_foreign[step.whole] = true, true end
+  if reply == UNION_LOST then return replies end
+  if reply == UNION_FOREIGN then is_foreign[step.number], is_foreign[step.whole] = true, true end
   at = next_at
 end
 return replies

@@ -1,64 +1,112 @@
-/** What the dashboard asks of the service, and what can become of a question. */
+/** Requests to the analytics API, and the ways in which they fail. */
 
-import { startOf } from "./ranges.js";
+import { getRange, startOf } from "./ranges.js";
 
-const ANALYTICS = "/v1/playouts/tracking/analytics";
+const ANALYTICS_PATH = "/v1/playouts/tracking/analytics";
 const LISTED_USERS = 10;
 const TIMEOUT_MS = 10_000;
-const KIND_BY_STATUS = { 401: "unknown-key", 403: "forbidden", 422: "invalid", 503: "store" };
 
-let skewMs = 0; // the service's clock less this machine's: ranges are of the service's time
+/** @type {Record<number, import("./types.js").FailureKind>} */
+const KIND_BY_STATUS = { 401: "unknown-key", 403: "forbidden", 422: "invalid", 503: "store-unavailable" };
 
 /**
- * A question without an answer. `kind`: unreachable, unknown-key, forbidden, invalid, store (Redis cannot be asked),
- * failed (anything else), superseded (nobody waits for it any more). `problem`: the service's words, if it had any.
+ * A request without a usable answer.
+ *
+ * `kind` is one of:
+ * - `unreachable`: the service does not respond
+ * - `unknown-key`: no API key of the service matches
+ * - `forbidden`: the key lacks the scope `analytics`
+ * - `invalid`: the service rejects the query
+ * - `store-unavailable`: the service cannot reach Redis
+ * - `aborted`: the dashboard canceled the request
+ * - `failed`: any other answer
+ *
+ * `status` is the HTTP status, or 0. `problem` is the problem document, or an empty
+ * object.
  */
-export class Unanswered extends Error {
+export class RequestFailed extends Error {
+  /**
+   * @param {import("./types.js").FailureKind} kind
+   * @param {number} [status]
+   * @param {import("./types.js").Problem} [problem]
+   */
   constructor(kind, status = 0, problem = {}) {
     super(problem.detail ?? kind);
-    Object.assign(this, { kind, status, problem });
+    this.kind = kind;
+    this.status = status;
+    this.problem = problem;
   }
 }
 
 /**
- * Return all figures of a range, not before `oldest` (ms): `sessions`, `users` and `store` as the API has them.
- * Throws Unanswered.
+ * Return the figures of the selected range. Updates the clock skew of the state.
+ *
+ * @param {import("./types.js").State} state
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./types.js").Figures>}
+ * @throws {RequestFailed}
  */
-export async function ask(key, range, oldest, signal) {
-  if (!/^[\x21-\x7e]+$/.test(key)) throw new Unanswered("unknown-key"); // no header can carry it
-  const from = new Date(startOf(range, Date.now() + skewMs, oldest)).toISOString().slice(0, 19) + "Z";
+export async function fetchFigures(state, signal) {
+  if (!isHeaderValue(state.key)) throw new RequestFailed("unknown-key");
+  const range = getRange(state.rangeName);
+  const start = startOf(range, Date.now() + state.clockSkewMs, state.oldestMs);
+  const from = `${new Date(start).toISOString().slice(0, 19)}Z`;
   const [sessions, users, store] = await Promise.all([
-    get("sessions", { from, interval: range.interval }, key, signal),
-    get("users", { from, limit: LISTED_USERS }, key, signal),
-    get("store", {}, key, signal),
+    get(state, "sessions", { from, interval: range.interval }, signal),
+    get(state, "users", { from, limit: String(LISTED_USERS) }, signal),
+    get(state, "store", {}, signal),
   ]);
-  return { sessions, users, store };
+  return /** @type {import("./types.js").Figures} */ ({ sessions, users, store });
 }
 
-async function get(name, query, key, signal) {
+/**
+ * Return whether a key can be sent in a header: printable ASCII without spaces. `fetch`
+ * throws for other strings, which would look like a network error.
+ *
+ * @param {string} key
+ * @returns {boolean}
+ */
+export function isHeaderValue(key) {
+  return /^[\x21-\x7e]+$/.test(key);
+}
+
+/**
+ * @param {import("./types.js").State} state
+ * @param {string} name
+ * @param {Record<string, string>} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<object>}
+ */
+async function get(state, name, query, signal) {
   let response;
-  let answer;
+  let body;
   try {
-    response = await fetch(`${ANALYTICS}/${name}?${new URLSearchParams(query)}`, {
-      headers: { "X-API-Key": key },
+    response = await fetch(`${ANALYTICS_PATH}/${name}?${new URLSearchParams(query)}`, {
+      headers: { "X-API-Key": state.key },
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-      redirect: "error", // the key goes nowhere else
+      redirect: "error", // a redirect would send the key to another address
     });
-    answer = await response.text();
+    body = await response.text();
   } catch {
-    throw new Unanswered(signal.aborted ? "superseded" : "unreachable");
+    throw new RequestFailed(signal.aborted ? "aborted" : "unreachable");
   }
-  const sent = Date.parse(response.headers.get("Date"));
-  if (sent) skewMs = sent - Date.now();
-  const content = parsed(answer);
+  const serviceMs = Date.parse(response.headers.get("Date") ?? "");
+  if (serviceMs) state.clockSkewMs = serviceMs - Date.now();
+  const content = parseObject(body);
   if (response.ok && content) return content;
-  throw new Unanswered(KIND_BY_STATUS[response.status] ?? "failed", response.status, content);
+  throw new RequestFailed(KIND_BY_STATUS[response.status] ?? "failed", response.status, content);
 }
 
-/** Return a JSON object, or undefined: a proxy in between may answer with a page of its own. */
-function parsed(text) {
+/**
+ * Return a JSON object, or undefined for anything else. A proxy can answer with a page
+ * of HTML.
+ *
+ * @param {string} body
+ * @returns {object | undefined}
+ */
+export function parseObject(body) {
   try {
-    const content = JSON.parse(text);
+    const content = JSON.parse(body);
     return typeof content === "object" && content ? content : undefined;
   } catch {
     return undefined;

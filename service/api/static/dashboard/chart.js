@@ -1,95 +1,97 @@
-/** The chart over time: bars stacked by source, drawn by uPlot. Hover, touch and arrow keys show the real values. */
+/**
+ * The chart of sessions created: bars stacked by source, drawn by uPlot. The pointer
+ * and the arrow keys show the values of an interval.
+ */
 
-/* global uPlot */
+import { RIGHT_PADDING_PIXELS, createAxes, cssColor } from "./chart_axes.js";
+import { byId, element, resizeChildren, setText } from "./dom.js";
+import { formatInteger } from "./format.js";
+import { formatInterval, stackHeights } from "./series.js";
 
-import { byId, element, fit, setText } from "./dom.js";
-import { intervalOf } from "./tables.js";
-import { day, hour, integer } from "./text.js";
-
-const DAY_SECONDS = 86_400;
-const HOUR_SECONDS = 3600;
-const LEAST_TOP = 4; // so that an axis of few sessions has whole numbers
-const TIP_GAP = 12;
-const LABEL_PIXELS = 56; // room for `26 Nov`
-const FONT = "12px system-ui, sans-serif";
-const WHOLE_NUMBERS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
-const TIME_STEPS = [1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 720].map((hours) => hours * HOUR_SECONDS);
-
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const MIN_TOP = 4; // an axis of few sessions keeps whole numbers
+const TOOLTIP_GAP_PIXELS = 12;
+const OUTSIDE = -10; // a position at which uPlot shows no cursor
 
 export class Chart {
   #element = byId("chart");
-  #tip = byId("chart-tip");
+  #tooltip = byId("chart-tip");
+  /** @type {import("./types.js").Stack | null} */
   #stack = null;
+  /** @type {uPlot | null} */
   #plot = null;
-  #drawn = ""; // the series that the plot was made for
+  /** The interval and the slots that the plot was created for. */
+  #layout = "";
 
   constructor() {
     new ResizeObserver(() => this.#resize()).observe(this.#element);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#stack && this.#create());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      if (this.#stack) this.#createPlot(this.#stack);
+    });
     this.#element.addEventListener("keydown", (event) => this.#onKey(event));
-    this.#element.addEventListener("blur", () => this.#point(-1));
+    this.#element.addEventListener("blur", () => this.#moveCursor(-1));
   }
 
-  /** Show a stack (see series.js). Only other series make another plot; other numbers change this one. */
+  /**
+   * Show a stack. The plot is created again only for another interval or other slots.
+   *
+   * @param {import("./types.js").Stack} stack
+   */
   show(stack) {
     this.#stack = stack;
-    const wanted = JSON.stringify([stack.step, ...stack.series.map((one) => one.slot)]);
-    if (wanted === this.#drawn) this.#plot.setData(this.#data());
-    else this.#create();
-    this.#drawn = wanted;
-    byId("nothing").hidden = stack.series.length > 0;
-    this.#showLegend();
-    this.#showTip();
+    const layout = JSON.stringify([stack.stepMs, ...stack.series.map(({ slot }) => slot)]);
+    if (this.#plot && layout === this.#layout) this.#plot.setData(dataOf(stack));
+    else this.#createPlot(stack);
+    this.#layout = layout;
+    byId("chart-empty").hidden = stack.series.length > 0;
+    this.#showLegend(stack);
+    this.#describe(stack);
+    this.#showTooltip();
   }
 
-  /** Forget everything. */
+  /** Remove everything that was shown. */
   clear() {
     this.#plot?.destroy();
-    this.#plot = this.#stack = null;
-    this.#drawn = "";
-    this.#tip.hidden = byId("nothing").hidden = true;
+    this.#plot = null;
+    this.#stack = null;
+    this.#layout = "";
+    this.#tooltip.hidden = true;
+    byId("chart-empty").hidden = true;
     byId("legend").replaceChildren();
   }
 
-  /** Series as sums from the bottom up, the highest first: each is drawn over those behind it. Zero is no bar. */
-  #data() {
-    const { starts, step, totals, series } = this.#stack;
-    const sums = [];
-    let below = totals.map(() => 0);
-    for (const { values } of series) {
-      below = values.map((value, index) => value + below[index]);
-      sums.unshift(below.map((sum) => sum || null));
-    }
-    return [starts.map((start) => (start + step / 2) / 1000), ...sums];
-  }
-
-  #create() {
+  /** @param {import("./types.js").Stack} stack */
+  #createPlot(stack) {
     this.#plot?.destroy();
-    const { step, series } = this.#stack;
-    const paths = uPlot.paths.bars({ size: [0.84, 40], radius: 0 });
-    const look = { paths, width: 0, points: { show: false } };
-    const bars = series.map(({ slot }) => ({ ...look, fill: colour(`series-${slot}`) }));
+    const paths = uPlot.paths.bars?.({ size: [0.84, 40], radius: 0 });
+    const bars = stack.series.map(({ slot }) => ({
+      paths,
+      width: 0,
+      points: { show: false },
+      fill: cssColor(`series-${slot}`),
+    }));
+    /** @type {uPlot.Options} */
     const options = {
       ...this.#size(),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       series: [{}, ...bars.reverse()],
       scales: {
         x: { range: () => this.#bounds() },
-        y: { range: (_, low, high) => [0, Math.max(LEAST_TOP, (high ?? 0) * 1.04)] },
+        y: { range: (_plot, _low, high) => [0, Math.max(MIN_TOP, (high ?? 0) * 1.04)] },
       },
-      axes: axes(step),
+      axes: createAxes(stack.stepMs),
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, RIGHT_PADDING_PIXELS, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
-      hooks: { setCursor: [() => this.#showTip()] },
+      hooks: { setCursor: [() => this.#showTooltip()] },
     };
-    this.#plot = new uPlot(options, this.#data(), this.#element);
+    this.#plot = new uPlot(options, dataOf(stack), this.#element);
   }
 
+  /** @returns {[number, number]} the start and the end of the stack in seconds */
   #bounds() {
-    const { starts, step } = this.#stack;
-    return [starts[0] / 1000, (starts.at(-1) + step) / 1000];
+    if (!this.#stack) return [0, 1];
+    const { startsMs, stepMs } = this.#stack;
+    return [startsMs[0] / 1000, (startsMs[startsMs.length - 1] + stepMs) / 1000];
   }
 
   #size() {
@@ -101,109 +103,123 @@ export class Chart {
     if (this.#plot && width) this.#plot.setSize({ width, height });
   }
 
-  #showLegend() {
-    const { series, totals } = this.#stack;
-    const items = fit(byId("legend"), series.length, () =>
+  /** @param {import("./types.js").Stack} stack */
+  #showLegend({ series }) {
+    const items = resizeChildren(byId("legend"), series.length, () =>
       element("li", {}, element("span", { class: "swatch" }), element("bdi")),
     );
     for (const [index, { label, slot }] of series.entries()) {
-      items[index].dataset.slot = slot;
+      items[index].dataset.slot = String(slot);
       setText(items[index].lastElementChild, label);
     }
-    const sum = integer(totals.reduce((one, other) => one + other, 0));
-    const words =
-      `Sessions created by source, stacked over time: ${sum} in all. ` +
-      "The arrow keys show single values; all stand in the table below.";
-    if (this.#element.getAttribute("aria-label") !== words) this.#element.setAttribute("aria-label", words);
   }
 
-  /** Show the values under the cursor, beside it. */
-  #showTip() {
-    const index = this.#plot?.cursor.idx ?? null;
-    this.#tip.hidden = index === null || this.#plot.cursor.left < 0 || index >= this.#stack.starts.length;
-    if (this.#tip.hidden) return;
-    const { series, totals } = this.#stack;
-    const there = series.filter((one) => one.values[index]).reverse();
-    if (!this.#tip.childElementCount) this.#tip.append(element("p"), element("ul"));
-    setText(this.#tip.firstElementChild, `${intervalOf(this.#stack, index)} UTC`);
-    const items = fit(this.#tip.lastElementChild, there.length + 1, tipItem);
-    fillItem(items[0], "", "All sources", totals[index]);
-    for (const [row, { slot, label, values }] of there.entries()) {
-      fillItem(items[row + 1], slot, label, values[index]);
+  /**
+   * Set the description for screen readers. An unchanged one is not announced again.
+   *
+   * @param {import("./types.js").Stack} stack
+   */
+  #describe({ totals }) {
+    const sum = formatInteger(totals.reduce((total, number) => total + number, 0));
+    const description =
+      `Sessions created over time, stacked by source: ${sum} in total. ` +
+      "Use the arrow keys to read single intervals, or open the table below.";
+    if (this.#element.ariaLabel !== description) this.#element.ariaLabel = description;
+  }
+
+  /** Show the values of the interval under the cursor. */
+  #showTooltip() {
+    const { idx: index, left } = this.#plot?.cursor ?? {};
+    const stack = this.#stack;
+    this.#tooltip.hidden = !stack || typeof index !== "number" || (left ?? 0) < 0 || index >= stack.startsMs.length;
+    if (this.#tooltip.hidden || !stack || typeof index !== "number") return;
+    const visible = stack.series.filter(({ values }) => values[index]).reverse();
+    if (!this.#tooltip.childElementCount) this.#tooltip.append(element("p"), element("ul"));
+    const [title, list] = this.#tooltip.children;
+    setText(title, formatInterval(stack, index, " UTC"));
+    const items = resizeChildren(list, visible.length + 1, createTooltipItem);
+    fillTooltipItem(items[0], { slot: "", label: "All sources", value: stack.totals[index] });
+    for (const [row, { slot, label, values }] of visible.entries()) {
+      fillTooltipItem(items[row + 1], { slot, label, value: values[index] });
     }
-    this.#placeTip(index);
+    this.#placeTooltip(index);
   }
 
-  #placeTip(index) {
-    const left = this.#plot.over.offsetLeft + this.#plot.valToPos(this.#plot.data[0][index], "x");
-    const { offsetWidth: width } = this.#tip;
-    const room = this.#element.clientWidth;
-    const right = left + TIP_GAP;
-    const x = right + width <= room ? right : Math.max(0, left - TIP_GAP - width);
-    this.#tip.style.transform = `translateX(${Math.round(Math.min(x, Math.max(0, room - width)))}px)`;
-  }
-
-  #onKey(event) {
-    if (!this.#stack) return;
-    const last = this.#stack.starts.length - 1;
-    const isOut = this.#plot.cursor.left < 0;
-    const now = isOut ? last + 1 : (this.#plot.cursor.idx ?? last + 1);
-    const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last, Escape: -1 }[event.key];
-    if (next === undefined) return;
-    event.preventDefault();
-    this.#point(event.key === "Escape" ? -1 : Math.max(0, Math.min(last, next)));
-  }
-
-  /** Put the cursor on an interval; -1 takes it away. */
-  #point(index) {
+  /**
+   * Put the tooltip beside the cursor, at the right where it fits.
+   *
+   * @param {number} index
+   */
+  #placeTooltip(index) {
     if (!this.#plot) return;
-    const left = index < 0 ? -10 : this.#plot.valToPos(this.#plot.data[0][index], "x");
-    this.#plot.setCursor({ left, top: index < 0 ? -10 : 1 });
+    const cursor = this.#plot.over.offsetLeft + this.#positionOf(this.#plot, index);
+    const { offsetWidth: width } = this.#tooltip;
+    const available = this.#element.clientWidth;
+    const right = cursor + TOOLTIP_GAP_PIXELS;
+    const left = right + width <= available ? right : Math.max(0, cursor - TOOLTIP_GAP_PIXELS - width);
+    const inside = Math.min(left, Math.max(0, available - width));
+    this.#tooltip.style.transform = `translateX(${Math.round(inside)}px)`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    if (!this.#stack || !this.#plot) return;
+    const last = this.#stack.startsMs.length - 1;
+    const { idx, left = OUTSIDE } = this.#plot.cursor;
+    const index = left < 0 ? last + 1 : (idx ?? last + 1);
+    /** @type {Record<string, number>} */
+    const targets = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: last };
+    if (event.key === "Escape") this.#moveCursor(-1);
+    else if (event.key in targets) this.#moveCursor(Math.max(0, Math.min(last, targets[event.key])));
+    else return;
+    event.preventDefault();
+  }
+
+  /**
+   * Move the cursor to an interval. -1 removes it.
+   *
+   * @param {number} index
+   */
+  #moveCursor(index) {
+    if (!this.#plot) return;
+    const left = index < 0 ? OUTSIDE : this.#positionOf(this.#plot, index);
+    this.#plot.setCursor({ left, top: index < 0 ? OUTSIDE : 1 });
+  }
+
+  /**
+   * @param {uPlot} plot
+   * @param {number} index
+   * @returns {number} the horizontal position of an interval in pixels
+   */
+  #positionOf(plot, index) {
+    return plot.valToPos(plot.data[0][index], "x");
   }
 }
 
-/** Days are named under their bars; hours stand between the bars, where they begin. */
-function axes(step) {
-  const lines = { stroke: colour("line"), width: 1 };
-  const text = { font: FONT, stroke: colour("muted"), gap: 6 };
-  const isDaily = step === DAY_SECONDS * 1000;
-  const label = (ms) => (isDaily || ms % (DAY_SECONDS * 1000) === 0 ? day(ms) : hour(ms));
-  const times = (plot, splits) =>
-    splits.map((seconds) => (seconds === plot.scales.x.max ? "" : label(seconds * 1000)));
-  const middles = (plot) => {
-    const every = Math.ceil((plot.data[0].length * LABEL_PIXELS) / Math.max(1, plot.over.clientWidth));
-    return plot.data[0].filter((_, index) => index % every === 0);
-  };
-  const width = (_, values) => 14 + 7.5 * Math.max(...(values ?? [""]).map((value) => value.length));
-  return [
-    {
-      ...text,
-      ...(isDaily ? { splits: middles } : { incrs: TIME_STEPS }),
-      values: times,
-      space: LABEL_PIXELS,
-      size: 28,
-      grid: { show: false },
-      ticks: { ...lines, size: 4 },
-    },
-    {
-      ...text,
-      incrs: WHOLE_NUMBERS,
-      values: (_, splits) => splits.map(integer),
-      space: 40,
-      size: width,
-      grid: lines,
-      ticks: { show: false },
-    },
-  ];
+/**
+ * Return the data of the plot: the middles of the intervals in seconds, then the
+ * heights of each series.
+ *
+ * @param {import("./types.js").Stack} stack
+ * @returns {uPlot.AlignedData}
+ */
+function dataOf(stack) {
+  const middles = stack.startsMs.map((start) => (start + stack.stepMs / 2) / 1000);
+  return [middles, ...stackHeights(stack)];
 }
 
-function tipItem() {
+/** @returns {HTMLElement} */
+function createTooltipItem() {
   const value = element("span", { class: "number" });
   return element("li", {}, element("span", { class: "swatch" }), element("bdi"), value);
 }
 
-function fillItem(item, slot, label, value) {
-  item.dataset.slot = slot;
+/**
+ * @param {HTMLElement} item
+ * @param {{ slot: import("./types.js").Slot, label: string, value: number }} content
+ */
+function fillTooltipItem(item, { slot, label, value }) {
+  item.dataset.slot = String(slot);
   setText(item.children[1], label);
-  setText(item.children[2], integer(value));
+  setText(item.children[2], formatInteger(value));
 }

@@ -1,173 +1,217 @@
-/** The dashboard: signs in, asks, shows. The other modules each do one part of it; this one knows when. */
+/**
+ * The entry point: connects the sign-in form, the poller and the panels of the page.
+ */
 
-import { Unanswered, ask } from "./api.js";
+import { RequestFailed, fetchFigures } from "./api.js";
 import { Chart } from "./chart.js";
-import { define, listen } from "./definitions.js";
-import { byId, setText } from "./dom.js";
-import { forgetKey, keepKey, storedKey, survivesReload } from "./key_store.js";
-import { NOT_STORED, keptFrom, say, sayStale, wordsFor } from "./notice.js";
+import { byId, find, setText } from "./dom.js";
+import { formatDay, formatSpan, formatTimeWithSeconds } from "./format.js";
+import { forgetKey, readKey, storeKey, survivesReload } from "./key_store.js";
+import {
+  NOT_STORED,
+  describeAge,
+  describeFailure,
+  describeRetention,
+  joinSentences,
+  showNotice,
+} from "./notice.js";
 import { Poller } from "./poller.js";
-import { DEFAULT_RANGE, rangeOf } from "./ranges.js";
-import { Slots, stackOf } from "./series.js";
-import { SignIn } from "./sign_in.js";
-import { showNumbers, showSources, showStore, showTotals, showUsers } from "./tables.js";
-import { day, second, span } from "./text.js";
+import { DEFAULT_RANGE, getRange, isRange } from "./ranges.js";
+import { clearRedis, describeMemoryAlarm, showRedis, showRedisDown } from "./redis_status.js";
+import { createStack } from "./series.js";
+import { SignInForm } from "./sign_in.js";
+import { clearFigures, createState } from "./state.js";
+import { showNumbers, showSources, showTotals, showUsers } from "./tables.js";
+import { Tooltips, setDefinitions } from "./tooltips.js";
 
-// Checked at once: used later, each would look like a service that does not answer.
-for (const [name, found] of [
-  ["AbortSignal.any", AbortSignal.any],
-  ["AbortSignal.timeout", AbortSignal.timeout],
-  ["Object.hasOwn", Object.hasOwn],
-  ["uPlot", window.uPlot],
-]) {
-  if (!found) throw new Error(`${name} is missing`);
+// Without this check, a missing feature fails at the first request, and the page would
+// report a service that does not respond.
+for (const [name, feature] of Object.entries({
+  "AbortSignal.any": AbortSignal.any,
+  "AbortSignal.timeout": AbortSignal.timeout,
+  "Object.hasOwn": Object.hasOwn,
+  uPlot: Reflect.get(window, "uPlot"),
+})) {
+  if (!feature) throw new Error(`${name} is missing`);
 }
 
-const NOT_A_KEY = new Set(["unknown-key", "forbidden"]);
-
+const state = createState(readKey());
 const chart = new Chart();
-let slots = new Slots();
-let stack = null; // what the chart shows
-let key = storedKey();
-let rangeName = DEFAULT_RANGE;
-let oldest = 0; // ms; before it no counts are kept, as the service said
-let asOf = 0; // ms; of when the figures are, 0 while there are none
+const poller = new Poller(refresh, () => getRange(state.rangeName).pauseSeconds);
+const form = new SignInForm(attempt);
 
-const poller = new Poller(refresh, () => rangeOf(rangeName).pauseSeconds);
-const signIn = new SignIn(attempt);
-
-/** Ask once and show what comes; tell whether anything came. */
+/**
+ * Request the figures and show them, or show why there are none.
+ *
+ * @param {AbortSignal} signal
+ * @returns {Promise<boolean>} whether there are new figures
+ */
 async function refresh(signal) {
   try {
-    show(await askKept(signal));
+    show(await fetchWithinRetention(signal));
     return true;
   } catch (error) {
-    const unanswered = unansweredBy(error);
-    if (unanswered.kind !== "superseded") showFailure(unanswered);
+    const failure = toFailure(error);
+    if (failure.kind !== "aborted") showFailure(failure);
     return false;
   }
 }
 
-/** An answer that is none, such as a proxy's, fails where it is shown. */
-function unansweredBy(error) {
-  if (error instanceof Unanswered) return error;
+/**
+ * Return the error as a failed request. An answer of another shape, such as a proxy's,
+ * throws other errors when it is shown.
+ *
+ * @param {unknown} error
+ * @returns {RequestFailed}
+ */
+function toFailure(error) {
+  if (error instanceof RequestFailed) return error;
   console.error(error);
-  return new Unanswered("failed");
+  return new RequestFailed("failed");
 }
 
-/** Ask; when the service says that counts are not kept for so long, ask for as long as they are. */
-async function askKept(signal) {
+/**
+ * Return the figures of the range. The service rejects a range that begins before its
+ * oldest counts and returns their start. The second request then begins there.
+ *
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./types.js").Figures>}
+ */
+async function fetchWithinRetention(signal) {
   try {
-    return await ask(key, rangeOf(rangeName), oldest, signal);
+    return await fetchFigures(state, signal);
   } catch (error) {
-    const kept = Date.parse(error.problem?.oldest);
-    if (!kept || kept === oldest) throw error;
-    oldest = kept;
-    return ask(key, rangeOf(rangeName), oldest, signal);
+    const oldestMs = error instanceof RequestFailed ? Date.parse(error.problem.oldest ?? "") : NaN;
+    if (!oldestMs || oldestMs === state.oldestMs) throw error;
+    state.oldestMs = oldestMs;
+    return fetchFigures(state, signal);
   }
 }
 
+/** @param {import("./types.js").Figures} figures */
 function show({ sessions, users, store }) {
-  asOf = Date.parse(sessions.as_of);
-  const from = Date.parse(sessions.from);
-  const isCut = oldest && from <= oldest;
-  const userDays = span(Date.parse(users.from), Date.parse(users.to));
-  stack = stackOf(sessions, slots);
+  const fromMs = Date.parse(sessions.from);
+  const isCut = state.oldestMs > 0 && fromMs <= state.oldestMs;
+  const userDays = formatSpan(Date.parse(users.from), Date.parse(users.to));
+  const stack = createStack(sessions, state.slots);
+  state.asOfMs = stack.asOfMs;
+  state.stack = stack;
   const { created, others_at_most } = users.definitions;
-  define({ ...sessions.definitions, user_created: created, others_at_most });
-  showTotals(sessions.totals, isCut ? `since ${day(from)}` : rangeOf(rangeName).words, userDays);
+  setDefinitions({ ...sessions.definitions, user_created: created, others_at_most });
+  const range = isCut ? `since ${formatDay(fromMs)}` : getRange(state.rangeName).label;
+  showTotals(sessions.totals, range, userDays);
   chart.show(stack);
-  if (byId("numbers").open) showNumbers(stack);
+  if (numbers.open) showNumbers(stack);
   const slotBySource = new Map(stack.series.map(({ label, slot }) => [label, slot]));
   showSources(sessions.sources, (source) => slotBySource.get(source) ?? "other");
   showUsers(users, userDays);
-  showStore(store);
-  setText(byId("span"), span(from, Date.parse(sessions.to)));
-  setText(byId("as-of"), `As of ${second(asOf)} UTC`);
+  showRedis(store);
+  setText(byId("span"), formatSpan(fromMs, Date.parse(sessions.to)));
+  setText(byId("as-of"), `As of ${formatTimeWithSeconds(state.asOfMs)} UTC`);
   byId("as-of").dataset.state = "good";
   byId("figures").classList.remove("stale");
-  say("information", [isCut && keptFrom(from), !survivesReload && NOT_STORED].filter(Boolean).join(" "));
+  const alarm = describeMemoryAlarm(store);
+  const notes = [isCut && describeRetention(fromMs), !survivesReload && NOT_STORED];
+  showNotice(alarm ? "warning" : "information", joinSentences(alarm, ...notes));
 }
 
-/** Say why there is nothing new. What was shown last stays, greyed. */
-function showFailure(error) {
+/**
+ * Show why there are no new figures. The last ones stay, grayed out.
+ *
+ * @param {RequestFailed} failure
+ */
+function showFailure(failure) {
   byId("figures").classList.add("stale");
-  byId("as-of").dataset.state = asOf ? "bad" : "";
-  if (error.kind === "store") showStore(null);
-  if (NOT_A_KEY.has(error.kind)) {
+  byId("as-of").dataset.state = state.asOfMs ? "bad" : "";
+  if (failure.kind === "store-unavailable") showRedisDown();
+  const age = describeAge(state.asOfMs);
+  if (failure.kind === "unknown-key" || failure.kind === "forbidden") {
     poller.stop();
     forgetKey();
-    say("", "");
-    const figures = asOf ? `The figures below are of ${second(asOf)} UTC. ` : "";
-    showSignedOut(`${wordsFor(error, asOf > 0)} ${figures}Sign in again.`);
+    showNotice("information", "");
+    const reason = describeFailure(failure, state.asOfMs > 0);
+    showSignedOut(joinSentences(reason, age, "Sign in again."));
   } else {
-    sayStale(error, asOf);
+    const retry = "The dashboard retries automatically.";
+    showNotice("warning", joinSentences(describeFailure(failure), age, retry));
   }
 }
 
-/** Try a key; return why it is refused, or nothing. A key is good when Redis alone keeps the figures back. */
-async function attempt(candidate) {
-  key = candidate;
+/**
+ * Sign in with a key. The service checks keys without Redis, so a key is also valid
+ * when only Redis is down.
+ *
+ * @param {string} key
+ * @returns {Promise<string>} why the key is rejected, or an empty string
+ */
+async function attempt(key) {
+  state.key = key;
   try {
-    const answers = await askKept(new AbortController().signal);
+    const figures = await fetchWithinRetention(new AbortController().signal);
     showSignedIn();
-    show(answers);
+    show(figures);
   } catch (error) {
-    const unanswered = unansweredBy(error);
-    if (unanswered.kind !== "store") {
+    const failure = toFailure(error);
+    if (failure.kind !== "store-unavailable") {
       showSignedOut();
-      return wordsFor(unanswered);
+      return describeFailure(failure);
     }
     showSignedIn();
   }
-  keepKey(key);
+  storeKey(key);
   poller.start();
   byId("title").focus();
   return "";
 }
 
 function showSignedIn() {
-  signIn.hide();
-  byId("figures").hidden = byId("ranges").hidden = byId("as-of").hidden = byId("sign-out").hidden = false;
+  form.hide();
+  for (const id of ["figures", "ranges", "as-of", "sign-out"]) byId(id).hidden = false;
 }
 
-/** Show the form. The figures stay if there are any. */
+/**
+ * Show the form, and the last figures if there are any.
+ *
+ * @param {string} [reason] why the operator has to sign in again
+ */
 function showSignedOut(reason = "") {
-  byId("figures").hidden = byId("as-of").hidden = !asOf;
+  for (const id of ["figures", "as-of", "sign-out"]) byId(id).hidden = !state.asOfMs;
   byId("ranges").hidden = true;
-  byId("sign-out").hidden = !asOf;
-  signIn.show(reason);
+  form.show(reason);
 }
 
-/** Forget the key and everything that was shown. */
+/** Remove the key and all figures from the page. */
 function signOut() {
   poller.stop();
   forgetKey();
-  key = stack = null;
-  asOf = oldest = 0;
-  slots = new Slots();
+  clearFigures(state);
   chart.clear();
   showTotals(null);
   showSources([], () => "");
   showUsers(null);
   showNumbers(null);
-  showStore(null, { isKnown: false });
+  clearRedis();
   for (const id of ["span", "as-of"]) setText(byId(id), "");
-  say("", "");
+  showNotice("information", "");
   showSignedOut();
-  signIn.focus();
+  form.focus();
 }
 
-/** Take the range from the address. */
+/** Set the range from the fragment of the address. */
 function readRange() {
-  const asked = location.hash.slice(1);
-  rangeName = rangeOf(asked) ? asked : DEFAULT_RANGE;
-  oldest = 0;
-  byId("ranges").querySelector(`[value="${rangeName}"]`).checked = true;
+  const name = location.hash.slice(1);
+  state.rangeName = isRange(name) ? name : DEFAULT_RANGE;
+  state.oldestMs = 0;
+  find(byId("ranges"), `[value="${state.rangeName}"]`, HTMLInputElement).checked = true;
 }
 
-byId("ranges").addEventListener("change", (event) => {
-  history.replaceState(null, "", `#${event.target.value}`);
+const numbers = find(document, "#numbers", HTMLDetailsElement);
+numbers.addEventListener("toggle", () => {
+  if (numbers.open) showNumbers(state.stack);
+});
+byId("ranges").addEventListener("change", ({ target }) => {
+  if (!(target instanceof HTMLInputElement)) return;
+  history.replaceState(null, "", `#${target.value}`);
   readRange();
   poller.start();
 });
@@ -176,16 +220,15 @@ window.addEventListener("hashchange", () => {
   if (!byId("ranges").hidden) poller.start();
 });
 byId("sign-out").addEventListener("click", signOut);
-byId("numbers").addEventListener("toggle", () => byId("numbers").open && showNumbers(stack));
 
-listen();
+new Tooltips();
 readRange();
-if (key) {
+if (state.key) {
   showSignedIn();
   poller.start();
 } else {
   showSignedOut();
-  signIn.focus();
+  form.focus();
 }
 byId("failure").hidden = true;
-document.documentElement.dataset.started = ""; // start.js shows a notice where this is missing
+document.documentElement.dataset.started = ""; // without it, start.js shows an error

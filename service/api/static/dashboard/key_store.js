@@ -1,31 +1,43 @@
 /**
- * The operator key: in sessionStorage, which is this tab until it is closed. A browser that blocks cookies blocks storage
- * too; the key is then in memory, and a reload of the page asks for it again.
+ * Stores the operator key in sessionStorage, which the browser clears with the tab.
+ *
+ * A browser that blocks cookies also blocks storage. The key is then only in the state
+ * of the page, and the operator signs in again after a reload.
  */
 
 const NAME = "jay-tracking-operator-key";
 const PROBE = "jay-tracking-probe";
 
-const storage = usableStorage();
-let inMemory = null;
+const storage = findStorage();
 
-/** Whether the key is still there after a reload. */
+/** Whether the key is available after a reload. */
 export const survivesReload = storage !== null;
 
-export const storedKey = () => (storage ? storage.getItem(NAME) : inMemory);
+/**
+ * Return the stored key, or an empty string.
+ *
+ * @returns {string}
+ */
+export function readKey() {
+  return storage?.getItem(NAME) ?? "";
+}
 
-export function keepKey(key) {
-  if (storage) storage.setItem(NAME, key);
-  else inMemory = key;
+/** @param {string} key */
+export function storeKey(key) {
+  storage?.setItem(NAME, key);
 }
 
 export function forgetKey() {
   storage?.removeItem(NAME);
-  inMemory = null;
 }
 
-/** Return the storage, or null. Blocked storage throws at the first access, is null, or throws when it is written. */
-function usableStorage() {
+/**
+ * Return the storage, or null. Depending on the browser, blocked storage throws on the
+ * first access, is null, or throws on a write.
+ *
+ * @returns {Storage | null}
+ */
+function findStorage() {
   try {
     const { sessionStorage } = window;
     sessionStorage.setItem(PROBE, "");

@@ -1,43 +1,73 @@
-/** What is wrong, in words: why there are no new figures, and of when those are that stand there. */
+/** The notice at the top of the page: old figures, a shorter range, a full Redis. */
 
 import { byId, setText } from "./dom.js";
-import { dayOfYear, second } from "./text.js";
+import { formatDate, formatTimeWithSeconds } from "./format.js";
 
-const AGAIN = "The dashboard keeps trying.";
+export const NOT_STORED = "This browser blocks storage, so you have to sign in again after a reload.";
 
-export const NOT_STORED = "This browser blocks storage, so the key is only in this page: a reload asks for it again.";
-
-/** Return why a question was not answered, for the reader; `wasAccepted` tells whether the key was good before. */
-export function wordsFor({ kind, status, problem }, wasAccepted = false) {
+/**
+ * Return why a request failed, as a sentence for the operator.
+ *
+ * @param {import("./api.js").RequestFailed} failure
+ * @param {boolean} [wasAccepted] whether the service accepted the key before
+ * @returns {string}
+ */
+export function describeFailure({ kind, status, problem }, wasAccepted = false) {
   switch (kind) {
     case "unreachable":
-      return "The service does not answer.";
-    case "store":
-      return "Redis cannot be asked: the service answers, but its session store does not.";
+      return "The service does not respond.";
+    case "store-unavailable":
+      return "The service cannot reach Redis.";
     case "unknown-key":
       return `The service ${wasAccepted ? "no longer accepts" : "does not accept"} this key.`;
     case "forbidden":
-      return `The service does not let this key read counts. ${problem?.detail ?? ""}`.trim();
+      return joinSentences("This key may not read counts.", problem.detail);
     default:
-      if (!status) return "The service's answer cannot be understood.";
-      return `The service has no figures to give (status ${status}). ${problem?.detail ?? ""}`.trim();
+      if (!status) return "The service returned an invalid answer.";
+      return joinSentences(`The service returned an error (status ${status}).`, problem.detail);
   }
 }
 
-/** Say that figures are not renewed; `asOf` in ms, or 0 when there are none. */
-export function sayStale(error, asOf) {
-  const figures = asOf ? `The figures below are of ${second(asOf)} UTC, ${dayOfYear(asOf)}.` : "";
-  say("warning", [wordsFor(error), figures, AGAIN].filter(Boolean).join(" "));
+/**
+ * Return the age of the figures on the page as a sentence.
+ *
+ * @param {number} asOfMs 0 where the page shows no figures
+ * @returns {string}
+ */
+export function describeAge(asOfMs) {
+  if (!asOfMs) return "";
+  return `The figures below are from ${formatTimeWithSeconds(asOfMs)} UTC, ${formatDate(asOfMs)}.`;
 }
 
-/** Return that less is shown than was asked for. */
-export function keptFrom(start) {
-  return `Counts are not kept for so long here: the figures begin on ${dayOfYear(start)}.`;
+/**
+ * Return that the figures cover less than the selected range.
+ *
+ * @param {number} startMs
+ * @returns {string}
+ */
+export function describeRetention(startMs) {
+  return `The figures begin on ${formatDate(startMs)} because the service keeps no older counts.`;
 }
 
-/** Say something, or with an empty text nothing. It is read aloud when it changes. */
-export function say(kind, text) {
+/**
+ * Join the sentences that are not empty.
+ *
+ * @param {(string | undefined | false)[]} sentences
+ * @returns {string}
+ */
+export function joinSentences(...sentences) {
+  return sentences.filter(Boolean).join(" ");
+}
+
+/**
+ * Show a notice. An empty message removes it. Screen readers announce a changed
+ * message.
+ *
+ * @param {"information" | "warning"} kind
+ * @param {string} message
+ */
+export function showNotice(kind, message) {
   const notice = byId("notice");
-  notice.className = text && kind;
-  setText(notice, text);
+  notice.className = message && kind;
+  setText(notice, message);
 }

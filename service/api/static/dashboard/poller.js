@@ -1,35 +1,54 @@
-/** Asks again and again: one question at a time, none in a hidden tab, later and later while it fails. */
+/**
+ * Polls the service: one request at a time, none in a hidden tab, less often after
+ * errors.
+ */
 
 const FIRST_RETRY_SECONDS = 2;
-const LONGEST_RETRY_SECONDS = 15;
+const MAX_RETRY_SECONDS = 15;
+
+/**
+ * Return the pause after a number of failures in a row: 2, 4, 8 and then 15 seconds.
+ *
+ * @param {number} failures at least 1
+ * @returns {number}
+ */
+export function retrySeconds(failures) {
+  return Math.min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (failures - 1));
+}
 
 export class Poller {
-  #round;
+  #poll;
   #pauseSeconds;
-  #timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {AbortController | null} */
   #controller = null;
   #failures = 0;
-  #runs = false;
+  #isRunning = false;
 
-  /** `round(signal)` asks and shows, and tells whether it was answered; `pauseSeconds()` is until the next. */
-  constructor(round, pauseSeconds) {
-    this.#round = round;
+  /**
+   * @param {(signal: AbortSignal) => Promise<boolean>} poll requests and shows the
+   *   figures, and resolves to whether it succeeded
+   * @param {() => number} pauseSeconds returns the pause after a success
+   */
+  constructor(poll, pauseSeconds) {
+    this.#poll = poll;
     this.#pauseSeconds = pauseSeconds;
     document.addEventListener("visibilitychange", () => this.#wake());
     window.addEventListener("online", () => this.#wake());
   }
 
-  /** Begin, with a question at once; one under way is given up. */
+  /** Poll now and from then on. Aborts a request that is in progress. */
   start() {
     this.stop();
-    this.#runs = true;
+    this.#isRunning = true;
     this.#failures = 0;
     this.#wake();
   }
 
-  /** End; nothing is shown any more. */
+  /** Abort a request that is in progress and send no more. */
   stop() {
-    this.#runs = false;
+    this.#isRunning = false;
     clearTimeout(this.#timer);
     this.#controller?.abort();
     this.#controller = null;
@@ -37,21 +56,17 @@ export class Poller {
 
   #wake() {
     clearTimeout(this.#timer);
-    if (this.#runs && !this.#controller && !document.hidden) this.#ask();
+    if (this.#isRunning && !this.#controller && !document.hidden) this.#run();
   }
 
-  async #ask() {
+  async #run() {
     const controller = new AbortController();
     this.#controller = controller;
-    const isAnswered = await this.#round(controller.signal);
-    if (controller !== this.#controller) return; // another one was started meanwhile, or none is wanted
+    const isSuccess = await this.#poll(controller.signal);
+    if (controller !== this.#controller) return; // start() or stop() was called meanwhile
     this.#controller = null;
-    this.#failures = isAnswered ? 0 : this.#failures + 1;
-    if (!document.hidden) this.#timer = setTimeout(() => this.#wake(), this.#waitSeconds() * 1000);
-  }
-
-  #waitSeconds() {
-    if (!this.#failures) return this.#pauseSeconds();
-    return Math.min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (this.#failures - 1));
+    this.#failures = isSuccess ? 0 : this.#failures + 1;
+    const pause = isSuccess ? this.#pauseSeconds() : retrySeconds(this.#failures);
+    if (!document.hidden) this.#timer = setTimeout(() => this.#wake(), pause * 1000);
   }
 }

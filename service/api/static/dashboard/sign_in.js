@@ -1,47 +1,53 @@
 /** The form for the operator key. */
 
-import { byId, setText } from "./dom.js";
+import { byId, find, setText } from "./dom.js";
 import { survivesReload } from "./key_store.js";
 import { NOT_STORED } from "./notice.js";
 
-export class SignIn {
-  #form = byId("sign-in").querySelector("form");
-  #input = byId("key");
-  #button = this.#form.querySelector("button");
+export class SignInForm {
+  #input = find(document, "#key", HTMLInputElement);
+  #button = find(document, "#sign-in button", HTMLButtonElement);
 
-  /** `attempt(key)` resolves to why the key is refused, in words, or to nothing. */
+  /**
+   * @param {(key: string) => Promise<string>} attempt resolves to why the service
+   *   rejects the key, or to an empty string
+   */
   constructor(attempt) {
-    if (!survivesReload) setText(byId("key-kept"), NOT_STORED);
-    this.#form.addEventListener("submit", async (event) => {
+    if (!survivesReload) setText(byId("key-storage"), NOT_STORED);
+    find(document, "#sign-in form", HTMLFormElement).addEventListener("submit", async (event) => {
       event.preventDefault();
       if (this.#button.disabled) return;
       const key = this.#input.value.trim();
       this.#button.disabled = true;
-      this.#refuse((key ? await attempt(key) : "Enter a key.") ?? "");
+      this.#setError(key ? await attempt(key) : "Enter a key.");
       this.#button.disabled = false;
     });
   }
 
-  /** Show the form, with a reason if there is one. */
+  /**
+   * Show the form.
+   *
+   * @param {string} [reason] why the operator has to sign in again
+   */
   show(reason = "") {
     byId("sign-in").hidden = false;
     setText(byId("key-error"), reason);
   }
 
-  /** Take the form away, and what was typed. */
+  /** Hide the form and clear the input. */
   hide() {
     byId("sign-in").hidden = true;
     this.#input.value = "";
   }
 
-  /** Put the cursor where one types. */
   focus() {
     this.#input.focus();
   }
 
-  #refuse(reason) {
-    setText(byId("key-error"), reason);
-    if (reason) {
+  /** @param {string} error */
+  #setError(error) {
+    setText(byId("key-error"), error);
+    if (error) {
       this.#input.setAttribute("aria-invalid", "true");
       this.#input.select();
     } else {

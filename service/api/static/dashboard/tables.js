@@ -1,141 +1,145 @@
-/** The tables: sources, users, the numbers of the chart, and what Redis says of itself. All change in place. */
+/** The totals and the tables of sources, users and numbers. They change in place. */
 
-import { byId, element, fit, setText } from "./dom.js";
-import { ranked } from "./series.js";
-import { UNKNOWN, about, bytes, day, dayOfYear, duration, hour, integer, share } from "./text.js";
+import { byId, element, find, resizeChildren, setText } from "./dom.js";
+import { UNKNOWN, formatEstimate, formatInteger, formatShare } from "./format.js";
+import { formatInterval, rankSources } from "./series.js";
 
-/** Show the totals and of which time they are; nothing without an answer. */
-export function showTotals(totals, words = "", userDays = "") {
-  for (const name of ["active", "created", "ended"]) {
-    setText(byId(`total-${name}`), totals ? integer(totals[name]) : UNKNOWN);
-  }
-  setText(byId("total-unique_users"), totals ? about(totals.unique_users) : UNKNOWN);
-  for (const name of ["created", "ended"]) setText(byId(`note-${name}`), words);
+/**
+ * Show the totals, or dashes for null.
+ *
+ * @param {import("./types.js").Totals | null} totals
+ * @param {string} [range] the range that the totals cover
+ * @param {string} [userDays] the days that the unique users cover
+ */
+export function showTotals(totals, range = "", userDays = "") {
+  setText(byId("total-active"), totals ? formatInteger(totals.active) : UNKNOWN);
+  setText(byId("total-created"), totals ? formatInteger(totals.created) : UNKNOWN);
+  setText(byId("total-ended"), totals ? formatInteger(totals.ended) : UNKNOWN);
+  setText(byId("total-unique_users"), totals ? formatEstimate(totals.unique_users) : UNKNOWN);
+  setText(byId("note-created"), range);
+  setText(byId("note-ended"), range);
   setText(byId("note-unique_users"), userDays);
 }
 
-const SOON_SECONDS = 86_400; // a forecast that is nearer is shown in red
-
-/** Show all sources; `slotOf(source)` names the colour in which the chart has it. */
+/**
+ * Show all sources.
+ *
+ * @param {import("./types.js").SourceTotals[]} sources
+ * @param {(source: string) => import("./types.js").Slot} slotOf returns the color of a
+ *   source
+ */
 export function showSources(sources, slotOf) {
-  const whole = sources.reduce((sum, figures) => sum + figures.created, 0);
-  const largest = Math.max(...sources.map((figures) => figures.created));
-  const rows = fit(byId("sources").querySelector("tbody"), Math.max(1, sources.length), sourceRow);
-  setText(byId("sources-count"), sources.length === 1 ? "1 source" : `${integer(sources.length)} sources`);
+  const sum = sources.reduce((total, { created }) => total + created, 0);
+  const largest = Math.max(...sources.map(({ created }) => created));
+  const rows = resizeChildren(bodyOf("sources"), Math.max(1, sources.length), createSourceRow);
+  setText(byId("sources-count"), sources.length === 1 ? "1 source" : `${formatInteger(sources.length)} sources`);
   rows[0].classList.toggle("empty", !sources.length);
-  if (!sources.length) fill(rows[0], ["None yet", "", "", "", "", ""]);
-  for (const [index, figures] of ranked(sources).entries()) {
-    const { source, active, created, ended, unique_users } = figures;
-    const texts = [source, share(created, whole), ...[active, created, ended].map(integer), about(unique_users)];
-    fill(rows[index], texts);
-    rows[index].dataset.slot = slotOf(source);
-    rows[index].querySelector(".fill").style.width = `${largest ? (100 * created) / largest : 0}%`;
+  if (!sources.length) fillRow(rows[0], ["No sources yet", "", "", "", "", ""]);
+  for (const [index, { source, active, created, ended, unique_users }] of rankSources(sources).entries()) {
+    const row = rows[index];
+    const counts = [active, created, ended].map(formatInteger);
+    fillRow(row, [source, formatShare(created, sum), ...counts, formatEstimate(unique_users)]);
+    row.dataset.slot = String(slotOf(source));
+    find(row, ".fill", HTMLElement).style.width = `${largest ? (100 * created) / largest : 0}%`;
   }
 }
 
-function sourceRow() {
-  const cell = (kind, ...content) => element("td", { role: "cell", class: kind }, ...content);
-  const numbers = ["active", "created", "ended", "users"].map(() => cell("number", text()));
+/** @returns {HTMLElement} */
+function createSourceRow() {
   const track = element("span", { class: "track", "aria-hidden": "true" }, element("span", { class: "fill" }));
-  const name = element("th", { role: "rowheader", scope: "row" }, element("span", { class: "swatch" }), text("bdi"));
-  return element("tr", { role: "row" }, name, cell("share", track, text()), ...numbers);
+  const number = () => element("td", { role: "cell", class: "number" }, element("span"));
+  return element(
+    "tr",
+    { role: "row" },
+    element("th", { role: "rowheader", scope: "row" }, element("span", { class: "swatch" }), element("bdi")),
+    element("td", { role: "cell", class: "share" }, track, element("span")),
+    number(),
+    number(),
+    number(),
+    number(),
+  );
 }
 
-/** Show the users with the most sessions; nothing without an answer. */
+/**
+ * Show the users with the most sessions, or an empty table for null.
+ *
+ * @param {import("./types.js").UsersAnswer | null} answer
+ * @param {string} [days] the days that the numbers cover
+ */
 export function showUsers(answer, days = "") {
   const users = answer?.users ?? [];
-  const rows = fit(byId("users").querySelector("tbody"), Math.max(1, users.length), userRow);
+  const rows = resizeChildren(bodyOf("users"), Math.max(1, users.length), createUserRow);
   rows[0].classList.toggle("empty", !users.length);
-  if (!users.length) fill(rows[0], ["None yet", "", ""]);
+  if (!users.length) fillRow(rows[0], ["No users yet", "", ""]);
   for (const [index, { user_id, created }] of users.entries()) {
-    const uncertain = created.at_most - created.at_least;
-    fill(rows[index], [user_id, integer(created.at_least), uncertain ? `up to ${integer(uncertain)} more` : "exact"]);
+    const spread = created.at_most - created.at_least;
+    const error = spread ? `up to ${formatInteger(spread)} more` : "exact";
+    fillRow(rows[index], [user_id, formatInteger(created.at_least), error]);
   }
-  setText(byId("users-others"), answer ? `at most ${integer(answer.others_at_most)} each` : UNKNOWN);
+  setText(byId("users-others"), answer ? `at most ${formatInteger(answer.others_at_most)} each` : UNKNOWN);
   setText(byId("users-span"), days);
 }
 
-function userRow() {
-  const cell = (kind) => element("td", { class: kind }, text());
-  return element("tr", {}, element("th", { scope: "row" }, text("bdi")), cell("number"), cell("number bound"));
+/** @returns {HTMLElement} */
+function createUserRow() {
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, element("bdi")),
+    element("td", { class: "number" }, element("span")),
+    element("td", { class: "number bound" }, element("span")),
+  );
 }
 
-/** Show the numbers behind the chart, the newest first; nothing without a stack. */
+/**
+ * Show the numbers behind the chart, newest first, or an empty table for null.
+ *
+ * @param {import("./types.js").Stack | null} stack
+ */
 export function showNumbers(stack) {
-  const series = stack?.series ?? [];
-  const head = ["Time (UTC)", "All", ...series.map((one) => one.label)];
-  const column = () => element("th", { scope: "col" }, text("bdi"));
-  const columns = fit(byId("numbers").querySelector("thead tr"), head.length, column);
-  for (const [index, label] of head.entries()) {
+  const labels = ["Time (UTC)", "All", ...(stack?.series ?? []).map(({ label }) => label)];
+  const head = find(byId("numbers"), "thead tr", HTMLElement);
+  const columns = resizeChildren(head, labels.length, () => element("th", { scope: "col" }, element("bdi")));
+  for (const [index, label] of labels.entries()) {
     columns[index].className = index ? "number" : "";
     setText(columns[index].firstChild, label);
   }
-  const body = byId("numbers").querySelector("tbody");
-  if (body.firstChild?.childElementCount !== head.length) body.replaceChildren();
-  const rows = fit(body, stack?.starts.length ?? 0, () => numbersRow(head.length));
-  for (const row of rows) {
-    const index = rows.length - 1 - row.sectionRowIndex;
-    const numbers = [stack.totals[index], ...series.map((one) => one.values[index])];
-    fill(row, [intervalOf(stack, index), ...numbers.map(integer)]);
+  const body = bodyOf("numbers");
+  if (body.firstElementChild?.childElementCount !== labels.length) body.replaceChildren();
+  const count = stack?.startsMs.length ?? 0;
+  const rows = resizeChildren(body, count, () => createNumbersRow(labels.length));
+  if (!stack) return;
+  for (const [position, row] of rows.entries()) {
+    const index = count - 1 - position;
+    const numbers = [stack.totals[index], ...stack.series.map(({ values }) => values[index])];
+    fillRow(row, [formatInterval(stack, index), ...numbers.map(formatInteger)]);
   }
 }
 
-function numbersRow(columns) {
-  const cells = Array.from({ length: columns - 1 }, () => element("td", { class: "number" }, text()));
-  return element("tr", {}, element("th", { scope: "row" }, text()), ...cells);
+/**
+ * @param {number} columns
+ * @returns {HTMLElement}
+ */
+function createNumbersRow(columns) {
+  const row = element("tr", {}, element("th", { scope: "row" }, element("span")));
+  resizeChildren(row, columns, () => element("td", { class: "number" }, element("span")));
+  return row;
 }
 
-/** Return the words for an interval of a stack; that of now is not over. */
-export function intervalOf({ starts, step, as_of }, index) {
-  const start = starts[index];
-  const isHour = step < 86_400_000;
-  const words = isHour ? `${day(start)}, ${hour(start)}–${hour(start + step)}` : dayOfYear(start);
-  return start + step > as_of ? `${words}, so far` : words;
+/**
+ * @param {string} id the id of the section around the table
+ * @returns {HTMLElement}
+ */
+function bodyOf(id) {
+  return find(byId(id), "tbody", HTMLElement);
 }
 
-/** Show the state of Redis; without one, that it cannot be asked, or nothing when `isKnown` is false. */
-export function showStore(state, { isKnown = true } = {}) {
-  const told = (value, words) => (value === null || value === undefined ? "not told" : words(value));
-  const state_ = byId("store-state");
-  state_.dataset.state = state ? "good" : isKnown ? "bad" : "";
-  setText(state_, state ? "answers" : isKnown ? "cannot be asked" : UNKNOWN);
-  if (!state && isKnown) return; // what it said last stays, greyed with the rest
-  const { memory_used_bytes: used, memory_limit_bytes: limit } = state ?? {};
-  const isUnlimited = limit === 0;
-  const memory = () => {
-    if (isUnlimited) return `${bytes(used)}, no limit is set`;
-    return limit ? `${bytes(used)} of ${bytes(limit)}` : bytes(used);
-  };
-  const full = (may) => (may ? "may drop sessions" : isUnlimited ? "the system ends Redis" : "keeps all, refuses new ones");
-  const forecast = () => {
-    const seconds = state.memory_full_seconds;
-    if (seconds !== null && seconds !== undefined) return seconds ? `in ${duration(seconds)}` : "now";
-    return limit ? "no forecast" : "no limit is known";
-  };
-  const texts = {
-    environment: () => told(state.environment, String),
-    server: () => told(state.server, String),
-    answered: () => `${state.answered_in_ms} ms`,
-    memory: () => told(used, memory),
-    kept: () => told(state.append_only_file, (is) => (is ? "yes, append-only file" : "no, append-only file is off")),
-    forecast,
-    full: () => told(state.may_evict, full),
-  };
-  for (const [name, words] of Object.entries(texts)) setText(byId(`store-${name}`), state ? words() : UNKNOWN);
-  byId("store-kept").classList.toggle("bad", state?.append_only_file === false);
-  byId("store-memory").classList.toggle("bad", isUnlimited);
-  byId("store-forecast").classList.toggle("bad", (state?.memory_full_seconds ?? SOON_SECONDS) < SOON_SECONDS);
-  byId("store-full").classList.toggle("bad", state?.may_evict === true || isUnlimited);
-  const warnings = state?.warnings ?? [];
-  const items = fit(byId("store-warnings"), warnings.length, () => element("li", { class: "bad" }));
-  for (const [index, { problem, advice }] of warnings.entries()) setText(items[index], `${problem}; ${advice}`);
-}
-
-/** Set the texts of a row's cells; each cell has one element for its text, its last. */
-function fill(row, texts) {
-  for (const [index, words] of texts.entries()) setText(row.cells[index].lastElementChild, words);
-}
-
-function text(name = "span") {
-  return element(name);
+/**
+ * Set the contents of a row. The last element of each cell shows the cell's content.
+ *
+ * @param {HTMLElement} row
+ * @param {string[]} contents
+ */
+function fillRow(row, contents) {
+  for (const [index, content] of contents.entries()) setText(row.children[index].lastElementChild, content);
 }

@@ -1,4 +1,4 @@
-"""Where the workers of a service keep their figures."""
+"""The directory in which the workers of a service keep their metrics."""
 
 import os
 import subprocess
@@ -26,8 +26,8 @@ for _ in range(60):
 """
 
 
-def test_services_that_start_together_do_not_delete_each_others_folders(tmp_path: Path, project: Path) -> None:
-    """Each of eight finds its own folder whole, sixty times, and nothing is left in the end."""
+def test_concurrent_starts_do_not_delete_each_others_folders(tmp_path: Path, project: Path) -> None:
+    """Eight services that start together keep their folders, in 60 rounds."""
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(project)}
     services = [
         subprocess.Popen([sys.executable, "-c", RACE], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -35,15 +35,18 @@ def test_services_that_start_together_do_not_delete_each_others_folders(tmp_path
     ]
     for service in services:
         assert service.stdin is not None
-        service.stdin.close()  # now all of them, at once
+        service.stdin.close()  # starts all of them at once
         service.stdin = None
     failures = [service.communicate()[1].decode() for service in services]
     assert [service.returncode for service in services] == [0] * 8, "".join(failures)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unlocked_folder_is_only_removed_when_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that was killed before it could lock its folder leaves an empty one, which goes after an hour."""
+def test_an_unlocked_folder_is_removed_only_when_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without a lock is removed after an hour.
+
+    A service that was killed before it could lock its folder leaves one.
+    """
     monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path]))
     monkeypatch.setenv(multiproc_dir.VARIABLE, "")
     young, old = tmp_path / "jay-new-young", tmp_path / "jay-new-old"
@@ -55,8 +58,8 @@ def test_an_unlocked_folder_is_only_removed_when_it_is_old(tmp_path: Path, monke
         assert not old.exists()
 
 
-def test_the_next_folder_is_taken_when_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only when none is left the start ends, with the reason and what to do."""
+def test_the_next_folder_is_used_when_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start fails only when no folder works, and the error names the fix."""
     monkeypatch.setenv(multiproc_dir.VARIABLE, "")
     monkeypatch.setattr(multiproc_dir, "scratch_folders", lambda: iter([tmp_path / "none", tmp_path]))
     with multiproc_dir.multiproc_dir():
@@ -70,10 +73,10 @@ def test_the_next_folder_is_taken_when_one_fails(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("is_there", "has_tmpdir"), [(True, False), (False, False), (True, True)])
-def test_memory_is_used_where_it_can_be(
+def test_a_folder_in_memory_is_preferred(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool, has_tmpdir: bool
 ) -> None:
-    """Unless TMPDIR names a folder, or none can be used in memory."""
+    """A folder in memory is used, unless `TMPDIR` names one or none works."""
     memory, usual = tmp_path / "memory", tmp_path / "usual"
     usual.mkdir()
     if is_there:

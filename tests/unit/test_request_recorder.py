@@ -13,8 +13,11 @@ def numbered(count: int) -> list[RequestRecord]:
     return [(float(number), *ENTRY[1:]) for number in range(count)]
 
 
-async def test_entries_reach_sinks_in_order_and_once() -> None:
-    """A full batch goes out in the next turn of the event loop, the rest with a flush, before the callbacks run."""
+async def test_records_reach_sinks_in_order_and_once() -> None:
+    """A full batch is written in the next turn of the event loop.
+
+    A flush writes the rest, then runs the flush callbacks.
+    """
     seen: list[RequestRecord] = []
     flushed: list[int] = []
     recorder = RequestRecorder([seen.extend], [lambda: flushed.append(len(seen))])
@@ -32,7 +35,7 @@ async def test_entries_reach_sinks_in_order_and_once() -> None:
 
 
 async def test_no_sink_runs_inside_a_request() -> None:
-    """Sinks wait for the end of the loop's turn, however many requests it answers, and get small batches."""
+    """Sinks run after the turn of the event loop, with small batches."""
     batches: list[int] = []
     recorder = RequestRecorder([lambda records: batches.append(len(records))])
     for entry in numbered(10 * BATCH_SIZE + 1):
@@ -42,8 +45,8 @@ async def test_no_sink_runs_inside_a_request() -> None:
     assert batches == [BATCH_SIZE] * 10 + [1]
 
 
-async def test_the_journal_holds_one_batch_and_one_turn_of_the_loop() -> None:
-    """Under a lasting burst, memory does not grow: each turn of the loop leaves less than a batch behind."""
+async def test_the_recorder_holds_one_batch_and_one_turn_of_the_loop() -> None:
+    """Under a lasting burst, less than a batch stays after each turn."""
     seen = 0
 
     def sink(records: Sequence[RequestRecord]) -> None:
@@ -59,8 +62,8 @@ async def test_the_journal_holds_one_batch_and_one_turn_of_the_loop() -> None:
 
 
 @pytest.mark.parametrize("failing", ["sink", "callback"])
-async def test_one_that_fails_takes_nothing_from_the_others(failing: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The other sinks get every entry, the other callbacks run, and the failing sink gets no entry twice."""
+async def test_a_failing_sink_does_not_affect_the_others(failing: str, caplog: pytest.LogCaptureFixture) -> None:
+    """After an error of one sink or callback, the others get every record once."""
     given: list[int] = []
     seen: list[RequestRecord] = []
     flushed: list[str] = []
@@ -84,7 +87,7 @@ async def test_one_that_fails_takes_nothing_from_the_others(failing: str, caplog
 
 
 async def test_a_failure_is_logged_once_a_minute_for_each_sink(caplog: pytest.LogCaptureFixture) -> None:
-    """The first error is seen with its traceback, and a lasting one does not flood the log."""
+    """The first error is logged with its traceback, then at most one a minute."""
     now = 0.0
 
     def one(_: Sequence[RequestRecord]) -> None:
@@ -103,8 +106,8 @@ async def test_a_failure_is_logged_once_a_minute_for_each_sink(caplog: pytest.Lo
     assert all(record.levelno == logging.ERROR and record.exc_info for record in caplog.records)
 
 
-async def test_what_is_not_a_failure_of_a_sink_surfaces() -> None:
-    """A request to stop the process is not taken for a failing sink."""
+async def test_an_error_that_stops_the_process_is_raised() -> None:
+    """A `KeyboardInterrupt` in a sink reaches the caller."""
 
     def stop(_: Sequence[RequestRecord]) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""A certificate and its key: read as one, with errors that name the file, and replaced at once or not at all."""
+"""A certificate and its key: read as a pair, with errors that name the file."""
 
 import os
 import re
@@ -27,14 +27,14 @@ CERTIFICATE, KEY = "server.tls.certificate", "server.tls.key"
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """An authority that has issued a pair."""
+    """Return an authority that has issued a pair."""
     authority = Authority(tmp_path)
     authority.issue()
     return authority
 
 
 def presented(context: ssl.SSLContext, name: str | None = None) -> bytes:
-    """Return the certificate that a server's context presents, in a handshake without a network."""
+    """Return the certificate that a context presents in an in-memory handshake."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -122,8 +122,8 @@ BROKEN: dict[str, tuple[Callable[[Authority], object], str, str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_pair_that_cannot_be_used_is_one_sentence(authority: Authority, case: str) -> None:
-    """It names the setting, the file and what to do, and holds nothing of the files."""
+def test_an_unusable_pair_is_one_sentence(authority: Authority, case: str) -> None:
+    """The error names the setting, the file and the fix, without file content."""
     spoil, setting, reason = BROKEN[case]
     secret_lines = authority.key.read_text().splitlines()[1:-1]
     spoil(authority)
@@ -142,7 +142,7 @@ def test_a_pair_that_cannot_be_used_is_one_sentence(authority: Authority, case: 
 
 
 def test_key_and_certificate_may_share_a_file(authority: Authority) -> None:
-    """As some tools write them."""
+    """One PEM file may hold both the key and the certificate."""
     authority.certificate.write_bytes(authority.key.read_bytes() + authority.certificate.read_bytes())
     _, validity = load_pair(authority.certificate, authority.certificate)
     assert validity.days_left(datetime.now(UTC)) in {89, 90}
@@ -150,7 +150,7 @@ def test_key_and_certificate_may_share_a_file(authority: Authority) -> None:
 
 @pytest.mark.parametrize("name", [None, "localhost", "other.example"])
 def test_a_reload_replaces_the_certificate_of_new_handshakes(authority: Authority, name: str | None) -> None:
-    """For clients that name a server and for those that name none."""
+    """After a reload, handshakes with and without SNI get the new certificate."""
     tls = ServerTls(authority.certificate, authority.key)
     first = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text())
     assert presented(tls.context, name) == first
@@ -163,8 +163,8 @@ def test_a_reload_replaces_the_certificate_of_new_handshakes(authority: Authorit
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_pair_keeps_the_old_one(authority: Authority, caplog: pytest.LogCaptureFixture, case: str) -> None:
-    """One line says why."""
+def test_an_invalid_pair_keeps_the_old_one(authority: Authority, caplog: pytest.LogCaptureFixture, case: str) -> None:
+    """After a failed reload the old pair stays and one log line has the reason."""
     spoil, setting, reason = BROKEN[case]
     tls = ServerTls(authority.certificate, authority.key)
     old = presented(tls.context)
@@ -188,10 +188,10 @@ def test_a_broken_pair_keeps_the_old_one(authority: Authority, caplog: pytest.Lo
         (-1, 90, "WARNING", "is not valid before"),
     ],
 )
-def test_the_log_says_until_when_a_certificate_is_valid(
+def test_the_log_has_the_expiry_of_a_certificate(
     authority: Authority, caplog: pytest.LogCaptureFixture, age_days: float, days: float, level: str, said: str
 ) -> None:
-    """Information for a good one, a warning for one that ends soon, has ended or has not begun."""
+    """A valid certificate is logged as info, others as a warning."""
     caplog.set_level("INFO")
     authority.issue(age_days=age_days, days=days)
     assert ServerTls.of(TlsSettings(certificate=authority.certificate, key=authority.key)) is not None
@@ -201,13 +201,13 @@ def test_the_log_says_until_when_a_certificate_is_valid(
 
 
 def test_without_settings_there_is_no_tls() -> None:
-    """The default is plain HTTP."""
+    """Without TLS settings there is no TLS context."""
     assert ServerTls.of(TlsSettings()) is None
 
 
 @pytest.mark.parametrize("days", [-400, -1, 0.5, 1, 60, 20_000])
-def test_the_end_is_read_from_a_file_and_from_a_presented_certificate(authority: Authority, days: float) -> None:
-    """Both are what another library reads."""
+def test_the_expiry_is_read_from_a_file_and_a_handshake(authority: Authority, days: float) -> None:
+    """Both expiry dates equal the one that `cryptography` reads."""
     certificate = authority.issue(days=days, age_days=500)
     validity = Validity.of_der(certificate)
     assert validity == Validity.of_file(authority.certificate)

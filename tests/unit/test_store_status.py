@@ -22,10 +22,10 @@ USED = {"used_memory": 10 * MB, "total_system_memory": 1000 * MB, "maxmemory_pol
         ({}, None, None, None),
     ],
 )
-def test_no_limit_is_not_the_same_as_a_limit_that_is_not_known(
+def test_an_unlimited_memory_differs_from_an_unknown_limit(
     info: Mapping[str, Any], limit: int | None, machine: int | None, may_evict: Any
 ) -> None:
-    """0 where Redis has no limit, None where it does not say; the machine's memory is a figure of its own."""
+    """A memory limit is 0 when Redis has none, and `None` when it is unknown."""
     state = status_of(info)
     assert (state.memory_limit_bytes, state.machine_memory_bytes, state.may_evict) == (limit, machine, may_evict)
 
@@ -43,7 +43,7 @@ def test_no_limit_is_not_the_same_as_a_limit_that_is_not_known(
     ],
 )
 def test_the_doctor_says_how_memory_is_limited(info: Mapping[str, Any], verdicts: list[str], words: str) -> None:
-    """Without a limit there is a problem, whatever the policy is: the system would end Redis."""
+    """A Redis without a memory limit is a problem under every policy."""
     results = list(_memory(info))
     assert [result.status for result in results] == [Status[name] for name in verdicts]
     assert words in " ".join(result.what for result in results)

@@ -1,4 +1,7 @@
-"""The doctor's walk through Redis: exact although SCAN repeats keys, in bounded memory, and silent about nothing."""
+"""The doctor's consistency check of Redis.
+
+It is exact although SCAN repeats keys, and its memory is bounded.
+"""
 
 import time
 import tracemalloc
@@ -16,12 +19,12 @@ from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import Connect, MakeStore
 from tests.support.servers import Raw, RedisServer
 
-Look = Callable[..., Awaitable[ConsistencyReport | None]]
+RunCheck = Callable[..., Awaitable[ConsistencyReport | None]]
 
 
 @pytest.fixture
-def look(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: UserDigest) -> Look:
-    """Check the test's own keys."""
+def run_check(connect: Connect, server: RedisServer, keyspace: Keyspace, digest: UserDigest) -> RunCheck:
+    """Return a function that runs the check over this test's keys."""
 
     async def run(
         *,
@@ -41,7 +44,7 @@ async def create_all(store: RedisSessionStore, sessions: Sequence[Session]) -> N
 
 
 class RepeatingRedis:
-    """A client whose SCAN and HSCAN return every page twice, as during a resize. The rest goes to the real one."""
+    """A client whose SCAN returns every page twice, as during a resize."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -50,14 +53,14 @@ class RepeatingRedis:
         return getattr(self._client, name)
 
     async def scan(self, cursor: int, **more: Any) -> tuple[int, list[bytes]]:
-        """Repeat the page within itself, and all keys again in the last page."""
+        """Repeat the keys of a page in it, and all keys in the last page."""
         following, keys = await self._client.scan(cursor, **more)
         every = [] if following else [key async for key in self._client.scan_iter(match=more["match"])]
         return following, [*keys, *keys, *every]
 
 
 async def test_keys_that_scan_repeats_are_counted_once(
-    look: Look,
+    run_check: RunCheck,
     connect: Connect,
     server: RedisServer,
     make_store: MakeStore,
@@ -65,7 +68,7 @@ async def test_keys_that_scan_repeats_are_counted_once(
     raw: Raw,
     keyspace: Keyspace,
 ) -> None:
-    """Sessions, users, keys without a lifetime, foreign keys and progress are exact."""
+    """The report and the progress are exact when SCAN returns keys repeatedly."""
     store = await make_store(server.url)
     sessions = [factory.new("s", f"u{n % 7}" if n % 2 else None) for n in range(2500)]
     await create_all(store, sessions)
@@ -74,36 +77,41 @@ async def test_keys_that_scan_repeats_are_counted_once(
     connection = connect(server.url)
     connection._client = RepeatingRedis(connection._client)  # type: ignore[assignment]
     visited: list[int] = []
-    found = await look(connection=connection, progress=visited.append)
+    found = await run_check(connection=connection, progress=visited.append)
     assert found is not None
     assert (found.sessions, found.users, found.wrong_hours) == (2500, 1250, [])
     assert (found.without_lifetime, found.foreign) == (1, 1)
     assert sum(visited) == found.keys
-    once = await look()
+    once = await run_check()
     assert once is not None
     assert once.keys == found.keys
 
 
 async def test_a_large_index_is_read_in_pages(
-    look: Look, server: RedisServer, make_store: MakeStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+    run_check: RunCheck,
+    server: RedisServer,
+    make_store: MakeStore,
+    factory: SessionFactory,
+    raw: Raw,
+    keyspace: Keyspace,
 ) -> None:
-    """Expired entries of one user with thousands of sessions are counted exactly, and taken out by a repair."""
+    """Expired entries of a large index are counted exactly and removed by a repair."""
     store = await make_store(server.url)
     sessions = [factory.new("s", "u") for _ in range(3000)]
     await create_all(store, sessions)
     for session in sessions[:1200]:
         await raw.delete(keyspace.session(session.id))
     for repair in (False, True):
-        found = await look(repair=repair)
+        found = await run_check(repair=repair)
         assert found is not None
         assert (found.expired_in_indexes, found.users) == (1200, 1800)
-    last = await look()
+    last = await run_check()
     assert last is not None
     assert last.expired_in_indexes == 0
 
 
 @pytest.mark.parametrize("command", ["scan", "hscan", "get", "getrange", "hexists", "exists", "smembers", "ttl"])
-async def test_a_command_that_is_not_allowed_is_no_foreign_data(
+async def test_a_forbidden_command_gives_no_report(
     own_server: RedisServer,
     connect: Connect,
     make_store: MakeStore,
@@ -112,7 +120,7 @@ async def test_a_command_that_is_not_allowed_is_no_foreign_data(
     digest: UserDigest,
     command: str,
 ) -> None:
-    """The report then has no result, instead of one that takes the refusal for what is stored."""
+    """There is no report when Redis forbids a command of the check."""
     store = await make_store(own_server.url)
     assert all(await store.create_many([factory.new("s", f"u{n}") for n in range(5)]))
     admin = connect(own_server.url)
@@ -127,33 +135,38 @@ async def test_a_command_that_is_not_allowed_is_no_foreign_data(
 
 
 def test_seen_keys_are_exact_and_small() -> None:
-    """100,000 keys are each fresh once, with next to no memory of Python's."""
+    """100,000 seen keys are each new once and take under 500 kB of Python memory."""
     keys = [f"jay{{u0}}{number:036}".encode() for number in range(100_000)]
     with SeenKeys() as seen:
         tracemalloc.start()
         try:
             for start in range(0, len(keys), 1000):
                 page = keys[start : start + 1000]
-                assert len(seen.fresh([*page, *page])) == 1000
+                assert len(seen.add([*page, *page])) == 1000
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert seen.fresh(keys) == []
+        assert seen.add(keys) == []
     assert peak < 500_000
 
 
 async def test_sessions_of_different_hours_are_compared(
-    look: Look, server: RedisServer, make_store: MakeStore, mint: Callable[..., Any], raw: Raw, keyspace: Keyspace
+    run_check: RunCheck,
+    server: RedisServer,
+    make_store: MakeStore,
+    mint: Callable[..., Any],
+    raw: Raw,
+    keyspace: Keyspace,
 ) -> None:
-    """A session that somebody deleted by hand makes its hour wrong, and no other."""
+    """A session that was deleted by hand is reported for its hour and no other."""
     store = await make_store(server.url)
     now = time.time()
     sessions = [mint(now - hours * 3600, "s") for hours in range(5, 15) for _ in range(3)]
     assert all(await store.create_many(sessions))
-    found = await look()
+    found = await run_check()
     assert found is not None
     assert found.wrong_hours == []
     await raw.delete(keyspace.session(sessions[0].id))
-    found = await look()
+    found = await run_check()
     assert found is not None
     assert len(found.wrong_hours) == 1

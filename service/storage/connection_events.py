@@ -1,0 +1,20 @@
+"""The events of a connection to Redis, and what follows from them by default."""
+
+from collections.abc import Awaitable, Callable
+
+
+class ConnectionEvents:
+    """Receives the events of connections. `Lanes` overrides the methods."""
+
+    def breaker_changed(self) -> None:
+        """Handle a breaker that has opened or closed."""
+
+    def recovered(self) -> None:
+        """Handle the first answer after an outage."""
+
+    async def demoted(self, reconnect: Callable[[], Awaitable[None]]) -> None:
+        """Handle a server that is not the primary any more, or is unfit.
+
+        `reconnect` closes the connections of the lane that noticed it.
+        """
+        await reconnect()

@@ -1,0 +1,76 @@
+"""Writes lists from the code into other files: `make reference`.
+
+docs/operations.md has a table of the settings and one of the metrics, and
+docker-compose.yml has the variable of each setting. Each block starts with a line that
+names it and ends with a line `end`. The files outside of the blocks are written by
+hand.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from service.config.loading import options
+from service.config.settings import Settings
+from service.telemetry.metrics import Counter, Metrics
+
+ROOT = Path(__file__).parent.parent
+
+# docker-compose.yml gives these a value, above its block.
+_SET_BY_COMPOSE = {"JAY_REDIS__URL", "JAY_REDIS__DATA_DIR", "JAY_SERVER__HOST"}
+
+
+def _settings_table() -> Iterator[str]:
+    yield "| Setting | Default | Meaning |"
+    yield "|---|---|---|"
+    for option in options():
+        yield f"| `{option.name}` | `{_default_of(option.name)}` | {option.field.metadata['help']} |"
+
+
+def _default_of(name: str) -> str:
+    value: object = Settings()
+    for part in name.split("."):
+        value = getattr(value, part)
+    if value in (None, ()):
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _metrics_table() -> Iterator[str]:
+    yield "| Metric | Labels | Meaning |"
+    yield "|---|---|---|"
+    for metric in Metrics().all():
+        name = metric.name + ("_total" if isinstance(metric, Counter) else "")
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "-"
+        yield f"| `{name}` | {labels} | {metric.help} |"
+
+
+def _compose_variables() -> Iterator[str]:
+    for option in options():
+        if option.variable not in _SET_BY_COMPOSE:
+            yield f"      {option.variable}:"
+
+
+# By file, then by the name of the block.
+BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
+    "docs/operations.md": {"settings": _settings_table, "metrics": _metrics_table},
+    "docker-compose.yml": {"settings": _compose_variables},
+}
+
+
+def updated(file: str) -> str:
+    """Return a file's content with every block as the code declares it."""
+    content = (ROOT / file).read_text("utf-8")
+    for name, lines in BLOCKS[file].items():
+        block = re.compile(rf"(?m)^( *(?:<!--|#) {name}: .*\n)(?:.*\n)*?( *(?:<!--|#) end\b)")
+        parts = block.split(content)
+        if len(parts) != 4:  # noqa: PLR2004 - before, first line, last line, after
+            raise SystemExit(f"{file} must have exactly one block `{name}`")
+        before, first, last, after = parts
+        content = "".join((before, first, *(f"{line}\n" for line in lines()), last, after))
+    return content
+
+
+if __name__ == "__main__":
+    for path in BLOCKS:
+        (ROOT / path).write_text(updated(path), "utf-8")
