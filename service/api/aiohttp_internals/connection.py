@@ -8,7 +8,7 @@ Without it: aiohttp answers a request that it cannot parse with bytes of the req
 Upstream: https://github.com/aio-libs/aiohttp/issues/3287 (open).
 Versions: 3.14.
 Test: tests/api/test_transport.py
-    test_what_cannot_be_parsed_is_one_400_without_echo
+    test_a_malformed_request_is_one_400_without_echo
 Can go when: the application can answer parser errors.
 
 A malformed chunk leaves the reader waiting
@@ -18,7 +18,7 @@ Without it: aiohttp queues the parser error behind the request, whose handler wa
 Upstream: none found.
 Versions: 3.14.
 Test: tests/api/test_transport.py
-    test_bad_chunks_are_one_400
+    test_malformed_chunks_are_one_400
 Can go when: aiohttp ends the body with an error if the parser fails in it.
 
 A body in progress is dropped at shutdown
@@ -37,9 +37,9 @@ Without it: a client that closes its side after its requests gets no answers.
 Upstream: https://github.com/aio-libs/aiohttp/issues/3659 (open).
 Versions: 3.14.
 Test: tests/api/test_transport.py
-    test_a_half_closed_connection_gets_its_answers
+    test_a_half_closed_connection_gets_its_responses
     test_a_client_that_closes_its_side_at_once_is_answered
-    test_a_client_that_closes_its_side_in_the_body_is_told_at_once
+    test_a_client_that_closes_its_side_in_the_body_is_answered_at_once
 Can go when: aiohttp's `eof_received` keeps the connection open for answers.
 """
 

@@ -8,7 +8,7 @@ Without it: aiohttp sends the 100 before any handler runs, also before a 401 or 
 Upstream: https://github.com/aio-libs/aiohttp/issues/8877 (open).
 Versions: 3.14.
 Test: tests/api/test_expectations.py
-    test_a_request_that_its_head_decides_gets_no_100
+    test_a_request_that_is_rejected_by_its_head_gets_no_100
 Can go when: aiohttp sends the 100 when the handler reads the body.
 """
 

@@ -8,7 +8,7 @@ Without it: `GunicornWebWorker.init_process` creates an event loop by asyncio's
 Upstream: none found.
 Versions: 3.14.
 Test: tests/unit/test_event_loop.py
-    test_data_that_arrived_during_a_pause_is_read_before_time_outs_end
+    test_data_that_arrived_during_a_pause_is_read_before_timeouts
 Can go when: the worker has a method that creates the loop.
 
 A stop after a drain

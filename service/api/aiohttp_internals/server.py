@@ -19,8 +19,8 @@ Upstream: none found.
 Versions: 3.14.
 Test: tests/api/test_transport.py
     test_only_plain_chunked_is_read
-    test_chunks_in_http_1_0_are_refused
-    test_versions_that_are_not_spoken_are_refused_in_one_that_is
+    test_chunks_in_http_1_0_are_rejected
+    test_unsupported_http_versions_are_rejected
 Can go when: aiohttp's parser rejects them.
 
 A dispatcher around the application
@@ -40,7 +40,7 @@ Without it: gunicorn's worker leaves aiohttp's backlog of 128, and clients wait 
 Upstream: https://github.com/aio-libs/aiohttp/issues/5283 (open).
 Versions: 3.14.
 Test: tests/api/test_transport.py
-    test_many_connections_find_room_to_wait
+    test_many_connections_fit_the_listen_queue
 Can go when: `GunicornWebWorker` passes gunicorn's `backlog` on.
 """
 

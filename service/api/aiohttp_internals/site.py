@@ -7,7 +7,7 @@ Without it: a client that connects and sends nothing holds a connection for asyn
 Upstream: none found. https://github.com/aio-libs/aiohttp/issues/3651 shows the 60 s.
 Versions: 3.14.
 Test: tests/api/test_connection_clocks.py
-    test_a_tls_handshake_that_never_begins_or_ends_is_cut_off
+    test_a_stalled_tls_handshake_is_closed
 Can go when: `web.SockSite` passes `ssl_handshake_timeout` on.
 """
 

@@ -18,8 +18,9 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from service.api import request_limits
+from service.api.front_door.exchange import Exchange
 from service.api.front_door.heads import read_head
-from service.api.front_door.lane import Exchange, FastLane
+from service.api.front_door.lane import FastLane
 from service.api.front_door.sockets import has_unread_bytes
 
 if TYPE_CHECKING:

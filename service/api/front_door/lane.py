@@ -12,8 +12,8 @@ lane with aiohttp's byte for byte.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import orjson
 from aiohttp import hdrs
@@ -26,6 +26,7 @@ from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
+from service.api.front_door.exchange import Answer, Exchange, Headers, Peer, Route
 from service.api.front_door.heads import Head
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
@@ -34,13 +35,10 @@ from service.api.problems import problem_response
 from service.api.responses import empty_response, json_response, open_json_response
 from service.api.session_body import render
 from service.api.session_token import SessionCookie, candidates_in
-from service.api_keys import ApiKey, Scope
+from service.api_keys import Scope
 from service.sessions import Session, SessionFactory, SessionStore
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_recorder import RequestRecorder
-
-if TYPE_CHECKING:
-    from asyncio import Future
 
 _KEY, _VERSION = wire.API_KEY.lower().encode(), wire.API_VERSION.lower().encode()
 _TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
@@ -51,39 +49,6 @@ _MEDIA_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8
 _ROUTED = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
 _MAX_DIGITS = 4
 _NO_CONTENT = 204
-
-Answer: TypeAlias = tuple[int, str, bytes]  # status, status line and first headers, body
-Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
-
-
-class Exchange:
-    """A request in progress: everything that its answer and its record need.
-
-    `future` is the result of Redis, None for an answer that needs none. `size` is the number
-    of bytes that the request has.
-    """
-
-    __slots__ = ("cors", "finish", "future", "key", "result", "session", "size", "started", "where")
-
-    def __init__(self, where: "_Route", size: int, cors: str, key: ApiKey | None) -> None:
-        self.started = time.perf_counter()
-        self.where = where
-        self.size = size
-        self.cors = cors
-        self.key = key
-        self.future: Future[Any] | None = None
-        self.finish: Finish = where.finish
-        self.result: Any = None  # where there is no future
-        self.session: Session | None = None  # the one that is created
-
-
-class _Route(NamedTuple):
-    """A frequent request: its names in the log, and the functions that begin and finish it."""
-
-    method: str
-    path: str
-    begin: Callable[["Exchange", dict[bytes, bytes], bytes, Callable[[], str]], "Exchange | None"]
-    finish: Finish
 
 
 class FastLane:
@@ -124,7 +89,7 @@ class FastLane:
         # The request id is the last field of the document.
         self._missing_body = body_of(missing).removesuffix(b'"}')
 
-    def _all_routes(self) -> Iterator[tuple[tuple[bytes, bytes], _Route]]:
+    def _all_routes(self) -> Iterator[tuple[tuple[bytes, bytes], Route]]:
         for path in wire.SESSION_PATHS:
             for method, begin, finish in (
                 ("GET", self._begin_find, self._found),
@@ -133,9 +98,9 @@ class FastLane:
                 ("DELETE", self._begin_end, self._ended),
                 ("OPTIONS", self._begin_preflight, self._passed),
             ):
-                yield (method.encode(), path.encode()), _Route(method, path, begin, finish)
+                yield (method.encode(), path.encode()), Route(method, path, begin, finish)
         for method in ("GET", "HEAD"):
-            route = _Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive)
+            route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive)
             yield (method.encode(), wire.LIVEZ_PATH.encode()), route
 
     @property
@@ -143,7 +108,7 @@ class FastLane:
         """Whether the service shuts down, so that each answer ends its connection."""
         return self._health.is_draining
 
-    def begin(self, head: Head, data: bytes, peer: Callable[[], str]) -> Exchange | None:
+    def begin(self, head: Head, data: bytes, peer: Peer) -> Exchange | None:
         """Begin to answer the request at the start of `data`. Returns None when it is for aiohttp.
 
         `peer` returns the address at the other end of the connection.
@@ -183,7 +148,7 @@ class FastLane:
         self._record((now, where.method, where.path, status, seconds, request_id, key.name if key else "-"))
         return head.encode() if where.method == "HEAD" else head.encode() + body
 
-    def _admit(self, exchange: Exchange, headers: dict[bytes, bytes]) -> bool:
+    def _admit(self, exchange: Exchange, headers: Headers) -> bool:
         """Return whether the request has a version and a key with which a handler would begin."""
         key = self._authorizer.find_known(headers.get(_KEY, b""))
         version = headers.get(_VERSION)
@@ -192,9 +157,7 @@ class FastLane:
         exchange.key = key
         return key.origins is None or key.allows_origin(_text(headers.get(b"origin")))
 
-    def _begin_find(
-        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
-    ) -> Exchange | None:
+    def _begin_find(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         if b"content-length" in headers or not self._admit(exchange, headers):
             return None
         if presented := _presented(headers):
@@ -208,9 +171,7 @@ class FastLane:
         self._metrics.found.add((session.source,))
         return 200, self._found_start, orjson.dumps(render(session))
 
-    def _begin_end(
-        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
-    ) -> Exchange | None:
+    def _begin_end(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         if b"content-length" in headers or not self._admit(exchange, headers):
             return None
         if presented := _presented(headers):
@@ -222,9 +183,7 @@ class FastLane:
             self._metrics.ended.add((source,))
         return _NO_CONTENT, self._ended_start, b""
 
-    def _begin_create(
-        self, exchange: Exchange, headers: dict[bytes, bytes], data: bytes, peer: Callable[[], str]
-    ) -> Exchange | None:
+    def _begin_create(self, exchange: Exchange, headers: Headers, data: bytes, peer: Peer) -> Exchange | None:
         if not self._admit(exchange, headers):
             return None
         try:
@@ -239,7 +198,7 @@ class FastLane:
         exchange.future = self._sessions.create(session)
         return exchange
 
-    def _user_id(self, exchange: Exchange, headers: dict[bytes, bytes], data: bytes) -> str | None:
+    def _user_id(self, exchange: Exchange, headers: Headers, data: bytes) -> str | None:
         """Return the user id in a body. Raises ValueError for one that aiohttp has to read."""
         digits = headers.get(b"content-length", b"0")
         if not digits.isdigit() or len(digits) > _MAX_DIGITS or (length := int(digits)) > MAX_BYTES:
@@ -263,9 +222,7 @@ class FastLane:
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
         return 201, self._created_start + token, orjson.dumps(render(session))
 
-    def _begin_preflight(
-        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
-    ) -> Exchange | None:
+    def _begin_preflight(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         is_routed = headers.get(b"access-control-request-method") in _ROUTED
         if not exchange.cors or not is_routed or b"content-length" in headers:
             return None
@@ -275,9 +232,7 @@ class FastLane:
     def _passed(self, exchange: Exchange, _: None, __: str) -> Answer:
         return _NO_CONTENT, exchange.result, b""
 
-    def _begin_livez(
-        self, exchange: Exchange, headers: dict[bytes, bytes], _: bytes, __: Callable[[], str]
-    ) -> Exchange | None:
+    def _begin_livez(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         return None if b"content-length" in headers else exchange
 
     def _alive(self, _: Exchange, __: None, ___: str) -> Answer:
@@ -288,7 +243,7 @@ class FastLane:
         return (key and key.source) or self._source
 
 
-def _presented(headers: dict[bytes, bytes]) -> tuple[str, ...]:
+def _presented(headers: Headers) -> tuple[str, ...]:
     cookie, token, alias = headers.get(b"cookie"), headers.get(_TOKEN), headers.get(_ALIAS)
     cookies = () if cookie is None else (cookie.decode(),)
     return candidates_in(cookies, [value.decode() for value in (token, alias) if value is not None])

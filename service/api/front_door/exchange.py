@@ -1,0 +1,46 @@
+"""A frequent request in progress, and the table row that describes its kind."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from service.api_keys import ApiKey
+from service.sessions import Session
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+Answer: TypeAlias = tuple[int, str, bytes]  # status, status line and first headers, body
+Headers: TypeAlias = dict[bytes, bytes]  # by lower-case name
+Peer: TypeAlias = Callable[[], str]  # returns the address at the other end of the connection
+Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
+
+
+class Exchange:
+    """A request in progress: everything that its answer and its record need.
+
+    `future` is the result of Redis, None for an answer that needs none. `size` is the number
+    of bytes that the request has.
+    """
+
+    __slots__ = ("cors", "finish", "future", "key", "result", "session", "size", "started", "where")
+
+    def __init__(self, where: "Route", size: int, cors: str, key: ApiKey | None) -> None:
+        self.started = time.perf_counter()
+        self.where = where
+        self.size = size
+        self.cors = cors
+        self.key = key
+        self.future: Future[Any] | None = None
+        self.finish: Finish = where.finish
+        self.result: Any = None  # where there is no future
+        self.session: Session | None = None  # the one that is created
+
+
+class Route(NamedTuple):
+    """A frequent request: its names in the log, and the functions that begin and finish it."""
+
+    method: str
+    path: str
+    begin: Callable[["Exchange", Headers, bytes, Peer], "Exchange | None"]
+    finish: Finish
