@@ -72,6 +72,9 @@ def _serve(options: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     from service.commands import check_config
 
+    if options.schema:
+        check_config.show_schema()
+        return 0
     check_config.show(_load(options, reads_tls_files=True))
     return 0
 

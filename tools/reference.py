@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from service.config.loading import options
+from service.config.options import options
 from service.config.settings import Settings
 from service.telemetry.metrics import Counter, Metrics
 

@@ -3,7 +3,7 @@
 import re
 from argparse import ArgumentTypeError
 
-from service.config.settings import check_key_name
+from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
 from service.config.web_origins import check_origin
 

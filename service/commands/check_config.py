@@ -10,6 +10,7 @@ from service.config.certificate import Validity
 from service.config.cross_field import warnings
 from service.config.loading import LoadedConfig
 from service.config.redacted_view import effective_settings
+from service.config.schema import config_schema_json
 
 _MIN_WIDTH = 40
 
@@ -32,6 +33,11 @@ def show(loaded: LoadedConfig) -> None:
     certificate = loaded.settings.server.tls.certificate
     if certificate is not None and (warning := Validity.of_file(certificate).warning(datetime.now(UTC))):
         print(f"warning: server.tls.certificate: {certificate} {warning}", file=sys.stderr)
+
+
+def show_schema() -> None:
+    """Print the JSON Schema of `config.yaml`. It is the content of `config.schema.json`."""
+    print(config_schema_json(), end="")
 
 
 def _width() -> int | None:

@@ -22,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve = _add(commands, "serve", "run the service until SIGTERM or Ctrl-C", "serve")
     check_help = "print the settings in force and where each came from, or every error"
     check = _add(commands, "check-config", check_help, "check_config")
+    check.add_argument("--schema", action="store_true", help="print the JSON Schema of config.yaml instead")
     health = _add(commands, "healthcheck", "exit 0 when the service on this machine is ready, else 1", "healthcheck")
     health.add_argument("--url", help="where it listens; from the configuration when left out")
     health.add_argument("--live", action="store_true", help="ask only whether the process runs, not for Redis")

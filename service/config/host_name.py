@@ -1,4 +1,4 @@
-"""Names and addresses of machines, as settings and the command line take them."""
+"""Host names and IP addresses in settings and on the command line."""
 
 import ipaddress
 import re
@@ -9,7 +9,7 @@ _MAX_LENGTH = 253
 
 
 def host_error(host: str) -> str | None:
-    """Return what a host must be. None for a name or an address that can be used, IPv6 without brackets."""
+    """Return what a host must be, or None for a valid name or address. IPv6 has no brackets."""
     if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
         return None if _is_address(host) else "a valid IP address, without a zone"
     if len(host) <= _MAX_LENGTH and _NAME.fullmatch(host):
@@ -18,7 +18,7 @@ def host_error(host: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a server that listens on the host."""
+    """Return whether a server that listens on the host is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

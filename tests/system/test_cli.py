@@ -14,7 +14,8 @@ import yaml
 from service import __version__
 from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
-from service.config.loading import load, options
+from service.config.loading import load
+from service.config.options import options
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,7 +65,7 @@ def test_mistakes_are_told_all_at_once(run: Run, name: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert sorted(done.stderr.splitlines()) == [
         "configuration: JAY_SERVER__PORT must be a whole number, not 'http'",
-        "configuration: JAY_SERVER__WROKERS: is not a setting; did you mean JAY_SERVER__WORKERS?",
+        "configuration: JAY_SERVER__WROKERS: is not a setting. Did you mean JAY_SERVER__WORKERS?",
     ]
 
 

@@ -61,5 +61,5 @@ def test_variables_of_the_compose_file_are_skipped() -> None:
 )
 def test_a_name_that_is_not_known_is_answered_with_the_one_that_is(old: str, new: str) -> None:
     """The compose file had names of its own for some settings; a .env that still has them names the right ones."""
-    with pytest.raises(ConfigError, match=f"{old}: is not a setting; did you mean {new}\\?"):
+    with pytest.raises(ConfigError, match=f"{old}: is not a setting. Did you mean {new}\\?"):
         load({old: "x"})
