@@ -1,6 +1,6 @@
-"""The entry of the program: `jay-tracking`, also `python -m service`.
+"""The entry point: `jay-tracking`, also `python -m service`.
 
-It holds signals back before it imports anything that takes time, so that a SIGTERM during start-up is not lost.
+It holds signals before the slow imports, so that a SIGTERM during start-up is not lost.
 """
 
 import sys
@@ -12,9 +12,10 @@ def main() -> int:
     """Run the command line and return the exit status."""
     if sys.argv[1:2] == ["serve"]:
         stop_signals.hold()
-    else:  # the image is started with signals blocked, and the other commands have nothing to clear up
+    else:
+        # the image starts with signals blocked, and the other commands need no clean-up
         stop_signals.release()
-    from service.cli import main as run  # takes a quarter of a second
+    from service.cli import main as run  # takes 0.25 s
 
     return run()
 

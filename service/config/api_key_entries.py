@@ -61,7 +61,10 @@ API_KEYS_SCHEMA: Mapping[str, object] = {
 
 
 def parse_api_keys(entries: object) -> tuple[tuple[ApiKey, ...], list[str]]:
-    """Return the valid keys and all errors. Each error continues a sentence that begins with the list's name."""
+    """Return the valid keys and all errors.
+
+    Each error continues a sentence that begins with the list's name.
+    """
     if entries is None:
         return (), []
     if not isinstance(entries, list):
@@ -101,7 +104,7 @@ def _unknown_field_error(field: object) -> str:
 
 
 def _string_check(check: Check) -> Callable[[object], str | None]:
-    """Return a check for which a value of another type is as wrong as an empty string."""
+    """Return a check that treats a value of another type like an empty string."""
     return lambda value: check(value if isinstance(value, str) else "")
 
 
@@ -131,7 +134,8 @@ def _check_create_limit(limit: object) -> str | None:
     return f"must be a count from 1 to {MAX_COUNT:,} per second, minute, hour or day, such as 60/minute"
 
 
-_FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {  # the check, and whether it is required
+# the check, and whether it is required
+_FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "name": (_string_check(check_key_name), True),
     "sha256": (_check_sha256, True),
     "scopes": (_check_scopes, True),

@@ -14,7 +14,7 @@ from service.errors import TlsError
 
 
 def cross_field_errors(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
-    """Yield a sentence for each contradiction, and for each published key or secret in production.
+    """Yield a sentence for each contradiction, and in production for published secrets.
 
     `redis_password` is the variable from which docker-compose.yml makes `redis.url`.
     """
@@ -80,7 +80,8 @@ def _is_unlimited(key: ApiKey) -> bool:
 def _is_no_directory(path: Path) -> bool:
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
-    except OSError:  # missing or not permitted: the embedded server reports that when it starts
+    except OSError:
+        # missing or not permitted: the embedded server reports that when it starts
         return False
 
 
@@ -94,7 +95,10 @@ def unusable_files(tls: TlsSettings) -> Iterator[str]:
 
 
 def _can_trace() -> bool:
-    """Return whether the whole extra `otel` is installed. Other packages install parts of it."""
+    """Return whether the whole extra `otel` is installed.
+
+    Other packages install parts of it.
+    """
     try:
         return all(map(find_spec, ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")))
     except ModuleNotFoundError:  # its parent package

@@ -1,4 +1,4 @@
-"""The service's environment variables, as compose, `docker run --env-file` and shells pass them."""
+"""The environment variables of the service, as compose, Docker and shells pass them."""
 
 from collections.abc import Mapping
 
@@ -23,13 +23,16 @@ COMPOSE_VARIABLES = frozenset(
 
 
 def own_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the `JAY_` variables that are not empty, without white space and quotes around values."""
+    """Return the `JAY_` variables that are not empty, their values without quotes."""
     values = {name: _unquoted(value.strip()) for name, value in environ.items() if name.startswith(PREFIX)}
     return {name: value for name, value in values.items() if value}
 
 
 def _unquoted(value: str) -> str:
-    """Remove one pair of quotes. Shells and compose do so, but `docker run --env-file` does not."""
+    """Remove one pair of quotes.
+
+    Shells and compose do so, but `docker run --env-file` does not.
+    """
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]:
         return value[1:-1]
     return value

@@ -3,13 +3,17 @@
 import ipaddress
 import re
 
-_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # underscores: service names of Compose
+# underscores: service names of Compose
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _MAX_LENGTH = 253
 
 
 def host_error(host: str) -> str | None:
-    """Return what a host must be, or None for a valid name or address. IPv6 has no brackets."""
+    """Return what a host must be, or None for a valid name or address.
+
+    IPv6 has no brackets.
+    """
     if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
         return None if _is_address(host) else "a valid IP address, without a zone"
     if len(host) <= _MAX_LENGTH and _NAME.fullmatch(host):
@@ -18,7 +22,7 @@ def host_error(host: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a server that listens on the host is reachable from this machine only."""
+    """Return whether only this machine reaches a server that listens on the host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,8 +1,9 @@
 """Reads the settings from `config.yaml`, then from the environment, which wins.
 
-Reading goes on after an error, so that one run reports every error. The environment names a
-setting by its sections joined by two underscores, such as `JAY_SERVER__PORT`. The same name
-with `_FILE` names a file that holds the value. An empty variable counts as unset.
+Reading goes on after an error, so that one run reports every error. The environment
+names a setting by its sections joined by two underscores, such as `JAY_SERVER__PORT`.
+The same name with `_FILE` names a file that holds the value. An empty variable counts
+as unset.
 """
 
 import dataclasses
@@ -43,7 +44,7 @@ class LoadedConfig:
 
 @dataclass
 class _Draft:
-    """The result so far: values and their provenance by dotted name, and every error."""
+    """The result so far: values and provenance by dotted name, and all errors."""
 
     values: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
@@ -53,9 +54,10 @@ class _Draft:
 def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_files: bool = True) -> LoadedConfig:
     """Read the settings.
 
-    `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working directory. Only
-    the last may be missing. `reads_tls_files` checks the certificate and the key as well, which
-    only the service needs. Raises ConfigError with every error.
+    `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working
+    directory. Only the last may be missing. `reads_tls_files` checks the certificate
+    and the key as well, which only the service needs. Raises ConfigError with every
+    error.
     """
     environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
@@ -63,7 +65,9 @@ def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_file
     known = {option.name: option for option in options()}
     _read_file(named or DEFAULT_FILE, known, draft, required=named is not None)
     _read_environment(environ, known, draft)
-    if not draft.errors:  # an invalid value would be replaced by its default, and cause errors that are not real
+    if not draft.errors:
+        # an invalid value would be replaced by its default, and cause errors that are
+        # not real
         settings: Settings = _build(Settings, draft)
         draft.errors += cross_field_errors(settings, environ.get(REDIS_PASSWORD_VARIABLE))
         draft.errors += unusable_files(settings.server.tls) if reads_tls_files else ()
@@ -127,7 +131,7 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
 
 
 def _accept_string(option: Option, string: str, draft: _Draft, origin: str) -> None:
-    """Read a value from the environment, where every value is a string and lists are JSON."""
+    """Read a value from the environment: always a string, and JSON for lists."""
     string = as_utf8(string).removeprefix("\ufeff")
     value: object = string
     if option.kind is bool:
@@ -152,7 +156,10 @@ def _accept(option: Option, value: object, draft: _Draft, origin: str) -> None:
 
 
 def _build(section: type, draft: _Draft, prefix: str = "") -> Any:
-    """Return the section's dataclass. Settings that were not read have their defaults."""
+    """Return the section's dataclass.
+
+    Settings that were not read have their defaults.
+    """
     kinds = typing.get_type_hints(section)
     values: dict[str, Any] = {}
     for declared in dataclasses.fields(section):

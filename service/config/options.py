@@ -1,4 +1,4 @@
-"""The settings as a flat list: each with its dotted name, type, variable and declaration."""
+"""The settings as a flat list, each with dotted name, type and declaration."""
 
 import dataclasses
 import typing
@@ -13,7 +13,10 @@ from service.config.values import convert, shown
 
 @dataclass(frozen=True)
 class Option:
-    """One setting. `name` is dotted, `kind` is its type, `field` has the metadata of `setting()`."""
+    """One setting.
+
+    `name` is dotted, `kind` is its type, `field` has the metadata of `setting()`.
+    """
 
     name: str
     kind: Any
@@ -25,7 +28,7 @@ class Option:
         return PREFIX + self.name.upper().replace(".", "__")
 
     def read(self, value: object) -> tuple[object, list[str]]:
-        """Return the converted value and its errors, each as the end of a sentence about the setting.
+        """Return the converted value and all errors, each as the end of a sentence.
 
         With errors the value is not to be used.
         """

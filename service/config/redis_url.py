@@ -1,7 +1,9 @@
-"""The value of `redis.url`. Every part is checked before anything starts. No error repeats a part.
+"""The value of `redis.url`.
 
-The parts are split as redis-py splits them. Only the parameters that a deployment needs are
-allowed. Others would override the time-outs that the service sets.
+Every part is checked before anything starts. No error repeats a part.
+
+The parts are split as redis-py splits them. Only the parameters that a deployment needs
+are allowed. Others would override the time-outs that the service sets.
 """
 
 import os
@@ -58,7 +60,8 @@ def _tcp_errors(parts: SplitResult) -> Iterator[str]:
     except ValueError:
         port = 0
     if port == 0:
-        # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks like a port.
+        # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks
+        # like a port.
         yield f"must have a port from 1 to 65535 ({_ESCAPES})"
     if not parts.hostname:
         yield FORMS
@@ -130,7 +133,8 @@ def _is_db(string: str) -> bool:
 
 def _file_error(path: str) -> str | None:
     try:
-        if stat.S_ISREG(Path(path).stat().st_mode):  # reading a pipe would wait for a writer
+        if stat.S_ISREG(Path(path).stat().st_mode):
+            # reading a pipe would wait for a writer
             with Path(path).open("rb") as file:
                 file.read(1)
             return None

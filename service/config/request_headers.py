@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-# One header of the preflight response lists them all. 32 names of 64 characters are 2 KB.
+# One header of the preflight response lists them all. 32 names of 64 characters are 2
+# KB.
 MAX_NAMES = 32
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")  # RFC 9110's token without `*`
 
@@ -16,7 +17,7 @@ _FORBIDDEN = re.compile(
 
 
 def check_request_headers(names: Sequence[str]) -> str | None:
-    """Return what the list must be instead, or None when CORS can allow these headers."""
+    """Return what the list must be instead, or None if CORS can allow it."""
     if len(names) > MAX_NAMES:
         return f"must have at most {MAX_NAMES} names"
     for number, name in enumerate(names, 1):

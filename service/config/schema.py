@@ -1,7 +1,7 @@
 """The JSON Schema of `config.yaml`, by which editors complete and check the file.
 
-It has names, types, bounds, choices and patterns. Checks that are Python functions, and those
-across settings, are left to `jay-tracking check-config`.
+It has names, types, bounds, choices and patterns. Checks that are Python functions, and
+those across settings, are left to `jay-tracking check-config`.
 """
 
 import dataclasses

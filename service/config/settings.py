@@ -1,8 +1,8 @@
 """Every setting, declared once with its name, help, default and checks.
 
 This module reads nothing. `loading.py` reads the file and the environment by these
-declarations, `redacted_view.py` shows the values, and `schema.py` makes a JSON Schema. Each
-part of the service gets its own section and sees no other.
+declarations, `redacted_view.py` shows the values, and `schema.py` makes a JSON Schema.
+Each part of the service gets its own section and sees no other.
 """
 
 from dataclasses import dataclass, field
@@ -71,7 +71,10 @@ class ServerSettings:
     tls: TlsSettings = field(default_factory=TlsSettings)
 
     def url(self, port: int) -> str:
-        """Return the URL of the service on this machine. `port` is the real one when the setting is 0."""
+        """Return the URL of the service on this machine.
+
+        `port` is the real one when the setting is 0.
+        """
         scheme = "http" if self.tls.certificate is None else "https"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
@@ -166,7 +169,7 @@ class CorsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyticsSettings:
-    """Counts: how long they are kept, and how many users the list of the most active has."""
+    """How long counts are kept, and the size of the list of most active users."""
 
     retention_days: int = setting(90, "how long counts are kept", check=Between(1, 400))
     top_users: int = setting(
@@ -195,7 +198,10 @@ class LogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TracingSettings:
-    """Traces by OpenTelemetry, an optional extra. Its own OTEL_ variables set the rest."""
+    """Traces by OpenTelemetry, an optional extra.
+
+    Its own OTEL_ variables set the rest.
+    """
 
     otlp_endpoint: str | None = setting(
         None,

@@ -8,7 +8,8 @@ SIZE_PATTERN = "([1-9][0-9]{0,15})([bB]|[kKmMgG][bB]?)?"
 _SIZE = re.compile(SIZE_PATTERN)
 # As in redis.conf: kb is 1024 bytes, k is 1000.
 _UNITS = {"b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
-# Below 8 MB an empty server has hardly any room for sessions. No server has more than 4 TB.
+# Below 8 MB an empty server has hardly any room for sessions. No server has more than 4
+# TB.
 _LEAST_MEMORY, _MOST_MEMORY = 8 * 1024**2, 4 * 1024**4
 
 

@@ -4,7 +4,9 @@ import codecs
 import os
 from pathlib import Path
 
-MAX_BYTES = 1 << 20  # configurations have kilobytes. This bounds the damage of a wrong path, such as a device
+# configurations have kilobytes. This bounds the damage of a wrong path, such as a
+# device
+MAX_BYTES = 1 << 20
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -14,14 +16,17 @@ _BYTE_ORDER_MARKS = (
 
 
 class UnreadableText(Exception):
-    """A file cannot be read as text. The message continues a sentence that begins with the file."""
+    """A file cannot be read as text.
+
+    The message continues a sentence that begins with the file.
+    """
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a file in UTF-8, or in UTF-16 with a byte order mark, without the mark.
+    """Return the content of a file in UTF-8, or in UTF-16 with a byte order mark.
 
-    Raises FileNotFoundError when the file does not exist, and UnreadableText for all other
-    errors.
+    Raises FileNotFoundError when the file does not exist, and UnreadableText for all
+    other errors.
     """
     try:
         with path.open("rb") as file:
@@ -46,7 +51,10 @@ def read_text(path: Path) -> str:
 
 
 def read_secret(path: Path) -> str:
-    """Return the content of a file without outer white space. Raises UnreadableText, also for an empty file."""
+    """Return the content of a file without outer white space.
+
+    Raises UnreadableText, also for an empty file.
+    """
     try:
         text = read_text(path).strip()
     except FileNotFoundError as error:

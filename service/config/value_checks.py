@@ -1,6 +1,9 @@
-"""Checks of single settings. Each returns the end of a sentence about the setting, or None.
+"""Checks of single settings.
 
-A check that a JSON Schema can express as well has a property `schema` with its keywords.
+Each returns the end of a sentence about the setting, or None.
+
+A check that a JSON Schema can express as well has a property `schema` with its
+keywords.
 """
 
 import ipaddress
@@ -57,7 +60,10 @@ class Matching:
 
 @dataclass(frozen=True)
 class Each:
-    """A check for lists whose entries all pass `check`. The error has the number of the first that fails."""
+    """A check for lists whose entries all pass `check`.
+
+    The error has the number of the first that fails.
+    """
 
     check: Check
 

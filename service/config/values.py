@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-# The only forms of numbers, in files and in variables: no octal, no underscores, no sexagesimal.
+# The only forms of numbers, in files and in variables: no octal, no underscores, no
+# sexagesimal.
 INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _MAX_DIGITS = 80  # of a number, and of a value in a message
 
 
 def as_utf8(string: str) -> str:
-    """Return the string of a variable as UTF-8 in every locale: all processes must see the same secret."""
+    """Return the string of a variable as UTF-8: secrets are equal in all locales."""
     try:
         return os.fsencode(string).decode()
     except UnicodeError:
@@ -26,7 +27,7 @@ def as_utf8(string: str) -> str:
 
 
 def parse_number(string: str, kind: type[int] | type[float]) -> int | float | str:
-    """Return the number that the string of a variable holds, or the string when it holds none."""
+    """Return the number in the string of a variable, or the string without one."""
     form = INTEGER if kind is int else NUMBER
     return kind(string) if form.fullmatch(string) and len(string) <= _MAX_DIGITS else string
 
@@ -45,7 +46,10 @@ def shown(value: object) -> str:
 
 
 def convert(value: object, kind: Any) -> object:
-    """Return `value` as the type `kind`. Raises ValueError, whose message says what was expected."""
+    """Return `value` as the type `kind`.
+
+    Raises ValueError, whose message says what was expected.
+    """
     if isinstance(value, str):
         _check_encodable(value)
     origin = get_origin(kind)
@@ -59,7 +63,7 @@ def convert(value: object, kind: Any) -> object:
 
 
 def _check_encodable(value: str) -> None:
-    """Raise ValueError for bytes that are not UTF-8, and for escapes of lone surrogates."""
+    """Raise ValueError for bytes that are not UTF-8 and for lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
 """Web origins as browsers spell them in the `Origin` header (RFC 6454, WHATWG URL).
 
-An origin is compared as a string, so only the browser's own spelling ever matches. Every other
-spelling is an error. Where the right spelling is known, the error has it.
+An origin is compared as a string, so only the browser's own spelling ever matches.
+Every other spelling is an error. Where the right spelling is known, the error has it.
 """
 
 import ipaddress
@@ -10,8 +10,9 @@ import re
 _EXAMPLE = "https://www.example.com, http://localhost:3000 or capacitor://localhost"
 _MAX_PORT = 65_535
 
-# Browsers leave the default port of these schemes out, and rewrite their hosts as domain names
-# or addresses. The hosts of other schemes, such as capacitor:// or chrome-extension://, are kept.
+# Browsers leave the default port of these schemes out, and rewrite their hosts as
+# domain names or addresses. The hosts of other schemes, such as capacitor:// or
+# chrome-extension://, are kept.
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 
 _ORIGIN = re.compile(
@@ -25,7 +26,7 @@ _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?")
 
 
 def check_origin(value: str) -> str | None:
-    """Return what an origin must be instead, or None when browsers spell it like this."""
+    """Return what an origin must be instead, or None if browsers spell it so."""
     if value == "*":
         return "must not be `*`: pages call with cookies, and browsers then accept exact origins only"
     if value == "null":
@@ -50,7 +51,8 @@ def check_origin(value: str) -> str | None:
 def _port_number(digits: str) -> int | None:
     """Return a port, or None for a number that is not one."""
     significant = digits.lstrip("0")
-    if not 1 <= len(significant) <= len(str(_MAX_PORT)):  # int() rejects thousands of digits
+    if not 1 <= len(significant) <= len(str(_MAX_PORT)):
+        # int() rejects thousands of digits
         return None
     return int(significant) if int(significant) <= _MAX_PORT else None
 
@@ -76,8 +78,8 @@ def _spelled_host(host: str, *, is_domain: bool) -> str | None:
 def _punycode(host: str) -> str | None:
     """Return a host in punycode, or None where browsers may spell it differently.
 
-    Python's codec follows IDNA 2003 and browsers UTS 46. The two differ in a few letters, such
-    as `ß`, which the codec replaces. Those do not survive the way back.
+    Python's codec follows IDNA 2003 and browsers UTS 46. The two differ in a few
+    letters, such as `ß`, which the codec replaces. Those do not survive the way back.
     """
     try:
         encoded = host.encode("idna").decode("ascii")

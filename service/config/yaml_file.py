@@ -19,9 +19,9 @@ class _Loader(yaml.SafeLoader):
     """YAML with the numbers of YAML 1.2, and without values that surprise.
 
     PyYAML follows YAML 1.1, where `010` is 8, `12:30:00` is 45000, `1_000` is 1000 and
-    `2026-01-31` is a date. Here these are strings. A name that occurs twice is an error, because
-    the second would silently replace the first. `<<`, which YAML 1.2 does not have, is an error,
-    because it can grow a small file to gigabytes.
+    `2026-01-31` is a date. Here these are strings. A name that occurs twice is an
+    error, because the second would silently replace the first. `<<`, which YAML 1.2
+    does not have, is an error, because it can grow a small file to gigabytes.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
@@ -51,7 +51,10 @@ for _tag, _form in (("int", INTEGER.pattern), ("float", rf"{NUMBER.pattern}|[-+]
 
 
 def read_yaml(path: Path) -> object:
-    """Return the value in a file, None when it is empty. Raises FileNotFoundError or ConfigError."""
+    """Return the value in a file, None when it is empty.
+
+    Raises FileNotFoundError or ConfigError.
+    """
     try:
         return yaml.load(read_text(path), _Loader)  # noqa: S506 - a subclass of SafeLoader
     except UnreadableText as error:

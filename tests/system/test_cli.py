@@ -96,13 +96,13 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     os.kill(process.valkey_pid, signal.SIGSTOP)
     done = run("healthcheck", "--url", process.url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is not ready: Redis cannot be asked" in done.stderr
+    assert "is not ready: Redis does not answer" in done.stderr
     assert run("healthcheck", "--url", process.url, "--live").returncode == 0
     os.kill(process.valkey_pid, signal.SIGCONT)
     process.stop()
     done = run("healthcheck", "--url", process.url)
     assert done.returncode == 1
-    assert "is the service running?" in done.stderr
+    assert "Is the service running?" in done.stderr
     assert "must be like" in run("healthcheck", "--url", "localhost").stderr
 
 

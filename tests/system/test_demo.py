@@ -75,7 +75,7 @@ def test_a_configuration_of_production_is_refused(
     assert keys_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize(("key", "words"), [("own-key", "is in production"), ("", "in production, as it does not")])
+@pytest.mark.parametrize(("key", "words"), [("own-key", "is in production"), ("", "cannot see whether it is")])
 def test_a_service_in_production_is_refused(
     environment: dict[str, str], launch: Launch, tmp_path: Path, key: str, words: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_service_that_does_not_say_is_refused(
 ) -> None:
     """Nobody there, a key without the scope, an older service, and another server."""
     nobody = run({**environment, "JAY_URL": "http://127.0.0.1:1"}, service, "demo", "--url", "http://127.0.0.1:1")
-    refused(nobody, "is the service running?")
+    refused(nobody, "Is the service running?")
     refused(run({**environment, "JAY_KEY": KEY}, service, "demo"), "a key with the scope `analytics`")
 
     class Older(http.server.BaseHTTPRequestHandler):
@@ -133,7 +133,7 @@ def test_another_redis_than_the_services_is_refused(
 ) -> None:
     """The week would be where nobody looks, or in a Redis that another service is about to use."""
     other = run({**environment, "JAY_REDIS__KEY_PREFIX": "other"}, service, "demo")
-    refused(other, "uses another Redis than this configuration")
+    refused(other, "uses another Redis")
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
@@ -146,10 +146,10 @@ def test_without_a_service(environment: dict[str, str], service: Process, tmp_pa
     """Where nobody serves, and where Redis is away, it says what to do."""
     nowhere = run({**environment, "JAY_REDIS__DATA_DIR": str(tmp_path / "none")}, service, "demo")
     assert nowhere.returncode == 1
-    assert "start the service first" in nowhere.stderr
+    assert "Start the service first" in nowhere.stderr
     away = run({**environment, "JAY_REDIS__URL": f"unix://{tmp_path}/none.sock"}, service, "demo")
     assert away.returncode == 1
-    assert "Redis cannot be asked" in away.stderr
+    assert "Redis does not answer" in away.stderr
     few = run(environment, service, "demo", "--sessions", "5")
     assert few.returncode == 2
     assert "from 1000 to 1000000" in few.stderr

@@ -131,7 +131,7 @@ def test_a_collector_that_refuses_is_told_once(launch: Launch, status: int) -> N
 UNTRACED = """
 import asyncio, io, os, sys
 sys.modules["opentelemetry"] = None  # whoever imports it fails, but for redis-py, which looks whether it is there
-import service.server.worker
+import service.server.application
 from service.app import build
 from service.config.loading import load
 from service.telemetry.logs import RequestLog
