@@ -46,6 +46,11 @@ def make_parser() -> argparse.ArgumentParser:
     openapi = _add(commands, "openapi", "print the API reference as an OpenAPI document", "openapi")
     openapi.add_argument("--json", action="store_true", help="print JSON instead of YAML")
 
+    _add_keys(commands)
+    return parser
+
+
+def _add_keys(commands: Group) -> None:
     keys = _group(commands, "keys", "make API keys")
     new = _add(keys, "new", "print a new API key and its entry for config.yaml", "keys_new")
     name_help = "name of the key in logs. For a rotation, use the name of the old key (default: client)"
@@ -53,7 +58,6 @@ def make_parser() -> argparse.ArgumentParser:
     scopes = [scope.value for scope in Scope]
     scope_help = f"what the key may do: {', '.join(scopes)}. May be repeated (default: track)"
     new.add_argument("--scope", action="append", choices=scopes, metavar="SCOPE", help=scope_help)
-    return parser
 
 
 def _add_counts(commands: Group) -> argparse.ArgumentParser:

@@ -12,14 +12,10 @@ decided here.
 """
 
 import atexit
-import fcntl
 import io
 import os
-import select
 import signal
-import stat
 import sys
-import termios
 import threading
 import time
 import warnings
@@ -27,11 +23,11 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TextIO, TypeAlias, cast
 
+from service.telemetry.line_writes import write_lines
 from service.telemetry.log_lock import Turn
 
 # 5,000 lines of requests, 0.25 s at full load.
 CAPACITY_BYTES = 1 << 20
-_LARGE_BYTES = 1 << 16
 # A reader that keeps up needs milliseconds. A worker has 1.5 s for its whole exit.
 _EXIT_SECONDS = 0.5
 
@@ -185,17 +181,8 @@ class LogStream(io.TextIOBase):
 
         Return how many failed: no reader, or a full disk.
         """
-        view = memoryview(data)
-        begin = 0
         with self._turn:
-            try:
-                while begin < len(data):
-                    end = _line_end(data, begin, _writable_at_once(self._descriptor))
-                    _write_all(self._descriptor, view[begin:end])
-                    begin = end
-            except OSError:
-                return data.count(b"\n", begin)
-        return 0
+            return write_lines(self._descriptor, data)
 
 
 def install() -> None:
@@ -235,35 +222,3 @@ def _started(thread: threading.Thread) -> threading.Thread:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return thread
-
-
-def _writable_at_once(descriptor: int) -> int:
-    """Return how many bytes one call may write, so that a crash leaves no half line."""
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISSOCK(mode):
-        return select.PIPE_BUF  # the kernel takes one buffer whole or not at all
-    if not stat.S_ISFIFO(mode):
-        return _LARGE_BYTES
-    waiting = int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
-    if waiting or sys.platform != "linux":
-        return select.PIPE_BUF  # all or nothing
-    # the pipe is empty, so this fits
-    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
-
-
-def _line_end(data: bytes, begin: int, most: int) -> int:
-    """Return the end of the whole lines that fit `most` bytes, at least of one line."""
-    if len(data) - begin <= most:
-        return len(data)
-    return data.rfind(b"\n", begin, begin + most) + 1 or data.index(b"\n", begin) + 1
-
-
-def _write_all(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        try:
-            piece = piece[os.write(descriptor, piece) :]
-        except BlockingIOError:
-            # a process that shares the open file has made it non-blocking
-            poll = select.poll()
-            poll.register(descriptor, select.POLLOUT)
-            poll.poll()
