@@ -149,7 +149,7 @@ def test_a_repair_claims_no_success_that_did_not_happen(launch: Launch, doctor: 
         for text in (
             "1 sessions are not in the indexes of their users",
             "1 sessions of users were created under another session.user_secret",
-            "1 sessions of users are in another shard",
+            "1 sessions are in another shard",
         ):
             assert text in found
         assert "session.previous_user_secrets" in output
