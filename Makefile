@@ -73,7 +73,7 @@ bench-scale: $(VENV)/.dev ## Measure counts and users with 1,000,000 sessions
 bench-traces: $(VENV)/.dev ## Measure the cost of traces
 	$(BIN)/python -m bench.traces
 
-reference: $(VENV)/.dev ## Write settings and metrics into docs/operations.md and docker-compose.yml
+reference: $(VENV)/.dev ## Write lists of settings and metrics, and config.schema.json
 	$(BIN)/python -m tools.reference
 
 screenshots: $(VENV)/.browser ## Make the pictures in docs/images again, with Chromium

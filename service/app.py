@@ -141,7 +141,7 @@ def _recorder(request_log: RequestLog, metrics: Metrics, exporter: PrometheusExp
         return RequestRecorder([request_log.write_records])
 
     def publish() -> None:
-        metrics.log_lines_dropped.add((), request_log.take_dropped())
+        metrics.log_lines_dropped.add((), request_log.drain_dropped())
         exporter.publish()
 
     return RequestRecorder([request_log.write_records, exporter.count_requests], [publish])

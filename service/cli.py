@@ -1,8 +1,9 @@
 """The command line: `jay-tracking`, also `python -m service`.
 
-It calls the modules of `commands/`, which import their dependencies late: a command
-starts faster that way. The exit status is 0 for success, 1 for failure, and 2 for an
-invalid command line or configuration.
+It runs the modules in `commands/`.
+
+Exit status: 0 for success, 1 for a failure, 2 for an invalid command line or
+configuration.
 """
 
 import argparse
@@ -28,7 +29,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status."""
+    """Run a command and return its exit status."""
     terminal.prepare()
     options = argparse.Namespace()
     try:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = make_parser().parse_args(arguments)
             return _COMMANDS[options.command](options)
         finally:
-            sys.stdout.flush()  # raises here, not at exit, if the reader is gone
+            sys.stdout.flush()  # raises here, not at exit, when the reader is gone
     except ConfigError as error:
         for sentence in error.errors:
             terminal.complain(f"configuration: {sentence}")
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as error:
         terminal.discard(sys.stdout)
-        if not isinstance(error, BrokenPipeError):  # a reader such as `head` may end early
+        if not isinstance(error, BrokenPipeError):
+            # a reader such as `head` has closed the pipe
             terminal.complain(f"jay-tracking: {describe(error)}")
         return FAILED
     except KeyboardInterrupt:
@@ -65,7 +67,7 @@ def _serve(options: argparse.Namespace) -> int:
     log_stream.install()
     settings = _load(options, reads_tls_files=True).settings
     with multiproc_dir() if settings.metrics.enabled else nullcontext():
-        from service.server.worker import serve  # after multiproc_dir(), see there
+        from service.server.application import serve  # only now: see multiproc_dir.py
 
         serve(settings, lambda: _load(options).settings, lambda url: print_banner(url, settings))
     return 0
@@ -74,6 +76,9 @@ def _serve(options: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     from service.commands import check_config
 
+    if options.schema:
+        check_config.show_schema()
+        return 0
     check_config.show(_load(options, reads_tls_files=True))
     return 0
 
@@ -83,7 +88,7 @@ def _healthcheck(options: argparse.Namespace) -> int:
     from service.commands.api_client import ApiClient
 
     server = None if options.url else _load(options).settings.server
-    # The request goes to the loopback address. The certificate names the public host.
+    # The certificate names the public host, and this request goes over the loopback.
     client = ApiClient(server.url(server.port) if server else options.url, verify_tls=False, timeout=3)
     print(health.check(client, is_live=options.live))
     return 0
@@ -93,15 +98,15 @@ def _counts(options: argparse.Namespace) -> int:
     from service.commands import counts
 
     client = _client(options, DEMO_OPERATOR_KEY)
-    count_options = counts.CountsOptions(options.start, options.end, options.interval, options.source)
+    requested = counts.CountsOptions(options.start, options.end, options.interval, options.source)
     if options.json:
-        counts.print_json(client, count_options)
+        counts.print_json(client, requested)
     elif options.csv:
-        counts.print_csv(client, count_options)
+        counts.print_csv(client, requested)
     elif options.watch:
-        counts.watch(client, count_options, options.watch)
+        counts.watch(client, requested, options.watch)
     else:
-        counts.show(client, count_options)
+        counts.show(client, requested)
     return 0
 
 
@@ -143,7 +148,7 @@ def _openapi(options: argparse.Namespace) -> int:
 def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
     """Return a client.
 
-    URL and key are from the options, environment or configuration.
+    URL and key are from the options, the environment or the configuration.
     """
     from service.commands.api_client import ApiClient
 

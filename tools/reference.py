@@ -1,16 +1,17 @@
-"""Writes lists from the code into other files: `make reference`.
+"""Writes what the code declares into other files: `make reference`.
 
-docs/operations.md has a table of the settings and one of the metrics, and
-docker-compose.yml has the variable of each setting. Each block starts with a line that
-names it and ends with a line `end`. The files outside of the blocks are written by
-hand.
+docs/operations.md has a table of the settings and one of the metrics. docker-compose.yml
+has the variable of each setting. A block begins with a line that names it and ends with a
+line `end`. Everything outside of the blocks is written by hand. config.schema.json is
+written whole.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from service.config.loading import options
+from service.config.options import options
+from service.config.schema import config_schema_json
 from service.config.settings import Settings
 from service.telemetry.metrics import Counter, Metrics
 
@@ -74,3 +75,4 @@ def updated(file: str) -> str:
 if __name__ == "__main__":
     for path in BLOCKS:
         (ROOT / path).write_text(updated(path), "utf-8")
+    (ROOT / "config.schema.json").write_text(config_schema_json(), "utf-8")

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from service import errors
 from service.api.names import check_names
-from service.config.settings import check_source
+from service.config.value_checks import check_source
 from service.counts import DAY, CountRange, Interval
 
 MAX_HOURS = 31 * 24

@@ -1,1 +1,1 @@
-"""What the command line does beside serving: one module for each command, and what they share."""
+"""The commands of the command line, one module each, and their shared parts."""

@@ -1,4 +1,7 @@
-"""A client of the service's own API, for the command line. One request at a time, and errors that say what to do."""
+"""A client of the service's API for the command line.
+
+Its errors say what to do next.
+"""
 
 import http.client
 import json
@@ -22,9 +25,10 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; `headers` keeps duplicates, `body` is what came, undecoded.
+    """A response. `headers` keeps duplicates, and `body` is not decoded.
 
-    `sent_at` and `received_at` are this machine's clock around the request, in seconds since the epoch.
+    `sent_at` and `received_at` are times of this machine's clock, in seconds since the
+    epoch.
     """
 
     status: int
@@ -34,7 +38,7 @@ class Answer:
     received_at: float
 
     def document(self) -> dict[str, Any]:
-        """Return the body as a JSON object, {} when it is none."""
+        """Return the JSON object in the body, or {} when the body is anything else."""
         try:
             content = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -42,18 +46,21 @@ class Answer:
         return content if isinstance(content, dict) else {}
 
     def detail(self) -> str | None:
-        """Return what a problem document says, None where there is none."""
+        """Return the `detail` of a problem document, None without one."""
         detail = self.document().get("detail")
         return detail if isinstance(detail, str) else None
 
 
 class ApiClient:
-    """Speaks to one service. `url` is such as http://127.0.0.1:8080, `key` an API key."""
+    """Sends requests to one service, one at a time.
+
+    `url` is such as http://127.0.0.1:8080.
+    """
 
     def __init__(
         self, url: str, key: str | None = None, *, verify_tls: bool = True, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        if error := next(_url_mistakes(url), None):
+        if error := next(_url_errors(url), None):
             raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL); this one {error}")
         parts = urlsplit(url)
         if key is not None and not _VISIBLE_ASCII.fullmatch(key):
@@ -70,7 +77,10 @@ class ApiClient:
         self._timeout = timeout
 
     def send(self, method: str, path: str, headers: Mapping[str, str | None] | None = None) -> Answer:
-        """Send a request, whatever its answer; None takes away a header. Raises CommandError without an answer."""
+        """Send a request and return any response. A header of None is not sent.
+
+        Raises CommandError without a response.
+        """
         given = {"X-API-Key": self._key, **(headers or {})}
         sent = {name: value for name, value in given.items() if value is not None}
         try:
@@ -85,17 +95,17 @@ class ApiClient:
                 connection.close()
         except ssl.SSLCertVerificationError as error:
             raise CommandError(
-                f"{self.url} cannot be trusted ({error.verify_message}); "
-                "where the certificate is of a CA of your own, name that CA's file in SSL_CERT_FILE"
+                f"{self.url} cannot be trusted ({error.verify_message}). "
+                "If your own CA issued the certificate, name the CA's file in SSL_CERT_FILE"
             ) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = type(error).__name__
-            raise CommandError(f"no answer from {self.url} ({reason}); is the service running?") from None
+            raise CommandError(f"no answer from {self.url} ({reason}). Is the service running?") from None
 
     def fetch(self, path: str, method: str = "GET", *, needs: Sequence[str], **query: str | None) -> dict[str, Any]:
-        """Return the JSON object of a successful answer; it has the members `needs`.
+        """Return the JSON object of a successful answer, which has the fields `needs`.
 
-        Raises CommandError with what the service said otherwise.
+        Raises CommandError with the service's message for any other answer.
         """
         given = {name.rstrip("_"): value for name, value in query.items() if value is not None}
         answer = self.send(method, f"{path}?{urlencode(given)}" if given else path)
@@ -103,10 +113,10 @@ class ApiClient:
         if answer.status == http.client.OK and all(name in document for name in needs):
             return document
         if answer.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-            said = answer.detail() or f"refused ({answer.status})."
-            raise CommandError(f"{said} Give the key with --key or in JAY_KEY.")
-        said = answer.detail() or "something else than this service seems to be there; check the URL"
-        raise CommandError(f"{self.url} answered {answer.status}: {said}")
+            message = answer.detail() or f"The service rejects the request ({answer.status})."
+            raise CommandError(f"{message} Pass the key with --key or in JAY_KEY.")
+        message = answer.detail() or "another server seems to listen there. Check the URL (--url, JAY_URL)"
+        raise CommandError(f"{self.url} answers with {answer.status}: {message}")
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._context is None:
@@ -114,8 +124,11 @@ class ApiClient:
         return http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._context)
 
 
-def _url_mistakes(url: str) -> Iterator[str]:
-    """Yield what is wrong with the URL of a service. Repeats nothing of it: it may hold a password."""
+def _url_errors(url: str) -> Iterator[str]:
+    """Yield the errors of a service's URL.
+
+    They repeat no part of it, as it may hold a password.
+    """
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
@@ -123,16 +136,20 @@ def _url_mistakes(url: str) -> Iterator[str]:
         yield f"has an invalid host, or a port that is not from 1 to {_MAX_PORT}"
         return
     if not url.isprintable() or " " in url:
-        yield "has a space or another character that no URL has"
+        yield "has a space or another character that is not allowed in URLs"
     if parts.scheme not in {"http", "https"} or not host:
         yield "does not begin with http:// or https:// and a host"
-    if "@" in parts.netloc:
-        yield "has a user; the service takes an API key (--key, JAY_KEY)"
     if port == 0:
         yield f"has a port that is not from 1 to {_MAX_PORT}"
-    if error := host_error(host):
-        yield f"needs {error}"
-    if "[" in parts.netloc and ":" not in host:
-        yield "has brackets around what is no IPv6 address"
+    yield from _host_errors(parts.netloc, host)
     if "?" in url or "#" in url or not _PATH.fullmatch(parts.path):
         yield "has a query, a fragment, or a path with characters that are not encoded"
+
+
+def _host_errors(netloc: str, host: str) -> Iterator[str]:
+    if "@" in netloc:
+        yield "has a user, but the service takes an API key (--key, JAY_KEY)"
+    if error := host_error(host):
+        yield f"needs {error}"
+    if "[" in netloc and ":" not in host:
+        yield "has brackets around a host that is not an IPv6 address"

@@ -1,43 +1,46 @@
-"""What argparse calls for arguments that are more than a text: the value, or what it must be."""
+"""Converters for argparse.
+
+Each returns the value, or raises with what the argument must be.
+"""
 
 import re
 from argparse import ArgumentTypeError
 
-from service.config.settings import check_key_name
+from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
 from service.config.web_origins import check_origin
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
 
 
-def seconds(text: str) -> float:
+def seconds(argument: str) -> float:
     """Return a number of seconds, at least 1."""
-    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text) or float(text) < 1:
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", argument) or float(argument) < 1:
         raise ArgumentTypeError("must be a number of seconds, at least 1")
-    return float(text)
+    return float(argument)
 
 
-def demo_size(text: str) -> int:
-    """Return how many sessions a demo has."""
-    if not re.fullmatch(r"\d{1,7}", text) or int(text) not in _DEMO_SESSIONS:
+def demo_size(argument: str) -> int:
+    """Return the number of sessions of a demo."""
+    if not re.fullmatch(r"\d{1,7}", argument) or int(argument) not in _DEMO_SESSIONS:
         raise ArgumentTypeError("must be a whole number from 1000 to 1000000")
-    return int(text)
+    return int(argument)
 
 
-def origin(text: str) -> str:
+def origin(argument: str) -> str:
     """Return a web origin as browsers send it."""
-    if error := check_origin(text):
+    if error := check_origin(argument):
         raise ArgumentTypeError(error)
-    return text
+    return argument
 
 
-def key_name(text: str) -> str:
+def key_name(argument: str) -> str:
     """Return the name of an API key."""
-    if error := check_key_name(text):
+    if error := check_key_name(argument):
         raise ArgumentTypeError(error)
-    return text
+    return argument
 
 
-def utf8(text: str) -> str:
-    """Return an argument as UTF-8, which the service takes it for, whatever the locale."""
-    return as_utf8(text)
+def utf8(argument: str) -> str:
+    """Return an argument as UTF-8 in every locale, as the service reads it."""
+    return as_utf8(argument)

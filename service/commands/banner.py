@@ -1,29 +1,43 @@
-"""What `serve` prints once it listens."""
+"""The banner that `serve` prints in development when the service answers requests."""
 
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from service.api import wire
-from service.api_keys import Scope, demo_keys_in
+from service.api_keys import ApiKey, Scope, demo_keys_in
 from service.config.settings import Settings
 
 
 def print_banner(url: str, settings: Settings) -> None:
-    """In development, say all that one needs for a first try; keys only where they are published ones."""
+    """Print the URL, the demo keys and a first command.
+
+    Keys are printed only if they are published ones.
+    """
     demo_keys = demo_keys_in(settings.api_keys)
-    if settings.environment != "development" or not demo_keys:
-        return
-    redis = urlsplit(settings.redis.url)
-    store = f"Redis at {redis.netloc.rpartition('@')[2] or redis.path}"
-    if settings.redis.url == "embedded":
-        store = f"the embedded Valkey, in {settings.redis.data_dir}/"
-    lines = [f"Tracking sessions on {url}, kept in {store}", "", "API keys for development:"]
-    lines += [f"  {raw:20} {', '.join(sorted(key.scopes))}" for raw, key in demo_keys.items()]
-    track = next((raw for raw, key in demo_keys.items() if Scope.TRACK in key.scopes), None)
-    if track:
+    if settings.environment == "development" and demo_keys:
+        print("\n".join(_lines(url, settings, demo_keys)), end="\n\n", flush=True)
+
+
+def _lines(url: str, settings: Settings, demo_keys: Mapping[str, ApiKey]) -> Iterator[str]:
+    yield f"Tracking sessions on {url}, kept in {_store(settings)}"
+    yield from ("", "API keys for development:")
+    yield from (f"  {raw_key:20} {', '.join(sorted(key.scopes))}" for raw_key, key in demo_keys.items())
+    if raw_key := _key_with(Scope.TRACK, demo_keys):
         trust = f"--cacert {settings.server.tls.certificate} " if settings.server.tls.certificate else ""
-        curl = f'curl -i {trust}-X POST {url}/v1/playouts/tracking/session -H "X-API-Key: {track}"'
-        lines += ["", "Try:", f"  {curl}"]
-    operator = next((raw for raw, key in demo_keys.items() if Scope.ANALYTICS in key.scopes), None)
-    sign_in = f" (sign in with {operator})" if operator else ""
-    lines += ["", f"Dashboard:      {url}{wire.DASHBOARD_PATH}{sign_in}", f"API reference:  {url}{wire.DOCS_PATH}"]
-    print("\n".join(lines), end="\n\n", flush=True)
+        yield from ("", "Try:")
+        yield f'  curl -i {trust}-X POST {url}/v1/playouts/tracking/session -H "X-API-Key: {raw_key}"'
+    operator_key = _key_with(Scope.ANALYTICS, demo_keys)
+    sign_in = f" (sign in with {operator_key})" if operator_key else ""
+    yield from ("", f"Dashboard:      {url}{wire.DASHBOARD_PATH}{sign_in}")
+    yield f"API reference:  {url}{wire.DOCS_PATH}"
+
+
+def _store(settings: Settings) -> str:
+    if settings.redis.url == "embedded":
+        return f"the embedded Valkey, in {settings.redis.data_dir}/"
+    redis = urlsplit(settings.redis.url)
+    return f"Redis at {redis.netloc.rpartition('@')[2] or redis.path}"
+
+
+def _key_with(scope: Scope, demo_keys: Mapping[str, ApiKey]) -> str | None:
+    return next((raw_key for raw_key, key in demo_keys.items() if scope in key.scopes), None)

@@ -1,4 +1,4 @@
-"""`jay-tracking check-config`: the settings in force, and where each came from."""
+"""`jay-tracking check-config`: prints the settings in force and their provenance."""
 
 import shutil
 import sys
@@ -10,15 +10,16 @@ from service.config.certificate import Validity
 from service.config.cross_field import warnings
 from service.config.loading import LoadedConfig
 from service.config.redacted_view import effective_settings
+from service.config.schema import config_schema_json
 
 _MIN_WIDTH = 40
 
 
 def show(loaded: LoadedConfig) -> None:
-    """Print each setting, then warnings to standard error. Secrets are masked.
+    """Print each setting, then warnings to standard error. Secrets are hidden.
 
-    A program that reads the output gets one line for each setting, whatever its length. A terminal gets lines that
-    fit its width: a long row goes on below its name.
+    A pipe or a file gets one line per setting. A terminal gets lines that fit its
+    width. There a long row continues below its name.
     """
     rows = [(name, shown, loaded.provenance[name]) for name, shown in effective_settings(loaded.settings).items()]
     width = _width()
@@ -34,6 +35,14 @@ def show(loaded: LoadedConfig) -> None:
         print(f"warning: server.tls.certificate: {certificate} {warning}", file=sys.stderr)
 
 
+def show_schema() -> None:
+    """Print the JSON Schema of `config.yaml`.
+
+    It is the content of `config.schema.json`.
+    """
+    print(config_schema_json(), end="")
+
+
 def _width() -> int | None:
     return max(shutil.get_terminal_size().columns, _MIN_WIDTH) if sys.stdout.isatty() else None
 
@@ -44,7 +53,10 @@ def _aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
 
 
 def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str]:
-    """Return a row's lines. They break between words only, so that a URL or a path can be copied whole."""
+    """Yield the lines of a row.
+
+    They break between words only, so that URLs and paths can be copied.
+    """
     name, shown, origin = row
     first = f"{name:{indent}}{shown}  {origin}"
     if len(first) <= width:
@@ -56,5 +68,6 @@ def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str
         del value[0]
     else:
         yield name
-    for line in [*value, origin]:  # one that is too long for the column begins further to the left
+    for line in [*value, origin]:
+        # a line that is too long for the column begins further left
         yield " " * min(indent, max(width - len(line), 2)) + line

@@ -1,4 +1,4 @@
-"""Findings of the doctor, and how they are printed."""
+"""The results of the doctor's checks, and their report."""
 
 import textwrap
 from collections.abc import Iterable
@@ -8,11 +8,14 @@ from enum import Enum
 from rich.console import Console
 from rich.text import Text
 
-_MIN_WIDTH = 40  # below it lines are left to the terminal to wrap
+_MIN_WIDTH = 40  # below this width the terminal wraps the lines
 
 
 class Status(Enum):
-    """How something is; the value is what stands before the line, with its colour and an ASCII stand-in."""
+    """The status of a check.
+
+    The value has the sign before the line, its color and an ASCII word.
+    """
 
     GOOD = ("✓", "green", "ok")
     WARNING = ("!", "yellow", "WARNING")
@@ -22,53 +25,62 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing looked at: how it is, and for a problem what to do about it."""
+    """The result of one check: what was found, and the advice for a problem."""
 
     status: Status
-    what: str
+    finding: str
     advice: str = ""
 
 
-def good(what: str) -> CheckResult:
-    """Return a result that asks for nothing."""
-    return CheckResult(Status.GOOD, what)
+def good(finding: str) -> CheckResult:
+    """Return a result that needs no action."""
+    return CheckResult(Status.GOOD, finding)
 
 
-def warning(what: str, advice: str) -> CheckResult:
-    """Return a result that becomes a problem when nobody acts on it. It is no reason for an exit status."""
-    return CheckResult(Status.WARNING, what, advice)
+def warning(finding: str, advice: str) -> CheckResult:
+    """Return a result that becomes a problem without action.
+
+    It does not change the exit status.
+    """
+    return CheckResult(Status.WARNING, finding, advice)
 
 
-def problem(what: str, advice: str) -> CheckResult:
-    """Return a result that somebody has to act on."""
-    return CheckResult(Status.PROBLEM, what, advice)
+def problem(finding: str, advice: str) -> CheckResult:
+    """Return a result that needs action now."""
+    return CheckResult(Status.PROBLEM, finding, advice)
 
 
-def unknown(what: str, advice: str = "") -> CheckResult:
-    """Return what could not be looked at; no reason for an exit status."""
-    return CheckResult(Status.UNKNOWN, what, advice)
+def unknown(finding: str, advice: str = "") -> CheckResult:
+    """Return the result of a check that was not possible.
+
+    It does not change the exit status.
+    """
+    return CheckResult(Status.UNKNOWN, finding, advice)
 
 
 class Report:
-    """Prints results as they come and remembers whether one is a problem."""
+    """Prints results as they arrive, and counts the problems."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self.problems = 0
 
     def part(self, title: str, results: Iterable[CheckResult]) -> None:
-        """Print a headed list."""
+        """Print results below a heading."""
         self._console.print(Text(title, style="bold"))
         for result in results:
-            sign, colour, word = result.status.value
+            sign, color, word = result.status.value
             shown = sign if self._console.encoding.lower().startswith("utf") else word
-            self._print(Text.assemble("  ", (shown, colour), " "), result.what)
+            self._print(Text.assemble("  ", (shown, color), " "), result.finding)
             if result.advice:
                 self._print(Text("      "), result.advice)
             self.problems += result.status is Status.PROBLEM
 
     def _print(self, start: Text, words: str) -> None:
-        """Print words behind `start`, wrapped between words only: a URL or a setting's name stays whole."""
+        """Print words after `start`.
+
+        Lines break between words only, so that URLs can be copied.
+        """
         width = max(self._console.width, _MIN_WIDTH) - len(start)
         lines = textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
         for number, line in enumerate(lines):
@@ -76,7 +88,7 @@ class Report:
             self._console.print(Text.assemble(before, line), soft_wrap=True)
 
     def conclude(self) -> None:
-        """Print the sum."""
+        """Print the number of problems."""
         summary = f"{self.problems} problem{'s' if self.problems != 1 else ''} found"
         text = Text(summary, style="red") if self.problems else Text("No problem found", style="green")
         self._console.print(text)

@@ -1,4 +1,4 @@
-"""`jay-tracking counts`: sessions by source in the terminal, as JSON or as CSV; once, or again and again."""
+"""`jay-tracking counts`: prints sessions by source as a table, JSON or CSV."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ _SPARK_WIDTH, _SPARK_WIDTH_NARROW, _NARROW = 24, 12, 90
 
 @dataclass(frozen=True)
 class CountsOptions:
-    """What the command line says; times as RFC 3339, dates, or such as `7d` and `24h` for so long ago."""
+    """The options. Times are RFC 3339, dates, or ages such as `7d` and `24h`."""
 
     start: str | None
     end: str | None
@@ -42,9 +42,11 @@ def show(client: ApiClient, options: CountsOptions) -> None:
 
 
 def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
-    """Show the table and renew it until Ctrl-C; without a terminal, print one after the other.
+    """Show the table and refresh it until Ctrl-C.
 
-    When an answer fails the last one stays, and a line says why.
+    Without a terminal, print one after the other.
+
+    When a request fails, the last table stays, and a line gives the reason.
     """
     console = Console()
     views = _views(client, options, seconds, console)
@@ -68,16 +70,16 @@ def _views(client: ApiClient, options: CountsOptions, seconds: float, console: C
             document = _fetch(client, options)
             yield _view(document, console)
         except CommandError as error:
-            yield Group(_view(document, console), Text(f"Not renewed: {error}", style="red"))
+            yield Group(_view(document, console), Text(f"Not refreshed: {error}", style="red"))
 
 
 def print_json(client: ApiClient, options: CountsOptions) -> None:
-    """Print the answer as the API gives it."""
+    """Print the answer of the API."""
     print(json.dumps(_fetch(client, options), indent=2, ensure_ascii=False))
 
 
 def print_csv(client: ApiClient, options: CountsOptions) -> None:
-    """Print the series: a line for each interval and source in which something was counted."""
+    """Print the series, one line for each interval and source with a count."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("start", "source", "created", "ended"))
     for point in _fetch(client, options)["series"]:
@@ -98,10 +100,10 @@ def _fetch(client: ApiClient, options: CountsOptions) -> dict[str, Any]:
 
 
 def _view(document: dict[str, Any], console: Console) -> RenderableType:
-    """Return heading, table and footnote."""
+    """Return the heading, the table and the footnote."""
     span = time_range.spoken(document["from"], document["to"])
     heading = f"Sessions {span}, by {document['interval']}"
-    footnote = f"Figures as of {document['as_of']}. Active is now. Unique users are approximate, by whole UTC days."
+    footnote = f"As of {document['as_of']}. Unique users are approximate and cover whole UTC days."
     return Group(
         Text(heading, style="bold"),
         tables.laid_out(_figures(document, console), console),
@@ -130,7 +132,10 @@ def _title(figure: str) -> str:
 
 
 def sparkline(numbers: Sequence[int], width: int, sparks: str = _SPARKS) -> str:
-    """Return up to `width` bars, each for a number or for neighbours together; nothing is a blank."""
+    """Return up to `width` bars, each for one number or the sum of neighbors.
+
+    Zero is a blank.
+    """
     step = -(-len(numbers) // width) or 1
     sums = [sum(numbers[at : at + step]) for at in range(0, len(numbers), step)]
     highest = max(sums, default=0)

@@ -1,7 +1,8 @@
-"""`jay-tracking demo`: fills a development service with a plausible week, the way that real sessions come.
+"""`jay-tracking demo`: fills a development service with a plausible week of sessions.
 
-Sessions are created and ended by the store of the service itself, only with start times that lie in the past: what
-one sees is counted, not painted. Those that would have expired by now are left a minute to live.
+The service's own store creates and ends the sessions, with start times in the past. So
+the counts are real counts. Sessions that would have expired by now get a lifetime of
+one minute.
 """
 
 import asyncio
@@ -33,12 +34,12 @@ _BATCH = 250
 _TIMEOUT_SECONDS = 5.0
 _LEAST_TTL_SECONDS = 60
 _USERS_PER_SESSION = 0.08
-_MINUTES_TO_END = 25.0  # on average, of those sessions that are ended and not left to expire
+_MINUTES_TO_END = 25.0  # on average, for sessions that are ended
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A kind of client: its share of all sessions, its peak in UTC, which parts have a user id and are ended."""
+    """A kind of client. `peak_hour` is in UTC, and the other numbers are shares."""
 
     name: str
     share: float
@@ -55,21 +56,21 @@ _SOURCES = (
     _Source("jay.app.ios.9.1", 0.12, 17.5, with_user=0.55, ended=0.45),
     _Source("jay.radio.kitchen.1.0", 0.06, 6.5, with_user=0.15, ended=0.10, since_day=3),
 )
-_MATCH_DAY, _MATCH_HOUR, _MATCH_FACTOR = 4, 19, 2.6  # an evening on which everybody watches
+_MATCH_DAY, _MATCH_HOUR, _MATCH_FACTOR = 4, 19, 2.6  # an evening with many viewers
 
 
 def fill(settings: Settings, client: ApiClient, sessions: int) -> None:
-    """Create about so many sessions over the last week and print a summary. `client` is of the service.
+    """Create about `sessions` sessions over the last week and print a summary.
 
-    Raises CommandError, before anything is written, unless service and Redis are ones to make up sessions in
-    (see demo_target.py).
+    Raises CommandError before the first write if the service or its Redis is not for a
+    demo. See `demo_target.py`.
     """
     redis_url = demo_target.check_environments(settings, client)
     try:
         created, ended = asyncio.run(_fill(settings, client, redis_url, sessions))
     except StoreUnavailable as error:
-        raise CommandError(f"Redis cannot be asked ({error}); check redis.url") from None
-    print(f"Created {created:,} sessions of {DAYS} days and {len(_SOURCES)} sources, and ended {ended:,} of them.")
+        raise CommandError(f"Redis does not answer ({error}). Check redis.url") from None
+    print(f"Created {created:,} sessions of {len(_SOURCES)} sources over {DAYS} days, and ended {ended:,} of them.")
     print(f"See {client.url}/dashboard, or `jay-tracking counts --from 7d`.")
 
 
@@ -83,7 +84,7 @@ async def _fill(settings: Settings, client: ApiClient, redis_url: str, sessions:
 
 
 class _Week:
-    """The days before `now`, hour by hour."""
+    """The week before `now`, hour by hour."""
 
     def __init__(self, settings: Settings, connection: RedisConnection, now: float) -> None:
         self._settings = settings
@@ -93,7 +94,7 @@ class _Week:
         self._chance = random.Random(2023)  # noqa: S311 - the same week each time
 
     async def write(self, sessions: int) -> tuple[int, int]:
-        """Write about so many sessions; return how many were created and ended."""
+        """Write about `sessions` sessions. Returns how many were created and ended."""
         ends: defaultdict[int, list[str]] = defaultdict(list)
         created = ended = 0
         for hour, per_source in track(self._plan(sessions), "Writing", console=Console(), transient=True):
@@ -106,7 +107,7 @@ class _Week:
         return created, ended
 
     def _plan(self, sessions: int) -> list[tuple[int, list[float]]]:
-        """Return each hour, since the epoch, with the expected number of sessions of each source."""
+        """Return hours since the epoch with the expected sessions per source."""
         first = int(self._now - DAYS * DAY) // HOUR + 1
         hours = range(first, int(self._now) // HOUR + 1)
         weights = [[self._weight(source, hour, (hour - first) // 24) for source in _SOURCES] for hour in hours]
@@ -125,7 +126,10 @@ class _Week:
     def _sessions_of(
         self, hour: int, per_source: Sequence[float], users: int, ends: defaultdict[int, list[str]]
     ) -> list[Session]:
-        """Return an hour's new sessions, and note in `ends` those that are ended, by hour."""
+        """Return the new sessions of an hour.
+
+        Adds the ids to end to `ends`, by hour.
+        """
         found = []
         for source, expected in zip(_SOURCES, per_source, strict=True):
             for _ in range(round(expected + self._chance.uniform(-0.5, 0.5))):
@@ -141,11 +145,11 @@ class _Week:
         return found
 
     def _popular(self, users: int) -> int:
-        """Return a user's number; few come often, most seldom."""
+        """Return the number of a user. A few users come often, most rarely."""
         return 1 + int(users * self._chance.random() ** 1.6)
 
     def _store(self, hour: int) -> RedisSessionStore:
-        """Return the store as it was in an hour: what it creates expires a day after, what it ends it ended then."""
+        """Return a store with the clock of an hour and the remaining lifetime."""
         ttl_seconds = self._settings.session.ttl_seconds
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
         return RedisSessionStore(

@@ -1,7 +1,8 @@
-"""Where `jay-tracking demo` may write: a service that is not in production, and its Redis while it has no sessions.
+"""Checks before `jay-tracking demo`: no production, and an empty Redis.
 
-Made-up sessions cannot be told from real ones afterwards and would stay in the counts for weeks. So the demo asks the
-service that it is for, and not only the configuration of the machine that it runs on. Nothing here writes.
+Generated sessions look like real ones afterwards, and stay in the counts for weeks. So
+the demo asks the service as well, not only the configuration of the machine on which it
+runs. These checks write nothing.
 """
 
 import time
@@ -29,45 +30,51 @@ _SCANNED_AT_ONCE = 1000
 
 
 def check_environments(settings: Settings, client: ApiClient) -> str:
-    """Return the URL of Redis once neither this configuration nor the service is in production.
+    """Return the URL of Redis if neither configuration nor service is in production.
 
-    Raises CommandError otherwise, and where the service does not say.
+    Raises CommandError if one of them is, or if the service does not answer the
+    question.
     """
     if settings.environment == "production":
-        raise CommandError("this configuration is production, whose counts would be made up too: use another one")
+        raise CommandError(
+            "this configuration is for production, and the demo would falsify its counts. Use another configuration"
+        )
     redis_url = find_redis(settings.redis)
     if redis_url is None:
-        raise CommandError("no embedded server runs here: start the service first, for example with `make run`")
+        raise CommandError(
+            "the embedded server is not running here. Start the service first, for example with `make run`"
+        )
     answer = client.send("GET", _STATE_PATH)
     environment = answer.document().get("environment")
     if environment == "production":
-        raise CommandError(f"the service at {client.url} is in production, whose counts would be made up too")
+        raise CommandError(f"the service at {client.url} is in production, and the demo would falsify its counts")
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise CommandError(
-            f"the service at {client.url} does not say whether it is in production, as it does not accept the key: "
-            "give a key with the scope `analytics` with --key or in JAY_KEY"
+            f"the service at {client.url} rejects the key, so the demo cannot see whether it is in production. "
+            "Pass a key with the scope `analytics` with --key or in JAY_KEY"
         )
     if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        raise CommandError(f"the service at {client.url} cannot ask Redis: {answer.detail() or 'see its log'}")
+        raise CommandError(f"the service at {client.url} has no Redis: {answer.detail() or 'see its log'}")
     if answer.status != HTTPStatus.OK or environment != "development":
         raise CommandError(
-            f"{client.url} does not say whether it is in production ({answer.status}): it is an older service, or "
-            "another server; check the URL (--url, JAY_URL)"
+            f"{client.url} does not say whether it is in production ({answer.status}). It is an older version of the "
+            "service or another server. Check the URL (--url, JAY_URL)"
         )
     return redis_url
 
 
 async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: ApiClient) -> None:
-    """Raise CommandError unless this Redis is the service's and has neither sessions nor counts.
+    """Raise CommandError unless the service uses this Redis and it is empty.
 
-    Raises StoreUnavailable where it cannot be asked.
+    Raises StoreUnavailable when Redis does not answer.
     """
     if await _has_keys(connection, keyspace):
         raise CommandError(
-            "this Redis already has sessions or counts, which the demo would mix with made-up ones: "
-            "use an empty Redis or another redis.key_prefix, for the service too"
+            "this Redis already has sessions or counts, and the demo would mix generated ones with them. "
+            "Use an empty Redis or another redis.key_prefix, also for the service"
         )
-    # /readyz counts throw-away sessions for seconds. A service with another Redis or prefix counts none here.
+    # /readyz counts throw-away sessions for a few seconds. If they do not appear here,
+    # the service uses another Redis or prefix.
     today = int(time.time()) // DAY
     client.send("GET", "/readyz")
     counted = [
@@ -77,13 +84,16 @@ async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: A
     ]
     if not await connection.run("demo", lambda redis: redis.exists(*counted)):
         raise CommandError(
-            f"the service at {client.url} uses another Redis than this configuration, or another redis.key_prefix: "
-            "give the service's configuration with --config, or its URL with --url"
+            f"the service at {client.url} uses another Redis or redis.key_prefix than this configuration. "
+            "Pass the service's configuration with --config, or its URL with --url"
         )
 
 
 async def _has_keys(connection: RedisConnection, keyspace: Keyspace) -> bool:
-    """Tell whether there is a session, a count or an index. Raises CommandError where SCAN is not allowed."""
+    """Return whether there is a session, a count or an index.
+
+    Raises CommandError if SCAN is not allowed.
+    """
     cursor = 0
     while True:
         cursor, keys = await connection.run("demo", partial(_page, keyspace=keyspace, cursor=cursor))
@@ -93,13 +103,14 @@ async def _has_keys(connection: RedisConnection, keyspace: Keyspace) -> bool:
             return False
 
 
-async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> Any:  # the next cursor, and keys as bytes
+async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> Any:
+    # the next cursor, and keys as bytes
     try:
         following, keys = await redis.scan(cursor, match=keyspace.pattern, count=_SCANNED_AT_ONCE)
     except exceptions.ResponseError as error:
         if is_denied(error):
             raise CommandError(
-                "the demo cannot see whether this Redis has sessions: allow the Redis user +scan"
+                "the demo cannot see whether this Redis has sessions. Allow the Redis user +scan"
             ) from None
         raise
     return following, keys

@@ -1,4 +1,4 @@
-"""`jay-tracking doctor`: looks at a running deployment as a client and at its Redis, and says what to do."""
+"""`jay-tracking doctor`: checks a running deployment and gives advice."""
 
 import asyncio
 import logging
@@ -14,8 +14,11 @@ from service.storage.embedded import find_redis
 
 
 def examine(client: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool) -> int:
-    """Print what is found and return the number of problems. Without settings Redis is not looked at."""
-    logging.disable()  # what the service would log is told by the results
+    """Print the results and return the number of problems.
+
+    Without settings Redis is not checked.
+    """
+    logging.disable()  # the results have everything that the stores would log
     console = Console()
     report = Report(console)
     if client.url.startswith("https:"):
@@ -23,8 +26,8 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
     client_side = ClientSide(client, origin)
     report.part(f"Requests to {client.url}", client_side.look())
     if settings is not None and (url := find_redis(settings.redis)) is None:
-        advice = "give the service's configuration, run it where the service runs, or say --no-redis"
-        report.part("Redis", [unknown("no embedded server runs here", advice)])
+        advice = "pass the service's configuration with --config, run the doctor on its machine, or use --no-redis"
+        report.part("Redis", [unknown("the embedded server does not run here", advice)])
     elif settings is not None and url is not None:
         if client_side.is_reached and (clocks := asyncio.run(doctor_clocks.look(client_side.clock, settings, url))):
             report.part("Clocks", clocks)

@@ -1,4 +1,4 @@
-"""The certificate's side of the doctor: until when is the certificate valid that clients are shown at a URL."""
+"""The doctor's checks of the certificate that a URL presents: its dates."""
 
 import socket
 import ssl
@@ -11,31 +11,34 @@ from service.commands.check_results import CheckResult, good, problem, unknown, 
 from service.config.certificate import Validity
 
 _HTTPS_PORT = 443
-_RENEW = "renew it, then have it loaded where TLS ends: send SIGHUP to the service, or reload the proxy"
+_RENEW = "renew it, then send SIGHUP to the service or reload the proxy that ends TLS"
 
 
 def look(url: str) -> Iterator[CheckResult]:
-    """Yield what is to be said about the dates of the certificate at an https:// URL.
+    """Yield the results about the dates of the certificate at an https:// URL.
 
-    Whether the certificate can be trusted is said by the requests, which refuse it otherwise.
+    The doctor's requests check whether the certificate can be trusted.
     """
     try:
         validity = Validity.of_der(_presented_at(url))
     except (OSError, ValueError) as error:
-        yield unknown(f"the certificate cannot be read ({type(error).__name__})", "see the requests below")
+        yield unknown(f"the certificate cannot be read ({type(error).__name__})", "see the results of the requests")
         return
     now = datetime.now(UTC)
-    said = validity.warning(now)
-    if said is None:
+    finding = validity.warning(now)
+    if finding is None:
         yield good(f"the certificate is valid until {validity.ends_at:%Y-%m-%d}, for {validity.days_left(now)} days")
     elif validity.starts_at <= now < validity.ends_at:
-        yield warning(f"the certificate {said}", _RENEW)
+        yield warning(f"the certificate {finding}", _RENEW)
     else:
-        yield problem(f"the certificate {said}", _RENEW)
+        yield problem(f"the certificate {finding}", _RENEW)
 
 
 def _presented_at(url: str) -> bytes:
-    """Return the server's certificate in DER form. It is not verified: an expired one is looked at too."""
+    """Return the server's certificate in DER form.
+
+    It is not verified, so that expired ones are read too.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,7 +1,7 @@
-"""The client's side of the doctor: does the way to the service and back leave requests and answers as they are.
+"""The doctor's checks by requests: do requests and answers pass the proxies unchanged.
 
-A key may do a part of the checks only. A check that the key's scopes or origins do not allow is reported as skipped,
-with the key that it needs: it says nothing about the deployment.
+A check that the key's scopes or origins do not allow is reported as skipped, with the
+scope that it needs. It says nothing about the deployment.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,21 @@ from service.sessions import parse_session_id
 
 _PATH = wire.SESSION_PATHS[0]
 _UNDERSCORES = (
-    "a proxy on the way drops header names with an underscore: in nginx set `underscores_in_headers on;` in the "
-    "default server of the port, or have devices send X-Jay-Tracking"
+    "a proxy drops header names with an underscore. In nginx, set `underscores_in_headers on;` in the default "
+    "server of the port, or make devices send X-Jay-Tracking"
 )
+
+_NOT_READY = {
+    "draining": "wait until it has stopped, or start it again",
+    "store-unavailable": "see the results about Redis",
+}
 
 
 class ClientSide:
-    """Looks at the service as clients see it.
+    """Checks the service by the requests of a client.
 
-    `is_reached` says whether it answered, `clock` is the offset of its clock once an answer had its time.
+    After `look`, `is_reached` is whether the service answered, and `clock` is the
+    offset of its clock, None when no answer had a time.
     """
 
     def __init__(self, client: ApiClient, origin: str | None) -> None:
@@ -37,23 +43,24 @@ class ClientSide:
         self.clock: Offset | None = None
 
     def look(self) -> Iterator[CheckResult]:
-        """Create a session the way clients do, read it in each way, end it; then the rest that the key may do."""
+        """Create, read and end a session, then run the key's other checks."""
         try:
             yield from _readiness(self._client)
             created = self._client.send("POST", _PATH)
         except CommandError as error:
-            yield problem(str(error), "start it, or name the URL that clients use with --url")
+            yield problem(str(error), "start the service, or pass the URL that clients use with --url")
             return
         self.is_reached = True
         self.clock = offset_of(created)
         try:
             yield from self._session(created)
-            if created.status != HTTPStatus.SERVICE_UNAVAILABLE:  # one result for one cause
+            if created.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                # one result for one cause
                 yield from self._operator()
             if self._origin:
                 yield from _cors(self._client, self._origin)
         except CommandError as error:
-            yield problem(str(error), "run the doctor again: the service was there a moment ago")
+            yield problem(str(error), "run the doctor again: the service answered a moment ago")
 
     def _session(self, created: Answer) -> Iterator[CheckResult]:
         session_id = created.document().get("session_id")
@@ -64,16 +71,19 @@ class ClientSide:
             yield from _ways(self._client, session_id)
         elif _is_problem(created, "forbidden"):
             yield from _version_and_caching(created)
-            skipped = "creating, draft and ending a session, its cookie and its headers"
+            skipped = "creating, reading and ending a session, its cookie and its headers"
             yield _skipped(skipped, "track")
         elif _is_problem(created, "unauthorized") and not self._client.has_key:
-            yield _skipped("all that needs a key", "track", "no key was given")
+            yield _skipped("everything that needs a key", "track", "no key was given")
         else:
-            said = created.detail() or "not the answer of this service"
-            yield problem(f"a session cannot be created: {created.status}, {said}", _advice(created))
+            reason = created.detail() or "not an answer of this service"
+            yield problem(f"a session cannot be created: {created.status}, {reason}", _advice(created))
 
     def _operator(self) -> Iterator[CheckResult]:
-        """Check what needs another scope than `track`. One of a missing or an unknown key is reported already."""
+        """Run the checks that need another scope than `track`.
+
+        A missing or unknown key is reported already.
+        """
         answer = self._client.send("GET", f"{wire.OPERATOR_PATH}/analytics/users/doctor")
         if _is_problem(answer, "unauthorized"):
             return
@@ -82,12 +92,12 @@ class ClientSide:
             yield good("counts can be read")
             yield from doctor_memory.look(self._client)
         elif _is_problem(answer, "forbidden"):
-            yield _skipped("draft counts", "analytics")
+            yield _skipped("reading counts", "analytics")
         elif answer.document():
-            said = answer.detail() or "without a reason"
-            yield problem(f"counts cannot be read: {answer.status}, {said}", _advice(answer))
+            reason = answer.detail() or "without a reason"
+            yield problem(f"counts cannot be read: {answer.status}, {reason}", _advice(answer))
         else:
-            yield unknown("counts are not to be seen from here", "fine where the proxy only passes sessions")
+            yield unknown("the counts cannot be reached from here", "fine if the proxy passes only sessions")
         yield from _paths(self._client)
 
 
@@ -96,10 +106,9 @@ def _is_problem(answer: Answer, slug: str) -> bool:
 
 
 def _skipped(checks: str, scope: str, reason: str = "") -> CheckResult:
-    why = reason or f"this key lacks the scope `{scope}`"
     return unknown(
-        f"not checked: {checks}; {why}",
-        f"run the doctor again with a key with the scope `{scope}`: --key or JAY_KEY",
+        f"not checked: {checks} ({reason or f'this key lacks the scope `{scope}`'})",
+        f"run the doctor again with a key that has the scope `{scope}` (--key or JAY_KEY)",
     )
 
 
@@ -107,17 +116,17 @@ def _readiness(client: ApiClient) -> Iterator[CheckResult]:
     ready = client.send("GET", "/readyz")
     status = ready.document().get("status")
     if ready.status == HTTPStatus.OK and status == "ready":
-        yield good("ready: Redis takes writes")
-    elif status in {"draining", "store-unavailable"}:
-        yield problem(f"not ready: {status}", "see below for Redis; a draining service is being stopped")
+        yield good("the service is ready: Redis accepts writes")
+    elif status in _NOT_READY:
+        yield problem(f"the service is not ready: {status}", _NOT_READY[status])
     else:
-        yield unknown("/readyz is not to be seen from here", "fine where the proxy only passes the API")
+        yield unknown("/readyz cannot be reached from here", "fine if the proxy passes only the API")
 
 
 def _advice(answer: Answer) -> str:
     if _is_problem(answer, "unauthorized"):
-        return "give a key of this service with --key or in JAY_KEY"
-    return "see `detail`, and the service's log under the request_id" if answer.document() else "check --url"
+        return "pass a key of this service with --key or in JAY_KEY"
+    return "search the service's log for the request_id of the answer" if answer.document() else "check --url"
 
 
 def _version_and_caching(created: Answer) -> Iterator[CheckResult]:
@@ -125,36 +134,36 @@ def _version_and_caching(created: Answer) -> Iterator[CheckResult]:
     if version == versions.LATEST:
         yield good(f"API version {version}")
     else:
-        said = f"the service answers with API version {version}" if version else "the answer names no API version"
-        yield problem(said, f"this program knows {versions.LATEST}: update the older of the two, or fix the proxy")
+        answered = f"the service answers with API version {version}" if version else "the answer has no API version"
+        yield problem(answered, f"this program knows {versions.LATEST}. Update the older of the two")
     if created.headers.get("Cache-Control") == "no-store":
-        yield good("answers may not be cached")
+        yield good("proxies and browsers must not cache answers")
     else:
-        yield problem("Cache-Control is not `no-store` any more", "let the proxy or CDN keep the service's header")
+        yield problem("Cache-Control is not `no-store`", "make the proxy or CDN keep the service's header")
 
 
 def _headers(created: Answer, session_id: str) -> Iterator[CheckResult]:
     if created.headers.get(wire.SESSION_TOKEN) == session_id:
-        yield good("the answer's session header arrives")
+        yield good(f"the header {wire.SESSION_TOKEN} of the answer arrives")
     else:
-        yield problem(f"the answer's header {wire.SESSION_TOKEN} does not arrive", "let the proxy pass it")
+        yield problem(f"the header {wire.SESSION_TOKEN} of the answer does not arrive", "make the proxy pass it")
     cookies = [cookie for line in created.headers.get_all("Set-Cookie", []) for cookie in SimpleCookie(line).values()]
     ours = [cookie for cookie in cookies if cookie.key == wire.SESSION_TOKEN and cookie.value == session_id]
     if len(ours) == 1 and ours[0]["secure"] and ours[0]["httponly"]:
-        yield good("the cookie arrives, Secure and HttpOnly")
+        yield good("the cookie of the answer arrives, Secure and HttpOnly")
     else:
-        yield problem("the cookie does not arrive as it was set", "let the proxy pass Set-Cookie unchanged")
+        yield problem("the cookie of the answer is lost or changed", "make the proxy pass Set-Cookie unchanged")
 
 
 def _ways(client: ApiClient, session_id: str) -> Iterator[CheckResult]:
-    """Present the session in each way that clients have, and end it at last."""
+    """Present the session in each way that clients have, then end it."""
     ways = (
-        ("the cookie", {"Cookie": f"{wire.SESSION_TOKEN}={session_id}"}, "let the proxy pass Cookie unchanged"),
+        ("the cookie", {"Cookie": f"{wire.SESSION_TOKEN}={session_id}"}, "make the proxy pass Cookie unchanged"),
         (f"the header {wire.SESSION_TOKEN}", {str(wire.SESSION_TOKEN): session_id}, _UNDERSCORES),
         (
             f"the header {wire.SESSION_TOKEN_ALIAS}",
             {str(wire.SESSION_TOKEN_ALIAS): session_id},
-            "let the proxy pass it",
+            "make the proxy pass it",
         ),
     )
     arrived: dict[str, str] = {}
@@ -172,48 +181,51 @@ def _ways(client: ApiClient, session_id: str) -> Iterator[CheckResult]:
     if ended.status == HTTPStatus.NO_CONTENT and is_gone:
         yield good("the session can be ended")
     else:
-        yield problem(f"the session cannot be ended ({ended.status})", "let the proxy pass DELETE")
+        yield problem(f"the session cannot be ended ({ended.status})", "make the proxy pass DELETE")
 
 
 def _paths(client: ApiClient) -> Iterator[CheckResult]:
-    """Ask for a user whose id has a slash: refused with this key, but not found where a proxy decodes the path."""
+    """Request a user id with a slash.
+
+    Behind a proxy that decodes paths, the answer is 404.
+    """
     answer = client.send("GET", f"{wire.OPERATOR_PATH}/users/a%2F..%2Fb/sessions")
     if answer.status == HTTPStatus.NOT_FOUND:
         advice = (
-            "some users cannot be exported or erased, or another is in their place: have the proxy pass paths as "
-            "they come (nginx: no path behind the host in proxy_pass)"
+            "some users cannot be exported or erased, or another user is instead. Make the proxy pass paths "
+            "unchanged (nginx: no path after the host in proxy_pass)"
         )
-        yield problem("a proxy on the way decodes or tidies up paths", advice)
+        yield problem("a proxy decodes or normalizes paths", advice)
     elif answer.status in {HTTPStatus.OK, HTTPStatus.FORBIDDEN}:
-        yield good("paths reach the service as they are sent")
+        yield good("paths reach the service unchanged")
     else:
-        yield unknown(f"whether paths reach the service as they are sent ({answer.status})")
+        yield unknown(f"not checked: whether paths reach the service unchanged (the answer is {answer.status})")
 
 
 def _cors(client: ApiClient, origin: str) -> Iterator[CheckResult]:
-    asked = {
+    headers = {
         "X-API-Key": None,
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": ", ".join(sorted(wire.REQUEST_HEADERS)),
     }
-    preflight = client.send("OPTIONS", _PATH, asked)
+    preflight = client.send("OPTIONS", _PATH, headers)
     if preflight.status < HTTPStatus.MULTIPLE_CHOICES and _allows(preflight, origin):
         yield good(f"pages of {origin} may call: the preflight passes")
     else:
-        advice = "add it to cors.origins, spelled exactly so, and restart; let the proxy pass OPTIONS"
+        advice = "add exactly this string to cors.origins and restart, and make the proxy pass OPTIONS"
         yield problem(f"pages of {origin} may not call: the preflight fails ({preflight.status})", advice)
     plain, answer = (client.send("GET", _PATH, {"Origin": given}) for given in (None, origin))
     if _is_problem(answer, "forbidden") and not _is_problem(plain, "forbidden"):
         yield unknown(
-            f"not checked: whether pages of {origin} may use their key; the `origins` of this key do not list it",
+            f"not checked: whether pages of {origin} may use their key (the `origins` of this key do not list it)",
             "run the doctor again with the key of that page, or add the origin to this key's `origins`",
         )
     exposed = {name.strip().lower() for name in answer.headers.get("Access-Control-Expose-Headers", "").split(",")}
     if _allows(answer, origin) and exposed >= {name.lower() for name in wire.RESPONSE_HEADERS}:
-        yield good("pages can read the answers, errors too")
+        yield good("pages can read answers, including errors")
     else:
-        yield problem("pages cannot read the answers", "let the proxy pass the Access-Control headers, and add none")
+        yield problem("pages cannot read answers", "make the proxy pass the Access-Control headers and add none")
 
 
 def _allows(answer: Answer, origin: str) -> bool:

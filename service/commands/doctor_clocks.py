@@ -1,7 +1,7 @@
-"""The clocks of the doctor: do the service's and Redis's agree, and does this machine's agree with them.
+"""The doctor's checks of the clocks of the service, Redis and this machine.
 
-Each clock is read between two looks at this machine's clock, so an offset is known as an interval: the time that the
-answer took is its width.
+This machine's clock is read before and after each other clock. So an offset is known as
+an interval, as wide as the answer took.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _READINGS = 3
 
 @dataclass(frozen=True)
 class Offset:
-    """How far a clock is ahead of this machine's, in seconds: between `low` and `high`."""
+    """Seconds by which a clock is ahead of this machine's: from `low` to `high`."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Offset:
         return Offset(self.low - other.high, self.high - other.low)
 
     def words(self) -> str | None:
-        """Return such as `2.4 s ahead of`; None where the clocks may agree."""
+        """Return words such as `2.4 s ahead of`, or None when the clocks may agree."""
         if self.low > _TOLERATED_SECONDS:
             return f"{self.low:,.1f} s ahead of"
         if self.high < -_TOLERATED_SECONDS:
@@ -45,9 +45,9 @@ class Offset:
 
 
 def offset_of(answer: Answer) -> Offset | None:
-    """Return the offset of the service's clock, from a session's `start_time` or an `as_of`; None without either.
+    """Return the offset of the service's clock, None for an answer without a time.
 
-    The header `Date` would be the clock of a proxy such as nginx, which sets its own.
+    The header `Date` may come from a proxy: nginx sets its own.
     """
     document = answer.document()
     for name, resolution_seconds in (("start_time", 0.0), ("as_of", 1.0)):
@@ -60,7 +60,10 @@ def offset_of(answer: Answer) -> Offset | None:
 
 
 async def look(service: Offset | None, settings: Settings, url: str) -> list[CheckResult]:
-    """Return results; none where Redis cannot be asked, which is a result of another part."""
+    """Return the results.
+
+    There are none when Redis does not answer, which other checks report.
+    """
     connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     try:
         readings = [await _read(connection) for _ in range(_READINGS)]
@@ -68,13 +71,13 @@ async def look(service: Offset | None, settings: Settings, url: str) -> list[Che
         return []
     finally:
         await connection.close()
-    known = [draft for draft in readings if draft]
-    redis = min(known, key=lambda draft: draft.high - draft.low) if known else None
+    offsets = [offset for offset in readings if offset]
+    redis = min(offsets, key=lambda offset: offset.high - offset.low) if offsets else None
     return list(compare(service, redis))
 
 
 async def _read(connection: RedisConnection) -> Offset | None:
-    """Return the offset of Redis's clock; None where the service's Redis user may not ask."""
+    """Return the offset of Redis's clock, None when the Redis user may not read it."""
 
     async def ask(client: Redis) -> Offset | None:
         sent = time.time()
@@ -91,24 +94,24 @@ async def _read(connection: RedisConnection) -> Offset | None:
 
 
 def compare(service: Offset | None, redis: Offset | None) -> Iterator[CheckResult]:
-    """Return what the offsets mean."""
+    """Yield the results for two offsets."""
     if redis is None:
-        yield unknown("not allowed to read Redis's clock", "allow the Redis user +time")
+        yield unknown("the Redis user may not read the clock of Redis", "allow the user +time")
     if service is None:
         yield unknown(
             "the service's clock was not read",
-            "an answer that has its time needs a key with the scope `track` or `analytics`",
+            "pass a key that has the scope `track` or `analytics`",
         )
     if service and redis:
         if difference := (service - redis).words():
             advice = (
-                "synchronize both machines, for example with chrony: the service's clock dates sessions, so counts "
-                "go into the wrong hour, and an erasure can miss sessions that another machine of the service created"
+                "synchronize both machines, for example with chrony. Sessions have the time of the service's clock. "
+                "With a wrong one they count in the wrong hour, and an erasure can miss sessions of other machines"
             )
             yield problem(f"the service's clock is {difference} Redis's", advice)
         else:
-            yield good("the clocks of service and Redis agree to a second")
+            yield good("the clocks of the service and Redis agree within a second")
     reference, name = (redis, "Redis's") if redis else (service, "the service's")
     if reference and (difference := Offset(-reference.high, -reference.low).words()):
-        advice = "times like `--from 24h` are by this machine's clock, and so is the comparison of counts by hour"
+        advice = "ranges like `--from 24h` and the check of counts by hour use this machine's clock"
         yield unknown(f"this machine's clock is {difference} {name}", advice)

@@ -1,4 +1,7 @@
-"""The doctor's forecast of memory: the running service has watched its Redis, and the doctor has not."""
+"""The doctor's forecast of memory.
+
+It comes from the running service, which watches its Redis.
+"""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,21 +17,24 @@ _IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * _HOUR, 2 * _DAY
 
 
 def look(client: ApiClient) -> Iterator[CheckResult]:
-    """Return the forecast of the worker that answers; nothing where there is no limit to reach or no answer."""
+    """Yield the forecast of the worker that answers.
+
+    Yields nothing without a memory limit.
+    """
     answer = client.send("GET", _STORE)
     state = answer.document()
     if answer.status != HTTPStatus.OK or not state.get("memory_limit_bytes"):
-        return  # the missing limit is a result of another part
+        return  # other checks report a missing limit
     seconds = state.get("memory_full_seconds")
     if not isinstance(seconds, int | float):
         yield unknown(
-            "no forecast of when memory is full: it does not grow, or the service has not watched it for long enough",
-            "run the doctor again when the service has run for a few minutes under its usual load",
+            "no forecast of when memory is full, because it does not grow or the service has just started",
+            "run the doctor again after the service has run for a few minutes under its usual load",
         )
     elif seconds < _SOON_SECONDS:
         advice = (
-            "give Redis more memory, or limit creation; the forecast is linear, and growth ends "
-            "when the first sessions of a steady load expire"
+            "give Redis more memory, or limit creation. The forecast is linear. Under a steady load, growth ends "
+            "when the first sessions expire"
         )
         when = f"in {duration(seconds)} at this rate" if seconds else "now"
         yield warning(f"memory is full {when}", advice)
@@ -37,7 +43,7 @@ def look(client: ApiClient) -> Iterator[CheckResult]:
 
 
 def duration(seconds: float) -> str:
-    """Return such as `90 minutes`, `5 hours` or `3 days`, rounded down."""
+    """Return a string such as `90 minutes`, `5 hours` or `3 days`, rounded down."""
     if seconds < _IN_MINUTES_BELOW:
         number, unit = int(seconds // 60), "minute"
     elif seconds < _IN_HOURS_BELOW:

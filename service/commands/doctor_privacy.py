@@ -1,4 +1,4 @@
-"""The doctor's look at users' data: is every user found under the secrets, and does a log keep user ids."""
+"""The doctor's checks of users' data: user secrets, indexes and command logs."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -26,44 +26,44 @@ async def look(
     lengths = await command_log_lengths(connection)
     if lengths is None:
         yield unknown(
-            "not allowed to look at the logs of commands, which can keep user ids and session ids",
-            "allow the Redis user +slowlog|len, and on Valkey +commandlog|len",
+            "the Redis user may not see the command logs, which can keep user ids and session ids",
+            "allow the user +slowlog|len, and on Valkey +commandlog|len",
         )
     elif not any(lengths.values()):
-        yield good("no log of Redis keeps commands with user ids")
+        yield good("the command logs of Redis are empty, so they have no user ids")
     for reset, length in (lengths or {}).items():
         if length:
             yield problem(
-                f"a log of Redis keeps {length} commands, with the user ids and session ids in their arguments",
-                f"an erasure cannot remove them: set {_LOG_SETTINGS[reset]} to -1, then run {reset}",
+                f"a log of Redis has {length} commands with user ids and session ids in their arguments",
+                f"an erasure cannot remove them. Set {_LOG_SETTINGS[reset]} to -1, then run {reset}",
             )
     try:
         await UserSecrets(connection, keyspace, user_digests).check()
         yield good("the settings have every user secret that is in use")
     except UnknownUserSecret as error:
-        yield problem("the routes of users are answered 503", str(error))
+        yield problem("requests for users are answered with 503", str(error))
 
 
 def index_findings(found: IndexReport, *, repair: bool) -> Iterator[CheckResult]:
     """Yield results about sessions that an erasure would miss."""
     left = found.not_indexed - found.repaired
     if found.repaired:
-        yield good(f"{found.repaired} sessions were put into their users' indexes")
+        yield good(f"{found.repaired} sessions were added to the indexes of their users")
     if left:
-        failed = "another program's data is in the place of the index: delete that, then run --repair again"
-        advice = f"export and erasure miss them: {failed if repair else 'run with --repair'}"
-        yield problem(f"{left} sessions are not in their users' indexes", advice)
+        failed = "another program's data is in the place of the index. Delete it, then run --repair again"
+        advice = f"export and erasure miss them: {failed if repair else 'run the doctor with --repair'}"
+        yield problem(f"{left} sessions are not in the indexes of their users", advice)
     if found.unknown_secret:
         yield problem(
             f"{found.unknown_secret} sessions of users were created under another session.user_secret",
-            "export and erasure miss them, and --repair cannot change that: "
-            "add that secret to session.previous_user_secrets",
+            "export and erasure miss them, and --repair does not help. "
+            "Add that secret to session.previous_user_secrets",
         )
     if found.misplaced:
         yield problem(
-            f"{found.misplaced} sessions of users are in another shard than their users' indexes",
-            "export and erasure miss them, and --repair cannot change that: end them by their ids with DELETE, "
+            f"{found.misplaced} sessions are in another shard than the indexes of their users",
+            "export and erasure miss them, and --repair does not help. End them by their ids with DELETE, "
             "or wait until they expire",
         )
     if not (left or found.unknown_secret or found.misplaced):
-        yield good("every session of a user is in the user's index")
+        yield good("every session of a user is in the index of the user")

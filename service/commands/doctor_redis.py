@@ -1,4 +1,4 @@
-"""Redis's side of the doctor: is it set up so that nothing is lost, and do its counts agree with its sessions."""
+"""The doctor's checks of Redis: its settings, and its counts against its sessions."""
 
 import dataclasses
 import re
@@ -29,8 +29,11 @@ _AUDIT_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
 async def look(
     settings: Settings, url: str, console: Console, *, repair: bool
 ) -> list[tuple[str, list[CheckResult]]]:
-    """Return headed results about the Redis that the settings name; `url` is never `embedded`."""
-    # Nobody waits for the doctor, and it should not give up on a Redis that is busy.
+    """Return results with headings about the Redis of the settings.
+
+    `url` is never `embedded`.
+    """
+    # No client waits for the doctor, so it can wait for a busy Redis.
     connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     keyspace = Keyspace(settings.redis.key_prefix)
     digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
@@ -46,8 +49,8 @@ async def look(
         privacy = doctor_privacy.look(connection, keyspace, (digest, *previous))
         parts.append(("Users' data", [result async for result in privacy]))
     except StoreUnavailable as error:
-        advice = "check redis.url, and that this machine reaches it; the service answers 503 as long"
-        parts.append(("Redis", [problem(f"Redis cannot be asked ({error})", advice)]))
+        advice = "check redis.url, and that this machine reaches it. Until then the service answers with 503"
+        parts.append(("Redis", [problem(f"Redis does not answer ({error})", advice)]))
     finally:
         await connection.close()
     return parts
@@ -55,21 +58,19 @@ async def look(
 
 def _server(info: Mapping[str, Any] | None) -> Iterator[CheckResult]:
     if info is None:
-        yield unknown(
-            "not allowed to look at persistence, eviction and memory", "allow the Redis user +info to see them"
-        )
+        yield unknown("the Redis user may not see persistence, eviction and memory", "allow the user +info")
         return
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "")
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is None:
-        yield unknown(f"the version of {name} is not in INFO", "7.0 or newer is needed, or Valkey 7.2")
+        yield unknown(f"the version of {name} is not in INFO", "use Redis 7.0 or newer, or Valkey")
     elif (int(found[1]), int(found[2])) >= _OLDEST_VERSION:
         yield good(f"{name} {version}")
     else:
-        yield problem(f"{name} {version}", "7.0 or newer is needed")
-    if info.get("role") == "slave":  # the word of INFO, in every version
-        yield problem("it is a replica and takes no writes", "name the primary in redis.url")
+        yield problem(f"{name} {version} is too old", "use 7.0 or newer")
+    if info.get("role") == "slave":  # INFO says so in every version
+        yield problem("redis.url is a replica, which rejects writes", "set redis.url to the primary")
     yield from _persistence(info)
     yield from _memory(info)
 
@@ -77,77 +78,77 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[CheckResult]:
 def _persistence(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     risks = risks_of(status_of(info))
     if "append_only_file" not in risks:
-        yield unknown("persistence is not in INFO", "look in the provider's console whether data survives a restart")
+        yield unknown("persistence is not in INFO", "check in the provider's console that data survives a restart")
     elif (risk := risks["append_only_file"]) is not None:
         yield problem(risk.problem, risk.advice)
     elif any(info.get(name, "ok") != "ok" for name in ("aof_last_write_status", "aof_last_bgrewrite_status")):
-        yield problem("the append-only file cannot be written", "see Redis's log; usually the disk is full")
+        yield problem("Redis cannot write the append-only file", "see the log of Redis. Usually the disk is full")
     else:
-        yield good("an append-only file keeps sessions over a restart")
+        yield good("sessions survive a restart of Redis in the append-only file")
 
 
 def _memory(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     state = status_of(info)
     risks = risks_of(state)
-    if state.memory_limit_bytes != 0:  # the missing limit is the problem
+    if state.memory_limit_bytes != 0:  # without a limit nothing is evicted
         yield from _eviction(risks)
     used, limit = state.memory_used_bytes, state.memory_limit_bytes
     if (risk := risks.get("memory_limit")) is not None:
         yield problem(risk.problem, risk.advice)
     elif limit is None or used is None:
-        yield unknown("memory in use and its limit are not in INFO")
+        yield unknown("the memory in use and its limit are not in INFO")
     elif used > _FULL * limit:
-        advice = "give it more; when full, no session can be created"
-        yield problem(f"memory is nearly used up: {used / limit:.0%} of maxmemory", advice)
+        advice = "give Redis more memory. When it is full, sessions cannot be created"
+        yield problem(f"memory is nearly full: {used / limit:.0%} of maxmemory", advice)
     else:
         yield good(f"memory: {used / 2**20:,.0f} of {limit / 2**20:,.0f} MiB in use")
 
 
 def _eviction(risks: Mapping[str, Risk | None]) -> Iterator[CheckResult]:
     if "eviction" not in risks:
-        advice = "it must be noeviction, or Redis may evict sessions and counts"
+        advice = "set it to noeviction, or Redis may evict sessions and counts"
         yield unknown("maxmemory-policy is not in INFO", advice)
     elif (risk := risks["eviction"]) is not None:
         yield problem(risk.problem, risk.advice)
     else:
-        yield good("nothing is evicted")
+        yield good("Redis evicts no keys (noeviction)")
 
 
 def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[CheckResult]:
     if report is None:
-        yield unknown("not allowed to look at all keys", f"allow the Redis user {_AUDIT_COMMANDS}")
+        yield unknown("the Redis user may not read all keys", f"allow the user {_AUDIT_COMMANDS}")
         return
-    yield good(f"{report.sessions:,} sessions, {report.users:,} of them of users, among {report.keys:,} keys")
+    yield good(f"{report.sessions:,} sessions, {report.users:,} of them with a user id, in {report.keys:,} keys")
     if report.wrong_hours:
         advice = (
-            "session.ttl_seconds was changed, sessions were deleted by hand, or somebody else wrote to these keys; "
-            "`active` is right again when the sessions of those hours have expired"
+            "session.ttl_seconds was changed, sessions were deleted by hand, or another program wrote to these keys. "
+            "`active` is correct again when the sessions of those hours have expired"
         )
         hours = f"{len(report.wrong_hours)} of {report.compared_hours} counts by hour"
-        yield problem(f"{hours} are not the number of their sessions", advice)
+        yield problem(f"{hours} differ from the number of sessions", advice)
     elif report.compared_hours:
-        yield good(f"counts agree with sessions ({report.compared_hours} by hour, source and shard)")
+        yield good(f"counts equal the number of sessions ({report.compared_hours} by hour, source and shard)")
     else:
-        yield good("there is nothing to compare yet")
+        yield good("there are no counts to compare yet")
     yield from doctor_privacy.index_findings(report, repair=repair)
     if report.expired_in_indexes:
         done = (
-            "were taken out of indexes"
+            "were removed from indexes"
             if repair
-            else "stand in indexes; they go when the user comes or with --repair"
+            else "are in indexes until the user returns or --repair removes them"
         )
         yield good(f"{report.expired_in_indexes} expired sessions {done}")
     if report.without_lifetime or report.foreign:
-        advice = "another program writes under redis.key_prefix: give it another prefix, and delete its keys"
+        advice = "another program uses redis.key_prefix. Set another prefix there, and delete its keys"
         number = report.without_lifetime + report.foreign
-        yield problem(f"{number} keys are not of this service, or have no lifetime", advice)
+        yield problem(f"{number} keys are not of this service or have no lifetime", advice)
 
 
 class _Bar(AbstractContextManager[Callable[[int], None]]):
-    """A progress bar on a terminal, nothing elsewhere."""
+    """A progress bar on a terminal. Without a terminal it prints nothing."""
 
     def __init__(self, console: Console, total: int | None) -> None:
-        columns = (TextColumn("Visiting keys"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("Reading keys"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("keys", total=total)
 

@@ -1,4 +1,4 @@
-"""`jay-tracking healthcheck`: for containers and scripts, which look at the exit status, and for people."""
+"""`jay-tracking healthcheck`: exits with status 0 if the service is ready."""
 
 from http import HTTPStatus
 
@@ -6,13 +6,16 @@ from service.commands.api_client import ApiClient
 from service.errors import CommandError
 
 _REASONS = {
-    "draining": "it is being stopped",
-    "store-unavailable": "Redis cannot be asked; `jay-tracking doctor` finds out more",
+    "draining": "it is stopping",
+    "store-unavailable": "Redis does not answer. Run `jay-tracking doctor`",
 }
 
 
 def check(client: ApiClient, *, is_live: bool) -> str:
-    """Return the body of the service's answer. Raises CommandError unless it is alive, or ready."""
+    """Return the body of the answer.
+
+    Raises CommandError unless the service is ready, or alive.
+    """
     path, expected = ("/livez", "alive") if is_live else ("/readyz", "ready")
     answer = client.send("GET", path)
     status = answer.document().get("status")
@@ -21,5 +24,5 @@ def check(client: ApiClient, *, is_live: bool) -> str:
     if isinstance(status, str) and answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
         raise CommandError(f"{client.url} is not {expected}: {_REASONS.get(status, status)}")
     raise CommandError(
-        f"{client.url}{path} answered {answer.status}, and not as this service does; check the URL (--url)"
+        f"{client.url}{path} answers with {answer.status}, but not as this service does. Check the URL (--url)"
     )

@@ -1,4 +1,4 @@
-"""`jay-tracking keys`: fresh API keys."""
+"""`jay-tracking keys`: makes API keys."""
 
 import json
 from collections.abc import Collection
@@ -7,10 +7,10 @@ from service.api_keys import hash_key, new_raw_key
 
 
 def new(name: str, scopes: Collection[str]) -> None:
-    """Print a new key, once, and its entry for the configuration."""
+    """Print a new key and its entry for the configuration."""
     raw_key = new_raw_key()
     entry = {"name": name, "sha256": hash_key(raw_key), "scopes": sorted(set(scopes))}
-    print(f"The key, shown this once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
+    print(f"The key, which is shown only once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
     print(f"  - name: {name}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(entry['scopes'])}]")
-    print(f"\nor as the environment variable:\n\n  JAY_API_KEYS='{json.dumps([entry])}'\n")
-    print("The service reads config.yaml anew on SIGHUP; for the variable it has to be restarted.")
+    print(f"\nOr, as an environment variable:\n\n  JAY_API_KEYS='{json.dumps([entry])}'\n")
+    print("Send SIGHUP to the service to reload config.yaml. A changed variable needs a restart.")

@@ -1,8 +1,8 @@
-"""`jay-tracking openapi`: the API reference, for tools that read it."""
+"""`jay-tracking openapi`: prints the API reference."""
 
 from service.api.handlers.openapi import openapi_json, openapi_yaml
 
 
 def show(*, as_json: bool) -> None:
-    """Print the document as it is written, or as JSON."""
+    """Print the document as YAML or as JSON."""
     print(openapi_json().decode() if as_json else openapi_yaml().rstrip("\n"))

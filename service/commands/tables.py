@@ -1,14 +1,16 @@
-"""Tables of names with figures that fit any terminal. No name is broken in two, and no figure is cut.
+"""Tables of names and figures that fit any terminal.
+
+Names are never wrapped, figures never cut.
 
 The first layout that fits the width is used:
 
-1. a table, with a chart of each row where there is one,
+1. a table with a chart per row, if there are charts,
 2. the same table without charts,
-3. each name on a line of its own, and its figures in the line below,
-4. each name and each figure on a line of its own.
+3. two lines per name: the name, then its figures,
+4. one line per name and per figure.
 
-Layouts 3 and 4 shorten a name that is longer than the line in its middle. Below 40 columns they leave lines to the
-terminal to wrap.
+Layouts 3 and 4 shorten long names in their middle. Below 40 columns the terminal wraps
+lines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,13 +39,13 @@ class Column:
 
     @property
     def width(self) -> int:
-        """The cells that title and figures need."""
+        """The number of terminal cells that the title and the figures need."""
         return max(len(text) for text in (self.title, self.total, *self.figures))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a table holds. `charts` has a line of characters for each row, or nothing."""
+    """The content of a table. `charts` has a string for each row, or is empty."""
 
     name_title: str
     names: Sequence[str]
@@ -84,7 +86,10 @@ def _table(figures: Figures, charts: Sequence[str]) -> Table:
 
 
 def _widest_word(column: Column) -> int:
-    """Return the least width of a column: titles may be wrapped between words, figures may not."""
+    """Return the least width of a column.
+
+    Titles may wrap between words, figures may not.
+    """
     return max(len(word) for word in (*column.title.split(), column.total, *column.figures))
 
 
@@ -113,9 +118,9 @@ def _rows(figures: Figures) -> list[tuple[str, ...]]:
 
 
 def shortened(name: str, width: int, console: Console) -> str:
-    """Return a name of at most `width` cells; of a longer one the beginning and the end, with dots between.
+    """Return a name of at most `width` cells. Dots replace the middle of a longer one.
 
-    Both ends are kept because names of sources and users often differ only in one of them.
+    Both ends stay, because names of sources and users often differ only in one of them.
     """
     if cell_len(name) <= width:
         return name

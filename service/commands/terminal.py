@@ -1,4 +1,4 @@
-"""Standard streams of the command line: they take any character, and may be closed or on a full disk."""
+"""The standard streams of the command line, usable when closed or on a full disk."""
 
 import codecs
 import os
@@ -10,24 +10,29 @@ _ESCAPE = "jay-escape"
 
 
 def prepare() -> None:
-    r"""Make the three streams usable whatever they are.
+    r"""Make the three standard streams usable in every state.
 
-    A character that the terminal's encoding lacks is written as `\u2026`, which JSON reads as that character. A
-    stream that is closed is replaced by /dev/null, or the next file that is opened would take its place.
+    A character that the terminal's encoding lacks is written as `\u2026`, which is
+    valid in JSON. A closed stream is replaced by /dev/null. Otherwise the next file to
+    be opened would take its descriptor.
     """
     codecs.register_error(_ESCAPE, _escape)
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            # takes the lowest free descriptor, which is this one
+            os.open(os.devnull, os.O_RDWR)
     sys.stdin = _usable(sys.stdin, 0, "r", "backslashreplace")
     sys.stdout = _usable(sys.stdout, 1, "w", _ESCAPE)
     sys.stderr = _usable(sys.stderr, 2, "w", _ESCAPE)
 
 
 def complain(line: str) -> None:
-    """Print a line to standard error. Where that cannot be written to, the exit status has to do."""
+    """Print a line to standard error.
+
+    If that fails, only the exit status reports the error.
+    """
     try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -36,12 +41,15 @@ def complain(line: str) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Send a stream that cannot be written to nowhere, or the interpreter would try again at exit and complain."""
+    """Redirect a broken stream to /dev/null.
+
+    The interpreter would report another error at exit.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usable(stream: TextIO | None, descriptor: int, mode: str, errors: str) -> TextIO:
-    if stream is None:  # how Python says that it was closed
+    if stream is None:  # it was closed when Python started
         return open(descriptor, mode, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[return-value]  # text
     if reconfigure := getattr(stream, "reconfigure", None):
         reconfigure(errors=errors)

@@ -1,4 +1,4 @@
-"""Ranges of time on the command line: what is typed, and how a range is printed. Dates are whole UTC days."""
+"""Ranges of time on the command line, read and printed. Dates are whole UTC days."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 _AGO = re.compile(r"(\d{1,4})([hd])")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DAY = timedelta(days=1)
-_HOURLY = timedelta(days=3)  # a longer series by hour has more points than a sparkline has characters
+_HOURLY = timedelta(days=3)  # a longer series by hour has more points than a sparkline
 
 
 def moment(text: str | None) -> str | None:
-    """Return the parameter of the API for what is typed: `7d` and `24h` are so long ago, the rest is passed on."""
+    """Return the API's parameter for an argument.
+
+    Ages like `7d` and `24h` become times.
+    """
     if text is None or not (ago := _AGO.fullmatch(text)):
         return text
     length = timedelta(**{"hours" if ago[2] == "h" else "days": int(ago[1])})
@@ -18,9 +21,9 @@ def moment(text: str | None) -> str | None:
 
 
 def suitable_interval(start: str | None, end: str | None) -> str | None:
-    """Return a series' interval that suits its length, both ends as returned by `moment`.
+    """Return a series' interval that suits its length. `moment` returns the ends.
 
-    None leaves the choice to the service, also where a string is no time: the service says what is invalid.
+    None leaves the choice to the service. It also reports strings that are not times.
     """
     if start is None:
         return None
@@ -36,7 +39,10 @@ def suitable_interval(start: str | None, end: str | None) -> str | None:
 
 
 def spoken(start: str, end: str) -> str:
-    """Return a range of an answer in words. `end` is exclusive, so whole days are named by their last day."""
+    """Return the range of an answer in words.
+
+    `end` is exclusive, so a range of days ends a day earlier.
+    """
     first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
     if any(time.hour or time.minute or time.second for time in (first, last)):
         return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"

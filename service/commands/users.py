@@ -1,4 +1,4 @@
-"""`jay-tracking users show|export|erase`: what is kept of one user."""
+"""`jay-tracking users show|export|erase`: the data of one user."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from service.errors import CommandError
 
 
 def show(client: ApiClient, user_id: str) -> None:
-    """Print live sessions by source, and the bounds of those created in the last day."""
+    """Print live sessions by source, and the sessions created in the last day."""
     path = f"{wire.OPERATOR_PATH}/analytics/users/{_encoded(user_id)}"
     document = client.fetch(path, needs=("user_id", "active", "sources", "created"))
     _check_same(document["user_id"], user_id)
@@ -39,13 +39,17 @@ def export(client: ApiClient, user_id: str) -> None:
 
 
 def erase(client: ApiClient, user_id: str, *, is_sure: bool) -> None:
-    """Erase after a question and print the receipt. Raises CommandError when nobody can be asked, or says no."""
+    """Erase a user after confirmation and print the receipt.
+
+    Raises CommandError without confirmation.
+    """
     if not is_sure and not sys.stdin.isatty():
-        raise CommandError("there is nobody to ask whether to erase; say --yes")
+        raise CommandError("standard input is not a terminal, so nobody can confirm the erasure. Pass --yes to erase")
     found = _export(client, user_id)["sessions"]
     if not is_sure:
-        question = f"End {len(found)} live sessions of user {user_id!r} and forget the id, for good? [y/N] "
-        print(question, end="", file=sys.stderr, flush=True)  # standard output is the receipt's
+        question = f"End {len(found)} live sessions of user {user_id!r} and remove the user id for good? [y/N] "
+        # standard output is for the receipt
+        print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CommandError("nothing was erased")
     path = f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}"
@@ -60,19 +64,25 @@ def _export(client: ApiClient, user_id: str) -> dict[str, Any]:
 
 
 def _check_same(answered: object, user_id: str) -> None:
-    """Raise CommandError when an answer is of another user: some proxies decode or tidy up paths."""
+    """Raise CommandError if an answer is of another user.
+
+    Some proxies decode or normalize paths.
+    """
     if answered != user_id:
         raise CommandError(
-            "a proxy on the way changed the path, so that the answer is another user's: "
-            "have it pass paths as they come, or ask the service itself with --url"
+            "the answer is of another user, because a proxy changed the path. "
+            "Make the proxy pass paths unchanged, or pass the service's own URL with --url"
         )
 
 
 def _encoded(user_id: str) -> str:
-    """Return a user id as a segment of a path; dots too, as `.` and `..` would else be taken for directories."""
+    """Return a user id as a segment of a path.
+
+    Dots are encoded as well: `.` and `..` are directories.
+    """
     if not user_id:
-        raise CommandError("the user id is empty; guests have none")
+        raise CommandError("the user id is empty. Guests have none")
     try:
         return quote(user_id, safe="").replace(".", "%2E")
     except UnicodeEncodeError:
-        raise CommandError("the user id must be UTF-8, as the terminal's locale says") from None
+        raise CommandError("the user id must be valid in the encoding of the terminal's locale") from None

@@ -1,85 +1,148 @@
-"""The `api_keys` list of the configuration, read into API keys. Repeats no value: it may be a pasted secret."""
+"""The entries of `api_keys` in the configuration, parsed into API keys.
+
+No error repeats a value. It may be a raw key that was pasted in the place of its hash.
+"""
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from service.api_keys import ApiKey, Scope
-from service.config.settings import check_key_name, check_source
-from service.config.value_checks import Check, each
+from service.config.value_checks import Check, Each, check_key_name, check_source
 from service.config.web_origins import check_origin
 from service.rate_limits import MAX_COUNT, parse_rate_limit
 
-_MEMBERS = ("name", "sha256", "scopes", "source", "origins", "create_limit")
+_SHA256 = r"[0-9a-f]{64}"
+
+# For editors. Origins and the size of a limit are only checked by the functions below.
+API_KEYS_SCHEMA: Mapping[str, object] = {
+    "type": ["array", "null"],
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": {
+                "type": "string",
+                **check_key_name.schema,
+                "description": "a name for logs. Two entries of one name make a rotation",
+            },
+            "sha256": {
+                "type": "string",
+                "pattern": f"^{_SHA256}$",
+                "description": "SHA-256 of the key in 64 hex digits. `jay-tracking keys new` prints it",
+            },
+            "scopes": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"enum": [scope.value for scope in Scope]},
+                "description": "what the key may do",
+            },
+            "source": {
+                "type": ["string", "null"],
+                **check_source.schema,
+                "description": "`source` of the sessions that the key creates",
+            },
+            "origins": {
+                "type": ["array", "null"],
+                "minItems": 1,
+                "items": {"type": "string", "minLength": 1},
+                "description": "the only web origins whose pages may use the key",
+            },
+            "create_limit": {
+                "type": ["string", "null"],
+                "pattern": "^[1-9][0-9]{0,6}/(second|minute|hour|day)$",
+                "description": "sessions that one client address may create, such as 60/minute",
+            },
+        },
+        "required": ["name", "sha256", "scopes"],
+        "additionalProperties": False,
+    },
+}
 
 
 def parse_api_keys(entries: object) -> tuple[tuple[ApiKey, ...], list[str]]:
-    """Return the keys, and every error as the end of a sentence that begins with where the list stands."""
+    """Return the valid keys and all errors.
+
+    Each error continues a sentence that begins with the list's name.
+    """
     if entries is None:
         return (), []
     if not isinstance(entries, list):
-        return (), [" must be a list; `jay-tracking keys new` prints an entry"]
+        return (), [" must be a list. `jay-tracking keys new` prints an entry"]
     keys: list[ApiKey] = []
     errors: list[str] = []
     for index, entry in enumerate(entries):
-        found = list(_errors_in(entry))
-        errors += [f"[{index}]{error}" for error in found]
-        if not found:
+        entry_errors = _entry_errors(entry)
+        errors += [f"[{index}]{error}" for error in entry_errors]
+        if not entry_errors:
             keys.append(_api_key(cast("Mapping[str, object]", entry)))
-    digests = [key.sha256 for key in keys]
-    if len(set(digests)) < len(digests):
-        errors.append(": two entries have the same sha256; remove one, or make a new key for a rotation")
+    hashes = [key.sha256 for key in keys]
+    if len(set(hashes)) < len(hashes):
+        errors.append(": two entries have the same sha256. Remove one, or make a new key for a rotation")
     return tuple(keys), errors
 
 
-def _errors_in(entry: object) -> list[str]:
+def show_api_keys(keys: Sequence[ApiKey]) -> str:
+    """Return names and scopes, for people and logs."""
+    return ", ".join(f"{key.name} ({'+'.join(sorted(key.scopes))})" for key in keys) or "none: no client has access"
+
+
+def _entry_errors(entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [" must be a mapping with name, sha256 and scopes"]
-    errors = []
-    for member in entry:
-        if member not in _MEMBERS:
-            close = difflib.get_close_matches(str(member), _MEMBERS, n=1, cutoff=0.5)
-            errors.append(f".{member} is not a member; " + (f"did you mean {close[0]}?" if close else "remove it"))
-    if error := _error_in_text(entry.get("name"), check_key_name):
-        errors.append(f".name {error}")
-    if not isinstance(entry.get("sha256"), str) or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
-        errors.append(".sha256 must be the key's SHA-256 in 64 hex digits, never the key itself")
-    scopes = entry.get("scopes")
-    # Strings only: what else YAML can hold may refer to itself, and grow to gigabytes as text.
-    if (
-        not isinstance(scopes, list)
-        or not scopes
-        or not all(isinstance(one, str) and one in set(Scope) for one in scopes)
-    ):
-        errors.append(f".scopes must be a list of {', '.join(Scope)}")
-    source = entry.get("source")
-    if source is not None and (error := _error_in_text(source, check_source)):
-        errors.append(f".source {error}")
-    if error := _error_in_origins(entry.get("origins")):
-        errors.append(f".origins {error}")
-    if error := _error_in_create_limit(entry.get("create_limit")):
-        errors.append(f".create_limit {error}")
+    errors = [_unknown_field_error(field) for field in entry if field not in _FIELDS]
+    for field, (check, is_required) in _FIELDS.items():
+        value = entry.get(field)
+        if (is_required or value is not None) and (error := check(value)):
+            errors.append(f".{field} {error}")
     return errors
 
 
-def _error_in_origins(origins: object) -> str | None:
-    if origins is None:
+def _unknown_field_error(field: object) -> str:
+    close = difflib.get_close_matches(str(field), _FIELDS, n=1, cutoff=0.5)
+    return f".{field} is not a field. " + (f"Did you mean {close[0]}?" if close else "Remove it")
+
+
+def _string_check(check: Check) -> Callable[[object], str | None]:
+    """Return a check that treats a value of another type like an empty string."""
+    return lambda value: check(value if isinstance(value, str) else "")
+
+
+def _check_sha256(value: object) -> str | None:
+    if isinstance(value, str) and re.fullmatch(_SHA256, value):
         return None
+    return "must be the key's SHA-256 in 64 hex digits, never the key itself"
+
+
+def _check_scopes(scopes: object) -> str | None:
+    # Only strings are compared. Other values of YAML may contain themselves and grow to
+    # gigabytes as a string.
+    if isinstance(scopes, list) and scopes and all(isinstance(one, str) and one in set(Scope) for one in scopes):
+        return None
+    return f"must be a list of {', '.join(Scope)}"
+
+
+def _check_origins(origins: object) -> str | None:
     if not isinstance(origins, list) or not origins or not all(isinstance(origin, str) for origin in origins):
         return "must be a list of exact origins like https://www.example.com"
-    return each(check_origin)(origins)
+    return Each(check_origin)(origins)
 
 
-def _error_in_create_limit(limit: object) -> str | None:
-    if limit is None or (isinstance(limit, str) and parse_rate_limit(limit)):
+def _check_create_limit(limit: object) -> str | None:
+    if isinstance(limit, str) and parse_rate_limit(limit):
         return None
     return f"must be a count from 1 to {MAX_COUNT:,} per second, minute, hour or day, such as 60/minute"
 
 
-def _error_in_text(value: object, check: Check) -> str | None:
-    """Return what `check` says; what is no text at all is as wrong as an empty one."""
-    return check(value if isinstance(value, str) else "")
+# the check, and whether it is required
+_FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
+    "name": (_string_check(check_key_name), True),
+    "sha256": (_check_sha256, True),
+    "scopes": (_check_scopes, True),
+    "source": (_string_check(check_source), False),
+    "origins": (_check_origins, False),
+    "create_limit": (_check_create_limit, False),
+}
 
 
 def _api_key(entry: Mapping[str, object]) -> ApiKey:

@@ -1,9 +1,8 @@
-"""TLS of the service itself: its certificate and key, loaded as one, and replaced while the service serves.
+"""Reads and checks the service's certificate and key, and certificates' dates.
 
-It also reads the dates of a certificate. Which connections use TLS is decided in `server.py`.
+`server/tls.py` presents the pair to clients and replaces it at a reload.
 """
 
-import logging
 import os
 import ssl
 import stat
@@ -15,25 +14,23 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from service import errors
-from service.config.settings import TlsSettings
 
-_logger = logging.getLogger(__name__)
+# ACME clients renew 30 days before the end. At 14 days the renewal has failed
+WARNING_DAYS = 14
 
-WARNING_DAYS = 14  # ACME clients renew 30 days before the end: two weeks later something is broken
-
-_MAX_BYTES = 1 << 20  # a chain has some kilobytes
+_MAX_BYTES = 1 << 20  # a certificate chain has a few kilobytes
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
 _KEY_MARK = b"PRIVATE KEY-----"
 _BOTH = "Name the two files that were issued together"
 
 
 class _KeyHasPassphraseError(Exception):
-    """OpenSSL asked for a passphrase. Nobody is there to type it."""
+    """OpenSSL asked for a passphrase, which nobody can type."""
 
 
 @dataclass(frozen=True)
 class Validity:
-    """From when to when a certificate is valid, in UTC."""
+    """The period in which a certificate is valid, in UTC."""
 
     starts_at: datetime
     ends_at: datetime
@@ -41,44 +38,48 @@ class Validity:
     @classmethod
     def of_file(cls, path: Path) -> Self:
         """Return the dates of the first certificate in a PEM file. Raises OSError."""
-        # The standard library has no public way to read a certificate that it did not verify. Python's own tests have
-        # used this function since 2.6. Without it the service needs the package `cryptography` for two dates.
+        # The standard library has no public function that reads a certificate without
+        # verifying it. Python's own tests have used this one since 2.6. The alternative
+        # is the package `cryptography`, for two dates.
         decoded = _test_decode_cert(path)
         return cls(_moment(decoded["notBefore"]), _moment(decoded["notAfter"]))
 
     @classmethod
     def of_der(cls, certificate: bytes) -> Self:
-        """Return the dates of a certificate in DER form, as a server presents it. Raises OSError."""
+        """Return the dates of a certificate in DER form, as servers present it.
+
+        Raises OSError.
+        """
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
             file.write(ssl.DER_cert_to_PEM_cert(certificate))
             file.flush()
             return cls.of_file(Path(file.name))
 
     def days_left(self, now: datetime) -> int:
-        """Return the whole days until the end, less than 0 after it."""
+        """Return the whole days until the end, negative after it."""
         return (self.ends_at - now).days
 
     def warning(self, now: datetime) -> str | None:
-        """Return what is wrong with a certificate of these dates, None when nothing is."""
+        """Return what is notable about the dates, as the end of a sentence, or None."""
         if now >= self.ends_at:
-            return f"expired on {self.ends_at:%Y-%m-%d}: clients refuse it"
+            return f"expired on {self.ends_at:%Y-%m-%d}: clients reject it"
         if now < self.starts_at:
-            return f"is not valid before {self.starts_at:%Y-%m-%d %H:%M} UTC: clients refuse it until then"
+            return f"is not valid before {self.starts_at:%Y-%m-%d %H:%M} UTC: clients reject it until then"
         if self.days_left(now) < WARNING_DAYS:
             return f"ends on {self.ends_at:%Y-%m-%d}, in less than {WARNING_DAYS} days"
         return None
 
 
 def load_pair(certificate: Path, key: Path) -> tuple[ssl.SSLContext, Validity]:
-    """Return a server's context with this pair, and the certificate's dates.
+    """Return a server context with this pair, and the dates of the certificate.
 
-    Raises TlsError, which names the file and says what to do.
+    Raises TlsError. The message names the file and says what to do.
     """
     _check_file("certificate", certificate, _CERTIFICATE_MARK)
     _check_file("key", key, _KEY_MARK)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(certificate, key, password=_refuse_passphrase)
+        context.load_cert_chain(certificate, key, password=_reject_passphrase)
         return context, Validity.of_file(certificate)
     except _KeyHasPassphraseError:
         advice = f"Remove it with `openssl pkey -in {key} -out NEW_FILE`"
@@ -87,48 +88,7 @@ def load_pair(certificate: Path, key: Path) -> tuple[ssl.SSLContext, Validity]:
         raise errors.TlsError(_diagnosis(certificate, key, error)) from None
 
 
-class ServerTls:
-    """The TLS context of a listening socket. `reload` replaces its certificate; connections go on."""
-
-    def __init__(self, certificate: Path, key: Path) -> None:
-        self._certificate, self._key = certificate, key
-        self.context, self._validity = load_pair(certificate, key)
-        self._current = self.context
-        # Called in every handshake, also of a client that names no server. Loading a new pair into a context that
-        # serves would leave a certificate without its key when the second of the two files is broken.
-        self.context.sni_callback = self._present
-
-    @classmethod
-    def of(cls, settings: TlsSettings) -> Self | None:
-        """Return the TLS of these settings, None for plain HTTP. Raises TlsError."""
-        if settings.certificate is None or settings.key is None:
-            return None
-        tls = cls(settings.certificate, settings.key)
-        tls.log_validity()
-        return tls
-
-    def reload(self) -> bool:
-        """Present the pair that is in the files now. One that cannot be used keeps the old pair and returns False."""
-        try:
-            self._current, self._validity = load_pair(self._certificate, self._key)
-        except errors.TlsError as error:
-            _logger.error("the certificate stays as it is: %s", error)  # noqa: TRY400 - a sentence, not a traceback
-            return False
-        return True
-
-    def log_validity(self) -> None:
-        """Log until when the certificate is valid, as a warning when that is over or near."""
-        if warning := self._validity.warning(datetime.now(UTC)):
-            _logger.warning("certificate %s %s. Renew it and send SIGHUP.", self._certificate, warning)
-        else:
-            end = f"{self._validity.ends_at:%Y-%m-%dT%H:%M:%SZ}"
-            _logger.info("certificate %s is valid until %s", self._certificate, end)
-
-    def _present(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        connection.context = self._current
-
-
-def _refuse_passphrase() -> NoReturn:
+def _reject_passphrase() -> NoReturn:
     raise _KeyHasPassphraseError
 
 
@@ -137,7 +97,10 @@ def _unusable(setting: str, path: Path, reason: str, advice: str) -> str:
 
 
 def _check_file(setting: str, path: Path, mark: bytes) -> None:
-    """Raise TlsError for a file that OpenSSL need not see. It would read a device or a pipe without end."""
+    """Raise TlsError for a file that cannot be right.
+
+    OpenSSL would read a device or a pipe without end.
+    """
     try:
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -151,12 +114,12 @@ def _check_file(setting: str, path: Path, mark: bytes) -> None:
     if len(content) > _MAX_BYTES:
         raise errors.TlsError(_unusable(setting, path, "it is larger than 1 MiB", "Check the path"))
     if mark not in content:
-        what = "private key" if mark == _KEY_MARK else "certificate"
-        raise errors.TlsError(_unusable(setting, path, f"it holds no {what} in PEM form", _BOTH))
+        missing = "private key" if mark == _KEY_MARK else "certificate"
+        raise errors.TlsError(_unusable(setting, path, f"it holds no {missing} in PEM form", _BOTH))
 
 
 def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str:
-    """Return which of the two files is the cause. OpenSSL names neither."""
+    """Return the message for OpenSSL's error, which does not name the file at fault."""
     reason = getattr(error, "reason", None) or type(error).__name__
     if reason == "KEY_VALUES_MISMATCH":
         return _unusable("key", key, f"it is not the key of {certificate}", _BOTH)
@@ -169,5 +132,5 @@ def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str
     return _unusable("key", key, "it is damaged or cut off", "Copy the file again")
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
+def _moment(date: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(date), UTC)

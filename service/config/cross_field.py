@@ -1,4 +1,4 @@
-"""What is wrong with settings that are right one by one."""
+"""Validation across settings, each of which is valid by itself."""
 
 import stat
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from service.errors import TlsError
 
 
 def cross_field_errors(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
-    """Yield a sentence for each contradiction, and for each thing that production refuses.
+    """Yield a sentence for each contradiction, and in production for published secrets.
 
-    `redis_password` is the one of which docker-compose.yml makes `redis.url`.
+    `redis_password` is the variable from which docker-compose.yml makes `redis.url`.
     """
     tls = settings.server.tls
     if (tls.certificate is None) != (tls.key is None):
-        yield "server.tls: certificate and key go together; set both or neither"
+        yield "server.tls: certificate and key go together. Set both or neither"
     if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
-        yield "analytics.retention_days: must cover session.ttl_seconds, or living sessions could not be counted"
+        yield "analytics.retention_days: must be at least session.ttl_seconds, or live sessions are not counted"
     if settings.redis.url == "embedded" and _is_no_directory(settings.redis.data_dir):
         folder = settings.redis.data_dir
-        yield f"redis.data_dir: {folder} is not a directory; name another place for the data of the embedded server"
+        yield f"redis.data_dir: {folder} is not a directory. Name another one for the data of the embedded server"
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
-            "tracing.otlp_endpoint: OpenTelemetry is not installed; run `pip install --no-deps --require-hashes -r "
+            "tracing.otlp_endpoint: OpenTelemetry is not installed. Run `pip install --no-deps --require-hashes -r "
             "requirements/otel.txt`, build the image with `--build-arg REQUIREMENTS=requirements/otel.txt`, or leave "
             "the setting empty"
         )
@@ -37,39 +37,39 @@ def cross_field_errors(settings: Settings, redis_password: str | None = None) ->
 
 
 def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
-    """Yield a sentence for each key and secret that everybody knows."""
+    """Yield a sentence for each key and secret that is published with the service."""
     if not settings.api_keys:
-        yield "api_keys: nobody could call; make a key with `jay-tracking keys new`"
+        yield "api_keys: the list is empty, so no client has access. Make a key with `jay-tracking keys new`"
     for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):
         yield (
-            f"api_keys: `{name}` is a published demo key; remove its entry, and make a key of your own with "
+            f"api_keys: `{name}` is a published demo key. Remove its entry, and make your own key with "
             "`jay-tracking keys new`"
         )
     if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
         yield (
-            "session.user_secret: is the published one; set JAY_SESSION__USER_SECRET to one of your own, such as "
+            "session.user_secret: has its published default. Set JAY_SESSION__USER_SECRET to your own, such as "
             "the output of `openssl rand -hex 32`"
         )
     if DEVELOPMENT_REDIS_PASSWORD in {redis_password, unquote(urlsplit(settings.redis.url).password or "")}:
         yield (
-            "redis.url: has the published password of docker-compose.yml; set JAY_REDIS_PASSWORD to one of your own, "
+            "redis.url: has the published password of docker-compose.yml. Set JAY_REDIS_PASSWORD to your own, "
             "such as the output of `openssl rand -hex 32`, or name another Redis in JAY_REDIS__URL"
         )
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each setting that works but that an operator would not want."""
+    """Yield a sentence for each valid setting that puts the service at risk."""
     demo_keys = demo_keys_in(settings.api_keys)
     if settings.environment == "production":
         for name in sorted({key.name for key in settings.api_keys if _is_unlimited(key)}):
             yield (
-                f"api_keys: `{name}` has the scope track and no create_limit: anybody who reads the key in a page "
+                f"api_keys: `{name}` has the scope track and no create_limit: a visitor who reads the key in a page "
                 "can fill Redis. Add a limit per client address, such as create_limit: 60/minute"
             )
     elif demo_keys and not is_loopback(settings.server.host):
         yield (
-            f"server.host: {settings.server.host} can be reached by other machines, and `environment: development` "
-            "accepts the published demo keys; set JAY_ENVIRONMENT=production"
+            f"server.host: other machines can reach {settings.server.host}, and `environment: development` "
+            "accepts the published demo keys. Set JAY_ENVIRONMENT=production"
         )
 
 
@@ -80,7 +80,8 @@ def _is_unlimited(key: ApiKey) -> bool:
 def _is_no_directory(path: Path) -> bool:
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
-    except OSError:  # it does not exist yet, or may not be looked at: starting the server says what is wrong
+    except OSError:
+        # missing or not permitted: the embedded server reports that when it starts
         return False
 
 
@@ -94,8 +95,11 @@ def unusable_files(tls: TlsSettings) -> Iterator[str]:
 
 
 def _can_trace() -> bool:
-    """Tell whether the extra `otel` is there, of which only a part may be."""
+    """Return whether the whole extra `otel` is installed.
+
+    Other packages install parts of it.
+    """
     try:
         return all(map(find_spec, ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")))
-    except ModuleNotFoundError:  # the package that it would be in
+    except ModuleNotFoundError:  # its parent package
         return False

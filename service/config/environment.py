@@ -1,11 +1,12 @@
-"""The service's environment variables as they arrive: from compose, from `docker run --env-file`, from a shell."""
+"""The environment variables of the service, as compose, Docker and shells pass them."""
 
 from collections.abc import Mapping
 
 PREFIX = "JAY_"
 REDIS_PASSWORD_VARIABLE = "JAY_REDIS_PASSWORD"  # noqa: S105 - its name
 
-# Variables that only docker-compose.yml reads. They are in the same .env as the settings, so the service skips them.
+# Only docker-compose.yml reads these. They are in the same .env as the settings, so the
+# service ignores them.
 COMPOSE_VARIABLES = frozenset(
     {
         REDIS_PASSWORD_VARIABLE,
@@ -22,13 +23,16 @@ COMPOSE_VARIABLES = frozenset(
 
 
 def own_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that begin with `JAY_` and are not empty, without white space and quotes around values."""
+    """Return the `JAY_` variables that are not empty, their values without quotes."""
     values = {name: _unquoted(value.strip()) for name, value in environ.items() if name.startswith(PREFIX)}
     return {name: value for name, value in values.items() if value}
 
 
 def _unquoted(value: str) -> str:
-    """Remove one pair of quotes, which a shell and compose remove from a .env and `docker run --env-file` keeps."""
+    """Remove one pair of quotes.
+
+    Shells and compose do so, but `docker run --env-file` does not.
+    """
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]:
         return value[1:-1]
     return value

@@ -1,15 +1,19 @@
-"""Names and addresses of machines, as settings and the command line take them."""
+"""Host names and IP addresses in settings and on the command line."""
 
 import ipaddress
 import re
 
-_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # underscores: service names of Compose
+# underscores: service names of Compose
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _MAX_LENGTH = 253
 
 
 def host_error(host: str) -> str | None:
-    """Return what a host must be. None for a name or an address that can be used, IPv6 without brackets."""
+    """Return what a host must be, or None for a valid name or address.
+
+    IPv6 has no brackets.
+    """
     if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
         return None if _is_address(host) else "a valid IP address, without a zone"
     if len(host) <= _MAX_LENGTH and _NAME.fullmatch(host):

@@ -1,7 +1,9 @@
-"""Reading the settings: `config.yaml`, then the environment over it. All errors are found before any is told.
+"""Reads the settings from `config.yaml`, then from the environment, which wins.
 
-The environment names a setting by its sections joined by two underscores, `JAY_SERVER__PORT`; the same name
-with `_FILE` names a file that holds the value. An empty variable counts as unset.
+Reading goes on after an error, so that one run reports every error. The environment
+names a setting by its sections joined by two underscores, such as `JAY_SERVER__PORT`.
+The same name with `_FILE` names a file that holds the value. An empty variable counts
+as unset.
 """
 
 import dataclasses
@@ -9,33 +11,26 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_origin
 
-from service.config.api_key_entries import parse_api_keys
 from service.config.cross_field import cross_field_errors, unusable_files
-from service.config.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
+from service.config.environment import COMPOSE_VARIABLES, REDIS_PASSWORD_VARIABLE, own_variables
+from service.config.options import Option, options
 from service.config.settings import Settings
 from service.config.text_file import UnreadableText, read_secret
-from service.config.values import as_utf8, convert, number_in, shown
+from service.config.values import as_utf8, parse_number
 from service.config.yaml_file import read_yaml
 from service.errors import ConfigError
 
 DEFAULT_FILE = Path("config.yaml")
 CONFIG_VARIABLE = "JAY_CONFIG"
-URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # of the command line, as a client of the service
+URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # for commands that call the service
 _NO_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, *COMPOSE_VARIABLES}
 _FILE_SUFFIX = "_FILE"
-# The example of an entry, for the error of a list that is not JSON.
-_LIST_ITEMS = {
-    "api_keys": '{"name": …, "sha256": …, "scopes": […]}',
-    "cors.origins": '"https://www.example.com"',
-    "cors.request_headers": '"x-client-version"',
-    "session.previous_user_secrets": '"the secret before", "the one before that"',
-}
-# Kubernetes sets such variables for each service; one may be called `jay-tracking`.
+# Kubernetes sets such variables for each service, and one may be named `jay-tracking`.
 _OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
 
 
@@ -47,46 +42,22 @@ class LoadedConfig:
     provenance: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Option:
-    """One setting as declared: `name` is dotted, `kind` its type."""
-
-    name: str
-    kind: Any
-    field: dataclasses.Field[Any]
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return PREFIX + self.name.upper().replace(".", "__")
-
-
 @dataclass
 class _Draft:
-    """What has been found so far: values by dotted name, where from, and every error."""
+    """The result so far: values and provenance by dotted name, and all errors."""
 
     values: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
 
-def options(section: type = Settings, prefix: str = "") -> Iterator[Option]:
-    """Yield every setting that there is, in the order of `settings.py`."""
-    kinds = typing.get_type_hints(section)
-    for declared in dataclasses.fields(section):
-        kind = kinds[declared.name]
-        if dataclasses.is_dataclass(kind):
-            yield from options(typing.cast("type", kind), f"{prefix}{declared.name}.")
-        else:
-            yield Option(prefix + declared.name, kind, declared)
-
-
 def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_files: bool = True) -> LoadedConfig:
     """Read the settings.
 
-    `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working directory; only the last may
-    be missing. `reads_tls_files` checks the certificate and the key too, which only the service needs.
-    Raises ConfigError with every error there is.
+    `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working
+    directory. Only the last may be missing. `reads_tls_files` checks the certificate
+    and the key as well, which only the service needs. Raises ConfigError with every
+    error.
     """
     environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
@@ -94,7 +65,9 @@ def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_file
     known = {option.name: option for option in options()}
     _read_file(named or DEFAULT_FILE, known, draft, required=named is not None)
     _read_environment(environ, known, draft)
-    if not draft.errors:  # with errors, the rest would be checked against defaults
+    if not draft.errors:
+        # an invalid value would be replaced by its default, and cause errors that are
+        # not real
         settings: Settings = _build(Settings, draft)
         draft.errors += cross_field_errors(settings, environ.get(REDIS_PASSWORD_VARIABLE))
         draft.errors += unusable_files(settings.server.tls) if reads_tls_files else ()
@@ -109,7 +82,7 @@ def _read_file(path: Path, known: Mapping[str, Option], draft: _Draft, *, requir
         content = read_yaml(path)
     except FileNotFoundError:
         if required:
-            draft.errors.append(f"{path}: there is no such file; name one with --config or {CONFIG_VARIABLE}")
+            draft.errors.append(f"{path}: there is no such file. Name one with --config or {CONFIG_VARIABLE}")
     except ConfigError as error:
         draft.errors += error.errors
     else:
@@ -125,7 +98,7 @@ def _read_mapping(content: object, prefix: str, known: Mapping[str, Option], dra
         if name in known:
             _accept(known[name], value, draft, origin)
         elif any(option.startswith(f"{name}.") for option in known):
-            if value is not None:  # a section of which every line is a comment
+            if value is not None:  # in a section without a line that is not a comment
                 _read_mapping(value, f"{name}.", known, draft, origin)
         else:
             sections = {option.rpartition(".")[0] for option in known} - {""}
@@ -134,71 +107,59 @@ def _read_mapping(content: object, prefix: str, known: Mapping[str, Option], dra
 
 def _read_environment(environ: Mapping[str, str], known: Mapping[str, Option], draft: _Draft) -> None:
     variables = {option.variable: option for option in known.values()}
-    for variable, text in environ.items():
+    for variable, string in environ.items():
         if variable in _NO_SETTINGS:
             continue
         option = variables.get(variable)
         if option is not None:
-            _accept_text(option, text, draft, variable)
+            _accept_string(option, string, draft, variable)
         elif option := variables.get(variable.removesuffix(_FILE_SUFFIX)):
             if environ.get(option.variable):
-                draft.errors.append(f"{variable}: {option.variable} is set too; unset one of the two")
+                draft.errors.append(f"{variable}: {option.variable} is set as well. Unset one of the two")
                 continue
             try:
-                _accept_text(option, read_secret(Path(text)), draft, variable)
+                _accept_string(option, read_secret(Path(string)), draft, variable)
             except UnreadableText as error:
                 draft.errors.append(f"{variable}: the file it names {error}")
-        elif not _OF_KUBERNETES.search(f"{variable}={text}"):
+        elif not _OF_KUBERNETES.search(f"{variable}={string}"):
             draft.errors.append(f"{variable}: is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else "; `jay-tracking check-config` lists all that there are"
+    return f". Did you mean {close[0]}?" if close else ". `jay-tracking check-config` lists all settings"
 
 
-def _accept_text(option: Option, text: str, draft: _Draft, origin: str) -> None:
-    """Take a value from the environment, where everything is text: lists are JSON."""
-    text = as_utf8(text).removeprefix("\ufeff")
-    value: object = text
+def _accept_string(option: Option, string: str, draft: _Draft, origin: str) -> None:
+    """Read a value from the environment: always a string, and JSON for lists."""
+    string = as_utf8(string).removeprefix("\ufeff")
+    value: object = string
     if option.kind is bool:
-        value = {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)
+        value = {"true": True, "false": False, "1": True, "0": False}.get(string.lower(), string)
     elif option.kind in (int, float):
-        value = number_in(text, option.kind)
+        value = parse_number(string, option.kind)
     elif get_origin(option.kind) is tuple:
         try:
-            value = json.loads(text)
+            value = json.loads(string)
         except (ValueError, RecursionError):
-            item = _LIST_ITEMS.get(option.name, '"…"')
-            draft.errors.append(f"{origin}: must be a JSON list, such as [{item}]")
+            draft.errors.append(f"{origin}: must be a JSON list, such as [{option.field.metadata['example']}]")
             return
     _accept(option, value, draft, origin)
 
 
 def _accept(option: Option, value: object, draft: _Draft, origin: str) -> None:
-    where = origin if origin == option.variable else f"{origin}: {option.name}"
-    if option.name == "api_keys":
-        keys, errors = parse_api_keys(value)
-        draft.errors += [f"{where}{error}" for error in errors]
-        converted: object = keys
-    else:
-        try:
-            converted = convert(value, option.kind)
-        except ValueError as expected:
-            given = "" if option.field.metadata["secret"] or value in (None, "") else f", not {shown(value)}"
-            draft.errors.append(f"{where} must be {expected}{given}")
-            return
-        check = option.field.metadata["check"]
-        if check and (error := check(converted)):
-            given = f", not {shown(converted)}" if isinstance(converted, int | float) else ""
-            draft.errors.append(f"{where} {error}{given}")
-            return
+    subject = origin if origin == option.variable else f"{origin}: {option.name}"
+    converted, errors = option.read(value)
+    draft.errors += [f"{subject}{error}" for error in errors]
     draft.values[option.name] = converted
     draft.provenance[option.name] = origin
 
 
 def _build(section: type, draft: _Draft, prefix: str = "") -> Any:
-    """Return the section's dataclass, with defaults for what was not read."""
+    """Return the section's dataclass.
+
+    Settings that were not read have their defaults.
+    """
     kinds = typing.get_type_hints(section)
     values: dict[str, Any] = {}
     for declared in dataclasses.fields(section):

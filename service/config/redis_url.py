@@ -1,14 +1,16 @@
-"""The value of `redis.url`: every part of it checked before anything starts, and none of it repeated.
+"""The value of `redis.url`.
 
-The parts are read as redis-py reads them. Of the parameters that it takes, those are allowed that a deployment needs.
-Others would override the time-outs that the service sets.
+Every part is checked before anything starts. No error repeats a part.
+
+The parts are split as redis-py splits them. Only the parameters that a deployment needs
+are allowed. Others would override the time-outs that the service sets.
 """
 
 import os
 import re
 import ssl
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -25,38 +27,51 @@ _SWITCH = ("true", "false", "yes", "no", "1", "0")
 
 
 def check_redis_url(value: str) -> str | None:
-    """Return everything that is wrong with a URL, as the end of a sentence. None when it can be used."""
+    """Return all errors of a URL as the end of a sentence, or None when it is valid."""
     if value == "embedded":
         return None
     try:
         parts = urlsplit(value)
     except ValueError:
-        return f"is not a valid URL; {_ESCAPES}"
+        return f"is not a valid URL. {_ESCAPES}"
     if parts.fragment or parts.netloc.count("@") > 1 or re.search(r"\s", value):
-        return f"is not a valid URL; {_ESCAPES}"
+        return f"is not a valid URL. {_ESCAPES}"
     if parts.scheme not in {"redis", "rediss", "unix"}:
         return FORMS
-    address = _unix_mistakes(parts) if parts.scheme == "unix" else _tcp_mistakes(parts)
-    return "; ".join([*address, *_parameter_mistakes(parts)]) or None
+    address = _unix_errors(parts) if parts.scheme == "unix" else _tcp_errors(parts)
+    return ", and ".join([*address, *_parameter_errors(parts)]) or None
 
 
-def _tcp_mistakes(parts: SplitResult) -> Iterator[str]:
+def without_password(url: str) -> str:
+    """Return a URL whose password and parameters are replaced by `***`."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc and not parts.query:
+        return url
+    credentials, _, host = parts.netloc.rpartition("@")
+    user = credentials.partition(":")[0]
+    return parts._replace(
+        netloc=f"{user}:***@{host}" if credentials else host, query="***" if parts.query else ""
+    ).geturl()
+
+
+def _tcp_errors(parts: SplitResult) -> Iterator[str]:
     try:
         port = parts.port
     except ValueError:
         port = 0
     if port == 0:
-        # A password with an unescaped `/`, `?` or `:` ends the host early and is taken for a port.
-        yield f"must have a port from 1 to 65535; {_ESCAPES}"
+        # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks
+        # like a port.
+        yield f"must have a port from 1 to 65535 ({_ESCAPES})"
     if not parts.hostname:
         yield FORMS
     elif error := host_error(unquote(parts.hostname)):
         yield f"must have {error}"
     if parts.path not in {"", "/"} and not _is_db(parts.path[1:]):
-        yield "must end in the number of a database, such as /0, or in nothing"
+        yield "must have the number of a database, such as /0, or nothing as its path"
 
 
-def _unix_mistakes(parts: SplitResult) -> Iterator[str]:
+def _unix_errors(parts: SplitResult) -> Iterator[str]:
     path = unquote(parts.path)
     if parts.netloc.rpartition("@")[2]:
         yield "must have three slashes before the path of the socket, such as unix:///run/redis.sock"
@@ -66,51 +81,60 @@ def _unix_mistakes(parts: SplitResult) -> Iterator[str]:
         yield f"must have a socket whose path is at most {_MAX_SOCKET_PATH} bytes long"
 
 
-def _parameter_mistakes(parts: SplitResult) -> Iterator[str]:
+def _parameter_errors(parts: SplitResult) -> Iterator[str]:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    names = [name for name, _ in pairs]
+    yield from _name_errors([name for name, _ in pairs])
+    values = {name: value for name, value in pairs if name in _CHECKS}
+    for name, value in values.items():
+        if error := _value_error(name, value, parts.scheme):
+            yield f"has the parameter {name}{error}"
+    if "db" in values and parts.scheme != "unix" and parts.path not in {"", "/"}:
+        yield "has a database both in the path and in the parameter db"
+    yield from _key_errors(values)
+
+
+def _name_errors(names: Sequence[str]) -> Iterator[str]:
     for name in sorted({*names} - {*_CHECKS}):
-        shown = name if re.fullmatch("[a-z_]{1,40}", name) else "its name is not repeated here"
-        yield f"has a parameter that is not known here ({shown}); known are {', '.join(sorted(_CHECKS))}"
+        shown = f"the parameter {name}" if re.fullmatch("[a-z_]{1,40}", name) else "a parameter (name not shown)"
+        yield f"has {shown}, which is not one of {', '.join(sorted(_CHECKS))}"
     for name in sorted({*names} & {*_CHECKS}):
         if names.count(name) > 1:
             yield f"has the parameter {name} more than once"
-    values = {name: value for name, value in pairs if name in _CHECKS}
-    for name, value in values.items():
-        if not value:
-            yield f"has the parameter {name} without a value"
-        elif name.startswith("ssl_") and parts.scheme != "rediss":
-            yield f"has the parameter {name}, which needs rediss://"
-        elif error := _CHECKS[name](value):
-            yield f"has the parameter {name}, which must be {error}"
-    if "db" in values and parts.scheme != "unix" and parts.path not in {"", "/"}:
-        yield "has a database in the path and in the parameter db; leave one of them out"
-    yield from _key_mistakes(values)
 
 
-def _key_mistakes(values: Mapping[str, str]) -> Iterator[str]:
+def _value_error(name: str, value: str, scheme: str) -> str | None:
+    if not value:
+        return " without a value"
+    if name.startswith("ssl_") and scheme != "rediss":
+        return ", which needs rediss://"
+    error = _CHECKS[name](value)
+    return f", which must be {error}" if error else None
+
+
+def _key_errors(values: Mapping[str, str]) -> Iterator[str]:
     certificate, key = values.get("ssl_certfile"), values.get("ssl_keyfile")
     if ("ssl_certfile" in values) != ("ssl_keyfile" in values):
-        yield "has one of the parameters ssl_certfile and ssl_keyfile; they go together"
-    elif certificate and key and not (_file_mistake(certificate) or _file_mistake(key)):
+        yield "has one of the parameters ssl_certfile and ssl_keyfile without the other"
+    elif certificate and key and not (_file_error(certificate) or _file_error(key)):
         try:
-            # A password is never asked for: the service has nobody to ask.
+            # With an empty password OpenSSL does not prompt for one.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: "")
         except OSError as error:  # of which ssl.SSLError is one
             reason = getattr(error, "reason", None) or error.strerror
             yield (
-                f"has parameters ssl_certfile and ssl_keyfile, which must be PEM files that belong together, the key "
+                f"has parameters ssl_certfile and ssl_keyfile, which must be the PEM files of one pair, with a key "
                 f"without a passphrase ({reason})"
             )
 
 
-def _is_db(text: str) -> bool:
-    return re.fullmatch("[0-9]{1,10}", text, re.ASCII) is not None and int(text) <= _MAX_DB
+def _is_db(string: str) -> bool:
+    return re.fullmatch("[0-9]{1,10}", string, re.ASCII) is not None and int(string) <= _MAX_DB
 
 
-def _file_mistake(path: str) -> str | None:
+def _file_error(path: str) -> str | None:
     try:
-        if stat.S_ISREG(Path(path).stat().st_mode):  # the check, and later OpenSSL, would wait for what a pipe gives
+        if stat.S_ISREG(Path(path).stat().st_mode):
+            # reading a pipe would wait for a writer
             with Path(path).open("rb") as file:
                 file.read(1)
             return None
@@ -122,8 +146,8 @@ def _file_mistake(path: str) -> str | None:
     return f"a file that can be read ({reason})"
 
 
-def _authorities_mistake(path: str) -> str | None:
-    if error := _file_mistake(path):
+def _authorities_error(path: str) -> str | None:
+    if error := _file_error(path):
         return error
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -138,9 +162,9 @@ def _one_of(*choices: str) -> Callable[[str], str | None]:
 
 _CHECKS: Mapping[str, Callable[[str], str | None]] = {
     "db": lambda value: None if _is_db(value) else "the number of a database, such as 0",
-    "ssl_ca_certs": _authorities_mistake,
+    "ssl_ca_certs": _authorities_error,
     "ssl_cert_reqs": _one_of("required", "optional", "none"),
-    "ssl_certfile": _file_mistake,
+    "ssl_certfile": _file_error,
     "ssl_check_hostname": _one_of(*_SWITCH),
-    "ssl_keyfile": _file_mistake,
+    "ssl_keyfile": _file_error,
 }

@@ -1,13 +1,14 @@
-"""Names of request headers that CORS may allow to pages."""
+"""Names of request headers that CORS may allow pages to send."""
 
 import re
 from collections.abc import Sequence
 
-# One header line of the preflight's answer lists them all. 32 names of 64 characters are 2 KB.
+# One header of the preflight response lists them all. 32 names of 64 characters are 2
+# KB.
 MAX_NAMES = 32
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,64}")  # RFC 9110's token without `*`
 
-# Browsers set these themselves and never let a page do so (WHATWG Fetch, "forbidden request-header").
+# Only browsers set these, never a page (WHATWG Fetch, "forbidden request-header").
 _FORBIDDEN = re.compile(
     "accept-charset|accept-encoding|access-control-request-(headers|method)|connection|content-length|cookie2?|date"
     "|dnt|expect|host|keep-alive|origin|referer|set-cookie|te|trailer|transfer-encoding|upgrade|via|proxy-.*|sec-.*",
@@ -16,14 +17,14 @@ _FORBIDDEN = re.compile(
 
 
 def check_request_headers(names: Sequence[str]) -> str | None:
-    """Return what the list must be instead, or None when CORS can allow these headers."""
+    """Return what the list must be instead, or None if CORS can allow it."""
     if len(names) > MAX_NAMES:
         return f"must have at most {MAX_NAMES} names"
     for number, name in enumerate(names, 1):
         if name == "*":
-            return f"entry {number} must not be `*`: pages call with cookies, and browsers then take it for a name"
+            return f"entry {number} must not be `*`: pages call with cookies, and browsers then read it as a name"
         if not _NAME.fullmatch(name):
             return f"entry {number} must be the name of a header, such as x-client-version"
         if _FORBIDDEN.fullmatch(name):
-            return f"entry {number} must be a header that a page can set, and no page can set {name.lower()}"
+            return f"entry {number} must be a header that pages can set. Pages cannot set {name.lower()}"
     return None

@@ -1,37 +1,80 @@
-"""Checks of settings by value. Each returns the end of a sentence about the setting, or None."""
+"""Checks of single settings.
+
+Each returns the end of a sentence about the setting, or None.
+
+A check that a JSON Schema can express as well has a property `schema` with its
+keywords.
+"""
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from service.config.host_name import host_error
+from service.sessions import SOURCE_PATTERN
 
 MAX_PORT = 65535
 MIN_SECRET_LENGTH = 8
 
-Check = Callable[[Any], str | None]
+Check: TypeAlias = Callable[[Any], str | None]
 
 
-def between(low: float, high: float) -> Check:
-    """Return a check for numbers, both ends included."""
-    return lambda value: None if low <= value <= high else f"must be from {low} to {high}"
+@dataclass(frozen=True)
+class Between:
+    """A check for numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> str | None:
+        """Check a number."""
+        return None if self.low <= value <= self.high else f"must be from {self.low} to {self.high}"
+
+    @property
+    def schema(self) -> Mapping[str, object]:
+        """The keywords of JSON Schema."""
+        return {"minimum": self.low, "maximum": self.high}
 
 
-def matching(pattern: str, meaning: str) -> Check:
-    """Return a check for texts that a regular expression has to match as a whole."""
-    compiled = re.compile(pattern)
-    return lambda value: None if value is None or compiled.fullmatch(value) else f"must be {meaning}"
+@dataclass(frozen=True)
+class Matching:
+    """A check for strings that match a regular expression from end to end.
+
+    `meaning` describes the strings that match, for the error.
+    """
+
+    pattern: str
+    meaning: str
+
+    def __call__(self, value: str | None) -> str | None:
+        """Check a string. None is valid."""
+        return None if value is None or re.fullmatch(self.pattern, value) else f"must be {self.meaning}"
+
+    @property
+    def schema(self) -> Mapping[str, object]:
+        """The keywords of JSON Schema."""
+        return {"pattern": f"^(?:{self.pattern})$"}
 
 
-def each(check: Check) -> Check:
-    """Return a check for the entries of a list. The error names the first wrong entry by its number."""
+@dataclass(frozen=True)
+class Each:
+    """A check for lists whose entries all pass `check`.
 
-    def check_each(values: tuple[str, ...]) -> str | None:
-        found = ((number, check(value)) for number, value in enumerate(values, 1))
-        return next((f"entry {number} {error}" for number, error in found if error), None)
+    The error has the number of the first that fails.
+    """
 
-    return check_each
+    check: Check
+
+    def __call__(self, values: tuple[str, ...] | list[str]) -> str | None:
+        """Check a list."""
+        results = ((number, self.check(value)) for number, value in enumerate(values, 1))
+        return next((f"entry {number} {error}" for number, error in results if error), None)
+
+
+check_key_name = Matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")
+check_source = Matching(SOURCE_PATTERN, "1 to 64 letters, digits or . _ : / -")
 
 
 def check_host(value: str) -> str | None:
@@ -41,13 +84,13 @@ def check_host(value: str) -> str | None:
 
 
 def check_network(value: str) -> str | None:
-    """Check an address or a network of trusted proxies."""
+    """Check the address or the network of trusted proxies."""
     try:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         return "must be an IP address or a network, such as 10.0.0.0/8 or ::1"
     if network.prefixlen == 0:
-        return "must not be every address: each client could then name any address as its own"
+        return "must not cover all addresses: every client could then claim any address"
     if "/" in value and str(network.network_address) != str(ipaddress.ip_interface(value).ip):
         return f"has bits set after the prefix: {network}"
     return None
@@ -61,9 +104,9 @@ def check_otlp_endpoint(value: str | None) -> str | None:
         r"https?://(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?", value
     )
     if found is None:
-        return "must be a URL like http://collector:4318; credentials go into OTEL_EXPORTER_OTLP_HEADERS"
+        return "must be a URL like http://collector:4318. Credentials belong in OTEL_EXPORTER_OTLP_HEADERS"
     if value.rstrip("/").endswith("/v1/traces"):
-        return "must not end in /v1/traces; that part is added"
+        return "must not end in /v1/traces. The service appends that path"
     if found[3] and not 1 <= int(found[3]) <= MAX_PORT:
         return f"must have a port from 1 to {MAX_PORT}"
     error = host_error(found[1] or found[2])
@@ -76,11 +119,11 @@ def check_cookie_domain(value: str | None) -> str | None:
         return None
     name = value.removeprefix(".")
     if host_error(name) or ":" in name or "_" in name or name.endswith(".") or re.fullmatch("[0-9.]+", name):
-        return "must be a domain name, such as example.com, and no address; empty means the host that set it"
+        return "must be a domain name such as example.com, not an address. Leave it empty for the service's own host"
     return None
 
 
 def check_user_secret(value: str) -> str | None:
     """Check the length of a secret."""
     is_long = len(value.strip()) >= MIN_SECRET_LENGTH
-    return None if is_long else f"must have {MIN_SECRET_LENGTH} characters or more besides white space at its ends"
+    return None if is_long else f"must have at least {MIN_SECRET_LENGTH} characters, not counting outer white space"

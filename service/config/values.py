@@ -1,93 +1,133 @@
-"""Single values of the configuration, from plain YAML or from a variable, as the types that settings have."""
+"""Single values of the configuration, converted to the types that settings have.
+
+A value comes from YAML or, as a string, from an environment variable.
+"""
 
 import os
 import re
 import sys
 import types
-import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-# As people write them, in files and in variables alike.
+# The only forms of numbers, in files and in variables: no octal, no underscores, no
+# sexagesimal.
 INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _MAX_DIGITS = 80  # of a number, and of a value in a message
 
 
-def as_utf8(text: str) -> str:
-    """Return the text of a variable as UTF-8, whatever the locale: a secret must be the same for all processes."""
+def as_utf8(string: str) -> str:
+    """Return the string of a variable as UTF-8: secrets are equal in all locales."""
     try:
-        return os.fsencode(text).decode()
+        return os.fsencode(string).decode()
     except UnicodeError:
-        return text
+        return string
 
 
-def number_in(text: str, kind: type[int] | type[float]) -> int | float | str:
-    """Return the number that a variable holds, or the text where it is none."""
+def parse_number(string: str, kind: type[int] | type[float]) -> int | float | str:
+    """Return the number in the string of a variable, or the string without one."""
     form = INTEGER if kind is int else NUMBER
-    return kind(text) if form.fullmatch(text) and len(text) <= _MAX_DIGITS else text
+    return kind(string) if form.fullmatch(string) and len(string) <= _MAX_DIGITS else string
 
 
 def shown(value: object) -> str:
-    """Return a value for a message, cut short. A list in YAML may hold itself many times over, so it is not shown."""
+    """Return a value for a message, at most 80 characters long.
+
+    Lists and mappings are not shown. One in YAML may contain itself many times.
+    """
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
     if isinstance(value, int) and value.bit_length() > _MAX_DIGITS:
         return "one with so many digits"
-    text = repr(value)
-    return text if len(text) <= _MAX_DIGITS else f"{text[:_MAX_DIGITS]}…"
+    string = repr(value)
+    return string if len(string) <= _MAX_DIGITS else f"{string[:_MAX_DIGITS]}…"
 
 
 def convert(value: object, kind: Any) -> object:
-    """Return `value` as `kind`. Raises ValueError with what was expected."""
+    """Return `value` as the type `kind`.
+
+    Raises ValueError, whose message says what was expected.
+    """
     if isinstance(value, str):
-        _check_text(value)
-    if get_origin(kind) is types.UnionType:
+        _check_encodable(value)
+    origin = get_origin(kind)
+    if origin is types.UnionType:
         return None if value in (None, "") else convert(value, get_args(kind)[0])
-    if get_origin(kind) is Literal:
+    if origin is Literal:
         return _choice(value, get_args(kind))
-    if get_origin(kind) is tuple:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise ValueError("a list of texts")
-    if kind is Path and isinstance(value, str) and value:
-        return _path(value)
-    if kind is float and type(value) in (int, float):
-        return _number(typing.cast("float", value))
-    if type(value) is kind and value != "":
-        return value
-    if kind is str and isinstance(value, int | float):
-        raise ValueError("a text; put it in quotes")
-    expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
-    raise ValueError(f"{expected} and not empty" if value in (None, "") else expected)
+    if origin is tuple:
+        return _strings(value)
+    return _CONVERTERS[kind](value)
+
+
+def _check_encodable(value: str) -> None:
+    """Raise ValueError for bytes that are not UTF-8 and for lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a string in UTF-8") from None
 
 
 def _choice(value: object, choices: Sequence[str]) -> object:
-    # YAML reads an unquoted `None` as a string, but `null` and an empty value as nothing.
+    # YAML reads an unquoted `None` as a string, but `null` and an empty value as None.
     if value in choices:
         return value
     raise ValueError("one of " + ", ".join(choices) + (" and not empty" if value is None else ""))
 
 
-def _check_text(value: str) -> None:
-    """Raise ValueError for what cannot be encoded: bytes that are no UTF-8, and escapes of lone surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text in UTF-8") from None
+def _strings(value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ValueError("a list of strings")
 
 
-def _path(value: str) -> Path:
-    if not value.isascii() and sys.getfilesystemencoding() != "utf-8":
-        raise ValueError("a path in ASCII, because the locale is not UTF-8; set LC_ALL=C.UTF-8 for others")
-    if "\0" in value or not value.strip():
-        raise ValueError("a path, which has no null bytes and more than white space")
-    return Path(value)
+def _string(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise _unexpected(value, "a string in quotes" if isinstance(value, int | float) else "a string")
 
 
-def _number(value: float) -> float:
+def _integer(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise _unexpected(value, "a whole number")
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _unexpected(value, "a number")
     try:
         return float(value)
     except OverflowError:
-        raise ValueError("a number that is not as large") from None
+        raise ValueError("a smaller number") from None
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _unexpected(value, "true or false")
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str) or not value:
+        raise _unexpected(value, "a string")
+    if not value.isascii() and sys.getfilesystemencoding() != "utf-8":
+        raise ValueError("a path in ASCII, as the locale is not UTF-8 (LC_ALL=C.UTF-8 allows other paths)")
+    if "\0" in value or not value.strip():
+        raise ValueError("a path that has no null bytes and is not blank")
+    return Path(value)
+
+
+def _unexpected(value: object, expected: str) -> ValueError:
+    return ValueError(f"{expected} and not empty" if value in (None, "") else expected)
+
+
+_CONVERTERS: Mapping[type, Callable[[object], object]] = {
+    str: _string,
+    int: _integer,
+    float: _number,
+    bool: _boolean,
+    Path: _path,
+}

@@ -1,7 +1,7 @@
 """Web origins as browsers spell them in the `Origin` header (RFC 6454, WHATWG URL).
 
-An origin is compared as a string, so only the browser's own spelling ever matches. Every other
-spelling is an error that names the right one where it can be told.
+An origin is compared as a string, so only the browser's own spelling ever matches.
+Every other spelling is an error. Where the right spelling is known, the error has it.
 """
 
 import ipaddress
@@ -10,8 +10,9 @@ import re
 _EXAMPLE = "https://www.example.com, http://localhost:3000 or capacitor://localhost"
 _MAX_PORT = 65_535
 
-# Browsers leave the default port of these schemes out, and rewrite their hosts as domain names
-# or addresses. The hosts of other schemes, such as capacitor:// or chrome-extension://, are kept.
+# Browsers leave the default port of these schemes out, and rewrite their hosts as
+# domain names or addresses. The hosts of other schemes, such as capacitor:// or
+# chrome-extension://, are kept.
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 
 _ORIGIN = re.compile(
@@ -25,7 +26,7 @@ _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?")
 
 
 def check_origin(value: str) -> str | None:
-    """Return what an origin must be instead, or None when it is one as browsers spell it."""
+    """Return what an origin must be instead, or None if browsers spell it so."""
     if value == "*":
         return "must not be `*`: pages call with cookies, and browsers then accept exact origins only"
     if value == "null":
@@ -33,23 +34,31 @@ def check_origin(value: str) -> str | None:
     found = _ORIGIN.fullmatch(value)
     if found is None:
         return f"must be scheme://host or scheme://host:port, such as {_EXAMPLE}"
-    scheme, port = found["scheme"].lower(), found["port"]
+    scheme = found["scheme"].lower()
     host = _spelled_host(found["host"], is_domain=scheme in _DEFAULT_PORTS)
     if host is None:
         return f"must have a host as browsers spell it (non-ASCII names in punycode: xn--…), such as {_EXAMPLE}"
     spelled = f"{scheme}://{host}"
-    if port:
-        # int() refuses thousands of digits, and five suffice.
-        number = int(port.lstrip("0") or "0") if len(port.lstrip("0")) <= len(str(_MAX_PORT)) else _MAX_PORT + 1
-        if not 1 <= number <= _MAX_PORT:
+    if port := found["port"]:
+        number = _port_number(port)
+        if number is None:
             return f"must have a port from 1 to {_MAX_PORT}, or none for the default port of the scheme: {spelled}"
         if number != _DEFAULT_PORTS.get(scheme):
             spelled += f":{number}"
     return None if spelled == value else f"must be spelled as browsers send it: {spelled}"
 
 
+def _port_number(digits: str) -> int | None:
+    """Return a port, or None for a number that is not one."""
+    significant = digits.lstrip("0")
+    if not 1 <= len(significant) <= len(str(_MAX_PORT)):
+        # int() rejects thousands of digits
+        return None
+    return int(significant) if int(significant) <= _MAX_PORT else None
+
+
 def _spelled_host(host: str, *, is_domain: bool) -> str | None:
-    """Return a host as browsers spell it, or None when that cannot be told."""
+    """Return a host as browsers spell it, or None when that is unknown."""
     if host.startswith("["):
         try:
             return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
@@ -69,8 +78,8 @@ def _spelled_host(host: str, *, is_domain: bool) -> str | None:
 def _punycode(host: str) -> str | None:
     """Return a host in punycode, or None where browsers may spell it differently.
 
-    Python's codec follows IDNA 2003 and browsers UTS 46. The two differ in a few letters, such
-    as `ß`, which the codec replaces. Those do not survive the way back.
+    Python's codec follows IDNA 2003 and browsers UTS 46. The two differ in a few
+    letters, such as `ß`, which the codec replaces. Those do not survive the way back.
     """
     try:
         encoded = host.encode("idna").decode("ascii")

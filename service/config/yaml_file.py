@@ -1,4 +1,4 @@
-"""A YAML file as plain values, or one sentence that says why not."""
+"""Reads a YAML file into plain values."""
 
 import re
 from collections.abc import Hashable
@@ -11,20 +11,21 @@ from service.config.text_file import UnreadableText, read_text
 from service.config.values import INTEGER, NUMBER
 from service.errors import ConfigError
 
-_TWICE = "the same name stands twice"
-_MERGE = "`<<` is used"
+_TWICE = "has the same name twice"
+_MERGE = "uses `<<`"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of YAML 1.2, in which no value means something that its author does not see.
+    """YAML with the numbers of YAML 1.2, and without values that surprise.
 
-    PyYAML follows YAML 1.1, where `010` is 8, `12:30:00` is 45000, `1_000` is 1000 and `2026-01-31` is a date. Here
-    these are strings. No name may be there twice, because the second would silently replace the first. `<<`, which
-    YAML 1.2 does not have either, can grow a small file to gigabytes.
+    PyYAML follows YAML 1.1, where `010` is 8, `12:30:00` is 45000, `1_000` is 1000 and
+    `2026-01-31` is a date. Here these are strings. A name that occurs twice is an
+    error, because the second would silently replace the first. `<<`, which YAML 1.2
+    does not have, is an error, because it can grow a small file to gigabytes.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        """Return the mapping. Raises a YAMLError at the second of two equal names."""
+        """Return the mapping. Raises YAMLError at the second of two equal names."""
         seen = set()
         for name, _ in node.value:
             if isinstance(name, yaml.ScalarNode):
@@ -34,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse `<<`. Raises a YAMLError."""
+        """Raise YAMLError for `<<`."""
         for name, _ in node.value:
             if name.tag == "tag:yaml.org,2002:merge":
                 raise yaml.MarkedYAMLError(problem=_MERGE, problem_mark=name.start_mark)
@@ -50,9 +51,12 @@ for _tag, _form in (("int", INTEGER.pattern), ("float", rf"{NUMBER.pattern}|[-+]
 
 
 def read_yaml(path: Path) -> object:
-    """Return what a file holds, None when it is empty. Raises FileNotFoundError, and ConfigError for all else."""
+    """Return the value in a file, None when it is empty.
+
+    Raises FileNotFoundError or ConfigError.
+    """
     try:
-        return yaml.load(read_text(path), _Loader)  # noqa: S506 - a safe one
+        return yaml.load(read_text(path), _Loader)  # noqa: S506 - a subclass of SafeLoader
     except UnreadableText as error:
         reason = str(error)
     except yaml.YAMLError as error:
@@ -63,8 +67,8 @@ def read_yaml(path: Path) -> object:
         LookupError,
         RecursionError,
         ValueError,
-    ):  # PyYAML's, for a tag that lies
-        reason = "holds a value that cannot be read; check numbers, tags and nesting"
+    ):  # PyYAML raises these for a tag that does not fit its value
+        reason = "holds a value that cannot be read. Check numbers, tags and nesting"
     raise ConfigError([f"{path}: {reason}"])
 
 
@@ -73,7 +77,7 @@ def _of_yaml(error: yaml.YAMLError) -> str:
     where = f" near line {mark.line + 1}" if mark else ""
     problem = getattr(error, "problem", None)
     if problem == _TWICE:
-        return f"{_TWICE}{where}; remove one"
+        return f"{_TWICE}{where}. Remove one"
     if problem == _MERGE:
-        return f"{_MERGE}{where}; write the names out"
-    return f"is not YAML{where}; check indentation and quotes"
+        return f"{_MERGE}{where}. Write the names out"
+    return f"is not YAML{where}. Check indentation and quotes"

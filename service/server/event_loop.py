@@ -1,4 +1,4 @@
-"""uvloop's event loop, with patience after a pause of the process."""
+"""uvloop's event loop, with timers that tolerate a pause of the process."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,17 +12,17 @@ _Arguments = TypeVarTuple("_Arguments")
 _LATE_SECONDS = 1.0
 _GRACE_SECONDS = 0.5
 
-# A look-up in the module is quicker than super() in a method that runs several times per batch of requests.
+# Faster than super() in a method that runs several times per batch of requests.
 _call_later = uvloop.Loop.call_later
 
 
 class Loop(uvloop.Loop):
-    """An event loop whose timers wait for the network when the process was paused.
+    """An event loop that reads its sockets before late timers run.
 
-    A process that continues after SIGSTOP or in a thawed control group runs its timers before it reads its sockets.
-    The time-outs of idle connections, bodies and Redis would all run out, although the requests and replies that
-    they wait for have arrived. A timer that is over a second late therefore runs half a second later, after the
-    sockets.
+    A process that continues after SIGSTOP or in a thawed control group runs its timers
+    before it reads its sockets. The time-outs of idle connections, bodies and Redis
+    would all expire, although the requests and replies have arrived. A timer that is
+    over 1 s late therefore runs 0.5 s later, after the sockets.
     """
 
     def call_later(
@@ -32,7 +32,10 @@ class Loop(uvloop.Loop):
         *args: *_Arguments,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Run `callback` after `delay` seconds. uvloop's `call_at` and all time-outs use this method."""
+        """Run `callback` after `delay` seconds.
+
+        `call_at` and all time-outs use this.
+        """
         if delay <= 0:
             return _call_later(self, delay, callback, *args, context=context)
 

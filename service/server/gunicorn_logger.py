@@ -1,19 +1,22 @@
-"""The log of gunicorn's supervisor, which is the log of the service."""
+"""Sends the log lines of gunicorn to the service's log."""
 
 from gunicorn.glogging import Logger
 
 
 class SupervisorLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's own lines go where all others go."""
+    """A logger of gunicorn without handlers.
+
+    Its lines go to those of the root logger.
+    """
 
     def setup(self, cfg: object) -> None:
-        """Leave handlers and levels as `logs.configure` set them."""
+        """Keep the handlers and levels of `logs.configure`."""
         self.cfg = cfg
         self.error_log.propagate = True
         self._access_log_enabled = False
 
     def close_on_exec(self) -> None:
-        """Do nothing: there is no log file of gunicorn's."""
+        """Do nothing: gunicorn has no log file."""
 
     def reopen_files(self) -> None:
-        """Do nothing: there is no log file of gunicorn's."""
+        """Do nothing: gunicorn has no log file."""

@@ -1,17 +1,18 @@
-"""How long workers have been silent, in time during which the supervisor itself ran."""
+"""How long workers have been silent, without the pauses of the supervisor."""
 
 import time
 from collections.abc import Callable, Mapping
 
-# The supervisor looks once a second. A longer gap means that it did not run, and its workers probably did not either.
+# The supervisor checks once a second. A longer gap means that it was paused, and
+# probably its workers too.
 _LONGEST_STEP_SECONDS = 2.0
 
 
 class AwakeTime:
     """A stopwatch that does not count a pause of the whole machine or process tree.
 
-    Neither a frozen control group nor SIGSTOP stops the monotonic clock. After such a pause a heartbeat looks a
-    minute old although the worker had no chance to send one.
+    The monotonic clock runs on in a frozen control group and after SIGSTOP. After such
+    a pause a heartbeat looks too old, although the worker had no chance to send one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,14 +27,17 @@ class AwakeTime:
 
 
 class Heartbeats:
-    """The silence of each worker."""
+    """Measures the silence of each worker."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._awake = AwakeTime(clock)
         self._last: Mapping[int, tuple[float, float]] = {}
 
     def silences(self, beats: Mapping[int, float]) -> Mapping[int, float]:
-        """Return for each pid the seconds since its heartbeat last changed; `beats` has the latest ones."""
+        """Return the seconds since each heartbeat changed, by pid.
+
+        `beats` has the latest ones.
+        """
         step, last = self._awake.step(), self._last
         self._last = {
             pid: (beat, last[pid][1] + step if pid in last and last[pid][0] == beat else 0.0)

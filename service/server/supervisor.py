@@ -1,8 +1,10 @@
-"""The parent process: it starts workers, replaces those that end or hang, and stops them in order.
+"""The parent process.
 
-gunicorn's arbiter gives the main loop and the signal queue. This class changes what the arbiter does when a part
-fails: one worker that cannot start halts it, a pause of the machine makes it kill every worker, and an error while
-it makes a process ends it.
+It starts workers, replaces those that end or hang, and stops them in order.
+
+gunicorn's arbiter has the main loop and the signal queue. `Supervisor` changes its
+reaction to failures: one worker that cannot start would halt it, a pause of the machine
+would make it kill every worker, and an error at a fork would end it.
 """
 
 import logging
@@ -24,14 +26,14 @@ _logger = logging.getLogger(__name__)
 _FAILED = 1
 _POLL_SECONDS = 0.05
 _QUICK_STOP_SECONDS = 2.0  # after a second Ctrl-C
-_STABLE_SECONDS = 5.0  # a worker that fails sooner than this would fail again and again
+_STABLE_SECONDS = 5.0  # a worker that fails sooner will probably fail again
 
 
 class _Birth(NamedTuple):
-    """A worker's beginning."""
+    """The start of a worker."""
 
-    at: float  # on the monotonic clock
-    beat: float  # the heartbeat before the worker's first own one
+    at: float  # seconds on the monotonic clock
+    beat: float  # time of the last heartbeat before the fork
 
 
 class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -48,17 +50,23 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._is_stopping = False
 
     def init_signals(self) -> None:
-        """Take the signals over, those too that arrived while the service started."""
+        """Handle signals, including those that arrived while the service started."""
         super().init_signals()
         stop_signals.release()
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
-        """Wait for signals; while the service starts look more often whether it serves."""
+        """Wait for signals.
+
+        While the service starts, return earlier, so that its progress is noticed.
+        """
         signals: list[int] = super().wait_for_signals(timeout if self._is_announced else _POLL_SECONDS)
         return signals
 
     def manage_workers(self) -> None:
-        """Once a second: replace processes that ended, the embedded server included."""
+        """Replace processes that ended, including the embedded server.
+
+        Runs once a second.
+        """
         if self.app.embedded is not None:
             try:
                 self.app.embedded.watch()
@@ -69,18 +77,20 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._note_progress()
 
     def spawn_workers(self) -> None:
-        """Start the workers that are missing, unless the last attempts failed a moment ago."""
+        """Start missing workers, unless the pause after a failure is not over."""
         if not self._backoff.is_due:
             return
         try:
             super().spawn_workers()
-        except OSError as error:  # no file descriptor, no memory, no room for the heartbeat
+        except OSError as error:
+            # no file descriptor, no memory, no room for the heartbeat
             self._start_failed(f"a worker cannot be started ({error.strerror or error})")
 
     def spawn_worker(self) -> int:
-        """Fork with the signals to a worker held back until its loop can handle them.
+        """Fork a worker, whose signals are held until its event loop can handle them.
 
-        The child starts with the supervisor's handlers, which would only queue them in its copy of the queue.
+        The child starts with the supervisor's handlers. They would put signals into the
+        child's copy of the queue, which nothing reads.
         """
         self.app.choose_heartbeat_folder()
         stop_signals.hold()
@@ -92,7 +102,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         return pid
 
     def reap_workers(self) -> None:
-        """Note which processes ended. The service goes on without a worker that could not start."""
+        """Collect ended processes.
+
+        The service keeps running without a worker that could not start.
+        """
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -109,21 +122,25 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 self.cfg.child_exit(self, worker)
 
     def murder_workers(self) -> None:
-        """Replace workers that hang. Time in which the supervisor did not run either does not count."""
+        """Replace workers that hang.
+
+        Time during which the supervisor did not run does not count.
+        """
         silences = self._heartbeats.silences({pid: w.tmp.last_update() for pid, w in self.WORKERS.items()})
         for pid, seconds in silences.items():
             if seconds <= self.timeout:
                 continue
             worker = self.WORKERS[pid]
             if not worker.aborted:
-                _logger.error("worker %d has hung for %.0f s; it is replaced", pid, seconds)
+                _logger.error("worker %d has hung for %.0f s and is replaced", pid, seconds)
             self.kill_worker(pid, signal.SIGKILL if worker.aborted else signal.SIGABRT)
             worker.aborted = True
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
-        """Stop listening here, have the workers drain, and end those that take too long.
+        """Stop listening, make the workers drain, and kill those that take too long.
 
-        The time is counted as in `murder_workers`: after a pause the workers still have the rest of theirs.
+        Time is counted as in `murder_workers`: a pause of the machine does not shorten
+        it.
         """
         self._is_stopping = True
         while self.LISTENERS:
@@ -140,31 +157,37 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self.reap_workers()
 
     def handle_hup(self) -> None:
-        """Reload the API keys and the certificate, each by itself, and have the workers do so without a restart.
+        """Reload the API keys and the certificate, here and in the workers.
 
-        When it is the terminal that was closed, which sends the same signal, stop.
+        Each is reloaded even when the other fails. A terminal that is closed sends the
+        same signal. Then the service stops.
         """
         if self._terminals and not os.isatty(self._terminals[0]):
             nowhere = os.open(os.devnull, os.O_RDWR)
-            for stream in self._terminals:  # or the last lines, written there, would make the exit status an error
+            for stream in self._terminals:
+                # writing to a closed terminal would change the exit status
                 os.dup2(nowhere, stream)
             raise StopIteration
-        self._backoff.reset()  # somebody may have repaired what kept workers from starting
+        # the operator may have fixed the reason why workers did not start
+        self._backoff.reset()
         if self.app.reload_keys():
-            names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every request is answered 401"
-            _logger.info("API keys reloaded (%s); other settings need a restart", names)
+            names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every answer is 401"
+            _logger.info("API keys reloaded (%s). Other settings need a restart", names)
             self.kill_workers(signal.SIGHUP)
         if self.app.tls is not None and self.app.tls.reload():
             self.app.tls.log_validity()
             self.kill_workers(signal.SIGUSR1)
 
     def handle_int(self) -> None:
-        """Stop without waiting for the drain delay. gunicorn would send SIGQUIT, which leaves core dumps."""
+        """Stop without the drain delay. gunicorn would send SIGQUIT and dump core."""
         self.kill_workers(signal.SIGINT)
         raise StopIteration
 
     def _has_beaten(self, pid: int, worker: object) -> bool:
-        """Return whether the worker has started: its first heartbeat comes when it listens."""
+        """Return whether the worker has started.
+
+        It sends its first heartbeat when it listens.
+        """
         beat: float = worker.tmp.last_update()  # type: ignore[attr-defined]  # gunicorn has no types
         return pid in self._births and beat != self._births[pid].beat
 
@@ -176,9 +199,12 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         elif started and not self._has_served:
             self.app.announce_start()
         self._has_served |= bool(started)
-        youngest = max((self._births[pid].at for pid in started), default=0.0)
-        if len(started) == self.num_workers and time.monotonic() - youngest > _STABLE_SECONDS:
+        if len(started) == self.num_workers and self._are_stable(started):
             self._backoff.reset()
+
+    def _are_stable(self, pids: list[int]) -> bool:
+        youngest = max((self._births[pid].at for pid in pids), default=0.0)
+        return time.monotonic() - youngest > _STABLE_SECONDS
 
     def _note_end(self, pid: int, status: int, *, has_served: bool) -> None:
         birth = self._births.pop(pid)
@@ -188,15 +214,18 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if self._is_stopping:
             _logger.warning("worker %d %s before it had answered all its requests", pid, how)
         elif has_served and time.monotonic() - birth.at > _STABLE_SECONDS:
-            _logger.error("worker %d %s; another one is started", pid, how)
+            _logger.error("worker %d %s. A new worker is started", pid, how)
         else:
             self._has_served |= has_served
             self._start_failed(f"worker {pid} {how}{'' if has_served else ' before it served'}")
 
-    def _start_failed(self, what: str) -> None:
-        """Try again later. Only a service that never served gives up: nothing could be lost, and its reason stays."""
+    def _start_failed(self, failure: str) -> None:
+        """Schedule another attempt.
+
+        A service that never served, and has no worker, stops instead.
+        """
         if not self._has_served and not self.WORKERS:
-            raise HaltServer(f"{what}, and no other worker runs: the service cannot start", _FAILED)
+            raise HaltServer(f"{failure}, and no other worker runs: the service cannot start", _FAILED)
         pause = self._backoff.failed()
         running = f"{len(self.WORKERS)} of {self.num_workers} workers run"
-        _logger.error("%s; %s; trying again in %.1f s", what, running, pause)
+        _logger.error("%s. %s. Trying again in %.1f s", failure, running, pause)

@@ -1,4 +1,4 @@
-"""Keeps a log readable while the same problem meets every request."""
+"""Limits log lines about a problem that every request has."""
 
 import time
 from collections.abc import Callable
@@ -7,14 +7,14 @@ QUIET_SECONDS = 60.0
 
 
 class LogLimit:
-    """Allows a line for each problem once a minute."""
+    """Allows one line per problem and minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._quiet_until: dict[str, float] = {}
 
     def allows(self, problem: str) -> bool:
-        """Return whether a line may be written for the problem now."""
+        """Return whether a line about the problem may be written now."""
         now = self._clock()
         if now < self._quiet_until.get(problem, now):
             return False
@@ -22,7 +22,10 @@ class LogLimit:
         return True
 
     def reset(self) -> bool:
-        """Allow a line for every problem again. Returns whether there was a problem since the last reset."""
+        """Allow a line about every problem again.
+
+        Returns whether there was one since the last reset.
+        """
         had_problems = bool(self._quiet_until)
         self._quiet_until.clear()
         return had_problems

@@ -1,4 +1,4 @@
-"""Turns of the processes that write to one log."""
+"""The lock of the processes that write to one log."""
 
 import fcntl
 import os
@@ -6,7 +6,10 @@ import tempfile
 
 
 class Turn:
-    """Mutual exclusion between this process and its forks, which ends when its holder dies."""
+    """A lock between this process and its forks.
+
+    The kernel releases it when its holder dies.
+    """
 
     def __init__(self) -> None:
         can_name = hasattr(os, "memfd_create")

@@ -1,23 +1,21 @@
 """A text stream for log lines whose writers never wait.
 
-DESIGN. A write to standard error blocks while its reader stalls: a full pipe, a terminal after Ctrl-S, a journald
-that is busy. O_NONBLOCK is no way out, because every process that shares the open file gets it too. So a thread of
-this process writes, and everybody else puts bytes into a bounded queue. While the queue is full, lines are dropped
-and counted. As soon as a write succeeds again, one line gives their number.
+DESIGN. A write to standard error blocks while its reader stalls: a full pipe, a
+terminal after Ctrl-S, a busy journald. O_NONBLOCK does not help, because it would apply
+to every process that shares the open file. So one thread of each process writes, and
+the other threads put bytes into a bounded queue. While the queue is full, lines are
+dropped and counted. After the next write that succeeds, one line reports their number.
 
-Order: the lines of one process are written in their order. Processes that share a stream take turns (`Turn`), so
-that no line begins inside another. Nothing here decides what a line contains.
+Order: the lines of one process keep their order. Processes that share a stream take a
+lock (`Turn`), so that no line begins inside another. The content of lines is not
+decided here.
 """
 
 import atexit
-import fcntl
 import io
 import os
-import select
 import signal
-import stat
 import sys
-import termios
 import threading
 import time
 import warnings
@@ -25,12 +23,12 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TextIO, TypeAlias, cast
 
+from service.telemetry.line_writes import write_lines
 from service.telemetry.log_lock import Turn
 
-# Five thousand lines of requests, a quarter of a second at full load.
+# 5,000 lines of requests, 0.25 s at full load.
 CAPACITY_BYTES = 1 << 20
-_LARGE_BYTES = 1 << 16
-# A reader that keeps up needs milliseconds. It is a part of the time that a worker has to exit.
+# A reader that keeps up needs milliseconds. A worker has 1.5 s for its whole exit.
 _EXIT_SECONDS = 0.5
 
 DescribeDropped: TypeAlias = Callable[[int], str]
@@ -38,15 +36,16 @@ _Item: TypeAlias = bytes | threading.Event
 
 
 def notice(dropped: int) -> str:
-    """Return the line that gives the number of dropped lines, as plain text."""
+    """Return the line that reports the number of dropped lines, as plain text."""
     return f"{dropped} log lines were dropped because the reader of the log did not keep up\n"
 
 
 class LogStream(io.TextIOBase):
-    """Writes whole lines to a file descriptor from a thread of its own.
+    """Writes whole lines to a file descriptor from a background thread.
 
-    Workers may inherit it by a fork. Each process then has its own queue and its own thread. A line is text
-    up to a line feed. `describe_dropped` makes the line about dropped ones and may be replaced.
+    Workers may inherit the stream by a fork. Each process then has a queue and a
+    thread. A line is a string up to a line feed. `describe_dropped` makes the line that
+    reports dropped lines, and may be replaced.
     """
 
     def __init__(
@@ -67,9 +66,12 @@ class LogStream(io.TextIOBase):
         self._begin()
 
     def _begin(self) -> None:
-        """Start with nothing, in a new process: what its parent has not written yet is the parent's to write."""
+        """Start empty in a new process.
+
+        The parent writes the lines that are in its queue.
+        """
         self._pid = os.getpid()
-        # Reentrant, because a signal handler or a destructor that runs inside `write` may log.
+        # Reentrant: a signal handler or a destructor inside `write` may log.
         self._guard = threading.RLock()
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -81,7 +83,10 @@ class LogStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in typeshed
-        """The encoding of text. Characters that it lacks are written as escapes."""
+        """The encoding of the lines.
+
+        Characters that it lacks are written as escapes.
+        """
         return self._encoding
 
     def fileno(self) -> int:
@@ -97,7 +102,10 @@ class LogStream(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        """Queue the whole lines of `text` and keep the rest until its line ends. Never waits and never raises."""
+        """Queue the whole lines of `text`.
+
+        The rest is kept until its line ends. Never waits, never raises.
+        """
         if self._pid != os.getpid():
             self._begin()
         with self._guard:
@@ -110,7 +118,7 @@ class LogStream(io.TextIOBase):
                 self._begun_line += rest
         return len(text)
 
-    def take_dropped(self) -> int:
+    def drain_dropped(self) -> int:
         """Return how many lines were dropped since the last call."""
         if self._pid != os.getpid():
             self._begin()
@@ -119,12 +127,12 @@ class LogStream(io.TextIOBase):
         return dropped
 
     def drain(self, seconds: float) -> None:
-        """Return when everything is written, but after `seconds` at the latest."""
+        """Wait until every line is written, at most `seconds`."""
         if self._pid != os.getpid() or self._thread is None:
             return
         deadline = time.monotonic() + seconds
         self._wait_until_written(deadline)
-        if self._begun_line:  # only now: a full queue would drop it
+        if self._begun_line:  # last, when the queue has room for it
             self.write("\n")
             self._wait_until_written(deadline)
 
@@ -134,18 +142,19 @@ class LogStream(io.TextIOBase):
         done.wait(deadline - time.monotonic())
 
     def _submit(self, data: bytes) -> None:
-        # Once full, until there is room for some thousand lines: few long gaps, not many short ones.
+        # A full queue takes no line until half of it is free. So the log has few long
+        # gaps instead of many short ones.
         limit = CAPACITY_BYTES // 2 if self._is_full else CAPACITY_BYTES
         self._is_full = self._waiting_bytes + len(data) > limit
         if self._is_full:
-            self._lose(data.count(b"\n"))
+            self._count_dropped(data.count(b"\n"))
             return
         self._waiting_bytes += len(data)
         self._queue.put(data)
         if self._thread is None:
             self._thread = _started(threading.Thread(target=self._run, args=(self._queue,), name="log", daemon=True))
 
-    def _lose(self, lines: int) -> None:
+    def _count_dropped(self, lines: int) -> None:
         self._unreported += lines
         self._dropped += lines
 
@@ -155,42 +164,41 @@ class LogStream(io.TextIOBase):
             if isinstance(item, threading.Event):
                 item.set()
                 continue
-            lost = self._put_out(item)
+            lost = self._write_lines(item)
             with self._guard:
                 self._waiting_bytes -= len(item)
-                self._lose(lost)
+                self._count_dropped(lost)
                 unreported = 0 if lost else self._unreported
                 self._unreported -= unreported
-            if unreported and self._put_out(self.describe_dropped(unreported).encode(self._encoding, self._errors)):
+            if unreported and self._write_lines(
+                self.describe_dropped(unreported).encode(self._encoding, self._errors)
+            ):
                 with self._guard:
                     self._unreported += unreported
 
-    def _put_out(self, data: bytes) -> int:
-        """Write lines, however long that takes. Return how many could not be written: no reader, or a full disk."""
-        view = memoryview(data)
-        begin = 0
+    def _write_lines(self, data: bytes) -> int:
+        """Write lines and wait as long as that takes.
+
+        Return how many failed: no reader, or a full disk.
+        """
         with self._turn:
-            try:
-                while begin < len(data):
-                    end = _line_end(data, begin, _writable_at_once(self._descriptor))
-                    _write_all(self._descriptor, view[begin:end])
-                    begin = end
-            except OSError:
-                return data.count(b"\n", begin)
-        return 0
+            return write_lines(self._descriptor, data)
 
 
 def install() -> None:
-    """Replace standard output and standard error of a service, which must not wait for whoever reads them.
+    """Replace standard output and error, so that the service never waits for a reader.
 
-    Everything that the interpreter, libraries and this code print goes there: warnings, tracebacks, the greeting.
-    What is still waiting at exit is written then, within `_EXIT_SECONDS`.
+    Everything that the interpreter, libraries and this code print goes there: warnings,
+    tracebacks, the banner. Lines that are in the queue at exit are written within
+    `_EXIT_SECONDS`.
     """
-    # Python cannot know that the thread below holds no lock that a fork would copy.
+    # Python warns of forks beside threads. The log's thread holds no lock that a fork
+    # would copy.
     warnings.filterwarnings("ignore", r".*multi-threaded, use of (fork|forkpty)\(\)", DeprecationWarning)
     turn = Turn()
     errors = _over(sys.stderr, turn)
-    # One stream where both are one terminal, file or pipe, so that the lines keep their order.
+    # One stream where both are one terminal, file or pipe, so that the lines keep their
+    # order.
     output = errors if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()) else _over(sys.stdout, turn)
     sys.stdout, sys.stderr = cast("TextIO", output), cast("TextIO", errors)
     for stream in {output, errors}:
@@ -204,40 +212,13 @@ def _over(stream: TextIO, turn: Turn) -> LogStream:
 
 
 def _started(thread: threading.Thread) -> threading.Thread:
-    """Start a thread that no signal interrupts: signals are for the main thread, which may be waiting for one."""
+    """Start a thread with all signals blocked.
+
+    They are for the main thread, which may wait for one.
+    """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         thread.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return thread
-
-
-def _writable_at_once(descriptor: int) -> int:
-    """Return how many bytes to write in one call, so that a process that dies while it waits leaves no half line."""
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISSOCK(mode):
-        return select.PIPE_BUF  # one buffer of the kernel, which it takes whole or not at all
-    if not stat.S_ISFIFO(mode):
-        return _LARGE_BYTES
-    waiting = int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
-    if waiting or sys.platform != "linux":
-        return select.PIPE_BUF  # all or nothing
-    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)  # it is empty, so that this fits
-
-
-def _line_end(data: bytes, begin: int, most: int) -> int:
-    """Return where to stop, so that whole lines of at most `most` bytes are written, or one line that is longer."""
-    if len(data) - begin <= most:
-        return len(data)
-    return data.rfind(b"\n", begin, begin + most) + 1 or data.index(b"\n", begin) + 1
-
-
-def _write_all(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        try:
-            piece = piece[os.write(descriptor, piece) :]
-        except BlockingIOError:  # another process has made the open file, which it shares with us, non-blocking
-            poll = select.poll()
-            poll.register(descriptor, select.POLLOUT)
-            poll.poll()

@@ -1,6 +1,7 @@
-"""Log lines, to standard error: JSON for machines, text for a terminal.
+"""Log lines on standard error: JSON for machines, plain text for a terminal.
 
-No line holds an API key, a session id or a user id. A request is a line with method, route, status and key *name*.
+No line has an API key, a session id or a user id. The line of a request has its method,
+route, status and the *name* of the key.
 """
 
 import asyncio
@@ -23,7 +24,10 @@ _logger = logging.getLogger(__name__)
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> "RequestLog":
-    """Set up the process's logging to `stream`, by default standard error. Return the log of requests."""
+    """Set up the logging of the process to `stream`, by default standard error.
+
+    Return the request log.
+    """
     stream = stream or sys.stderr
     as_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
     formatter = TextFormatter() if as_text else JsonFormatter()
@@ -34,7 +38,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> "RequestLo
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level.upper())
-    # Its informal lines ("Booting worker with pid") say nothing that an operator acts on.
+    # Its info lines ("Booting worker with pid") do not help an operator.
     logging.getLogger("gunicorn").setLevel(max(logging.WARNING, root.level))
     return RequestLog(stream, as_text=as_text, is_enabled=root.level <= logging.INFO)
 
@@ -47,7 +51,10 @@ def _dropped_record(dropped: int) -> logging.LogRecord:
 
 
 def traceback_text(record: logging.LogRecord) -> str | None:
-    """Return types, places and texts of a record's error and of what led to it. None without an error."""
+    """Return the traceback of a record's error and its causes, without unsafe messages.
+
+    None without an error.
+    """
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
         return None
@@ -55,7 +62,7 @@ def traceback_text(record: logging.LogRecord) -> str | None:
 
 
 def _traceback(error: BaseException | None, *, is_of_client: bool) -> Iterator[str]:
-    """Yield an error and what led to it, the first cause first."""
+    """Yield the traceback of an error and its causes, the first cause first."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -68,9 +75,10 @@ def _traceback(error: BaseException | None, *, is_of_client: bool) -> Iterator[s
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the settings at the start, the traceback of an error.
+    """One JSON object per line, in ASCII to be valid in every encoding.
 
-    The line is ASCII, so that it is JSON in every encoding of the stream.
+    Its fields are time, level, logger and message, at the start `settings`, and for an
+    error `traceback`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -79,7 +87,8 @@ class JsonFormatter(logging.Formatter):
             "time": f"{_utc(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            # Not as escapes of JSON, of which many readers refuse those for lone surrogates.
+            # Many readers reject JSON's escapes of lone surrogates, so these are
+            # escaped twice.
             "message": record.getMessage().encode(errors="backslashreplace").decode(),
         }
         if settings := getattr(record, "settings", None):
@@ -97,18 +106,19 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
-        record.exc_text = traceback_text(record)  # else the base class would make one with all texts
+        # the base class would make one with all messages
+        record.exc_text = traceback_text(record)
         return super().format(record)
 
 
 def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log errors that no task awaits; asyncio's own handler would write the error's text."""
+    """Log errors that no task awaits. asyncio would log their messages."""
     error = context.get("exception")
     _logger.error("event loop: %s", context["message"], exc_info=error, extra={"is_of_client": True})
 
 
 def log_uncaught() -> None:
-    """Have the interpreter log warnings, and by the same rule the errors that nobody catches."""
+    """Log Python's warnings and uncaught errors, by the same rule for messages."""
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _, error, __: _log_uncaught("uncaught error", error)
     threading.excepthook = lambda caught: _log_uncaught("uncaught error in a thread", caught.exc_value)
@@ -120,7 +130,7 @@ def _log_uncaught(message: str, error: BaseException | None) -> None:
 
 
 class RequestLog:
-    """One line per request."""
+    """Writes one line per request."""
 
     def __init__(self, stream: TextIO, *, as_text: bool, is_enabled: bool) -> None:
         self._stream = stream
@@ -128,20 +138,24 @@ class RequestLog:
         self._lines = _text_lines if as_text else _json_lines
 
     def write_records(self, records: Sequence[RequestRecord]) -> None:
-        """Write lines. All strings are from fixed sets or made here, so none needs escaping."""
+        """Write one line per record.
+
+        No string needs escaping: all are from fixed sets or made by the service.
+        """
         if self._is_enabled:
             try:
                 self._stream.write(self._lines(records))
                 self._stream.flush()
-            except OSError:  # as logging's own handlers do: a stream that nobody reads does not stop the service
+            except OSError:
+                # like logging's own handlers: a broken log does not stop the service
                 pass
 
-    def take_dropped(self) -> int:
-        """Return how many lines of the process were dropped since the last call, because nobody read them in time."""
-        return self._stream.take_dropped() if isinstance(self._stream, LogStream) else 0
+    def drain_dropped(self) -> int:
+        """Return how many lines of this process were dropped since the last call."""
+        return self._stream.drain_dropped() if isinstance(self._stream, LogStream) else 0
 
 
-# `.000` to `.999`: looking them up is quicker than formatting numbers, which was half of the price of a line.
+# `.000` to `.999`. Formatting these numbers took half of the time of a line.
 _THOUSANDTHS = [f".{number:03}" for number in range(1000)]
 
 

@@ -1,7 +1,8 @@
-"""What is counted and measured in a worker: every metric with its name, help and labels on one screen.
+"""Every metric of a worker with its name, help and labels.
 
-Plain numbers only, so that counting costs a request next to nothing; `exposition.py` adds up the workers and writes
-the text for Prometheus. No label holds an id: sources, routes and kinds of errors are small fixed sets.
+The numbers are plain Python numbers, so that counting costs a request next to nothing.
+`prometheus.py` sums the workers and writes Prometheus's format. No label has an id:
+sources, routes and kinds of errors are small sets.
 """
 
 from bisect import bisect_left, bisect_right
@@ -14,7 +15,7 @@ MultiprocessMode: TypeAlias = Literal["livesum", "livemax", "livemin"]
 
 
 class Counter:
-    """Numbers that only grow, by label values."""
+    """A number per label values that only grows."""
 
     def __init__(self, name: str, help_text: str, labels: Labels) -> None:
         self.name = name
@@ -23,17 +24,17 @@ class Counter:
         self._pending: defaultdict[Labels, int] = defaultdict(int)
 
     def add(self, labels: Labels, number: int = 1) -> None:
-        """Count something once, or so many times."""
+        """Add to the number of these label values."""
         self._pending[labels] += number
 
     def drain(self) -> Mapping[Labels, int]:
-        """Return what was counted since the last time."""
-        taken, self._pending = self._pending, defaultdict(int)
-        return taken
+        """Return the counts since the last call."""
+        drained, self._pending = self._pending, defaultdict(int)
+        return drained
 
 
 class Histogram:
-    """How often values fell under each bound, by label values."""
+    """Counts of values per bucket, by label values."""
 
     def __init__(self, name: str, help_text: str, labels: Labels, buckets: Sequence[float]) -> None:
         self.name = name
@@ -49,24 +50,28 @@ class Histogram:
         numbers[-1] += value
 
     def observe_all(self, labels: Labels, values: list[float]) -> None:
-        """Count many values, which are sorted for it: of thousands each costs a fifth of what it costs alone."""
+        """Count many values and sort them in place.
+
+        Of thousands, each costs a fifth of `observe`.
+        """
         numbers = self._numbers(labels)
         values.sort()
         counted = 0
-        for place, bound in enumerate(self.buckets):
-            up_to_here = bisect_right(values, bound)
-            numbers[place] += up_to_here - counted
-            counted = up_to_here
+        for bucket, bound in enumerate(self.buckets):
+            up_to_bound = bisect_right(values, bound)
+            numbers[bucket] += up_to_bound - counted
+            counted = up_to_bound
         numbers[-2] += len(values) - counted
         numbers[-1] += sum(values)
 
     def drain(self) -> Mapping[Labels, Sequence[float]]:
-        """Return what was counted since the last time.
+        """Return the counts since the last call.
 
-        For each bound how many values are up to it and above the one before, then those above all, then the sum.
+        They have one number per bucket (not cumulative), the number above all buckets,
+        and the sum of the values.
         """
-        taken, self._pending = self._pending, {}
-        return taken
+        drained, self._pending = self._pending, {}
+        return drained
 
     def _numbers(self, labels: Labels) -> list[float]:
         numbers = self._pending.get(labels)
@@ -76,9 +81,10 @@ class Histogram:
 
 
 class Gauge:
-    """Numbers that go up and down. `multiprocess_mode` says how those of all workers make one.
+    """A number per label values that goes up and down.
 
-    Infinity means that there is no number now. No sample is written for it.
+    `multiprocess_mode` is how the numbers of all workers become one. Infinity means
+    that there is no number now, and no sample is written for it.
     """
 
     def __init__(
@@ -91,11 +97,11 @@ class Gauge:
         self._function: Callable[[], Mapping[Labels, float]] = dict
 
     def set_function(self, function: Callable[[], Mapping[Labels, float]]) -> None:
-        """Have `function` give the numbers, by label values."""
+        """Set the function that returns the current numbers by label values."""
         self._function = function
 
     def drain(self) -> Mapping[Labels, float]:
-        """Return the numbers as they are now."""
+        """Return the current numbers."""
         return self._function()
 
 
@@ -105,8 +111,9 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SOURCE, _OPERATION = ("source",), ("operation",)
 
 
-# Name and help: the supervisor, which has no other metric, counts its lines too.
-LOG_LINES_DROPPED = "jay_log_lines_dropped", "Log lines that were dropped because nobody read them in time"
+# Name and help. The supervisor counts its dropped lines as well, and has no other
+# metric.
+LOG_LINES_DROPPED = "jay_log_lines_dropped", "Log lines dropped because the reader of the log did not keep up"
 
 
 class Metrics:
@@ -115,29 +122,29 @@ class Metrics:
     def __init__(self) -> None:
         self.requests = Histogram(
             "jay_http_request_duration_seconds",
-            "Requests answered, and the time from their head to their answer",
+            "Answered requests, by the time from their head to their answer",
             ("method", "route", "status"),
             _SECONDS,
         )
         self.created = Counter("jay_sessions_created", "Sessions created", _SOURCE)
-        self.found = Counter("jay_sessions_found", "Live sessions that were asked for, by GET or lookup", _SOURCE)
+        self.found = Counter("jay_sessions_found", "Live sessions found by GET or lookup", _SOURCE)
         self.missed = Counter(
-            "jay_sessions_missed", "Sessions asked for that are not live, by the key's source", _SOURCE
+            "jay_sessions_missed", "Sessions not found by GET or lookup, by the source of the API key", _SOURCE
         )
         self.ended = Counter("jay_sessions_ended", "Sessions ended by DELETE", _SOURCE)
-        self.erased = Counter("jay_sessions_erased", "Sessions ended by the erasure of their user", ())
-        self.batch_sizes = Histogram("jay_batch_size", "Requests that shared a call of Redis", _OPERATION, _SIZES)
+        self.erased = Counter("jay_sessions_erased", "Sessions ended by an erasure of their user", ())
+        self.batch_sizes = Histogram("jay_batch_size", "Requests that share one call of Redis", _OPERATION, _SIZES)
         self.batch_waits = Histogram(
-            "jay_batch_wait_seconds", "How long the first request of a batch waited", _OPERATION, _SHORT_SECONDS
+            "jay_batch_wait_seconds", "Wait of the first request of a batch", _OPERATION, _SHORT_SECONDS
         )
-        self.waiting = Gauge("jay_batch_waiting", "Requests that wait for the next batch", _OPERATION)
+        self.waiting = Gauge("jay_batch_waiting", "Requests waiting for the next batch", _OPERATION)
         self.redis_calls = Histogram(
-            "jay_redis_call_duration_seconds", "Calls of Redis, failed ones too", _OPERATION, _SHORT_SECONDS
+            "jay_redis_call_duration_seconds", "Calls of Redis, including failed ones", _OPERATION, _SHORT_SECONDS
         )
-        self.redis_errors = Counter("jay_redis_errors", "What kept requests from being served by Redis", ("kind",))
+        self.redis_errors = Counter("jay_redis_errors", "Errors of Redis and its connections, by kind", ("kind",))
         self.breaker_open = Gauge(
             "jay_redis_breaker_open",
-            "1 while a worker holds requests back because Redis did not answer",
+            "1 while a worker fails fast because Redis does not answer",
             ("lane",),
             "livemax",
         )

@@ -1,7 +1,8 @@
-"""The folder in which the workers of one service put their numbers, for each other to add up.
+"""The folder in which the workers of one service share their metrics.
 
-It has to be there, and named in the environment, before anything imports prometheus_client: that is when the library
-decides whether its numbers are one process's or many's. So this module imports neither.
+prometheus_client decides at its import, by an environment variable, whether metrics are
+of one process or of many. So the folder must exist before that import, and this module
+does not import the library.
 """
 
 import fcntl
@@ -24,36 +25,40 @@ _OLD_SECONDS = 3600.0
 
 @contextmanager
 def multiproc_dir() -> Iterator[None]:
-    """Make the folder, and remove it when the process that made it leaves. Raises ServerError."""
+    """Make the folder, and remove it when the process that made it exits.
+
+    Raises ServerError.
+    """
     owner = os.getpid()
     folder, lock = _make_somewhere()
     os.environ[VARIABLE] = str(folder)
     try:
         yield
     finally:
-        if os.getpid() == owner:  # workers, being forks, come by here too
+        if os.getpid() == owner:  # workers are forks and run this too
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
 
 
 def _make_somewhere() -> tuple[Path, int]:
-    reason = "(no folder for temporary files can be written to)"
+    reason = "(no folder for temporary files is writable)"
     for root in scratch_folders():
         try:
             return _make(root)
         except OSError as error:
             reason = f"({error.strerror}) in {root}"
     raise ServerError(
-        f"cannot keep metrics {reason}: set TMPDIR to a folder that can be written to, "
-        "or set JAY_METRICS__ENABLED=false"
+        f"cannot keep metrics {reason}: set TMPDIR to a writable folder, or set JAY_METRICS__ENABLED=false"
     )
 
 
 def _make(root: Path) -> tuple[Path, int]:
-    """Return a new folder and its lock, which the workers inherit; remove the folders of killed services.
+    """Return a new folder and its lock, which the workers inherit.
 
-    A folder gets the name that other services look for only once it is locked. So no service can take the folder of
-    another one that starts at the same moment for one left behind.
+    Remove folders of killed services.
+
+    The folder gets its final name after it is locked. So another service that starts at
+    the same moment does not take it for a folder of a killed service.
     """
     unlocked = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=root))
     lock = os.open(unlocked, os.O_RDONLY)
@@ -61,13 +66,13 @@ def _make(root: Path) -> tuple[Path, int]:
     folder = unlocked.rename(root / unlocked.name.replace(_NEW_PREFIX, _PREFIX))
     for other in root.glob(f"{_PREFIX}*"):
         if other != folder:
-            _remove_if_left(other)
+            _remove_if_unlocked(other)
     for other in root.glob(f"{_NEW_PREFIX}*"):
         _remove_if_old(other)
     return folder, lock
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_unlocked(folder: Path) -> None:
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:  # another user's, or gone

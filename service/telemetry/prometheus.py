@@ -1,7 +1,9 @@
-"""Metrics for Prometheus: each worker writes its numbers to a file, and whichever is asked adds up those of all.
+"""The exporter of metrics to Prometheus.
 
-prometheus-client's multiprocess mode does the adding up. It is on when `PROMETHEUS_MULTIPROC_DIR` was set before
-this module was imported (`metrics_folder.py`); without it only this process is told of, as in tests.
+Each worker writes its numbers to a file, and the worker that answers `/metrics` sums
+those of all. This is prometheus-client's multiprocess mode. It is on when
+`PROMETHEUS_MULTIPROC_DIR` was set before this module was imported (`multiproc_dir.py`).
+Without it, as in tests, `/metrics` has the numbers of one process.
 """
 
 import math
@@ -19,13 +21,14 @@ from prometheus_client.registry import Collector
 
 from service import __version__
 from service.telemetry.metrics import LOG_LINES_DROPPED, Counter, Gauge, Histogram, Labels, Metrics
+from service.telemetry.multiproc_dir import VARIABLE
 from service.telemetry.request_recorder import RequestRecord
 
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
 
 
 class PrometheusExporter:
-    """Publishes a worker's metrics, and writes those of all workers as text."""
+    """Writes the metrics of a worker to its file, and those of all workers as text."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -37,7 +40,7 @@ class PrometheusExporter:
         build.labels(__version__, platform.python_version()).set(1)
 
     def count_requests(self, records: Sequence[RequestRecord]) -> None:
-        """Count requests that were answered."""
+        """Count answered requests."""
         durations: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
         for _, method, route, status, seconds, _, _ in records:
             durations[method, route, status].append(seconds)
@@ -45,32 +48,38 @@ class PrometheusExporter:
             self._metrics.requests.observe_all((method, route, str(status)), values)
 
     def publish(self) -> None:
-        """Write down for the other workers what was counted since the last time."""
+        """Write the counts since the last call to the worker's file."""
         for exported in self._exported:
             exported.publish()
 
     def text(self) -> bytes:
-        """Return the metrics of all workers in Prometheus's text format. Reads files: not for the event loop."""
+        """Return the metrics of all workers in Prometheus's text format.
+
+        Blocks: it reads files.
+        """
         registry = CollectorRegistry()
-        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            registry.register(_Known(MultiProcessCollector(None, folder)))  # type: ignore[no-untyped-call]
+        if folder := os.environ.get(VARIABLE):
+            registry.register(_WithoutAbsent(MultiProcessCollector(None, folder)))  # type: ignore[no-untyped-call]
         else:
-            registry.register(_Known(self._own))
+            registry.register(_WithoutAbsent(self._own))
         registry.register(_Processes())
         return prometheus_client.generate_latest(registry)
 
 
-def dropped_lines_of_supervisor(take: Callable[[], int]) -> Callable[[], None]:
-    """Return what adds the dropped log lines of the supervisor, which has no recorder, to those of the workers."""
+def supervisor_drop_counter(drain: Callable[[], int]) -> Callable[[], None]:
+    """Return a function that counts the dropped log lines of the supervisor."""
     counter = prometheus_client.Counter(*LOG_LINES_DROPPED, registry=CollectorRegistry())
-    return lambda: counter.inc(take())
+    return lambda: counter.inc(drain())
 
 
 class _BulkHistogram(prometheus_client.Histogram):
-    """A histogram that takes many values at once; the library's takes one, in 1.5 µs."""
+    """A histogram that takes many values at once.
+
+    The library's takes one at a time, in 1.5 µs.
+    """
 
     def add(self, numbers: Sequence[float]) -> None:
-        """Add what `Histogram.drain` of our own returns."""
+        """Add the numbers that `metrics.Histogram.drain` returns."""
         self._sum.inc(numbers[-1])
         for bucket, number in zip(self._buckets, numbers[:-1], strict=True):
             if number:
@@ -78,39 +87,42 @@ class _BulkHistogram(prometheus_client.Histogram):
 
 
 class _ExportedMetric:
-    """The library's metric beside one of ours, in which a worker's numbers are kept for all to read."""
+    """The library's metric beside one of ours.
+
+    It writes the numbers to the worker's file.
+    """
 
     def __init__(self, one: Counter | Histogram | Gauge, registry: CollectorRegistry) -> None:
         self._drain = one.drain
         self._metric: Any
-        self._hand_over: Callable[[Any, Any], None]
+        self._export: Callable[[Any, Any], None]
         described = (one.name, one.help, one.labels)
         if isinstance(one, Counter):
             self._metric = prometheus_client.Counter(*described, registry=registry)
-            self._hand_over = prometheus_client.Counter.inc
+            self._export = prometheus_client.Counter.inc
         elif isinstance(one, Histogram):
             self._metric = _BulkHistogram(*described, registry=registry, buckets=one.buckets)
-            self._hand_over = _BulkHistogram.add
+            self._export = _BulkHistogram.add
         else:
             self._metric = prometheus_client.Gauge(
                 *described, registry=registry, multiprocess_mode=one.multiprocess_mode
             )
-            self._hand_over = prometheus_client.Gauge.set
-            if not one.labels:  # the library's begins at 0
+            self._export = prometheus_client.Gauge.set
+            if not one.labels:  # the library's starts at 0
                 self._metric.set(math.inf)
         self._children: dict[Labels, Any] = {} if one.labels else {(): self._metric}
 
     def publish(self) -> None:
-        """Hand over what was counted since the last time."""
+        """Export the counts since the last call."""
         for labels, numbers in self._drain().items():
             child = self._children.get(labels)
             if child is None:
                 child = self._children[labels] = self._metric.labels(*labels)
-            self._hand_over(child, numbers)
+            self._export(child, numbers)
 
 
-class _Known(Collector):
-    """What another collector has, without the gauges that have no number now: the library cannot remove one."""
+class _WithoutAbsent(Collector):
+    """The metrics of another collector, without gauges that have no number now."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -124,10 +136,13 @@ class _Known(Collector):
 
 
 class _Processes(Collector):
-    """CPU time, memory and files of the supervisor and of all that it started, where there is a /proc."""
+    """CPU time, memory and open files of the supervisor and its children.
+
+    Needs /proc.
+    """
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the library's metrics of a process, each with a sample per process."""
+        """Yield the library's process metrics, with one sample per process."""
         supervisor = os.getppid()
         merged: dict[str, Metric] = {}
         for pid in (supervisor, *_children(supervisor)):
@@ -147,7 +162,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _name(pid: int) -> str:
-    """Tell the embedded server from workers."""
+    """Return whether a child is the embedded server or a worker."""
     try:
         is_server = Path(f"/proc/{pid}/comm").read_text().startswith("valkey")
     except OSError:

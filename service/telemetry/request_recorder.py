@@ -1,6 +1,7 @@
-"""Answered requests: recorded in one step each, handled many at a time by the request log and the metrics.
+"""Records answered requests, and passes them in batches to the log and the metrics.
 
-A line of the standard logging module would cost a tenth of a GET, and Prometheus's client half as much again.
+One line of the standard logging module would cost a tenth of a GET, and one observation
+of Prometheus's client half of that.
 """
 
 import asyncio
@@ -12,24 +13,28 @@ from typing import TypeAlias
 _logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
-# 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. With smaller ones, writing the log
-# costs as much.
+# 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. With
+# smaller ones, writing the log costs as much.
 BATCH_SIZE = 256
 _QUIET_SECONDS = 60.0
 
-# When in seconds since the epoch, method, route, status, seconds it took, request id, name of the API key or "-". All
-# strings are from fixed sets or made by the service. A plain tuple: a class would cost ten times as much to make.
+# Time in seconds since the epoch, method, route, status, duration in seconds, request
+# id, and the name of the API key or "-". All strings are from fixed sets or made by the
+# service. A plain tuple, because making an instance of a class takes ten times as long.
 RequestRecord: TypeAlias = tuple[float, str, str, int, float, str, str]
 Sink: TypeAlias = Callable[[Sequence[RequestRecord]], None]
 
 
 class RequestRecorder:
-    """Collects records and passes them to its sinks, in batches of at most 256. Does nothing while idle.
+    """Collects records and passes them to its sinks in batches of at most 256.
 
-    Sinks run in callbacks of the event loop and never inside a request. The recorder holds at most one batch and the
-    requests that are answered in one turn of the event loop. `on_flush` are called a tenth of a second after an
-    entry, when the sinks have seen all records. A sink or callback that fails is logged, at most once a minute, and
-    keeps no other one from its work. The failed sink does not get the same records again.
+    Sinks run in callbacks of the event loop, never inside a request. The recorder holds
+    at most one batch and the requests answered in one turn of the event loop. The
+    `on_flush` callbacks run 0.1 s after a record, when the sinks have seen all records.
+    An idle recorder does nothing.
+
+    A sink or callback that fails is logged, at most once a minute, and the others still
+    run. A sink that failed does not get the same records again.
     """
 
     def __init__(
@@ -50,25 +55,25 @@ class RequestRecorder:
         records = self._records
         records.append(record)
         if len(records) == BATCH_SIZE:
-            asyncio.get_running_loop().call_soon(self._hand_over)
+            asyncio.get_running_loop().call_soon(self._pass_to_sinks)
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._scheduled_flush)
 
     def flush(self) -> None:
         """Pass all records to the sinks, then run the flush callbacks."""
-        self._hand_over()
+        self._pass_to_sinks()
         for callback in self._on_flush:
             try:
                 callback()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and it is logged
+            except Exception as error:  # noqa: BLE001 - any error is logged, and the others still run
                 self._report(callback, error)
 
     def _scheduled_flush(self) -> None:
         self._is_scheduled = False
         self.flush()
 
-    def _hand_over(self) -> None:
+    def _pass_to_sinks(self) -> None:
         records, self._records = self._records, []
         for begin in range(0, len(records), BATCH_SIZE):
             batch = records[begin : begin + BATCH_SIZE]

@@ -1,6 +1,7 @@
-"""Where spans go: OpenTelemetry's SDK, set up for one process, and the way to the collector.
+"""OpenTelemetry's SDK for one process, and the exporter of spans to the collector.
 
-Each worker makes its own after the fork, as a thread sends the spans. Imported only where traces are wanted.
+Each worker makes a `Tracing` after the fork, because a thread sends the spans. The
+module is imported only when traces are on.
 """
 
 import logging
@@ -21,49 +22,57 @@ from service import __version__
 
 _logger = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 1.0  # of the two that a worker has for its clean-up
+CLOSE_SECONDS = 1.0  # a worker has 1.5 s for its clean-up
 _QUIET_SECONDS = 60.0
 _CONVENTIONS = "https://opentelemetry.io/schemas/1.38.0"
 
-# Their own lines come once a span or once a try, and some quote what a client sent, or a header for the collector.
+# They log a line per span or attempt. Some lines quote a client, or a header for the
+# collector.
 _SILENT = ("opentelemetry", "urllib3")
 
 
 class Tracing:
-    """The process's tracer. Whoever starts a span has decided already that it is to be sampled."""
+    """The tracer of the process.
+
+    It samples every span: its callers start only those to be sampled.
+    """
 
     def __init__(self, endpoint: str) -> None:
-        for name in _SILENT:  # before anything of theirs reads a variable
+        for name in _SILENT:  # before they read their variables and warn
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._provider = TracerProvider(ALWAYS_ON, _resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(CollectorExporter(endpoint)))
         self.tracer = self._provider.get_tracer("service", __version__, _CONVENTIONS)
 
     def close(self) -> None:
-        """Send what waits, for a second at most: a collector that hangs must not hold the exit."""
+        """Send the remaining spans, in at most 1 s, even if the collector hangs."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
 
 
 class CollectorExporter(OTLPSpanExporter):
-    """Sends spans to a collector, OTLP over HTTP, and tells at most once a minute when they do not arrive."""
+    """Sends spans to a collector by OTLP over HTTP.
+
+    Logs at most once a minute that they do not arrive.
+    """
 
     def __init__(self, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._way = _Way()
-        super().__init__(f"{endpoint.rstrip('/')}/v1/traces", session=self._way)
+        self._transport = _Transport()
+        super().__init__(f"{endpoint.rstrip('/')}/v1/traces", session=self._transport)
         self._clock = clock
         self._is_out = False
         self._quiet_until = clock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send spans, with some retries."""
-        self._way.problem = "they cannot be encoded"  # unless there is a try
+        """Send spans, with retries."""
+        # overwritten by the first attempt to send
+        self._transport.problem = "they cannot be encoded"
         result = super().export(spans)
-        self._tell(self._way.problem)
+        self._log_change(self._transport.problem)
         return result
 
-    def _tell(self, problem: str | None) -> None:
+    def _log_change(self, problem: str | None) -> None:
         now = self._clock()
         if now < self._quiet_until or (problem is None and not self._is_out):
             return
@@ -73,14 +82,14 @@ class CollectorExporter(OTLPSpanExporter):
             _logger.warning("traces arrive again")
         else:
             _logger.error(
-                "traces do not arrive (%s) and are dropped; check tracing.otlp_endpoint, the collector and OTEL_ "
-                "variables; requests are not affected",
+                "traces do not arrive (%s) and are dropped. Check tracing.otlp_endpoint, the collector and the "
+                "OTEL_ variables. Requests are not affected",
                 problem,
             )
 
 
-class _Way(requests.Session):
-    """Remembers how the last try ended; the exporter keeps that to itself."""
+class _Transport(requests.Session):
+    """Remembers the result of the last attempt, which the exporter does not expose."""
 
     problem: str | None = None
 
@@ -91,13 +100,16 @@ class _Way(requests.Session):
         except Exception as error:
             self.problem = type(error).__name__
             raise
-        # A redirect is not followed, and the exporter takes it for a success.
+        # The exporter takes a redirect, which it does not follow, for a success.
         is_taken = response.status_code < HTTPStatus.MULTIPLE_CHOICES
         self.problem = None if is_taken else f"status {response.status_code}"
         return response
 
 
 def _resource() -> Resource:
-    """Return what the spans are of; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win."""
+    """Return the resource of the spans.
+
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+    """
     ours = {"service.name": "jay-tracking", "service.version": __version__}
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})

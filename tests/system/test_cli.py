@@ -14,7 +14,8 @@ import yaml
 from service import __version__
 from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
-from service.config.loading import load, options
+from service.config.loading import load
+from service.config.options import options
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,7 +65,7 @@ def test_all_configuration_errors_are_printed_at_once(run: Run, name: str) -> No
     assert (done.returncode, done.stdout) == (2, "")
     assert sorted(done.stderr.splitlines()) == [
         "configuration: JAY_SERVER__PORT must be a whole number, not 'http'",
-        "configuration: JAY_SERVER__WROKERS: is not a setting; did you mean JAY_SERVER__WORKERS?",
+        "configuration: JAY_SERVER__WROKERS: is not a setting. Did you mean JAY_SERVER__WORKERS?",
     ]
 
 
@@ -95,13 +96,13 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     os.kill(process.valkey_pid, signal.SIGSTOP)
     done = run("healthcheck", "--url", process.url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is not ready: Redis cannot be asked" in done.stderr
+    assert "is not ready: Redis does not answer" in done.stderr
     assert run("healthcheck", "--url", process.url, "--live").returncode == 0
     os.kill(process.valkey_pid, signal.SIGCONT)
     process.stop()
     done = run("healthcheck", "--url", process.url)
     assert done.returncode == 1
-    assert "is the service running?" in done.stderr
+    assert "Is the service running?" in done.stderr
     assert "must be like" in run("healthcheck", "--url", "localhost").stderr
 
 

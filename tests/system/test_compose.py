@@ -17,7 +17,8 @@ import yaml
 
 from service.api_keys import hash_key
 from service.config.environment import COMPOSE_VARIABLES
-from service.config.loading import load, options
+from service.config.loading import load
+from service.config.options import options
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
 from service.storage.memory_limit import allowed_bytes
 from tests.support import compose

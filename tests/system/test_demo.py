@@ -75,7 +75,7 @@ def test_a_configuration_of_production_is_refused(
     assert keys_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize(("key", "words"), [("own-key", "is in production"), ("", "in production, as it does not")])
+@pytest.mark.parametrize(("key", "words"), [("own-key", "is in production"), ("", "cannot see whether it is")])
 def test_a_service_in_production_is_refused(
     environment: dict[str, str], launch: Launch, tmp_path: Path, key: str, words: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_service_of_unknown_environment_is_refused(
 ) -> None:
     """The demo refuses a service whose environment it cannot read."""
     nobody = run({**environment, "JAY_URL": "http://127.0.0.1:1"}, service, "demo", "--url", "http://127.0.0.1:1")
-    expect_refusal(nobody, "is the service running?")
+    expect_refusal(nobody, "Is the service running?")
     expect_refusal(run({**environment, "JAY_KEY": KEY}, service, "demo"), "a key with the scope `analytics`")
 
     class Older(http.server.BaseHTTPRequestHandler):
@@ -133,7 +133,7 @@ def test_another_redis_than_the_services_is_refused(
 ) -> None:
     """The demo refuses a configuration with another Redis than the service's."""
     other = run({**environment, "JAY_REDIS__KEY_PREFIX": "other"}, service, "demo")
-    expect_refusal(other, "uses another Redis than this configuration")
+    expect_refusal(other, "uses another Redis")
     folder = tmp_path / "redis"
     folder.mkdir()
     with RedisServer(binaries()["valkey"], folder) as server:
@@ -146,10 +146,10 @@ def test_without_a_service(environment: dict[str, str], service: Process, tmp_pa
     """Without a service or a Redis the demo exits with advice."""
     nowhere = run({**environment, "JAY_REDIS__DATA_DIR": str(tmp_path / "none")}, service, "demo")
     assert nowhere.returncode == 1
-    assert "start the service first" in nowhere.stderr
+    assert "Start the service first" in nowhere.stderr
     away = run({**environment, "JAY_REDIS__URL": f"unix://{tmp_path}/none.sock"}, service, "demo")
     assert away.returncode == 1
-    assert "Redis cannot be asked" in away.stderr
+    assert "Redis does not answer" in away.stderr
     few = run(environment, service, "demo", "--sessions", "5")
     assert few.returncode == 2
     assert "from 1000 to 1000000" in few.stderr

@@ -117,7 +117,7 @@ def test_a_watched_table_is_updated(environment: dict[str, str], service: Proces
         create(service, None)
         eventually(lambda: shows("All sources +5 "), "the new session", pause_seconds=0)
         service.stop()
-        eventually(lambda: shows("Not renewed: no answer from"), "the report of the outage", pause_seconds=0)
+        eventually(lambda: shows("Not refreshed: no answer from"), "a word about the outage", pause_seconds=0)
         watching.send_signal(signal.SIGINT)
         os.set_blocking(leader, False)
         # The command ends once its last lines are read.
@@ -197,7 +197,7 @@ def test_errors_give_advice(run: Run, service: Process) -> None:
         (("counts", "--key", "your_api_key_here"), "scope `analytics`"),
         (("counts", "--key", "hunter2-key"), "valid API key"),
         (("counts", "--from", "yesterday"), "2026-01-31"),
-        (("counts", "--url", "http://127.0.0.1:1"), "is the service running?"),
+        (("counts", "--url", "http://127.0.0.1:1"), "Is the service running?"),
         (("counts", "--url", "localhost"), "must be like"),
         (("counts", "--url", service.url + "/nothing"), "Check the path"),
     ):
@@ -260,7 +260,7 @@ def test_another_server_is_not_taken_for_the_service(run: Run) -> None:
         for arguments in (("counts",), ("users", "show", "u"), ("users", "erase", "u", "--yes")):
             done = run(*arguments, "--url", f"http://127.0.0.1:{server.server_port}")
             assert (done.returncode, done.stdout) == (1, ""), arguments
-            assert "check the URL" in done.stderr
+            assert "Check the URL" in done.stderr
         server.shutdown()
 
 

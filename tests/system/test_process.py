@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
-from service.config.loading import options
+from service.config.options import options
 from tests.support.processes import (
     DEADLINE_SECONDS,
     KEY,

@@ -86,7 +86,7 @@ def test_the_service_listens_while_its_server_loads(
         write_append_only_file(tmp_path / "data")
     loading = suspended(start(environment, tmp_path, serve), when=when)
     process = loading.process
-    process.url = loading.wait_for(r"listening on (\S+); requests are answered 503")
+    process.url = loading.wait_for(r"listening on (\S+)\. Requests are answered with 503")
     assert process.request("GET", "/livez").status == 200
     assert process.request("GET", "/readyz").status == 503
     refused = process.request("POST")

@@ -38,9 +38,9 @@ FREEZER = Path("/sys/fs/cgroup")
 FRAGILE = """
 import os, sys
 from pathlib import Path
-from service.server import worker
-worker._HUNG_SECONDS = 3
-fault, build = Path("fault"), worker.build
+from service.server import application
+application._HUNG_SECONDS = 3
+fault, build = Path("fault"), application.build
 
 async def fragile(*arguments):
     code = fault.read_text() if fault.exists() else ""
@@ -50,7 +50,7 @@ async def fragile(*arguments):
     exec(code)
     return await build(*arguments)
 
-worker.build = fragile
+application.build = fragile
 from service.cli import main
 sys.exit(main(["serve"]))
 """
@@ -111,8 +111,8 @@ def test_a_worker_that_cannot_start_is_retried(fragile: Callable[..., Process], 
     healthy, victim = sorted(process.worker_pids)
     (tmp_path / "fault").write_text(fault)
     kill(victim)
-    eventually(lambda: len(lines(process, "trying again in")) >= 3, "it is tried again")
-    waits = [float(wait) for line in process.log for wait in re.findall(r"trying again in ([0-9.]+) s", line)]
+    eventually(lambda: len(lines(process, "Trying again in")) >= 3, "it is tried again")
+    waits = [float(wait) for line in process.log for wait in re.findall(r"Trying again in ([0-9.]+) s", line)]
     assert waits[:3] == [0, 0.5, 1]
     assert lines(process, "1 of 2 workers run")
     assert {process.request("POST").status for _ in range(10)} == {201}
@@ -165,7 +165,7 @@ def test_a_supervisor_without_file_descriptors_goes_on(launch: Launch) -> None:
     soft, hard = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, hard))
     kill(victim)
-    eventually(lambda: lines(process, "Too many open files); 1 of 2 workers run"), "the reason")
+    eventually(lambda: lines(process, "Too many open files). 1 of 2 workers run"), "the reason")
     assert process.status_of(session_id) == 200
     kill(process.valkey_pid)
     eventually(lambda: lines(process, "the embedded Valkey cannot start (Too many open files)"), "the reason")
@@ -205,7 +205,7 @@ def test_a_worker_that_crashes_repeatedly_is_restarted_with_pauses(
     process = serving(fragile())
     (tmp_path / "fault").write_text("import asyncio; asyncio.get_running_loop().call_later(0.3, os._exit, 7)")
     kill(min(process.worker_pids))
-    eventually(lambda: lines(process, "ended with status 7; 1 of 2 workers run; trying again in 1.0 s"), "a pause")
+    eventually(lambda: lines(process, "ended with status 7. 1 of 2 workers run. Trying again in 1.0 s"), "a pause")
     assert process.is_ready()
 
 

@@ -247,7 +247,7 @@ def test_check_config_warns_of_an_expired_certificate(environment: dict[str, str
     [
         (60.5, 0, "✓", "the certificate is valid until {end}, for 60 days"),
         (13, 0, "!", "the certificate ends on {end}, in less than 14 days"),
-        (-1, 1, "✗", "the certificate expired on {end}: clients refuse it"),
+        (-1, 1, "✗", "the certificate expired on {end}: clients reject it"),
     ],
 )
 def test_the_doctor_looks_at_the_certificate(

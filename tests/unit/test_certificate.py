@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.config.certificate import ServerTls, Validity, load_pair
+from service.config.certificate import Validity, load_pair
 from service.config.loading import load
 from service.config.settings import TlsSettings
 from service.errors import ConfigError, TlsError
+from service.server.tls import ServerTls
 from tests.support.certificates import Authority, end_of
 
 CERTIFICATE, KEY = "server.tls.certificate", "server.tls.key"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.api_keys import Scope, hash_key
 from service.config.cross_field import warnings
-from service.config.loading import load, options
+from service.config.loading import load
+from service.config.options import options
 from service.config.redacted_view import effective_settings
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 from service.errors import ConfigError
@@ -109,7 +110,7 @@ def test_production_refuses_the_published_redis_password(variables: dict[str, st
     """Production rejects the published Redis password in every variable."""
     (error,) = errors({**PRODUCTION, **variables})
     assert error.startswith("redis.url: has the published password")
-    assert "set JAY_REDIS_PASSWORD" in error
+    assert "Set JAY_REDIS_PASSWORD" in error
     assert DEVELOPMENT_REDIS_PASSWORD not in error
     assert load(variables).settings.environment == "development"
     assert load({**PRODUCTION, "JAY_REDIS_PASSWORD": "own", "JAY_REDIS__URL": "redis://jay:own@redis"})
@@ -124,21 +125,21 @@ def test_a_secret_can_come_from_a_file() -> None:
     loaded = load({"JAY_REDIS__URL_FILE": "url"})
     assert loaded.settings.redis.url == "redis://host:1/0"
     assert loaded.provenance["redis.url"] == "JAY_REDIS__URL_FILE"
-    assert "JAY_REDIS__URL is set too" in errors({"JAY_REDIS__URL_FILE": "url", "JAY_REDIS__URL": "embedded"})[0]
+    assert "JAY_REDIS__URL is set as well" in errors({"JAY_REDIS__URL_FILE": "url", "JAY_REDIS__URL": "embedded"})[0]
     assert "cannot be read" in errors({"JAY_REDIS__URL_FILE": "nowhere"})[0]
 
 
 def test_all_errors_are_reported_at_once_with_the_nearest_name() -> None:
-    """All errors are reported together, each with the nearest valid name."""
+    """Nobody has to start the service five times to learn of five errors."""
     found = errors(
         {"JAY_SERVER__PROT": "1", "JAY_SERVER__PORT": "http", "JAY_REDIS_URL": "x", "JAY_SESSION__TTL_SECONDS": "0"},
         "sever: {port: 1}\nserver: {wrokers: 2, workers: two, drain_seconds: -1}\ncookie: 3\nlog: {level: loud}\n"
         "cors: {origins: ['*']}\nredis: {url: http://redis}\n",
     )
     assert sorted(found) == [
-        "JAY_REDIS_URL: is not a setting; did you mean JAY_REDIS__URL?",
+        "JAY_REDIS_URL: is not a setting. Did you mean JAY_REDIS__URL?",
         "JAY_SERVER__PORT must be a whole number, not 'http'",
-        "JAY_SERVER__PROT: is not a setting; did you mean JAY_SERVER__PORT?",
+        "JAY_SERVER__PROT: is not a setting. Did you mean JAY_SERVER__PORT?",
         "JAY_SESSION__TTL_SECONDS must be from 1 to 34560000, not 0",
         "config.yaml: cookie must be a mapping of names to values",
         "config.yaml: cors.origins entry 1 must not be `*`: pages call with cookies, and browsers then accept exact "
@@ -148,8 +149,8 @@ def test_all_errors_are_reported_at_once_with_the_nearest_name() -> None:
         "rediss://host:6380/0 or unix:///run/redis.sock",
         "config.yaml: server.drain_seconds must be from 0 to 60, not -1.0",
         "config.yaml: server.workers must be a whole number, not 'two'",
-        "config.yaml: server.wrokers is not a setting; did you mean server.workers?",
-        "config.yaml: sever is not a setting; did you mean server?",
+        "config.yaml: server.wrokers is not a setting. Did you mean server.workers?",
+        "config.yaml: sever is not a setting. Did you mean server?",
     ]
 
 
@@ -164,24 +165,24 @@ def test_kubernetes_variables_are_ignored() -> None:
             "JAY_TRACKING_SERVICE_PORT_HTTP": "8080",
         }
     )
-    assert "did you mean JAY_ENVIRONMENT" in errors({"JAY_ENV": "production"})[0]
+    assert "Did you mean JAY_ENVIRONMENT" in errors({"JAY_ENV": "production"})[0]
     assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
-def test_a_duplicate_name_is_an_error() -> None:
-    """A name that occurs twice in a file is an error."""
+def test_a_name_that_occurs_twice_is_an_error() -> None:
+    """A second pasted block would silently replace the first."""
     content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"
-    assert errors({}, content) == ("config.yaml: the same name stands twice near line 3; remove one",)
+    assert errors({}, content) == ("config.yaml: has the same name twice near line 3. Remove one",)
 
 
-def test_empty_and_unquoted_values_are_explained() -> None:
-    """The error for an empty value says what the value must be."""
+def test_messages_name_empty_and_unquoted_values() -> None:
+    """The message does not say `not None` of a line that was left empty."""
     found = errors({}, "server: {port: , host: ''}\ncookie: {same_site: }\nsession: {user_secret: 12345678}")
     assert found == (
         "config.yaml: server.port must be a whole number and not empty",
-        "config.yaml: server.host must be a text and not empty",
+        "config.yaml: server.host must be a string and not empty",
         "config.yaml: cookie.same_site must be one of Lax, Strict, None and not empty",
-        "config.yaml: session.user_secret must be a text; put it in quotes",
+        "config.yaml: session.user_secret must be a string in quotes",
     )
 
 
@@ -230,7 +231,7 @@ def test_a_named_file_must_exist_and_be_readable() -> None:
 
 
 def test_errors_in_keys_do_not_repeat_the_values() -> None:
-    """An error never repeats a value that may be a raw key."""
+    """Somebody will paste the raw key where its hash belongs; it must not end up in a log."""
     raw = "jay_this-is-the-raw-key"
     found = errors(
         {
@@ -249,7 +250,7 @@ def test_errors_in_keys_do_not_repeat_the_values() -> None:
     )
     assert raw not in " ".join(found)
     assert [line.removeprefix("JAY_API_KEYS") for line in found] == [
-        "[0].orgins is not a member; did you mean origins?",
+        "[0].orgins is not a field. Did you mean origins?",
         "[0].name must be 1 to 64 letters, digits or . _ -",
         "[0].sha256 must be the key's SHA-256 in 64 hex digits, never the key itself",
         "[0].scopes must be a list of track, validate, analytics, privacy",
@@ -285,8 +286,8 @@ def test_cors_lists_are_checked_entry_by_entry() -> None:
         'JAY_CORS__REQUEST_HEADERS: must be a JSON list, such as ["x-client-version"]',
     )
     assert errors({}, "cors: {request_headers: [x-fine, '*']}") == (
-        "config.yaml: cors.request_headers entry 2 must not be `*`: pages call with cookies, and browsers then take "
-        "it for a name",
+        "config.yaml: cors.request_headers entry 2 must not be `*`: pages call with cookies, and browsers then read "
+        "it as a name",
     )
 
 
@@ -303,11 +304,11 @@ def test_production_rejects_published_secrets(project: Path) -> None:
     load(PRODUCTION)
     found = errors({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
     assert [line.partition(":")[0] for line in found] == ["api_keys", "api_keys", "session.user_secret"]
-    assert "nobody could call" in errors({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
+    assert "no client has access" in errors({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
 
 
 def test_settings_that_contradict_each_other_are_errors() -> None:
-    """Settings that are valid alone but not together are an error."""
+    """Each is right by itself, and the message says what fits."""
     found = errors(
         {
             "JAY_SERVER__TLS__CERTIFICATE": "cert.pem",
@@ -373,7 +374,7 @@ def test_a_collector_address_is_a_base_url(url: str) -> None:
 def test_a_collector_address_with_credentials_is_rejected(url: str) -> None:
     """The error names the variable for credentials and does not repeat them."""
     (error,) = errors({"JAY_TRACING__OTLP_ENDPOINT": url})
-    assert "/v1/traces; that part is added" in error or "OTEL_EXPORTER_OTLP_HEADERS" in error
+    assert "/v1/traces. The service appends" in error or "OTEL_EXPORTER_OTLP_HEADERS" in error
     assert "canary" not in error
 
 
@@ -419,8 +420,8 @@ def test_trusted_proxies_are_addresses_and_networks(value: str) -> None:
         ("10.0.0.1/8", "10.0.0.0/8"),
         ("nginx", "IP address"),
         ("10.0.0.0/33", "IP address"),
-        ("0.0.0.0/0", "every address"),
-        ("::/0", "every address"),
+        ("0.0.0.0/0", "all addresses"),
+        ("::/0", "all addresses"),
         ("", "IP address"),
     ],
 )

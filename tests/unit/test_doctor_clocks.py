@@ -33,7 +33,7 @@ def about(seconds: float, width: float = 0.02) -> Offset:
 def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words: str) -> None:
     """The result says how much the clocks differ, which is ahead, and the effect."""
     (problem,) = found(service, redis)[Status.PROBLEM]
-    assert words in problem.what
+    assert words in problem.finding
     assert "erasure" in problem.advice
     assert "wrong hour" in problem.advice
 
@@ -53,13 +53,13 @@ def test_a_wrong_clock_of_this_machine_is_only_a_note() -> None:
     results = found(about(30), about(30))
     assert results[Status.PROBLEM] == []
     (own,) = results[Status.UNKNOWN]
-    assert "this machine's clock is 30.0 s behind" in own.what
+    assert "this machine's clock is 30.0 s behind" in own.finding
     assert "--from" in own.advice
 
 
-def test_unreadable_clocks_are_skipped() -> None:
-    """The result says what is needed to read the clocks."""
-    shown = [(one.what, one.advice) for one in found(None, None)[Status.UNKNOWN]]
+def test_clocks_that_cannot_be_read_are_named() -> None:
+    """With what is needed to read them."""
+    shown = [(one.finding, one.advice) for one in found(None, None)[Status.UNKNOWN]]
     assert "+time" in shown[0][1]
     assert "`analytics`" in shown[1][1]
 

@@ -28,7 +28,7 @@ def test_no_field_is_needed() -> None:
     for names in SUBSETS:
         info = {name: INFO[name] for name in names}
         results = list(doctor_redis._server(info))
-        assert [one.what for one in results if one.status is Status.PROBLEM] == [], names
+        assert [one.finding for one in results if one.status is Status.PROBLEM] == [], names
         assert all(one.status is Status.GOOD for one in results) or names != set(INFO)
         status_of(info)
 

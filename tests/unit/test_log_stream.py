@@ -93,7 +93,7 @@ def test_a_stalled_reader_drops_lines_and_each_is_counted(ends: tuple[int, int])
         stream.write("".join(f"{written + number} {LINE}\n" for number in range(100)))
         written += 100
     assert time.monotonic() - started < SECONDS
-    dropped = stream.take_dropped()
+    dropped = stream.drain_dropped()
     assert 0 < dropped < written
     reader = Reader(draft)
     reader.start()
@@ -107,7 +107,7 @@ def test_a_stalled_reader_drops_lines_and_each_is_counted(ends: tuple[int, int])
     numbers = [int(line.split()[0]) for line in lines if line.endswith(LINE)]
     assert numbers == sorted(set(numbers))
     assert len(numbers) + dropped_in(lines) == written + 100
-    assert dropped_in(lines) == dropped + stream.take_dropped()
+    assert dropped_in(lines) == dropped + stream.drain_dropped()
     assert all(line.endswith(LINE) or "were dropped" in line for line in lines)
 
 
@@ -117,7 +117,7 @@ def test_the_queue_is_bounded() -> None:
     stream = LogStream(writing, "utf-8", Turn())
     for _ in range(100):
         stream.write(f"{'y' * 100_000}\n")
-    assert stream.take_dropped() >= 100 - CAPACITY_BYTES / 100_000 - 1
+    assert stream.drain_dropped() >= 100 - CAPACITY_BYTES / 100_000 - 1
     os.close(draft)
     stream.drain(SECONDS)
     os.close(writing)
@@ -154,7 +154,7 @@ def test_lines_lost_to_a_full_disk_or_a_closed_pipe_are_counted(tmp_path: Path) 
     stream.drain(SECONDS)
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[0] == "four"
-    assert dropped_in(lines) == stream.take_dropped() == 3
+    assert dropped_in(lines) == stream.drain_dropped() == 3
     for descriptor in (log, full, gone, target):
         os.close(descriptor)
 
@@ -211,11 +211,11 @@ def test_a_fork_does_not_repeat_pending_lines() -> None:
     if pid == 0:
         os.close(draft)  # only the parent reads from it
         stream.write("child\n")
-        os.write(result, b"%d" % stream.take_dropped())
+        os.write(result, b"%d" % stream.drain_dropped())
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert os.read(report, 100) == b"0"
-    assert stream.take_dropped() == 1
+    assert stream.drain_dropped() == 1
     reader = Reader(draft)
     reader.start()
     stream.drain(SECONDS)

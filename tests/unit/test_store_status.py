@@ -46,5 +46,5 @@ def test_the_doctor_says_how_memory_is_limited(info: Mapping[str, Any], verdicts
     """A Redis without a memory limit is a problem under every policy."""
     results = list(_memory(info))
     assert [result.status for result in results] == [Status[name] for name in verdicts]
-    assert words in " ".join(result.what for result in results)
+    assert words in " ".join(result.finding for result in results)
     assert all(result.advice for result in results if result.status is Status.PROBLEM)

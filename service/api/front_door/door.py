@@ -18,13 +18,13 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from service.api import request_limits
-from service.api.front_door.exchange import Exchange
 from service.api.front_door.heads import read_head
 from service.api.front_door.lane import FastLane
 from service.api.front_door.sockets import has_unread_bytes
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
+    from service.api.front_door.exchange import Exchange
 
 # The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
 _RECHECK_SECONDS = 0.05

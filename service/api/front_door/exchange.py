@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from service.api_keys import ApiKey
-from service.sessions import Session
 
 if TYPE_CHECKING:
     from asyncio import Future
+
+    from service.sessions import Session
 
 Answer: TypeAlias = tuple[int, str, bytes]  # status, status line and first headers, body
 Headers: TypeAlias = dict[bytes, bytes]  # by lower-case name

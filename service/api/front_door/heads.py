@@ -12,11 +12,12 @@ bytes to aiohttp. It never repairs, guesses or rejects. It takes a head that
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from service.api import wire
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS
+from service.api.session_token import candidates_in
 
 _PATHS = "|".join(map(re.escape, (*wire.SESSION_PATHS, wire.LIVEZ_PATH)))
 
@@ -78,6 +79,8 @@ _HEADERS = re.compile(
     ).encode()
 )
 
+_TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
+
 # Method, path, the headers that the lane reads by lower-case name, size in bytes. A plain
 # tuple takes a quarter of the time of a named one.
 Head: TypeAlias = tuple[bytes, bytes, dict[bytes, bytes], int]
@@ -93,3 +96,15 @@ def read_head(data: bytes) -> Head | None:
     if len(headers) < len(found) or not _HANDED_OVER.isdisjoint(headers):
         return None
     return head[1], head[2], headers, size
+
+
+def presented_in(headers: Mapping[bytes, bytes]) -> tuple[str, ...]:
+    """Return the session ids that a request presents, in order of preference."""
+    cookie, token, alias = headers.get(b"cookie"), headers.get(_TOKEN), headers.get(_ALIAS)
+    cookies = () if cookie is None else (cookie.decode(),)
+    return candidates_in(cookies, [value.decode() for value in (token, alias) if value is not None])
+
+
+def text_of(value: bytes | None) -> str | None:
+    """Return a header's value as a string."""
+    return None if value is None else value.decode()

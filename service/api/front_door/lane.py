@@ -27,21 +27,20 @@ from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
 from service.api.front_door.exchange import Answer, Exchange, Headers, Peer, Route
-from service.api.front_door.heads import Head
+from service.api.front_door.heads import Head, presented_in, text_of
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
 from service.api.problems import problem_response
 from service.api.responses import empty_response, json_response, open_json_response
 from service.api.session_body import render
-from service.api.session_token import SessionCookie, candidates_in
+from service.api.session_token import SessionCookie
 from service.api_keys import Scope
 from service.sessions import Session, SessionFactory, SessionStore
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_recorder import RequestRecorder
 
 _KEY, _VERSION = wire.API_KEY.lower().encode(), wire.API_VERSION.lower().encode()
-_TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
 _FORWARDED_FOR = wire.X_FORWARDED_FOR.lower().encode()
 _LATEST = versions.LATEST.encode()
 _MEDIA_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
@@ -155,12 +154,12 @@ class FastLane:
         if key is None or Scope.TRACK not in key.scopes or (version and version != _LATEST):
             return False
         exchange.key = key
-        return key.origins is None or key.allows_origin(_text(headers.get(b"origin")))
+        return key.origins is None or key.allows_origin(text_of(headers.get(b"origin")))
 
     def _begin_find(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         if b"content-length" in headers or not self._admit(exchange, headers):
             return None
-        if presented := _presented(headers):
+        if presented := presented_in(headers):
             exchange.future = self._sessions.find(presented)
         return exchange
 
@@ -174,7 +173,7 @@ class FastLane:
     def _begin_end(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         if b"content-length" in headers or not self._admit(exchange, headers):
             return None
-        if presented := _presented(headers):
+        if presented := presented_in(headers):
             exchange.future = self._sessions.end(presented)
         return exchange
 
@@ -192,7 +191,7 @@ class FastLane:
             return None  # aiohttp's way explains it
         key = exchange.key
         if key is not None and key.create_limit is not None:
-            forwarded = _text(headers.get(_FORWARDED_FOR)), _text(headers.get(b"forwarded"))
+            forwarded = text_of(headers.get(_FORWARDED_FOR)), text_of(headers.get(b"forwarded"))
             self._limits.count(key, key.create_limit, self._limits.addresses.behind(peer(), *forwarded))
         exchange.session = session = self._factory.new(self._source_of(exchange), user_id)
         exchange.future = self._sessions.create(session)
@@ -241,16 +240,6 @@ class FastLane:
     def _source_of(self, exchange: Exchange) -> str:
         key = exchange.key
         return (key and key.source) or self._source
-
-
-def _presented(headers: Headers) -> tuple[str, ...]:
-    cookie, token, alias = headers.get(b"cookie"), headers.get(_TOKEN), headers.get(_ALIAS)
-    cookies = () if cookie is None else (cookie.decode(),)
-    return candidates_in(cookies, [value.decode() for value in (token, alias) if value is not None])
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
 
 
 def _problem(error: Exception, request_id: str) -> Answer:

@@ -1,0 +1,79 @@
+"""The settings as a flat list, each with dotted name, type and declaration."""
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from service.config.environment import PREFIX
+from service.config.settings import Settings
+from service.config.values import convert, shown
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting.
+
+    `name` is dotted, `kind` is its type, `field` has the metadata of `setting()`.
+    """
+
+    name: str
+    kind: Any
+    field: dataclasses.Field[Any]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.name.upper().replace(".", "__")
+
+    def read(self, value: object) -> tuple[object, list[str]]:
+        """Return the converted value and all errors, each as the end of a sentence.
+
+        With errors the value is not to be used.
+        """
+        metadata = self.field.metadata
+        if metadata["parse"]:
+            parsed: tuple[object, list[str]] = metadata["parse"](value)
+            return parsed
+        try:
+            converted = convert(value, self.kind)
+        except ValueError as expected:
+            hides = metadata["secret"] or value in (None, "")
+            return None, [f" must be {expected}" + ("" if hides else f", not {shown(value)}")]
+        check = metadata["check"]
+        if check and (error := check(converted)):
+            given = f", not {shown(converted)}" if isinstance(converted, int | float) else ""
+            return None, [f" {error}{given}"]
+        return converted, []
+
+    def value_in(self, settings: Settings) -> Any:
+        """Return the setting's value."""
+        value: object = settings
+        for part in self.name.split("."):
+            value = getattr(value, part)
+        return value
+
+    def show(self, value: Any) -> str:
+        """Return a value for people and logs, without secrets."""
+        metadata = self.field.metadata
+        if metadata["show"]:
+            return str(metadata["show"](value))
+        if metadata["secret"]:
+            return "(secret)"
+        if isinstance(value, tuple):
+            return ", ".join(value) or "none"
+        if value is None:
+            return "-"
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def options(section: type = Settings, prefix: str = "") -> Iterator[Option]:
+    """Yield every setting, in the order of `settings.py`."""
+    kinds = typing.get_type_hints(section)
+    for declared in dataclasses.fields(section):
+        kind = kinds[declared.name]
+        if dataclasses.is_dataclass(kind):
+            yield from options(typing.cast("type", kind), f"{prefix}{declared.name}.")
+        else:
+            yield Option(prefix + declared.name, kind, declared)
