@@ -1,6 +1,7 @@
-"""The entry point: `jay-tracking`, also `python -m service`.
+"""The entry point of the program: `jay-tracking`, also `python -m service`.
 
-It holds signals before the slow imports, so that a SIGTERM during start-up is not lost.
+It blocks signals before the slow imports, so that a SIGTERM during the start is not
+lost.
 """
 
 import sys
@@ -13,7 +14,8 @@ def main() -> int:
     if sys.argv[1:2] == ["serve"]:
         stop_signals.hold()
     else:
-        # the image starts with signals blocked, and the other commands need no clean-up
+        # The container image starts with blocked signals. The other commands need no
+        # clean-up.
         stop_signals.release()
     from service.cli import main as run  # takes 0.25 s
 

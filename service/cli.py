@@ -1,9 +1,8 @@
 """The command line: `jay-tracking`, also `python -m service`.
 
-It runs the modules in `commands/`.
-
-Exit status: 0 for success, 1 for a failure, 2 for an invalid command line or
-configuration.
+It calls the modules of `commands/`, which import their dependencies late: a command
+starts faster that way. The exit status is 0 for success, 1 for failure, and 2 for an
+invalid command line or configuration.
 """
 
 import argparse
@@ -29,7 +28,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
+    """Run a command and return the exit status."""
     terminal.prepare()
     options = argparse.Namespace()
     try:
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = make_parser().parse_args(arguments)
             return _COMMANDS[options.command](options)
         finally:
-            sys.stdout.flush()  # raises here, not at exit, when the reader is gone
+            sys.stdout.flush()  # raises here, not at exit, if the reader is gone
     except ConfigError as error:
         for sentence in error.errors:
             terminal.complain(f"configuration: {sentence}")
@@ -47,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as error:
         terminal.discard(sys.stdout)
-        if not isinstance(error, BrokenPipeError):
-            # a reader such as `head` has closed the pipe
+        if not isinstance(error, BrokenPipeError):  # readers like `head` end early
             terminal.complain(f"jay-tracking: {describe(error)}")
         return FAILED
     except KeyboardInterrupt:
@@ -67,7 +65,7 @@ def _serve(options: argparse.Namespace) -> int:
     log_stream.install()
     settings = _load(options, reads_tls_files=True).settings
     with multiproc_dir() if settings.metrics.enabled else nullcontext():
-        from service.server.application import serve  # only now: see multiproc_dir.py
+        from service.server.application import serve  # after multiproc_dir(), see there
 
         serve(settings, lambda: _load(options).settings, lambda url: print_banner(url, settings))
     return 0
@@ -88,7 +86,7 @@ def _healthcheck(options: argparse.Namespace) -> int:
     from service.commands.api_client import ApiClient
 
     server = None if options.url else _load(options).settings.server
-    # The certificate names the public host, and this request goes over the loopback.
+    # The request goes to the loopback address. The certificate names the public host.
     client = ApiClient(server.url(server.port) if server else options.url, verify_tls=False, timeout=3)
     print(health.check(client, is_live=options.live))
     return 0
@@ -98,15 +96,15 @@ def _counts(options: argparse.Namespace) -> int:
     from service.commands import counts
 
     client = _client(options, DEMO_OPERATOR_KEY)
-    requested = counts.CountsOptions(options.start, options.end, options.interval, options.source)
+    count_options = counts.CountsOptions(options.start, options.end, options.interval, options.source)
     if options.json:
-        counts.print_json(client, requested)
+        counts.print_json(client, count_options)
     elif options.csv:
-        counts.print_csv(client, requested)
+        counts.print_csv(client, count_options)
     elif options.watch:
-        counts.watch(client, requested, options.watch)
+        counts.watch(client, count_options, options.watch)
     else:
-        counts.show(client, requested)
+        counts.show(client, count_options)
     return 0
 
 
@@ -148,7 +146,7 @@ def _openapi(options: argparse.Namespace) -> int:
 def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
     """Return a client.
 
-    URL and key are from the options, the environment or the configuration.
+    URL and key are from the options, environment or configuration.
     """
     from service.commands.api_client import ApiClient
 

@@ -1,9 +1,9 @@
-"""Writes what the code declares into other files: `make reference`.
+"""Writes lists from the code into other files: `make reference`.
 
-docs/operations.md has a table of the settings and one of the metrics. docker-compose.yml
-has the variable of each setting. A block begins with a line that names it and ends with a
-line `end`. Everything outside of the blocks is written by hand. config.schema.json is
-written whole.
+docs/operations.md has a table of the settings and one of the metrics, and
+docker-compose.yml has the variable of each setting. Each block starts with a line that
+names it and ends with a line `end`. The files outside of the blocks are written by
+hand. config.schema.json is written whole.
 """
 
 import re

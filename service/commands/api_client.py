@@ -61,7 +61,7 @@ class ApiClient:
         self, url: str, key: str | None = None, *, verify_tls: bool = True, timeout: float = TIMEOUT_SECONDS
     ) -> None:
         if error := next(_url_errors(url), None):
-            raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL); this one {error}")
+            raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL), but this one {error}")
         parts = urlsplit(url)
         if key is not None and not _VISIBLE_ASCII.fullmatch(key):
             raise CommandError("the key must be visible ASCII characters, without spaces (--key, JAY_KEY)")
@@ -139,14 +139,14 @@ def _url_errors(url: str) -> Iterator[str]:
         yield "has a space or another character that is not allowed in URLs"
     if parts.scheme not in {"http", "https"} or not host:
         yield "does not begin with http:// or https:// and a host"
-    if port == 0:
-        yield f"has a port that is not from 1 to {_MAX_PORT}"
-    yield from _host_errors(parts.netloc, host)
+    yield from _address_errors(parts.netloc, host, port)
     if "?" in url or "#" in url or not _PATH.fullmatch(parts.path):
         yield "has a query, a fragment, or a path with characters that are not encoded"
 
 
-def _host_errors(netloc: str, host: str) -> Iterator[str]:
+def _address_errors(netloc: str, host: str, port: int | None) -> Iterator[str]:
+    if port == 0:
+        yield f"has a port that is not from 1 to {_MAX_PORT}"
     if "@" in netloc:
         yield "has a user, but the service takes an API key (--key, JAY_KEY)"
     if error := host_error(host):

@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     health = _add(
         commands,
         "healthcheck",
-        "exit with status 0 if the service on this machine is ready, else with 1",
+        "exit with status 0 if the service on this machine is ready, or 1 if not",
         "healthcheck",
     )
     health.add_argument("--url", help="URL of the service (default: from the configuration)")
@@ -56,7 +56,7 @@ def _add_keys(commands: Group) -> None:
     name_help = "name of the key in logs. For a rotation, use the name of the old key (default: client)"
     new.add_argument("name", nargs="?", default="client", type=argument_types.key_name, help=name_help)
     scopes = [scope.value for scope in Scope]
-    scope_help = f"what the key may do: {', '.join(scopes)}. May be repeated (default: track)"
+    scope_help = f"scope of the key, one of {', '.join(scopes)}. May be repeated (default: track)"
     new.add_argument("--scope", action="append", choices=scopes, metavar="SCOPE", help=scope_help)
 
 

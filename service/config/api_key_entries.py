@@ -35,7 +35,7 @@ API_KEYS_SCHEMA: Mapping[str, object] = {
                 "type": "array",
                 "minItems": 1,
                 "items": {"enum": [scope.value for scope in Scope]},
-                "description": "what the key may do",
+                "description": "scopes of the key",
             },
             "source": {
                 "type": ["string", "null"],

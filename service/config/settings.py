@@ -39,7 +39,9 @@ DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - in docke
 class TlsSettings:
     """TLS by the service itself, for set-ups without a proxy in front."""
 
-    certificate: Path | None = setting(None, "PEM file with the certificate chain; plain HTTP when empty")
+    certificate: Path | None = setting(
+        None, "PEM file with the certificate chain. The service speaks plain HTTP when empty"
+    )
     key: Path | None = setting(None, "PEM file with the private key of the certificate")
 
 

@@ -22,7 +22,7 @@ class Loop(uvloop.Loop):
     A process that continues after SIGSTOP or in a thawed control group runs its timers
     before it reads its sockets. The time-outs of idle connections, bodies and Redis
     would all expire, although the requests and replies have arrived. A timer that is
-    over 1 s late therefore runs 0.5 s later, after the sockets.
+    over 1 s late runs 0.5 s later, after the sockets.
     """
 
     def call_later(

@@ -1,7 +1,8 @@
 """The part of an exception that may be in a log line or on a terminal, by its type.
 
-The message of an exception may quote a client: a session id, a user id or an API key. So a
-line has the exception's type, and of the message only the part that cannot come from a client:
+The message of an exception may quote a client: a session id, a user id or an API key.
+So a line has the exception's type, and only that part of the message that cannot come
+from a client:
 
     JayError           its message. Of a RequestError nothing, as it may name a field
     ssl.SSLError       OpenSSL's reason, a constant

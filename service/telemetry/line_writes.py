@@ -1,4 +1,4 @@
-"""Writes whole lines to a file descriptor, so that a process that dies leaves no half line."""
+"""Writes whole lines to a file descriptor, so that a crash leaves no half line."""
 
 import fcntl
 import os

@@ -144,12 +144,12 @@ def test_a_repair_reports_what_it_cannot_repair(launch: Launch, doctor: Doctor, 
         assert status == 1
         assert "✓ 1 sessions were added to the indexes of their users" in output
         found = " ".join(problems(output))
-        for text in (
+        for problem in (
             "1 sessions are not in the indexes of their users",
             "1 sessions of users were created under another session.user_secret",
             "1 sessions are in another shard",
         ):
-            assert text in found
+            assert problem in found
         assert "session.previous_user_secrets" in output
         assert client.hlen(keyspace.user(digest("v"))) == 1
         assert client.ttl(keyspace.user(digest("v"))) > 0
@@ -159,7 +159,7 @@ def test_a_repair_reports_what_it_cannot_repair(launch: Launch, doctor: Doctor, 
         assert "2 sessions were added to the indexes of their users" in output
         status, output = doctor("--url", process.url, JAY_SESSION__PREVIOUS_USER_SECRETS=secrets)
         assert "every session of a user is in the index of the user" in output
-        assert not [text for text in problems(output) if "session" in text and "counts" not in text]
+        assert not [found for found in problems(output) if "session" in found and "counts" not in found]
 
 
 def test_another_secret_is_found(launch: Launch, doctor: Doctor) -> None:
@@ -189,7 +189,7 @@ def test_command_logs_are_found(launch: Launch, doctor: Doctor, tmp_path: Path, 
         create(process, "u")
         status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
         assert status == 1
-        assert any("log of Redis has" in text for text in problems(output))
+        assert any("log of Redis has" in problem for problem in problems(output))
         with redis.Redis.from_url(server.url) as client:
             client.config_set("slowlog-log-slower-than", "-1")
             client.slowlog_reset()

@@ -70,7 +70,7 @@ def test_counts_as_a_table(run: Run) -> None:
     assert re.search(r"jay\.api\.playout\.1\.0\.0 +4 +4 +0 +2 +█", shown)
     assert re.search(r"All sources +4 +4 +0 +2 ", shown)
     assert "by hour" in shown
-    assert "as of 20" in shown
+    assert "As of 20" in shown
     assert "by day" in output(run("counts", "--from", "30d"))
     narrow = output(run("counts", COLUMNS="60"))
     assert max(map(len, narrow.splitlines())) <= 60
@@ -117,7 +117,7 @@ def test_a_watched_table_is_updated(environment: dict[str, str], service: Proces
         create(service, None)
         eventually(lambda: shows("All sources +5 "), "the new session", pause_seconds=0)
         service.stop()
-        eventually(lambda: shows("Not refreshed: no answer from"), "a word about the outage", pause_seconds=0)
+        eventually(lambda: shows("Not refreshed: no answer from"), "the report of the outage", pause_seconds=0)
         watching.send_signal(signal.SIGINT)
         os.set_blocking(leader, False)
         # The command ends once its last lines are read.

@@ -134,7 +134,7 @@ def test_a_server_that_is_killed_while_it_loads_is_started_again(
     """A Valkey that is killed while it loads is started again."""
     write_append_only_file(tmp_path / "data")
     loading = suspended(start(environment, tmp_path, serve), when="loading")
-    loading.process.url = loading.wait_for(r"listening on (\S+); ")
+    loading.process.url = loading.wait_for(r"listening on (\S+)\. ")
     os.kill(loading.valkey.pid, signal.SIGKILL)
     assert loading.wait_for(r"the embedded Valkey (was killed by SIGKILL)")
     loading.wait_for(r"(serving on)")

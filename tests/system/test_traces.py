@@ -132,7 +132,7 @@ def test_a_collector_that_refuses_is_logged_once(launch: Launch, status: int) ->
 
 UNTRACED = """
 import asyncio, io, os, sys
-sys.modules["opentelemetry"] = None  # whoever imports it fails, but for redis-py, which looks whether it is there
+sys.modules["opentelemetry"] = None  # imports fail, except in redis-py, which checks first
 import service.server.application
 from service.app import build
 from service.config.loading import load

@@ -130,7 +130,7 @@ def test_a_secret_can_come_from_a_file() -> None:
 
 
 def test_all_errors_are_reported_at_once_with_the_nearest_name() -> None:
-    """Nobody has to start the service five times to learn of five errors."""
+    """All errors are reported together, each with the nearest valid name."""
     found = errors(
         {"JAY_SERVER__PROT": "1", "JAY_SERVER__PORT": "http", "JAY_REDIS_URL": "x", "JAY_SESSION__TTL_SECONDS": "0"},
         "sever: {port: 1}\nserver: {wrokers: 2, workers: two, drain_seconds: -1}\ncookie: 3\nlog: {level: loud}\n"
@@ -169,14 +169,14 @@ def test_kubernetes_variables_are_ignored() -> None:
     assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
-def test_a_name_that_occurs_twice_is_an_error() -> None:
-    """A second pasted block would silently replace the first."""
+def test_a_duplicate_name_is_an_error() -> None:
+    """A name that occurs twice in a file is an error."""
     content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"
     assert errors({}, content) == ("config.yaml: has the same name twice near line 3. Remove one",)
 
 
-def test_messages_name_empty_and_unquoted_values() -> None:
-    """The message does not say `not None` of a line that was left empty."""
+def test_empty_and_unquoted_values_are_explained() -> None:
+    """The error for an empty value says what the value must be."""
     found = errors({}, "server: {port: , host: ''}\ncookie: {same_site: }\nsession: {user_secret: 12345678}")
     assert found == (
         "config.yaml: server.port must be a whole number and not empty",
@@ -231,7 +231,7 @@ def test_a_named_file_must_exist_and_be_readable() -> None:
 
 
 def test_errors_in_keys_do_not_repeat_the_values() -> None:
-    """Somebody will paste the raw key where its hash belongs; it must not end up in a log."""
+    """An error never repeats a value that may be a raw key."""
     raw = "jay_this-is-the-raw-key"
     found = errors(
         {
@@ -308,7 +308,7 @@ def test_production_rejects_published_secrets(project: Path) -> None:
 
 
 def test_settings_that_contradict_each_other_are_errors() -> None:
-    """Each is right by itself, and the message says what fits."""
+    """Settings that are valid alone but not together are an error."""
     found = errors(
         {
             "JAY_SERVER__TLS__CERTIFICATE": "cert.pem",

@@ -28,7 +28,7 @@ def test_the_checked_in_schema_is_current(project: Path, capsys: pytest.CaptureF
 
 
 def test_the_checked_in_file_is_valid(project: Path, validator: jsonschema_rs.Draft7Validator) -> None:
-    """config.yaml names its schema in its first line, where editors look, and conforms to it."""
+    """config.yaml is valid, and names its schema in the first line for editors."""
     assert validator.is_valid(read_yaml(project / "config.yaml"))
     first, *_ = (project / "config.yaml").read_text("utf-8").splitlines()
     assert first == "# yaml-language-server: $schema=config.schema.json"

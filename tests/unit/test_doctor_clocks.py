@@ -57,8 +57,8 @@ def test_a_wrong_clock_of_this_machine_is_only_a_note() -> None:
     assert "--from" in own.advice
 
 
-def test_clocks_that_cannot_be_read_are_named() -> None:
-    """With what is needed to read them."""
+def test_unreadable_clocks_are_skipped() -> None:
+    """The result says what is needed to read the clocks."""
     shown = [(one.finding, one.advice) for one in found(None, None)[Status.UNKNOWN]]
     assert "+time" in shown[0][1]
     assert "`analytics`" in shown[1][1]

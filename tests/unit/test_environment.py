@@ -62,7 +62,7 @@ def test_variables_of_the_compose_file_are_skipped() -> None:
         ("JAY_REDIS_PASWORD", "JAY_REDIS_PASSWORD"),
     ],
 )
-def test_a_name_that_is_not_known_is_answered_with_the_one_that_is(old: str, new: str) -> None:
-    """The compose file had names of its own for some settings; a .env that still has them names the right ones."""
+def test_an_old_name_is_answered_with_the_new_one(old: str, new: str) -> None:
+    """The error for an old name of the Compose file names the current one."""
     with pytest.raises(ConfigError, match=f"{old}: is not a setting. Did you mean {new}\\?"):
         load({old: "x"})
