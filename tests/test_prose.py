@@ -252,7 +252,6 @@ PENDING: tuple[str, ...] = (
     "tests/system/test_metrics.py",
     "tests/system/test_monitoring.py",
     "tests/system/test_nginx.py",
-    "tests/system/test_operator_commands.py",
     "tests/system/test_process.py",
     "tests/system/test_slow_loading.py",
     "tests/system/test_spec_clients.py",
