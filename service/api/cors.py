@@ -65,9 +65,10 @@ class Cors:
 
     def _preflight_of(self, origin: str) -> tuple[str, str]:
         allow_origin, allow_credentials, expose = _lines(_headers_for(origin)).splitlines(keepends=True)
-        max_age = {name: self._preflight[name] for name in (hdrs.ACCESS_CONTROL_MAX_AGE,)}
-        first = _lines({**max_age, **self._preflight})
-        return f"HTTP/1.1 204 No Content\r\n{allow_origin}{allow_credentials}{first}", _lines(API_HEADERS) + expose
+        names = hdrs.ACCESS_CONTROL_MAX_AGE, hdrs.ACCESS_CONTROL_ALLOW_METHODS, hdrs.ACCESS_CONTROL_ALLOW_HEADERS
+        *first, allow_headers = (_lines({name: self._preflight[name]}) for name in names)
+        first = [allow_origin, allow_credentials, *first]
+        return "HTTP/1.1 204 No Content\r\n" + "".join(first), _lines(API_HEADERS) + allow_headers + expose
 
     def answer_options(self, request: web.Request) -> web.Response | None:
         """Return the response to an OPTIONS request, or None for a foreign preflight.
@@ -100,6 +101,8 @@ class Cors:
             headers = response.headers
             if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # aiohttp-cors answered a preflight
                 response.set_status(_NO_CONTENT)
+                # aiohttp-cors sets it only for a preflight that asks for headers. The order is always the same.
+                headers.popall(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, None)
                 headers.update(self._preflight)
             headers.update(_headers_for(origin))
 

@@ -4,11 +4,13 @@ import asyncio
 import dataclasses
 import io
 import json
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis.asyncio
 from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import BaseTestServer, TestClient
 from pytest_aiohttp import AiohttpClient
@@ -17,7 +19,9 @@ from service.api.aiohttp_internals.server import Runner
 from service.api_keys import ApiKey, Scope, hash_key
 from service.app import build
 from service.config.settings import CorsSettings, RedisSettings, Settings
+from service.rate_limits import RateLimit
 from service.telemetry.logs import RequestLog
+from tests.api.doors import Doors
 from tests.support.servers import RedisServer
 
 KEY = "your_api_key_here"
@@ -31,6 +35,12 @@ KEYS = (
     ApiKey("bound", hash_key("bound-key"), frozenset({Scope.TRACK}), origins=frozenset({ORIGIN})),
     ApiKey("operator", hash_key("operator-key"), frozenset(Scope) - {Scope.TRACK}),
 )
+
+# Two creations a client, and a key for pages of one origin that has a source of its own.
+LIMITED = dataclasses.replace(
+    KEYS[0], name="limited", sha256=hash_key("limited-key"), create_limit=RateLimit(2, 3600)
+)
+BOUND_TV = dataclasses.replace(KEYS[2], name="bound-tv", sha256=hash_key("bound-tv-key"), source="tv.app.2")
 
 
 @dataclass
@@ -146,6 +156,37 @@ async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient)
 async def service(start: Start) -> Service:
     """Return a service with demo, TV and operator keys and one allowed origin."""
     return await start()
+
+
+OpenDoors = Callable[..., Awaitable[Doors]]
+
+
+@pytest.fixture
+async def open_doors(start: Start, valkey: RedisServer) -> AsyncIterator[OpenDoors]:
+    """Start both services. Keywords replace settings sections, `url=` names another Redis."""
+    clients = []
+
+    async def open_both(url: str = valkey.url, **sections: Any) -> Doors:
+        prefixes = f"f{secrets.token_hex(6)}", f"a{secrets.token_hex(6)}"
+        sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV))
+        front, aiohttp = [await start(url, redis=RedisSettings(key_prefix=prefix), **sections) for prefix in prefixes]
+        assert aiohttp.runner.server is not None
+        aiohttp.runner.server._lane = None  # type: ignore[attr-defined]
+        store = redis.asyncio.Redis.from_url(url)
+        clients.append(store)
+        doors = Doors(front, aiohttp, store, prefixes)
+        await doors.put_sessions()
+        return doors
+
+    yield open_both
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def doors(open_doors: OpenDoors) -> Doors:
+    """Both services, with the sessions A, B and USER."""
+    return await open_doors()
 
 
 async def problem(response: ClientResponse, status: int, slug: str) -> dict[str, object]:

@@ -33,7 +33,7 @@ from typing import Any
 from aiohttp.web_protocol import RequestHandler
 
 from service.api import request_limits
-from service.api.front_door.sockets import has_unread_bytes, unacknowledged_bytes
+from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
 
 # The next turn of the event loop reads what has arrived. Two turns are far shorter than
 # this.
@@ -46,12 +46,13 @@ class TimedConnection(RequestHandler):
     It is idle after `keepalive_timeout` seconds without a request.
     """
 
-    __slots__ = ("_head_clock", "_unsent_bytes")
+    __slots__ = ("_head_clock", "_unsent_bytes", "is_lent")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_clock: asyncio.TimerHandle | None = None  # runs until the head is complete
         self._unsent_bytes = 0  # at the last check
+        self.is_lent = False  # a request of the front door waits for Redis
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock for the first head."""
@@ -81,8 +82,18 @@ class TimedConnection(RequestHandler):
         """
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Close the connection when it is idle.
+
+        The front door closes it after a pending answer of its own.
+        """
+        if not self.is_lent:
+            super().close()
+
     def _is_idle(self) -> bool:
-        return self._waiter is not None and not self._waiter.done() and not self._messages
+        if self.is_lent or self._messages:
+            return False
+        return self._waiter is not None and not self._waiter.done()
 
     def _close_stalled(self, *, is_last_check: bool = False) -> None:
         self._head_clock = None
@@ -102,6 +113,8 @@ class TimedConnection(RequestHandler):
 
         aiohttp's clock calls it, and starts after each response.
         """
+        if self.is_lent:
+            self.postpone_close()
         if self._is_idle() and self._loop.time() >= self._next_keepalive_close_time:
             self._keepalive_handle = None
             if self._head_clock is not None:
@@ -119,7 +132,7 @@ class TimedConnection(RequestHandler):
         """Return whether a slow client has received bytes since the last call."""
         before, self._unsent_bytes = self._unsent_bytes, 0
         if self.transport is not None:
-            self._unsent_bytes = self.transport.get_write_buffer_size() + unacknowledged_bytes(self.transport)
+            self._unsent_bytes = unsent_bytes(self.transport)
         return self._unsent_bytes != before
 
     def postpone_close(self) -> None:

@@ -15,12 +15,12 @@ behind a proxy. aiohttp writes to the same transport, and each side does so only
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from service.api import request_limits
 from service.api.front_door.heads import read_head
 from service.api.front_door.lane import FastLane
-from service.api.front_door.sockets import has_unread_bytes
+from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
@@ -51,8 +51,8 @@ class FrontDoor(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        *("_clock", "_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_kept", "_lane", "_slow"),
-        *("_transport", "_used_at", "is_closing"),
+        *("_clock", "_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_is_paused", "_kept"),
+        *("_lane", "_slow", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
     def __init__(self, host: Host, lane: FastLane) -> None:
@@ -66,6 +66,8 @@ class FrontDoor(asyncio.Protocol):
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
         self._is_full = False  # the client is slow to read its answers
+        self._is_paused = False  # too many bytes are kept
+        self._unsent_bytes = 0  # at the last look
         self._has_ended = False  # the client has closed its side
         self.is_closing = False  # after the pending answer
 
@@ -99,13 +101,13 @@ class FrontDoor(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close the connection at once."""
-        if self._transport is not None:
+        """Close the connection at once, unless it closes already and only sends its last answers."""
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
 
     def eof_received(self) -> bool | None:
-        """Stay open for the pending answer when the client closes its side."""
-        if self._exchange is not None and not self._is_tls():
+        """Stay open for the answers to what has arrived when the client closes its side."""
+        if (self._exchange is not None or self._kept) and not self._is_tls():
             self._has_ended = True
             return True
         return self._slow.eof_received() if self._slow is not None else None
@@ -150,6 +152,8 @@ class FrontDoor(asyncio.Protocol):
                 self._write(self._lane.answer(exchange, exchange.result))
                 continue
             self._exchange, self._kept = exchange, data
+            if self._slow is not None:
+                self._slow.is_lent = True
             exchange.future.add_done_callback(self._answer)
             return
         if self._has_ended and self._transport is not None:
@@ -160,6 +164,8 @@ class FrontDoor(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
+        if self._slow is not None:
+            self._slow.is_lent = False
         answer = self._lane.answer(exchange, future.exception() or future.result())
         if self._transport is not None:
             self._write(answer)
@@ -179,19 +185,24 @@ class FrontDoor(asyncio.Protocol):
 
     def _keep(self, data: bytes) -> None:
         self._kept += data
-        transport = self._transport
-        if len(self._kept) > MAX_KEPT_BYTES and transport is not None and transport.is_reading():
-            transport.pause_reading()
+        if len(self._kept) > MAX_KEPT_BYTES and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _release(self) -> None:
         """Take the bytes that were kept."""
         data, self._kept = self._kept, b""
-        if len(data) > MAX_KEPT_BYTES and self._transport is not None:
-            self._transport.resume_reading()
         if data:
             self.data_received(data)
         elif self._has_ended and self._transport is not None:
             self._transport.close()
+        if len(self._kept) <= MAX_KEPT_BYTES:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
 
     def _hand_over(self, data: bytes) -> None:
         """Let aiohttp read the bytes and answer the request."""
@@ -202,6 +213,7 @@ class FrontDoor(asyncio.Protocol):
                 self._clock.cancel()
             assert self._transport is not None  # noqa: S101 - `_take` looked
             slow.connection_made(self._transport)
+        self._resume_reading()  # aiohttp pauses it by itself
         slow.data_received(data)
         if self._has_ended and not slow.eof_received() and self._transport is not None:
             self._transport.close()
@@ -213,12 +225,20 @@ class FrontDoor(asyncio.Protocol):
             return
         idle_seconds = self._host.keepalive_seconds if self._has_served else request_limits.HEAD_SECONDS
         left = self._used_at + idle_seconds - loop.time()
-        if self._exchange is not None or transport.get_write_buffer_size() or has_unread_bytes(transport):
-            left = max(left, _RECHECK_SECONDS)
+        left = left if left > 0 else self._reprieve(transport, idle_seconds)
         if left > 0:
             self._start_clock(left)
+        elif self._is_full:
+            transport.abort()  # the client takes nothing, so `close` would wait for ever
         else:
             transport.close()
+
+    def _reprieve(self, transport: asyncio.Transport, idle_seconds: float) -> float:
+        """Return for how long a connection may stay on whose time is up."""
+        if self._exchange is not None or (not self._is_full and has_unread_bytes(transport)):
+            return _RECHECK_SECONDS
+        before, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
+        return idle_seconds if self._unsent_bytes != before else 0  # a slow client has taken a part
 
     def _start_clock(self, seconds: float) -> None:
         """Look again after these seconds. A request does not touch the clock, which would cost 1 µs."""
@@ -226,8 +246,11 @@ class FrontDoor(asyncio.Protocol):
         self._clock = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 
     def _peer(self) -> str:
-        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
+        peer = self._info("peername")
         return str(peer[0]) if peer else ""
 
     def _is_tls(self) -> bool:
-        return self._transport is not None and self._transport.get_extra_info("sslcontext") is not None
+        return self._info("sslcontext") is not None
+
+    def _info(self, name: str) -> Any:
+        return self._transport and self._transport.get_extra_info(name)

@@ -7,8 +7,9 @@ bytes to aiohttp. It never repairs, guesses or rejects. It takes a head that
   them,
 - names one of the paths below and HTTP/1.1 in its request line,
 - is within the limits for heads,
-- repeats none of the headers below,
-- has none of the headers that change how the bytes behind it are read.
+- has a Host, and repeats none of the headers below,
+- has none of the headers that change how the bytes behind it are read, except for a
+  Content-Length in digits.
 """
 
 import re
@@ -49,10 +50,12 @@ _HANDED_OVER = frozenset(
     for name in (
         *("transfer-encoding", "expect", "upgrade", "proxy-connection", "content-encoding"),
         *("content-location", "content-range", "etag", "max-forwards", "server"),
+        "sec-websocket-key1",  # aiohttp rejects it
     )
 )
 # aiohttp rejects a request that repeats one of these.
 _SINGLE = {"Host", "User-Agent"}
+_HOST, _LENGTH = b"host", b"content-length"
 
 
 def _pattern_of(names: Iterable[str]) -> str:
@@ -69,6 +72,8 @@ def _pattern_of(names: Iterable[str]) -> str:
         for letter, rest in sorted(rest_by_letter.items())
         if letter
     ]
+    if "" in rest_by_letter and branches:
+        return f"(?:{'|'.join(branches)})?"  # a name ends here, and others go on
     return f"(?:{'|'.join(branches)})" if len(branches) > 1 else "".join(branches)
 
 
@@ -93,7 +98,9 @@ def read_head(data: bytes) -> Head | None:
         return None
     found = _HEADERS.findall(data, 0, size)
     headers = {name.lower(): value for name, value in found}
-    if len(headers) < len(found) or not _HANDED_OVER.isdisjoint(headers):
+    if len(headers) < len(found) or _HOST not in headers or not _HANDED_OVER.isdisjoint(headers):
+        return None
+    if _LENGTH in headers and not headers[_LENGTH].isdigit():
         return None
     return head[1], head[2], headers, size
 

@@ -17,8 +17,12 @@ def has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
     return bool(poll.poll(0))
 
 
-def unacknowledged_bytes(transport: asyncio.BaseTransport | None) -> int:
-    """Return the bytes in the kernel that the client's kernel has not confirmed: up to 4 MB on Linux."""
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """Return the bytes that the client's kernel has not confirmed: asyncio's, and up to 4 MB in the kernel."""
+    return transport.get_write_buffer_size() + _unacknowledged_bytes(transport)
+
+
+def _unacknowledged_bytes(transport: asyncio.BaseTransport) -> int:
     descriptor = _descriptor(transport)
     if descriptor is None:
         return 0

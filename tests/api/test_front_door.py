@@ -1,0 +1,132 @@
+"""The front door answers as aiohttp's way does, byte for byte."""
+
+import random
+
+import pytest
+
+from service.config.settings import ServerSettings
+from tests.api.conftest import OpenDoors
+from tests.api.doors import BODY, LAST, LIVEZ, A, Doors, cookie, request
+from tests.api.front_door_contents import CONTENTS
+from tests.api.front_door_heads import BEHIND, ENDS, HEADS, SLOW, USUAL
+from tests.support.servers import RedisServer, binaries
+
+CORPORA = {**HEADS, **CONTENTS}
+SEEDS = range(12)
+GOOD = {**USUAL, **ENDS, **SLOW}
+OPEN = [one for name, one in GOOD.items() if name != "bad json"]  # those after which the connection stays open
+MIXED = (
+    request("GET", cookie(A)),
+    request("POST", "Content-Type: application/json", body=BODY),
+    request("POST", "Content-Type: application/json", body=b"{"),
+    request("DELETE", cookie("x")) + LIVEZ,
+)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+async def test_every_request_is_answered_alike(doors: Doors, corpus: str) -> None:
+    """Same answer, record and keys, and the request behind it is read as the next one or not at all."""
+    assert all((await doors.check_all(CORPORA[corpus])).values())
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+async def test_every_request_of_a_half_closed_connection_is_answered_alike(doors: Doors, corpus: str) -> None:
+    """The client closes its side behind one request, so one whose body is incomplete is a 400."""
+    for name, one in CORPORA[corpus].items():
+        await doors.answers(one, half_close=True, name=name)
+    await doors.check_traces()
+
+
+async def test_the_usual_requests_do_not_reach_aiohttp(doors: Doors) -> None:
+    """The comparisons would hold for a front door that takes nothing."""
+    for name, one in {**USUAL, **ENDS}.items():
+        await doors.answers(one, half_close=True, name=name)
+    assert doors.front.runner.server is not None
+    assert doors.aiohttp.runner.server is not None
+    assert doors.front.runner.server.requests_count == 0
+    assert doors.aiohttp.runner.server.requests_count == len(USUAL) + len(ENDS)
+
+
+@pytest.mark.parametrize("case", range(len(MIXED)))
+async def test_a_request_may_be_cut_at_every_byte(doors: Doors, case: int) -> None:
+    """Two packets are answered as one is."""
+    data = MIXED[case]
+    whole = await doors.answers(data + LAST)
+    for place in range(1, len(data)):
+        assert await doors.answers(data[:place], data[place:] + LAST, name=place) == whole
+    await doors.check_traces()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_pipelines_of_frequent_and_other_requests_are_answered_alike(doors: Doors, seed: int) -> None:
+    """In the order of the requests, wherever the packets end."""
+    chance = random.Random(seed)
+    for _ in range(3):
+        requests = chance.choices(OPEN, k=chance.randint(2, 25))
+        data = b"".join(requests) + chance.choice([LAST, b""])
+        places = sorted(chance.sample(range(1, len(data)), chance.choice([0, 1, 5, 20])))
+        packets = [data[begin:end] for begin, end in zip([0, *places], [*places, len(data)], strict=True)]
+        answer = await doors.answers(*packets, half_close=True)
+        assert answer.count(b"\r\nServer: ") == len(requests) + data.endswith(LAST)
+    await doors.check_traces()
+
+
+@pytest.mark.parametrize("name", BEHIND)
+async def test_what_comes_behind_a_request_does_not_change_its_answer(doors: Doors, name: str) -> None:
+    """aiohttp forgets a request when bytes behind it in the same packet are none. The door never does."""
+    good, rest = BEHIND[name]
+    answer = await doors.check_in_packets(good, rest + LAST, name=name)
+    assert answer.count(b"\r\nServer: ") == 2
+    assert answer.count(b"400 Bad Request") + answer.count(b"405 Method Not Allowed") == 1
+    await doors.check_traces()
+
+
+@pytest.mark.parametrize("more", [b"", b'{"user_id": "a', BODY[:-1]])
+async def test_a_body_that_ends_early_is_answered_alike(doors: Doors, more: bytes) -> None:
+    """A client that closes its side in the middle of a body gets a 400, and no session."""
+    head = request("POST", f"Content-Length: {len(BODY)}", "Content-Type: application/json")
+    for packets in ((head + more,), (head, more), (LIVEZ + head + more,), (USUAL["guest"] + head + more,)):
+        assert b"400 Bad Request" in await doors.answers(*packets, half_close=True)
+    await doors.check_traces()
+
+
+async def test_a_create_limit_counts_alike(open_doors: OpenDoors) -> None:
+    """By key and client address, behind a trusted proxy too. Bodies that are rejected do not count."""
+    doors = await open_doors(server=ServerSettings(trusted_proxies=("127.0.0.1",)))
+    lines = (
+        *("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2, 1.1.1.1", "X-Forwarded-For: 1.1.1.1:80", "X-Y: z"),
+        *("Forwarded: for=1.1.1.1", 'Forwarded: For="[2001:db8::1]:80"', "X-Forwarded-For: 2001:db8::2"),
+        *("X-Forwarded-For:", "X-Forwarded-For: x", "X-Forwarded-For: 127.0.0.1", "Forwarded: for=_hidden"),
+    )
+    statuses = []
+    for line in lines:
+        for body in (BODY, b"{", b""):
+            for _ in range(2):
+                answer = await doors.answers(request("POST", line, key="limited-key", body=body) + LAST, name=line)
+                statuses.append(answer.split()[1])
+    assert set(statuses) == {b"201", b"400", b"429"}
+    await doors.check_traces()
+
+
+async def test_errors_of_redis_are_answered_alike(
+    open_doors: OpenDoors, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """503 for all that needs Redis, and the usual answer for all that does not."""
+    with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("own")) as own:
+        doors = await open_doors(own.url)
+        own.kill()
+        for name, one in GOOD.items():
+            answer = await doors.answers(one + LAST, name=name)
+            if name in {"cookie", "user", "guest", "end by cookie"}:
+                assert answer.startswith(b"HTTP/1.1 503 "), name
+        await doors.check_traces(with_keys=False)
+
+
+async def test_a_service_that_drains_answers_alike(doors: Doors) -> None:
+    """Each answer ends its connection."""
+    for service in (doors.front, doors.aiohttp):
+        service.runner.health.is_draining = True
+    for name, one in GOOD.items():
+        answer = await doors.answers(one + LAST, name=name)
+        assert answer.count(b"Connection: close\r\n") == answer.count(b"\r\nServer: ") == 1, name
+    await doors.check_traces()

@@ -1,0 +1,236 @@
+"""Connections of the front door: slow clients, lost ones, clocks, shutdown, and the way back from aiohttp."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.api.front_door.door import MAX_KEPT_BYTES, FrontDoor
+from service.config.settings import ServerSettings
+from tests.api.conftest import OpenDoors, Service, Start
+from tests.api.doors import BODY, LAST, LIVEZ, A, Doors, cookie, normalized, request, turns
+
+GET, POST, READYZ = request("GET", cookie(A)), request("POST", body=BODY), request(path="/readyz")
+END = request("DELETE", cookie(A))
+COUNT = 1000
+READ_BYTES = 256 * 1024  # asyncio reads as many at once
+SHORT = 0.3
+PAUSE_MS = 200
+
+
+async def until(is_true: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    async with asyncio.timeout(30):
+        while not is_true():
+            await asyncio.sleep(0.002)
+
+
+def doors_of(service: Service) -> list[FrontDoor]:
+    """Return the open connections that have a front door."""
+    assert service.runner.server is not None
+    return list(service.runner.server._doors)  # type: ignore[attr-defined]
+
+
+async def door_of(service: Service) -> FrontDoor:
+    """Return the front door of the only connection."""
+    await until(lambda: len(doors_of(service)) == 1)
+    (door,) = doors_of(service)
+    return door
+
+
+@asynccontextmanager
+async def connected(service: Service) -> AsyncIterator[socket.socket]:
+    """Open a connection whose client reads little at a time."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", service.port))
+        yield client
+
+
+def shrink(transport: asyncio.BaseTransport | None) -> None:
+    """Have the kernel take few bytes of answers, so that asyncio keeps the rest."""
+    assert transport is not None
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+
+async def send(client: socket.socket, data: bytes) -> None:
+    """Send bytes."""
+    await asyncio.get_running_loop().sock_sendall(client, data)
+
+
+async def read_to_end(client: socket.socket) -> bytes:
+    """Read until the service closes."""
+    received = b""
+    async with asyncio.timeout(30):
+        while data := await asyncio.get_running_loop().sock_recv(client, 65536):
+            received += data
+    return received
+
+
+async def pause_redis(doors: Doors) -> None:
+    """Have Redis answer later, so that requests are pending."""
+    await doors.store.execute_command("CLIENT", "PAUSE", PAUSE_MS, "ALL")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("half_close", [False, True])
+async def test_a_slow_reader_gets_the_same_answers(doors: Doors, half_close: bool) -> None:  # noqa: FBT001 - a parameter
+    """A thousand requests are answered in their order, and neither they nor their answers fill the memory."""
+    data = (LIVEZ + GET + READYZ + GET + POST) * (COUNT // 5) + (b"" if half_close else LAST)
+    answers = []
+    for service in (doors.front, doors.aiohttp):
+        async with connected(service) as client:
+            if service is doors.front:
+                door = await door_of(service)
+                shrink(door._transport)
+            sending = asyncio.create_task(send(client, data))
+            if service is doors.front:
+                await until(lambda door=door: door._is_full)  # type: ignore[misc]
+                for _ in range(50):
+                    await asyncio.sleep(0)
+                    assert len(door._kept) <= MAX_KEPT_BYTES + READ_BYTES
+                    assert door._transport is not None
+                    assert door._transport.get_write_buffer_size() < 2 * 65536
+            reading = asyncio.create_task(read_to_end(client))
+            await sending
+            if half_close:
+                client.shutdown(socket.SHUT_WR)
+            answers.append(normalized(await reading))
+    assert answers[0] == answers[1]
+    assert answers[0].count(b"\r\nServer: ") == COUNT + (not half_close)
+    await doors.check_traces()
+
+
+@pytest.mark.parametrize(("request_", "count"), [(LIVEZ, 1000), (GET, 300)], ids=["livez", "get"])
+async def test_a_slow_reader_that_closes_its_side_gets_every_answer(
+    doors: Doors, request_: bytes, count: int
+) -> None:
+    """The end of the client's bytes arrives while the answers wait for the client."""
+    async with connected(doors.front) as client:
+        door = await door_of(doors.front)
+        shrink(door._transport)
+        await send(client, request_ * count)
+        await until(lambda: door._is_full and door._kept)
+        client.shutdown(socket.SHUT_WR)
+        await until(lambda: door._has_ended)
+        assert (await read_to_end(client)).count(b"\r\nServer: ") == count
+
+
+async def test_requests_that_wait_for_redis_do_not_fill_the_memory(doors: Doors) -> None:
+    """Reading pauses while many bytes wait, also after each answer."""
+    async with connected(doors.front) as client:
+        door = await door_of(doors.front)
+        sending = asyncio.create_task(send(client, POST * 100_000))
+        largest = 0
+        for _ in range(50):
+            exchange = door._exchange
+            await until(lambda exchange=exchange: door._exchange is not exchange)  # type: ignore[misc]
+            largest = max(largest, len(door._kept))
+        assert MAX_KEPT_BYTES < largest <= MAX_KEPT_BYTES + 2 * READ_BYTES
+        sending.cancel()
+
+
+@pytest.mark.parametrize("data", [POST, END], ids=["post", "delete"])
+async def test_a_request_whose_client_is_lost_is_finished_and_recorded(doors: Doors, data: bytes) -> None:
+    """Redis may have run the command, so the record tells of it."""
+    for service in (doors.front, doors.aiohttp):
+        async with connected(service) as client:
+            await pause_redis(doors)
+            await send(client, data)
+            await turns(10)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await until(lambda service=service: service.log_lines())  # type: ignore[misc]
+    assert not doors_of(doors.front)
+    await doors.check_traces()
+
+
+@pytest.mark.parametrize("first", [b"", READYZ], ids=["new", "used"])
+@pytest.mark.parametrize("kind", ["draining", "closing", "half-closed"])
+async def test_a_pending_request_is_answered_before_the_end(doors: Doors, first: bytes, kind: str) -> None:
+    """When the service begins to drain, when it shuts down, and when the client closes its side."""
+    answers = []
+    for service in (doors.front, doors.aiohttp):
+        async with connected(service) as client:
+            await send(client, first)
+            await until(lambda service=service: len(service.log_lines()) == bool(first))  # type: ignore[misc]
+            await pause_redis(doors)
+            await send(client, POST)
+            await turns(10)
+            if service is doors.front:
+                assert (await door_of(service)).pending is not None
+            if kind == "half-closed":
+                client.shutdown(socket.SHUT_WR)
+            else:
+                service.runner.health.is_draining = True
+            if kind == "closing":
+                closing = asyncio.create_task(service.runner.cleanup())
+            answers.append(normalized(await read_to_end(client)))
+            if kind == "closing":
+                await closing
+    assert answers[0] == answers[1]
+    assert answers[0].count(b"HTTP/1.1 201 Created") == 1
+    assert answers[0].count(b"Connection: close") == (kind != "half-closed")
+
+
+async def test_no_clock_ends_a_pending_request(open_doors: OpenDoors) -> None:
+    """The clock for idle connections does not run while Redis is asked, on a connection that aiohttp has used too."""
+    doors = await open_doors(server=ServerSettings(keepalive_seconds=PAUSE_MS / 3000))
+    for first in (b"", request(path="/x")):
+        async with connected(doors.front) as client:
+            await pause_redis(doors)
+            await send(client, first + GET)
+            answer = await read_to_end(client)
+            assert answer.count(b"HTTP/1.1 200 OK") == 1
+            assert answer.count(b"\r\nServer: ") == 1 + bool(first)
+
+
+@pytest.mark.parametrize("data", [LIVEZ, GET], ids=["livez", "get"])
+async def test_a_client_that_reads_nothing_is_closed(start: Start, data: bytes) -> None:
+    """A connection that takes no byte for the keep-alive time does not stay for ever."""
+    service = await start(server=ServerSettings(keepalive_seconds=SHORT))
+    async with connected(service) as client:
+        door = await door_of(service)
+        shrink(door._transport)
+        sending = asyncio.create_task(send(client, data * COUNT))
+        await until(lambda: door._is_full)
+        await until(lambda: not doors_of(service))
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_a_connection_returns_to_the_front_door(doors: Doors) -> None:
+    """aiohttp answers the requests that are its own, whatever came before on the connection."""
+    server = doors.front.runner.server
+    assert server is not None
+    slow = (
+        READYZ,
+        request(path="/x"),
+        request("GET", cookie("x"), cookie(A)),
+        request("POST", body=b'{"user_id": 1}'),
+        request("PUT"),
+        b"\r\n" + LIVEZ,
+        LIVEZ[:20],
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", doors.front.port)
+
+    async def ask(data: bytes) -> bytes:
+        writer.write(data)
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            return head + await reader.readexactly(int(length or 0))
+
+    for number, one in enumerate(slow):
+        if one == LIVEZ[:20]:
+            writer.write(one)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            one = LIVEZ[20:]  # noqa: PLW2901 - the rest of it
+        assert b" 40" not in (await ask(one)).split(b"\r\n")[0] or number
+        (door,) = doors_of(doors.front)
+        await until(lambda door=door: door._slow is not None and door._slow.is_at_rest())  # type: ignore[misc]
+        for fast in (GET, POST, LIVEZ):
+            assert (await ask(fast)).startswith(b"HTTP/1.1 20")
+        assert server.requests_count == number + 1
+    writer.close()
