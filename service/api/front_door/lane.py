@@ -157,7 +157,7 @@ class FastLane:
         return key.origins is None or key.allows_origin(text_of(headers.get(b"origin")))
 
     def _begin_find(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        if b"content-length" in headers or not self._admit(exchange, headers):
+        if _has_body(headers) or not self._admit(exchange, headers):
             return None
         if presented := presented_in(headers):
             exchange.future = self._sessions.find(presented)
@@ -171,7 +171,7 @@ class FastLane:
         return 200, self._found_start, orjson.dumps(render(session))
 
     def _begin_end(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        if b"content-length" in headers or not self._admit(exchange, headers):
+        if _has_body(headers) or not self._admit(exchange, headers):
             return None
         if presented := presented_in(headers):
             exchange.future = self._sessions.end(presented)
@@ -223,7 +223,7 @@ class FastLane:
 
     def _begin_preflight(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         is_routed = headers.get(b"access-control-request-method") in _ROUTED
-        if not exchange.cors or not is_routed or b"content-length" in headers:
+        if not exchange.cors or not is_routed or _has_body(headers):
             return None
         exchange.result, exchange.cors = self._cors.preflight_lines(headers[b"origin"])
         return exchange
@@ -232,7 +232,7 @@ class FastLane:
         return _NO_CONTENT, exchange.result, b""
 
     def _begin_livez(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        return None if b"content-length" in headers else exchange
+        return None if _has_body(headers) else exchange
 
     def _alive(self, _: Exchange, __: None, ___: str) -> Answer:
         return 200, self._alive_start, ALIVE
@@ -240,6 +240,10 @@ class FastLane:
     def _source_of(self, exchange: Exchange) -> str:
         key = exchange.key
         return (key and key.source) or self._source
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get(b"content-length", b"0") != b"0"
 
 
 def _problem(error: Exception, request_id: str) -> Answer:
