@@ -15,7 +15,7 @@ behind a proxy. aiohttp writes to the same transport, and each side does so only
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from service.api import request_limits
 from service.api.front_door.heads import read_head
@@ -25,26 +25,12 @@ from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
     from service.api.front_door.exchange import Exchange
+    from service.api.front_door.host import Host
 
 # The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
 _RECHECK_SECONDS = 0.05
 # Requests that arrive while one is pending are kept up to this size. Then reading pauses.
 MAX_KEPT_BYTES = 65_536
-
-
-class Host(Protocol):
-    """The server of a door."""
-
-    keepalive_seconds: float
-
-    def make_connection(self) -> "Connection":
-        """Return aiohttp's protocol for a connection."""
-
-    def opened(self, door: "FrontDoor") -> None:
-        """Note a new connection."""
-
-    def closed(self, door: "FrontDoor") -> None:
-        """Forget a connection that was lost."""
 
 
 class FrontDoor(asyncio.Protocol):
@@ -55,7 +41,7 @@ class FrontDoor(asyncio.Protocol):
         *("_lane", "_slow", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
-    def __init__(self, host: Host, lane: FastLane) -> None:
+    def __init__(self, host: "Host", lane: FastLane) -> None:
         self._host = host
         self._lane = lane
         self._transport: asyncio.Transport | None = None

@@ -115,3 +115,8 @@ def presented_in(headers: Mapping[bytes, bytes]) -> tuple[str, ...]:
 def text_of(value: bytes | None) -> str | None:
     """Return a header's value as a string."""
     return None if value is None else value.decode()
+
+
+def has_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a body follows the head."""
+    return headers.get(b"content-length", b"0") != b"0"

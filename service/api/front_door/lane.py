@@ -27,7 +27,7 @@ from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
 from service.api.front_door.exchange import Answer, Exchange, Headers, Peer, Route
-from service.api.front_door.heads import Head, presented_in, text_of
+from service.api.front_door.heads import Head, has_body, presented_in, text_of
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
@@ -157,7 +157,7 @@ class FastLane:
         return key.origins is None or key.allows_origin(text_of(headers.get(b"origin")))
 
     def _begin_find(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        if _has_body(headers) or not self._admit(exchange, headers):
+        if has_body(headers) or not self._admit(exchange, headers):
             return None
         if presented := presented_in(headers):
             exchange.future = self._sessions.find(presented)
@@ -171,7 +171,7 @@ class FastLane:
         return 200, self._found_start, orjson.dumps(render(session))
 
     def _begin_end(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        if _has_body(headers) or not self._admit(exchange, headers):
+        if has_body(headers) or not self._admit(exchange, headers):
             return None
         if presented := presented_in(headers):
             exchange.future = self._sessions.end(presented)
@@ -223,7 +223,7 @@ class FastLane:
 
     def _begin_preflight(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
         is_routed = headers.get(b"access-control-request-method") in _ROUTED
-        if not exchange.cors or not is_routed or _has_body(headers):
+        if not exchange.cors or not is_routed or has_body(headers):
             return None
         exchange.result, exchange.cors = self._cors.preflight_lines(headers[b"origin"])
         return exchange
@@ -232,7 +232,7 @@ class FastLane:
         return _NO_CONTENT, exchange.result, b""
 
     def _begin_livez(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        return None if _has_body(headers) else exchange
+        return None if has_body(headers) else exchange
 
     def _alive(self, _: Exchange, __: None, ___: str) -> Answer:
         return 200, self._alive_start, ALIVE
@@ -240,10 +240,6 @@ class FastLane:
     def _source_of(self, exchange: Exchange) -> str:
         key = exchange.key
         return (key and key.source) or self._source
-
-
-def _has_body(headers: Headers) -> bool:
-    return headers.get(b"content-length", b"0") != b"0"
 
 
 def _problem(error: Exception, request_id: str) -> Answer:
