@@ -43,7 +43,8 @@ def main() -> None:
         hello() as plain,
         service() as jay,
         service(**off) as quiet,
-        service() as posted,  # a separate service, because sessions of POST fill its memory
+        # This service is separate, because the sessions of POST fill its memory.
+        service() as posted,
     ):
         script = Path(folder) / "post.lua"
         script.write_text('wrk.method = "POST"\n')

@@ -125,7 +125,7 @@ async def measure(
     p50, p99, most = waits[len(waits) // 2], waits[len(waits) * 99 // 100], waits[-1]
     print(
         f"  {title:24} {wall:6.2f} s, Redis {spent / 1e6:6.2f} s, {calls:5} calls, longest {longest:5.2f} ms of CPU"
-        f" ({elapsed / 1e3:.1f} ms elapsed); visitors wait {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.1f} ms",
+        f" ({elapsed / 1e3:.1f} ms elapsed). Visitors wait {p50:.1f} ms, p99 {p99:.1f} ms, at most {most:.1f} ms",
         flush=True,
     )
 

@@ -64,7 +64,8 @@ def main() -> None:
         print(f"Redis hung: {summary(jay, session_id)}")
         os.kill(valkey, signal.SIGCONT)
         print(f"recovered after {seconds_until_served(jay, session_id):.2f} s")
-        os.kill(jay.popen.pid, signal.SIGSTOP)  # keeps the supervisor from restarting it
+        # A stopped supervisor does not restart the server.
+        os.kill(jay.popen.pid, signal.SIGSTOP)
         os.kill(valkey, signal.SIGKILL)
         while Path(f"/proc/{valkey}/exe").exists():
             time.sleep(0.001)

@@ -1,11 +1,11 @@
 """The cost of counts and users at scale: `make bench-scale`, six minutes.
 
-A  the last day by hour, with 10,000 and with 1,000,000 live sessions
-B  90 days by day, with 100,000 users per day
-C  the memory of all counts of 90 days
-D  the memory of a user's index
-E  the erasure of a user with 10,000 sessions
-F  the counts of one user and the most active users, over 90 days
+A  The last day by hour, with 10,000 and with 1,000,000 live sessions.
+B  90 days by day, with 100,000 users per day.
+C  The memory of all counts of 90 days.
+D  The memory of a user's index.
+E  The erasure of a user with 10,000 sessions.
+F  The counts of one user and the most active users, over 90 days.
 
 All sessions are created through the real write path. B and C fill some days this way
 and copy their counts to earlier days with `COPY`. The time of Redis is from `INFO
@@ -302,7 +302,8 @@ async def main() -> None:
             print(name, server.get("valkey_version") or server["redis_version"])
             await last_day_by_hour(bench)
             await days(bench, sources_each=1, filled=7)
-            await days(bench, sources_each=5, filled=2)  # 7 days would take 3 minutes more
+            # 7 days would take 3 minutes more.
+            await days(bench, sources_each=5, filled=2)
             await index_of_a_user(bench)
             await erasure(bench)
             await most_active_users(bench)

@@ -99,7 +99,7 @@ class MalformedRequest(RequestError):
 class UnsupportedVersion(MalformedRequest):
     """`x-jay-api-version` names an unknown version.
 
-    Member `supported` lists all versions.
+    The field `supported` lists all versions.
     """
 
 

@@ -191,7 +191,7 @@ async def test_a_server_keeps_what_its_copy_needs() -> None:
 
 
 def test_a_site_has_its_private_state() -> None:
-    """The attributes exist, the backlog is 128, and TLS handshakes have no parameter."""
+    """The attributes exist, the backlog is 128, and no parameter limits handshakes."""
     slots = set(web.BaseSite.__slots__) | set(web.SockSite.__slots__)
     assert {"_runner", "_ssl_context", "_backlog", "_server", "_sock"} <= slots, advice("SockSite", "site")
     assert inspect.signature(web.SockSite).parameters["backlog"].default == 128, advice("SockSite", "server")

@@ -3,10 +3,6 @@
 The rules apply to all prose in the repository: docstrings, comments, messages, help
 texts, documents, the API reference and the dashboard. Strings in tests are skipped,
 because they are input or quote the service. Vendored files and locks are skipped too.
-
-This command shows the findings of a file that is still in PENDING:
-`pytest tests/test_prose.py --runxfail -k NAME`. A file in PENDING that has no findings
-fails, so the list only gets shorter.
 """
 
 import re
@@ -60,209 +56,6 @@ EXCEPTIONS = (
     ("service/storage/scripts/*.lua", r"members?", "Redis has members of sets and sorted sets"),
     ("service/storage/top_lists.py", r"members?", "Redis has members of sorted sets"),
     ("tests/unit/test_top_lists.py", r"members?", "Redis has members of sorted sets"),
-)
-
-# By folder, each line removed with the rewrite of its file.
-PENDING: tuple[str, ...] = (
-    # root
-    "CHANGELOG.md",
-    "docker-compose.yml",
-    "pyproject.toml",
-    # bench
-    "bench/__init__.py",
-    "bench/creation.py",
-    "bench/http.py",
-    "bench/isolation.py",
-    "bench/limits.py",
-    "bench/memory.py",
-    "bench/process.py",
-    "bench/processes.py",
-    "bench/scale.py",
-    "bench/traces.py",
-    # deploy/monitoring
-    "deploy/monitoring/alerts.yml",
-    "deploy/monitoring/prometheus.yml",
-    # deploy/monitoring/grafana/dashboards
-    "deploy/monitoring/grafana/dashboards/jay-tracking.json",
-    # docs
-    "docs/architecture.md",
-    "docs/decisions.md",
-    "docs/operations.md",
-    # service
-    "service/__init__.py",
-    "service/api_keys.py",
-    "service/app.py",
-    "service/counts.py",
-    "service/errors.py",
-    "service/rate_limits.py",
-    "service/sessions.py",
-    "service/stop_signals.py",
-    "service/store_status.py",
-    "service/versions.py",
-    # service/api
-    "service/api/__init__.py",
-    "service/api/aiohttp_errors.py",
-    "service/api/answer_cache.py",
-    "service/api/auth.py",
-    "service/api/client_address.py",
-    "service/api/cors.py",
-    "service/api/count_query.py",
-    "service/api/create_body.py",
-    "service/api/create_limits.py",
-    "service/api/definitions.py",
-    "service/api/dispatcher.py",
-    "service/api/field_lines.py",
-    "service/api/json_body.py",
-    "service/api/known_paths.py",
-    "service/api/lookup_body.py",
-    "service/api/names.py",
-    "service/api/openapi.yaml",
-    "service/api/problems.py",
-    "service/api/responses.py",
-    "service/api/routes.py",
-    "service/api/session_body.py",
-    "service/api/session_token.py",
-    "service/api/traced_dispatcher.py",
-    "service/api/user_id.py",
-    "service/api/wire.py",
-    # service/api/aiohttp_internals
-    "service/api/aiohttp_internals/clocks.py",
-    "service/api/aiohttp_internals/connection.py",
-    "service/api/aiohttp_internals/expectation.py",
-    "service/api/aiohttp_internals/framing.py",
-    "service/api/aiohttp_internals/server.py",
-    "service/api/aiohttp_internals/site.py",
-    # service/api/handlers
-    "service/api/handlers/analytics.py",
-    "service/api/handlers/openapi.py",
-    "service/api/handlers/operations.py",
-    "service/api/handlers/pages.py",
-    "service/api/handlers/sessions.py",
-    "service/api/handlers/users.py",
-    # service/api/static
-    "service/api/static/dashboard.css",
-    "service/api/static/docs.css",
-    # service/api/static/dashboard
-    "service/api/static/dashboard/api.js",
-    "service/api/static/dashboard/chart.js",
-    "service/api/static/dashboard/dashboard.js",
-    "service/api/static/dashboard/definitions.js",
-    "service/api/static/dashboard/dom.js",
-    "service/api/static/dashboard/key_store.js",
-    "service/api/static/dashboard/notice.js",
-    "service/api/static/dashboard/poller.js",
-    "service/api/static/dashboard/ranges.js",
-    "service/api/static/dashboard/series.js",
-    "service/api/static/dashboard/start.js",
-    "service/api/static/dashboard/tables.js",
-    "service/api/static/dashboard/text.js",
-    # service/commands
-    # service/config
-    # service/server
-    # service/storage
-    "service/storage/__init__.py",
-    "service/storage/analytics.py",
-    "service/storage/backoff.py",
-    "service/storage/breaker.py",
-    "service/storage/client.py",
-    "service/storage/coalescer.py",
-    "service/storage/connection.py",
-    "service/storage/consistency_check.py",
-    "service/storage/counters.py",
-    "service/storage/data_dir.py",
-    "service/storage/embedded.py",
-    "service/storage/embedded_state.py",
-    "service/storage/keyspace.py",
-    "service/storage/lane.py",
-    "service/storage/lanes.py",
-    "service/storage/memory_growth.py",
-    "service/storage/memory_limit.py",
-    "service/storage/pipelines.py",
-    "service/storage/readiness.py",
-    "service/storage/redis_errors.py",
-    "service/storage/redis_status.py",
-    "service/storage/risk_log.py",
-    "service/storage/script_files.py",
-    "service/storage/seen_keys.py",
-    "service/storage/self_test.py",
-    "service/storage/session_store.py",
-    "service/storage/session_value.py",
-    "service/storage/source_counters.py",
-    "service/storage/steps.py",
-    "service/storage/store_watch.py",
-    "service/storage/top_lists.py",
-    "service/storage/traced_coalescer.py",
-    "service/storage/unique_users.py",
-    "service/storage/user_secrets.py",
-    "service/storage/users.py",
-    # service/storage/scripts
-    "service/storage/scripts/counters.lua",
-    "service/storage/scripts/create.lua",
-    "service/storage/scripts/created.lua",
-    "service/storage/scripts/end.lua",
-    "service/storage/scripts/erase.lua",
-    "service/storage/scripts/repair.lua",
-    "service/storage/scripts/secrets.lua",
-    "service/storage/scripts/self_test.lua",
-    "service/storage/scripts/shard.lua",
-    "service/storage/scripts/union.lua",
-    "service/storage/scripts/user.lua",
-    # service/telemetry
-    # tests/browser
-    "tests/browser/conftest.py",
-    "tests/browser/dashboard.py",
-    "tests/browser/test_cookie.py",
-    "tests/browser/test_dashboard.py",
-    "tests/browser/test_dashboard_looks.py",
-    "tests/browser/test_dashboard_names.py",
-    "tests/browser/test_dashboard_outages.py",
-    "tests/browser/test_dashboard_start.py",
-    "tests/browser/test_docs.py",
-    "tests/browser/test_instrumented_pages.py",
-    # tests/fuzz
-    "tests/fuzz/__init__.py",
-    "tests/fuzz/hooks.py",
-    "tests/fuzz/schemathesis.toml",
-    # tests/storage
-    "tests/storage/conftest.py",
-    "tests/storage/counts.py",
-    "tests/storage/test_acl.py",
-    "tests/storage/test_analytics.py",
-    "tests/storage/test_bounded_reads.py",
-    "tests/storage/test_erasure.py",
-    "tests/storage/test_inspection.py",
-    "tests/storage/test_long_run.py",
-    "tests/storage/test_lost_replies.py",
-    "tests/storage/test_model.py",
-    "tests/storage/test_network.py",
-    "tests/storage/test_outages.py",
-    "tests/storage/test_rewrite.py",
-    "tests/storage/test_session_store.py",
-    # tests/system
-    "tests/system/spec.py",
-    "tests/system/test_canary.py",
-    "tests/system/test_compose.py",
-    "tests/system/test_demo.py",
-    "tests/system/test_doctor.py",
-    "tests/system/test_documents.py",
-    "tests/system/test_full_store.py",
-    "tests/system/test_fuzz.py",
-    "tests/system/test_isolation.py",
-    "tests/system/test_locks.py",
-    "tests/system/test_metrics.py",
-    "tests/system/test_monitoring.py",
-    "tests/system/test_nginx.py",
-    "tests/system/test_process.py",
-    "tests/system/test_slow_loading.py",
-    "tests/system/test_spec_clients.py",
-    "tests/system/test_stalled_log.py",
-    "tests/system/test_start_and_stop.py",
-    "tests/system/test_supervision.py",
-    "tests/system/test_terminals.py",
-    "tests/system/test_tls.py",
-    "tests/system/test_traces.py",
-    # tools
-    "tools/screenshots.py",
 )
 
 
@@ -349,13 +142,7 @@ def _findings(name: str) -> list[str]:
     return [f"{name}:{line}: {finding}" for line, finding in sorted(found)]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="in PENDING", strict=True)) if name in PENDING else name
-        for name in FILES
-    ],
-)
+@pytest.mark.parametrize("name", FILES)
 def test_prose_is_plain_english(name: str) -> None:
     """The prose of a file follows the rules."""
     findings = _findings(name)
@@ -373,11 +160,6 @@ def test_sentences_are_short_on_average() -> None:
         for sentence in sentences(passage)
     ]
     assert sum(lengths) / len(lengths) < MAX_AVERAGE_WORDS
-
-
-def test_every_pending_file_exists() -> None:
-    """A file that was renamed or removed is not in PENDING."""
-    assert set(PENDING) <= set(FILES)
 
 
 def test_every_exception_is_used() -> None:

@@ -35,9 +35,9 @@ class Authorizer:
     def find_known(self, raw_key: bytes) -> ApiKey | None:
         """Return a key that was used before, without hashing it again, or None.
 
-        Only valid keys are remembered, so there are at most as many as are configured. The
-        dictionary compares a key only with one of the same keyed hash, so the time reveals
-        nothing of a key.
+        Only valid keys are remembered, so there are at most as many as are configured.
+        The dictionary compares a key only with one of the same keyed hash, so the time
+        reveals nothing of a key.
         """
         key = self._known.get(raw_key)
         if key is None and raw_key.isascii() and (key := self._keyring.find(raw_key.decode())):

@@ -47,7 +47,7 @@ class ClientAddresses:
         return self.behind(request.remote or "", forwarded_for, forwarded)
 
     def behind(self, peer: str, forwarded_for: str | None, forwarded: str | None) -> str:
-        """Return the client's address for a connection from `peer` and the proxies' headers."""
+        """Return the client's address, by the `peer` and the headers of proxies."""
         address = _parsed(peer.partition("%")[0])  # without a zone
         if address is None:
             return _UNKNOWN  # the connection was closed

@@ -85,13 +85,14 @@ class Cors:
         return empty_response(self._preflight) if combined(headers, hdrs.ORIGIN) in self._origins else None
 
     def lines(self, origin: bytes) -> str | None:
-        """Return the header lines of `mark` for an origin, or None when it is not configured."""
+        """Return the lines of `mark` for an origin, or None if it is not configured."""
         return self._lines.get(origin)
 
     def preflight_lines(self, origin: bytes) -> tuple[str, str]:
-        """Return the header lines of a preflight's answer from a configured origin, before and after the request id.
+        """Return the header lines of the answer to a preflight of a configured origin.
 
-        They are in the order that aiohttp-cors and `mark` give them.
+        The first string is sent before the request id, and the second after it. The
+        lines are in the order that aiohttp-cors and `mark` give them.
         """
         return self._preflights[origin]
 
@@ -99,9 +100,11 @@ class Cors:
         """Add the headers that let a page of a configured origin read the response."""
         if origin is not None and origin in self._origins:
             headers = response.headers
-            if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:  # aiohttp-cors answered a preflight
+            if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:
+                # aiohttp-cors has answered a preflight.
                 response.set_status(_NO_CONTENT)
-                # aiohttp-cors sets it only for a preflight that asks for headers. The order is always the same.
+                # aiohttp-cors sets it only for a preflight that asks for headers. The
+                # order is always the same.
                 headers.popall(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, None)
                 headers.update(self._preflight)
             headers.update(_headers_for(origin))

@@ -52,7 +52,8 @@ class KnownPaths:
             return None
         for number, segment in enumerate(segments[:-1], 1):
             if _similarity(_trigrams(segment), _USERS) >= CUTOFF:
-                segments[number] = PLACEHOLDER  # clients choose the user id, so any string may be here
+                # Clients choose the user id, so any string may be here.
+                segments[number] = PLACEHOLDER
         path = "/".join(segments)
         if len(path) > MAX_LENGTH:
             return None

@@ -65,7 +65,8 @@ class TracedDispatcher:
         token = attach(set_span_in_context(span, _NOTHING))
         try:
             response = await self._handler(request)
-        except BaseException as error:  # the connection was closed, at the latest by the shutdown
+        except BaseException as error:
+            # The connection was closed, at the latest by the shutdown.
             attributes["error.type"] = type(error).__qualname__
             raise
         else:

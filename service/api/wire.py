@@ -41,7 +41,8 @@ METHODS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_PUT, hdrs.ME
 ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
-OPERATOR_PATH = "/v1/playouts/tracking"  # prefix of the routes of back ends and operators
+# The routes of back ends and operators begin with this prefix.
+OPERATOR_PATH = "/v1/playouts/tracking"
 LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"
 DOCS_PATH = "/docs"

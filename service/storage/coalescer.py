@@ -180,6 +180,6 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
     def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
         if self._log_limit.allows(problem):
-            message = "requests (%s) are answered 503: %s; if Redis is well, add workers"
+            message = "requests (%s) are answered 503: %s. If Redis is healthy, add workers"
             _logger.warning(message, self._operation[0], reason)
         return Overloaded(reason)

@@ -68,7 +68,8 @@ class RedisConnection:
         log_limit: LogLimit | None = None,
     ) -> None:
         self.lane = lane
-        # Connecting and two replies could take three time-outs. A call takes two at most.
+        # Connecting and two replies could take three time-outs. A call takes two at
+        # most.
         self.deadline_seconds = 2 * settings.timeout_seconds
         self._metrics = metrics or Metrics()
         self._events = events or ConnectionEvents()
@@ -136,7 +137,8 @@ class RedisConnection:
         """
         pool = self._client.connection_pool
         await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
-        with suppress(OSError, RedisConnectionError):  # the connection was broken already
+        # The connection may be broken already.
+        with suppress(OSError, RedisConnectionError):
             await pool.disconnect(inuse_connections=False)
 
     def retry_now(self) -> None:
@@ -231,7 +233,7 @@ class RedisConnection:
     def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
         if self._log_limit.allows(problem):
-            message = "requests of the lane %s are answered 503: %s; Redis is not the cause, add workers"
+            message = "requests of the lane %s are answered 503: %s. Redis is not the cause, so add workers"
             _logger.warning(message, self.lane.name, reason)
         return Overloaded(reason)
 
@@ -239,5 +241,5 @@ class RedisConnection:
         self._metrics.redis_errors.add((problem,))
         if self._log_limit.allows(problem):
             reason = f"{problem}: {message}" if message else problem
-            _logger.error("Redis cannot serve (%s); check redis.url; requests are answered 503 until it does", reason)
+            _logger.error("Redis cannot serve (%s). Check redis.url. Requests are answered 503 until it can", reason)
         return StoreUnavailable(problem)

@@ -130,7 +130,8 @@ class ConsistencyCheck:
                 break
         after = await self._live_counts.by_hour(began - self._ttl_seconds, began)
         report, live = scan.report, scan.live
-        first_hour = (int(time.time()) - self._ttl_seconds) // HOUR + 1  # earlier sessions have expired
+        # Earlier sessions have expired.
+        first_hour = (int(time.time()) - self._ttl_seconds) // HOUR + 1
         moving_hour = int(began - _SETTLED_SECONDS) // HOUR
         for bucket in sorted({*before, *after, *live}):
             is_right = before[bucket] >= live[bucket] >= after[bucket]

@@ -48,7 +48,8 @@ class DataDir:
     def socket(self) -> Path:
         """The path of the server's socket.
 
-        If the path in this directory is too long, it is a symbolic link to a shorter one.
+        If the path in this directory is too long, it is a symbolic link to a shorter
+        one.
         """
         return self._link.readlink() if self._link.is_symlink() else self._link
 

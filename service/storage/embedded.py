@@ -175,17 +175,17 @@ class EmbeddedServer:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             pause = self._backoff.failed()
             log = self._folder.log_file
-            _logger.error("the embedded Valkey %s, see %s; starting it again in %.1f s", how, log, pause)
+            _logger.error("the embedded Valkey %s, see %s. It starts again in %.1f s", how, log, pause)
         if self._backoff.is_due:
             try:
                 self._launch()
             except (OSError, subprocess.SubprocessError) as error:
                 reason, pause = getattr(error, "strerror", None) or error, self._backoff.failed()
-                _logger.error("the embedded Valkey cannot start (%s); trying again in %.1f s", reason, pause)  # noqa: TRY400 - the reason says it
+                _logger.error("the embedded Valkey cannot start (%s). The next attempt is in %.1f s", reason, pause)  # noqa: TRY400 - the reason says it
 
     def _start_error(self) -> EmbeddedServerError:
         return EmbeddedServerError(
-            f"the embedded Valkey does not start; the end of {self._folder.log_file} gives the reason"
+            f"the embedded Valkey does not start. The end of {self._folder.log_file} gives the reason"
         )
 
     def _options(self) -> list[str]:

@@ -52,7 +52,8 @@ def launch(command: Sequence[str], lock_file: int) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=(lock_file,),
-        start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops the server last
+        # Ctrl-C reaches only the supervisor, which stops the server last.
+        start_new_session=True,
         umask=0o077,
         preexec_fn=lambda: _prepare_child(parent, libc),  # noqa: PLW1509 - it takes no lock that a thread may hold
     )

@@ -45,7 +45,8 @@ class MemoryGrowth:
             return
         now = self._recorded_at = self._clock()
         samples = self._samples
-        if samples and used_bytes < samples[-1][1] / 2:  # another server, or most of the data was deleted
+        if samples and used_bytes < samples[-1][1] / 2:
+            # This is another server, or most of the data was deleted.
             samples.clear()
         while samples and samples[0][0] < now - WINDOW_SECONDS:
             samples.popleft()

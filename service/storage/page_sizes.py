@@ -14,7 +14,7 @@ class PageSizes:
     `commands` are short plain commands in one pipeline. Redis serves others between
     them. `slices` are parts of a day's counters, 2 µs of Redis and 5 µs of Python each.
     `sketches` are merges of HyperLogLogs, 18.6 µs each on Redis 7.0. `entries` are
-    members of top lists, 1 µs of Python each.
+    places in top lists, 1 µs of Python each.
     `users` are ranked at the same time, in 10 MB if their ids are as long as a UUID.
     """
 

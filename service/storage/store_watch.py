@@ -93,6 +93,6 @@ class StoreWatch:
             return False
         except Exception:  # a bug, which must not stop the forecast and the warnings
             if self._log_limit.allows("poll"):
-                _logger.exception("the status of Redis cannot be read; trying again in %g s", RETRY_SECONDS)
+                _logger.exception("the status of Redis cannot be read. The next attempt is in %g s", RETRY_SECONDS)
             return False
         return True

@@ -181,9 +181,10 @@ def plan(unknown: Sequence[Union], total: Union, sources: Sequence[str], sketche
 def _range_steps(
     unknown: Sequence[Union], total: Union, sources: Sequence[str], sketches: int, numbers: Iterator[int]
 ) -> Iterator[Step]:
-    """Yield the steps of the total and of its parts, which are the unions of each source.
+    """Yield the steps of the total and of its parts, the unions of each source.
 
-    A total that exceeds the bound is merged from its parts, so all parts are counted then.
+    A total that exceeds the bound is merged from its parts, so all parts are counted
+    then.
     """
     days = total.first_day, total.last_day
     parts = [union for union in unknown if union != total]

@@ -40,7 +40,7 @@ _MERGED_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class _Erasure:
-    """What all calls of an erasure share. `now` is in seconds since the epoch."""
+    """Values that an erasure's calls share. `now` is in seconds since the epoch."""
 
     user_id: str
     now: int

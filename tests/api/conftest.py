@@ -36,7 +36,7 @@ KEYS = (
     ApiKey("operator", hash_key("operator-key"), frozenset(Scope) - {Scope.TRACK}),
 )
 
-# Two creations a client, and a key for pages of one origin that has a source of its own.
+# Two creations a client, and a key for pages of one origin that has its own source.
 LIMITED = dataclasses.replace(
     KEYS[0], name="limited", sha256=hash_key("limited-key"), create_limit=RateLimit(2, 3600)
 )
@@ -163,7 +163,10 @@ OpenDoors = Callable[..., Awaitable[Doors]]
 
 @pytest.fixture
 async def open_doors(start: Start, valkey: RedisServer) -> AsyncIterator[OpenDoors]:
-    """Start both services. Keywords replace settings sections, `url=` names another Redis."""
+    """Start both services.
+
+    Keywords replace settings sections, and `url=` names another Redis.
+    """
     clients = []
 
     async def open_both(url: str = valkey.url, **sections: Any) -> Doors:

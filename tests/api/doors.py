@@ -1,8 +1,9 @@
 """Compares the front door with aiohttp's way.
 
-Two services run on one Valkey, with a key prefix each and the same sessions. One has the front
-door, and in the other aiohttp reads every byte. Both get the same bytes. Their answers,
-records and keys in Redis have to be the same, apart from random ids and times.
+Two services run on one Valkey, with a key prefix each and the same sessions. One has
+the front door, and in the other aiohttp reads every byte. Both get the same bytes.
+Their answers, records and keys in Redis have to be the same, apart from random ids and
+times.
 """
 
 import asyncio
@@ -48,7 +49,10 @@ def request(
     body: bytes = b"",
     host: str = "Host: x",
 ) -> bytes:
-    """Return a request. A body adds its length, and a media type unless the lines have one."""
+    """Return a request.
+
+    A body adds its length, and a media type unless the lines have one.
+    """
     given = [host, *([f"X-API-Key: {key}"] if key is not None else []), *lines]
     if body:
         given.append(f"Content-Length: {len(body)}")
@@ -71,7 +75,7 @@ def normalized(answer: bytes) -> bytes:
 
 
 async def turns(count: int = 4) -> None:
-    """Let the service read what was sent: the event loop looks at sockets once a turn."""
+    """Let the service read the bytes: the event loop looks at sockets once a turn."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -84,7 +88,8 @@ async def exchange(port: int, packets: Iterable[bytes], *, half_close: bool = Fa
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         async with asyncio.timeout(SECONDS):
             await loop.sock_connect(client, ("127.0.0.1", port))
-            with suppress(ConnectionError):  # the service closed before it had read everything
+            # The service may close before it has read everything.
+            with suppress(ConnectionError):
                 for packet in packets:
                     await loop.sock_sendall(client, packet)
                     await turns()
@@ -106,7 +111,7 @@ class Doors:
     prefixes: tuple[str, str]
 
     async def answers(self, *packets: bytes, half_close: bool = False, name: object = "") -> bytes:
-        """Send packets to both services. Check that they answer alike, and return one answer."""
+        """Send packets to both services, check that they answer alike, return one."""
         both = [
             normalized(await exchange(service.port, packets, half_close=half_close))
             for service in (self.front, self.aiohttp)
@@ -115,14 +120,17 @@ class Doors:
         return both[0]
 
     async def check_in_packets(self, *packets: bytes, name: object = "") -> bytes:
-        """Check that the front door answers bytes in one packet as aiohttp answers them in several."""
+        """Check that the front door answers one packet as aiohttp answers several."""
         front = normalized(await exchange(self.front.port, [b"".join(packets)]))
         aiohttp = normalized(await exchange(self.aiohttp.port, packets))
         assert front == aiohttp, (name, front, aiohttp)
         return front
 
     async def check_all(self, requests: Mapping[str, bytes]) -> dict[str, int]:
-        """Send each request with another one behind it, then compare what is left. Return the first statuses."""
+        """Send each request with another one behind it, and compare the traces.
+
+        Returns the first statuses.
+        """
         statuses = {}
         for name, one in requests.items():
             answer = await self.answers(one + LAST, name=name)
@@ -131,7 +139,7 @@ class Doors:
         return statuses
 
     async def check_traces(self, *, with_keys: bool = True) -> None:
-        """Check that both services left the same records and, with Redis, the same kinds of keys."""
+        """Check that both left the same records and, with Redis, kinds of keys."""
         records = [
             [(line["method"], line["route"], line["status"], line["key"]) for line in service.log_lines()]
             for service in (self.front, self.aiohttp)
@@ -143,7 +151,10 @@ class Doors:
         assert front == aiohttp, (front, aiohttp)
 
     async def _keys(self, prefix: str) -> tuple[Counter[tuple[str, str]], set[tuple[str, str]]]:
-        """Return how many sessions and users there are, and the kinds of the other keys with their types."""
+        """Return the numbers of sessions and users, and the kinds of the other keys.
+
+        Each kind has its type.
+        """
         one_by_one: Counter[tuple[str, str]] = Counter()
         kinds: set[tuple[str, str]] = set()
         async for key in self.store.scan_iter(match=f"{prefix}*", count=1000):

@@ -1,4 +1,7 @@
-"""Requests for the comparison of the front door with aiohttp's way: keys, origins, candidates and bodies."""
+"""Requests for the comparison of the front door with aiohttp's way.
+
+They vary keys, origins, candidates and bodies.
+"""
 
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN
 from tests.api.doors import ABSENT, BODY, USER, A, B, cookie, request

@@ -1,4 +1,7 @@
-"""Requests for the comparison of the front door with aiohttp's way: their framing and the form of their heads."""
+"""Requests for the comparison of the front door with aiohttp's way.
+
+They vary the framing and the form of the heads.
+"""
 
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN
 from tests.api.doors import ABSENT, BODY, USER, A, B, cookie, request

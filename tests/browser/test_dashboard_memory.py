@@ -1,4 +1,4 @@
-"""The memory forecast and the warnings of the dashboard, with forged answers about Redis."""
+"""The dashboard's memory forecast and warnings, with forged answers about Redis."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def process(launch: Launch) -> Process:
 
 @pytest.mark.parametrize("width", [360, 1600])
 def test_a_near_forecast_is_at_the_top(open_dashboard: Open, process: Process, width: int) -> None:
-    """A notice, a red value and a warning appear, and disappear when Redis is fine again."""
+    """A notice, a red value and a warning appear until Redis is fine again."""
     dashboard = open_dashboard(process, viewport={"width": width, "height": 800})
     page = dashboard.page
 

@@ -235,7 +235,7 @@ def test_an_error_after_the_start_is_reported(open_dashboard: Open, process: Pro
 
 
 def test_a_start_without_errors_shows_no_notice(page: Any) -> None:
-    """A page that starts normally does not show the message of a failed start for one frame."""
+    """A page that starts normally never shows the message of a failed start."""
     page.add_init_script(
         """window.seen = 0;
         requestAnimationFrame(function look() {

@@ -1,1 +1,1 @@
-"""What schemathesis is told, and the run of it."""
+"""The configuration of schemathesis and its hooks."""

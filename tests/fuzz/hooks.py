@@ -1,7 +1,9 @@
-"""What OpenAPI cannot say of a valid request, made true of the requests that schemathesis makes.
+"""Makes the requests of schemathesis follow the rules that OpenAPI cannot express.
 
-Two rules relate values to each other or to the clock (docs/decisions.md). Values that are right in themselves are
-made to follow them, in invalid requests too: these are then refused for what is wrong, and not for such a rule.
+Two rules relate values to each other or to the clock (docs/decisions.md). The hooks
+change values that are valid by themselves so that they follow both rules. They do so in
+invalid requests too, so the service rejects these for the invalid value and not for
+such a rule.
 """
 
 import re
@@ -27,7 +29,7 @@ Case: TypeAlias = "schemathesis.Case[Any]"
 
 @schemathesis.hook
 def before_call(context: Context, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - as it is called
-    """Mend a case before it is sent."""
+    """Make a case follow the rules before it is sent."""
     _order_range(case.query)
     _agree(case.body)
     if case.meta is None or case.meta.generation.mode.is_positive:
@@ -42,24 +44,34 @@ def after_call(context: Context, case: Case, response: schemathesis.Response) ->
 
 
 def _order_range(query: Any) -> None:
-    """Have a range begin before it ends, and while counts are kept: no schema knows the time."""
+    """Make a range begin before it ends, and in the time for which counts are kept.
+
+    A schema cannot refer to the clock.
+    """
     now = datetime.now(UTC)
     for name, moment in (("from", now - 2 * _DAY), ("to", now - _DAY)):
         text = query.get(name)
         if isinstance(text, str) and _MOMENT.fullmatch(text):
-            # Spelled as it was generated: with or without a time, its letters, its fraction.
+            # The spelling stays as it was generated: with or without a time, its
+            # letters, its fraction.
             time = text[10:]
             query[name] = f"{moment:%Y-%m-%d}" + (f"{time[0]}{moment:%H:%M:%S}{time[9:]}" if time else "")
 
 
 def _agree(body: Any) -> None:
-    """Have both spellings of the user id say the same, the wrong one if one is: no schema compares members."""
+    """Give both spellings of the user id the same value, an invalid one if it exists.
+
+    A schema cannot compare two fields.
+    """
     if isinstance(body, dict) and {"user_id", "userId"} <= body.keys():
         wrong = [value for value in (body["user_id"], body["userId"]) if not _USER_ID.is_valid(value)]
         body["user_id"] = body["userId"] = wrong[0] if wrong else body["user_id"]
 
 
 def _present_live_session(case: Case) -> None:
-    """Have most reads name the last session that was created; what else may stand there is tried by the others."""
+    """Make most reads name the last session that was created.
+
+    The other reads keep the value that was generated.
+    """
     if case.method in {"GET", "HEAD"} and _created and len(case.headers.get(_TOKEN, "")) % 4 != 3:
         case.headers[_TOKEN] = _created[0]

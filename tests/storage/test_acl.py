@@ -31,7 +31,8 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         rules = ["-@all", *commands]
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["jay*"], commands=rules)
-    settings = RedisSettings(timeout_seconds=10)  # a batch of 809 sessions takes longer than usual
+    # A batch of 809 sessions takes longer than usual.
+    settings = RedisSettings(timeout_seconds=10)
     connection = RedisConnection(own_server.url.replace("redis://", "redis://jay:p@") + "/0", settings)
     keyspace = Keyspace("jay")
     try:

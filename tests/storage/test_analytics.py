@@ -302,6 +302,7 @@ async def test_finding_sessions_removes_expired_index_entries(
     """Finding the sessions of a user removes expired entries from the index."""
     sessions = [mint(NOW - n, user_id="u") for n in range(100)]
     await store.create_many(sessions)
-    await raw.delete(*(keyspace.session(session.id) for session in sessions[10:]))  # as if they had expired
+    # The deletion simulates their expiry.
+    await raw.delete(*(keyspace.session(session.id) for session in sessions[10:]))
     assert await users.find_sessions("u") == sessions[9::-1]
     assert set(await raw.hkeys(keyspace.user(digest("u")))) == {session.id for session in sessions[:10]}

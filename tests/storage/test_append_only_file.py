@@ -26,7 +26,8 @@ async def test_only_an_existing_append_only_file_is_rewritten(own_server: RedisS
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.config_set("appendonly", "yes")
         async with asyncio.timeout(10):
-            while (await raw.info("persistence"))["aof_rewrite_in_progress"]:  # the first file
+            # Redis writes the first file.
+            while (await raw.info("persistence"))["aof_rewrite_in_progress"]:
                 await asyncio.sleep(0.01)
         before = await rewrite_calls(raw)
         assert await rewrites(own_server.url) is True

@@ -411,6 +411,7 @@ async def test_each_call_of_the_longest_report_is_bounded(
     assert top.users[0][1].at_least == 500 * number_of_days
     assert len(calls) > 1.5 * number_of_days
     assert max(call.reads for call in calls) <= PAGE_SIZES.slices
-    assert 20 < max(call.sketches for call in calls) <= PAGE_SIZES.sketches + 60  # with destinations and counts
+    # The 60 are destinations and counts.
+    assert 20 < max(call.sketches for call in calls) <= PAGE_SIZES.sketches + 60
     assert max(call.words for call in calls) <= 2000
     assert max(call.commands for call in calls) <= 2 * PAGE_SIZES.slices

@@ -260,7 +260,8 @@ class Storm:
     async def run(self, operations: int) -> None:
         for _ in range(operations):
             for connection in (self.store.connection, self.users._connection):
-                connection._breaker.succeeded()  # an open breaker would refuse the next calls unsent
+                # An open breaker would reject the next calls without sending them.
+                connection._breaker.succeeded()
             (operation,) = self.chance.choices([self.create, self.end, self.erase], [50, 35, 15])
             try:
                 await operation()

@@ -137,7 +137,8 @@ async def test_a_hundred_thousand_operations_leave_exact_counts(
     started = time.time()
     losses = random.Random(7)
     async with LossyProxy(own_server.port, lambda: losses.random() < 0.1) as proxy:
-        patient = [connect(proxy.url, timeout_seconds=10) for _ in SKEWS]  # a machine that stalls loses no reply
+        # A machine that stalls loses no reply.
+        patient = [connect(proxy.url, timeout_seconds=10) for _ in SKEWS]
         model = Model(patient, await make_store(own_server.url), keyspace, digest)
         while model.created.total() + model.ended.total() < OPERATIONS:
             (operation,) = model.chance.choices([model.create, model.end, model.erase], [50, 35, 15])
@@ -215,11 +216,13 @@ async def test_true_counts_are_within_the_bounds(
 ) -> None:
     """Every user's true count lies within the bounds, over any days."""
     chance = random.Random(seed)
-    people = [user for n in range(600) if digest(user := f"user-{n}")[0] in "01"]  # about 70, for 2 x 10 places
+    # About 70 users compete for 2 x 10 places.
+    people = [user for n in range(600) if digest(user := f"user-{n}")[0] in "01"]
     first_day = int(time.time()) // DAY - 5
     now = first_day * DAY + 43_200.0
     store = await make_store(server.url, top_users=10, clock=lambda: now)
-    created: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by day, since the last erasure
+    # The counts are by day, since the last erasure.
+    created: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     async def check(first: int, last: int, limit: int) -> TopUsers:
         asked = CountRange((first_day + first) * DAY, (first_day + last + 1) * DAY, Interval.DAY)

@@ -43,7 +43,8 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
                     refused.append(session)
 
         for _ in range(500):
-            store.connection._breaker.succeeded()  # an open breaker would refuse the next calls unsent
+            # An open breaker would reject the next calls without sending them.
+            store.connection._breaker.succeeded()
             await (create() if chance.random() < 0.7 else end())
     assert proxy.lost > 40
     # Only Redis knows whether a refused operation ran.

@@ -69,7 +69,8 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
-        self.first_day = int(time.time()) // DAY - DAYS - 1  # the clock of Redis is past every range
+        # The clock of Redis is past every range.
+        self.first_day = int(time.time()) // DAY - DAYS - 1
         self.now = self.first_day * DAY + 20 * HOUR
         self.micros = 0
         self.replies_to_lose = 0
@@ -77,10 +78,12 @@ class Machine(RuleBasedStateMachine):
         self.known: list[Session] = []
         self.live: dict[str, Session] = {}
         self.erased: set[str] = set()
-        self.created: Counter[tuple[str, int]] = Counter()  # by source and day, as are the next two
+        # These three are by source and day.
+        self.created: Counter[tuple[str, int]] = Counter()
         self.ended: Counter[tuple[str, int]] = Counter()
         self.seen: set[tuple[str, int, str]] = set()
-        self.certain: Counter[str] = Counter()  # created since the last erasure, by user
+        # By user, the sessions that were created since the last erasure.
+        self.certain: Counter[str] = Counter()
         self.run(self.open())
 
     def run(self, operation: Coroutine[Any, Any, T]) -> T:
@@ -124,7 +127,8 @@ class Machine(RuleBasedStateMachine):
         Returns None when it was refused. It may have run all the same.
         """
         self.replies_to_lose = losses
-        self.lossy._breaker.succeeded()  # an open breaker would refuse the next calls unsent
+        # An open breaker would reject the next calls without sending them.
+        self.lossy._breaker.succeeded()
         try:
             return self.run(operation)
         except StoreUnavailable:

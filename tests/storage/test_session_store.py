@@ -170,7 +170,8 @@ async def test_creations_remove_expired_index_entries(
     for round_number in range(8):
         sessions = [factory.new("s", "u") for _ in range(100)]
         await store.create_many(sessions)
-        await raw.delete(*(keyspace.session(session.id) for session in sessions))  # simulates their expiry
+        # The deletion simulates their expiry.
+        await raw.delete(*(keyspace.session(session.id) for session in sessions))
         if round_number:
             assert await raw.hlen(index) < 220
 
@@ -425,7 +426,8 @@ async def test_a_burst_causes_few_calls(
     sessions = BatchingSessionStore(store, Coalescer)
     burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
-        await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))  # loads the scripts
+        # These calls load the scripts.
+        await asyncio.gather(sessions.create(factory.new("s")), sessions.end([UNKNOWN]))
 
         async def calls(name: str) -> int:
             return int((await raw.info("commandstats")).get(f"cmdstat_{name}", {}).get("calls", 0))

@@ -300,7 +300,8 @@ def test_the_documented_rotation_of_keys_works_in_compose(folder: Path, launch: 
     api = compose.up(folder)["api"]
     source, target, mode = api.values("-v")[0].rsplit(":", 2)
     assert (api.values("-w"), mode) == ([target], "ro")
-    (tmp_path / "mounted").symlink_to(source)  # another path to the folder, like a bind mount
+    # A link is another path to the folder, like a bind mount.
+    (tmp_path / "mounted").symlink_to(source)
 
     def entry(raw: str) -> str:
         return f"{{name: web-player, sha256: {hash_key(raw)}, scopes: [track]}}"

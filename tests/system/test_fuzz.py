@@ -14,7 +14,8 @@ from service.api_keys import Scope, hash_key
 from tests.support.processes import KEY, Launch
 
 FEW = 20
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))  # per operation, in addition to those at its limits
+# The number is per operation, in addition to the examples at its limits.
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", FEW))
 SEED = os.environ.get("FUZZ_SEED")
 LEAST_CASES = int(os.environ.get("FUZZ_LEAST_CASES", "1000"))
 
@@ -23,7 +24,8 @@ def test_the_service_does_what_the_document_says(launch: Launch, project: Path, 
     """All checks pass in all phases, on valid and invalid data."""
     process = launch(
         JAY_API_KEYS=json.dumps([{"name": "all", "sha256": hash_key(KEY), "scopes": [*Scope]}]),
-        JAY_REDIS__TIMEOUT_SECONDS="5",  # a delay on a busy machine is no outage of Redis
+        # A delay on a busy machine is no outage of Redis.
+        JAY_REDIS__TIMEOUT_SECONDS="5",
     )
     done = subprocess.run(
         [

@@ -56,7 +56,8 @@ def pip(*arguments: str | Path, environment: Mapping[str, str], folder: Path) ->
 def index(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the locked wheels and a later release of each package."""
     folder = tmp_path_factory.mktemp("index")
-    lock = project / "requirements" / "browser.txt"  # contains all others: tests/test_architecture.py
+    # This lock contains all others (tests/test_architecture.py).
+    lock = project / "requirements" / "browser.txt"
     download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder)
     run(*download, "--require-hashes", "-r", lock, environment=os.environ, folder=folder)
     for name in pins(lock):

@@ -147,7 +147,8 @@ def test_a_reader_that_comes_back_learns_how_many_lines_it_missed(start: Start) 
         return len(counts) > 20 and counts[-1] == counts[-20]
 
     eventually(is_settled, "a constant number of dropped lines")
-    requests = metric(process, "jay_http_request_duration_seconds_count") + 1  # the request for the metrics itself
+    # The request for the metrics does not count itself.
+    requests = metric(process, "jay_http_request_duration_seconds_count") + 1
     stop_in_time(process)
     reader.join(DEADLINE_SECONDS)
     read = sum(line["message"] == "request" for line in lines)

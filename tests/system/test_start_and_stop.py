@@ -62,7 +62,8 @@ class Started:
         The first one is sent this many seconds after the service holds signals.
         """
         eventually(lambda: holds_signals(self.pid), "blocked or handled signals", pause_seconds=0.001)
-        time.sleep(seconds)  # the time of the signal is what the test varies
+        # The test varies the time of the signal.
+        time.sleep(seconds)
         for _ in range(2):
             os.kill(self.pid, signal.SIGTERM)
         return self.popen.wait(DEADLINE_SECONDS)
@@ -110,7 +111,8 @@ def test_a_launcher_that_blocks_signals_covers_the_interpreter(
     serve = ["env", "--block-signal=TERM", *command("serve")]
     with subprocess.Popen(serve, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as popen:
         eventually(lambda: holds_signals(popen.pid), "a blocked SIGTERM", pause_seconds=0)
-        time.sleep(milliseconds / 1000)  # the time of the signal is what the test varies
+        # The test varies the time of the signal.
+        time.sleep(milliseconds / 1000)
         popen.send_signal(signal.SIGTERM)
         assert popen.wait(DEADLINE_SECONDS) == 0
 

@@ -63,7 +63,8 @@ def test_a_collector_gets_the_spans_of_all_workers(launch: Launch, workers: int)
                 ids.extend(more)
             return len(found.instances) == workers
 
-        eventually(all_have_served, "spans of each worker")  # the kernel chooses the worker
+        # The kernel chooses the worker.
+        eventually(all_have_served, "spans of each worker")
         stop_in_time(process)
         assert {path for path, _, _ in found.received} == {"/v1/traces"}
         assert {headers["x-auth"] for _, headers, _ in found.received} == {"abc"}

@@ -1,4 +1,4 @@
-"""The dashboard's JavaScript: preloads, and the tests of its pure functions in Node.js."""
+"""The dashboard's JavaScript: preloads, and tests of its pure functions in Node.js."""
 
 import re
 import shutil
@@ -26,14 +26,14 @@ def imports_of(name: str) -> set[str]:
 
 
 def test_the_page_preloads_every_imported_module() -> None:
-    """A module that is missing in the list costs one more round trip for each level of imports."""
+    """Preloads save one round trip for each level of imports, so none is missing."""
     html = (STATIC / "dashboard.html").read_text("utf-8")
     preloaded = re.findall(r'<link rel="modulepreload" href="/static/dashboard/([^"]+)">', html)
     assert preloaded == sorted(imports_of("dashboard.js"))
 
 
 def test_every_module_is_used() -> None:
-    """The folder has the entry point, its imports, and the script that reports a failed start."""
+    """The folder has the entry point, its imports and the script for a failed start."""
     used = imports_of("dashboard.js") | {"dashboard.js", "start.js"}
     assert {file.name for file in MODULES.glob("*.js")} == used
 

@@ -50,7 +50,8 @@ class TimedConnection(RequestHandler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_clock: asyncio.TimerHandle | None = None  # runs until the head is complete
+        # This clock runs until the head is complete.
+        self._head_clock: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0  # at the last check
         self.is_lent = False  # a request of the front door waits for Redis
 
@@ -118,7 +119,9 @@ class TimedConnection(RequestHandler):
         if self._is_idle() and self._loop.time() >= self._next_keepalive_close_time:
             self._keepalive_handle = None
             if self._head_clock is not None:
-                return  # the clock for heads decides, or the next response starts this clock again
+                # The clock for heads decides, or the next response starts this clock
+                # again.
+                return
             if has_unread_bytes(self.transport):
                 # A request is in the kernel's buffer. Closing now would lose it, and a
                 # proxy would answer 502.

@@ -67,7 +67,8 @@ class Connection(TimedConnection):
     def __init__(self, dispatcher: Dispatcher, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._dispatcher = dispatcher
-        self._arriving: StreamReader | None = None  # the body of the last request, complete or not
+        # This is the body of the last request, complete or not.
+        self._arriving: StreamReader | None = None
         self._framing = Framing()
         self._rejected = b""  # the bytes that the parser rejected
         self._has_ended = False  # the client has closed its side

@@ -34,7 +34,8 @@ class GunicornWorker(GunicornWebWorker):
         """Run the worker on `loop` until it ends. Call it from `init_process`."""
         self.loop = loop
         asyncio.set_event_loop(loop)
-        super(GunicornWebWorker, self).init_process()  # skips the method that creates a loop
+        # This call skips the method that creates a loop.
+        super(GunicornWebWorker, self).init_process()
 
     def stop(self) -> None:
         """Stop the worker at the next turn of the event loop."""

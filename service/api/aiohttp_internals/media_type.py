@@ -21,5 +21,6 @@ MAX_LENGTH = 128
 
 def media_type_of(request: web.Request) -> MimeType:
     """Return the media type in lower case, or an empty one if it is too long."""
-    value = request.headers.get(hdrs.CONTENT_TYPE, "")  # aiohttp's parser rejects two lines
+    # There is one line at most: aiohttp's parser rejects two.
+    value = request.headers.get(hdrs.CONTENT_TYPE, "")
     return parse_mimetype(value.lower() if len(value) <= MAX_LENGTH else "")

@@ -114,7 +114,8 @@ class Server(web.Server):
                 return self._make(message, payload, connection, *more, _cls=kind)
             return self._make(message, payload, connection, *more)
         if message.version not in {HttpVersion10, HttpVersion11}:
-            message = message._replace(version=HttpVersion11)  # the status line repeats the version
+            # The status line of the answer repeats the version.
+            message = message._replace(version=HttpVersion11)
         return self._make(message, payload, connection, *more, _cls=MisframedRequest)
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # aiohttp's own, without a front door

@@ -27,7 +27,8 @@ class Site(web.SockSite):
         """Listen."""
         await web.BaseSite.start(self)
         self._server = await asyncio.get_running_loop().create_server(
-            cast("web.Server", self._runner.server),  # a site exists only for a runner with a server
+            # A site exists only for a runner with a server.
+            cast("web.Server", self._runner.server),
             sock=self._sock,
             ssl=self._ssl_context,
             backlog=self._backlog,

@@ -1,4 +1,4 @@
-"""The front door: answers the frequent requests itself, and hands all others to aiohttp.
+"""The front door: answers frequent requests itself and hands all others to aiohttp.
 
 door.py     the protocol of a connection: which requests it takes, and their order
 heads.py    recognizes a frequent request by its bytes

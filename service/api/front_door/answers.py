@@ -1,7 +1,7 @@
 """The bytes of an answer, from the responses that the handlers make too.
 
-A response of aiohttp is an object with a dictionary of headers that is written to bytes for
-each request. Here all that does not change is written once.
+A response of aiohttp is an object with a dictionary of headers that is written to bytes
+for each request. This module writes the constant parts once.
 """
 
 from email.utils import formatdate

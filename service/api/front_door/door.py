@@ -1,17 +1,17 @@
-"""The protocol of a client connection: it answers frequent requests, and hands all others to aiohttp.
+"""The protocol of a client connection, which hands rare requests to aiohttp.
 
 DESIGN
 A connection is in one of three states. `data_received` looks at them in this order.
 
-Pending. A frequent request waits for Redis. Bytes that arrive are kept until it is answered, so
-         answers go out in the order of the requests.
-Slow.    aiohttp's protocol has the connection: it reads a request or answers one. It gets all
-         bytes as they are. It is made for the first request that needs it and then stays.
-Idle.    The bytes begin with a new request. If the lane takes it, the door answers it. If not,
-         aiohttp gets the bytes, and the connection is slow until its answer is sent.
+Pending. A frequent request waits for Redis. Bytes that arrive are kept until it is
+         answered, so answers go out in the order of the requests.
+Slow.    aiohttp's protocol reads a request or answers one. It gets all bytes as they
+         are. It is made for the first request that needs it and then stays.
+Idle.    The bytes begin with a new request. If the lane takes it, the door answers it.
+         If not, aiohttp gets the bytes. The connection is slow until it has answered.
 
-So frequent requests skip aiohttp although they share a connection with others, as they do
-behind a proxy. aiohttp writes to the same transport, and each side does so only in its turn.
+So frequent requests skip aiohttp although they share a connection with others, as they
+do behind a proxy. Both sides write to the same transport, each only in its turn.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from service.api.front_door.exchange import Exchange
     from service.api.front_door.host import Host
 
-# The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
+# The next turn of the event loop reads the bytes in the kernel, far sooner than this.
 _RECHECK_SECONDS = 0.05
-# Requests that arrive while one is pending are kept up to this size. Then reading pauses.
+# Requests behind a pending one are kept up to this size. Then reading pauses.
 MAX_KEPT_BYTES = 65_536
 
 
@@ -87,12 +87,12 @@ class FrontDoor(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close the connection at once, unless it closes already and only sends its last answers."""
+        """Close the connection at once, unless it only sends its last answers."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
 
     def eof_received(self) -> bool | None:
-        """Stay open for the answers to what has arrived when the client closes its side."""
+        """Stay open for the pending answers when the client closes its side."""
         if (self._exchange is not None or self._kept) and not self._is_tls():
             self._has_ended = True
             return True
@@ -113,7 +113,7 @@ class FrontDoor(asyncio.Protocol):
             self._release()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the clock. A pending request is finished and recorded, and nobody gets its answer."""
+        """Stop the clock. A pending request is finished and recorded, but not sent."""
         if self._clock is not None:
             self._clock.cancel()
         self._transport = None
@@ -123,7 +123,7 @@ class FrontDoor(asyncio.Protocol):
             self._slow.connection_lost(exc)
 
     def _take(self, data: bytes) -> None:
-        """Answer the requests at the start of `data` until one is pending or for aiohttp."""
+        """Answer the requests in `data` until one is pending or is for aiohttp."""
         while data and self._transport is not None:
             if self._is_full:
                 self._keep(data)
@@ -205,7 +205,7 @@ class FrontDoor(asyncio.Protocol):
             self._transport.close()
 
     def _close_idle(self) -> None:
-        """Close the connection if it is idle for too long. aiohttp has a clock of its own."""
+        """Close a connection that is idle for too long. aiohttp has its own clock."""
         transport, loop = self._transport, asyncio.get_running_loop()
         if transport is None or self._slow is not None:
             return
@@ -215,7 +215,7 @@ class FrontDoor(asyncio.Protocol):
         if left > 0:
             self._start_clock(left)
         elif self._is_full:
-            transport.abort()  # the client takes nothing, so `close` would wait for ever
+            transport.abort()  # the client reads nothing, so `close` would not end
         else:
             transport.close()
 
@@ -224,10 +224,11 @@ class FrontDoor(asyncio.Protocol):
         if self._exchange is not None or (not self._is_full and has_unread_bytes(transport)):
             return _RECHECK_SECONDS
         before, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
-        return idle_seconds if self._unsent_bytes != before else 0  # a slow client has taken a part
+        # A slow client has taken a part.
+        return idle_seconds if self._unsent_bytes != before else 0
 
     def _start_clock(self, seconds: float) -> None:
-        """Look again after these seconds. A request does not touch the clock, which would cost 1 µs."""
+        """Look again after these seconds. A request does not touch the clock: 1 µs."""
         seconds = min(seconds, self._host.keepalive_seconds)
         self._clock = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 

@@ -11,17 +11,19 @@ if TYPE_CHECKING:
 
     from service.sessions import Session
 
-Answer: TypeAlias = tuple[int, str, bytes]  # status, status line and first headers, body
+# The status, the status line with the first headers, and the body.
+Answer: TypeAlias = tuple[int, str, bytes]
 Headers: TypeAlias = dict[bytes, bytes]  # by lower-case name
-Peer: TypeAlias = Callable[[], str]  # returns the address at the other end of the connection
+# Returns the address at the other end of the connection.
+Peer: TypeAlias = Callable[[], str]
 Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
 
 
 class Exchange:
     """A request in progress: everything that its answer and its record need.
 
-    `future` is the result of Redis, None for an answer that needs none. `size` is the number
-    of bytes that the request has.
+    `future` is the result of Redis, or None for an answer that needs none. `size` is
+    the number of bytes that the request has.
     """
 
     __slots__ = ("cors", "finish", "future", "key", "result", "session", "size", "started", "where")
@@ -39,7 +41,7 @@ class Exchange:
 
 
 class Route(NamedTuple):
-    """A frequent request: its names in the log, and the functions that begin and finish it."""
+    """A frequent request: its names in the log, and how it begins and finishes."""
 
     method: str
     path: str

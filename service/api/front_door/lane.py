@@ -1,14 +1,13 @@
-"""The fast lane: answers a frequent request without a task, a request object and a router.
+"""The fast lane: answers a frequent request without a task, request object or router.
 
-It answers the requests of sessions, preflights and /livez that a valid API key sends without
-an error. Everything else is for aiohttp, so there is no second place that explains errors.
-Only errors that appear after Redis was asked are answered here, because a second attempt
-could create a second session.
+It answers the requests of sessions, preflights and /livez that a valid API key sends
+without an error. Everything else is for aiohttp, so there is no second place that
+explains errors. Only errors that appear after Redis was asked are answered here,
+because a second attempt could create a second session.
 
 Policy and constants are those of the handlers: keys and origins (`auth.py`, `cors.py`),
 candidates (`session_token.py`), bodies (`create_body.py`), limits (`create_limits.py`),
-problem documents (`problems.py`). `tests/api/test_front_door.py` compares the answers of the
-lane with aiohttp's byte for byte.
+problem documents (`problems.py`). `tests/api/test_front_door.py` compares both ways.
 """
 
 import time
@@ -108,7 +107,7 @@ class FastLane:
         return self._health.is_draining
 
     def begin(self, head: Head, data: bytes, peer: Peer) -> Exchange | None:
-        """Begin to answer the request at the start of `data`. Returns None when it is for aiohttp.
+        """Begin to answer the request in `data`. Returns None if it is for aiohttp.
 
         `peer` returns the address at the other end of the connection.
         """
@@ -129,7 +128,7 @@ class FastLane:
             return exchange
 
     def answer(self, exchange: Exchange, result: Any) -> bytes:
-        """Return the answer to an exchange. `result` is that of Redis, or the exception in its place."""
+        """Return the answer, from the result of Redis or the exception in its place."""
         request_id = new_request_id()
         if isinstance(result, Exception):
             status, start, body = _problem(result, request_id)
@@ -148,7 +147,7 @@ class FastLane:
         return head.encode() if where.method == "HEAD" else head.encode() + body
 
     def _admit(self, exchange: Exchange, headers: Headers) -> bool:
-        """Return whether the request has a version and a key with which a handler would begin."""
+        """Return whether a handler would accept the request's version and key."""
         key = self._authorizer.find_known(headers.get(_KEY, b""))
         version = headers.get(_VERSION)
         if key is None or Scope.TRACK not in key.scopes or (version and version != _LATEST):
@@ -198,7 +197,7 @@ class FastLane:
         return exchange
 
     def _user_id(self, exchange: Exchange, headers: Headers, data: bytes) -> str | None:
-        """Return the user id in a body. Raises ValueError for one that aiohttp has to read."""
+        """Return the user id in a body. Raises ValueError if aiohttp has to read it."""
         digits = headers.get(b"content-length", b"0")
         if len(digits) > _MAX_DIGITS or (length := int(digits)) > MAX_BYTES:
             raise ValueError("the body is too large")

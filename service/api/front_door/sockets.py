@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection and asyncio does not say."""
+"""Facts about a connection that the kernel knows and asyncio does not return."""
 
 import asyncio
 import fcntl
@@ -18,7 +18,10 @@ def has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """Return the bytes that the client's kernel has not confirmed: asyncio's, and up to 4 MB in the kernel."""
+    """Return the number of bytes that the client's kernel has not confirmed.
+
+    They are in asyncio's buffer, and up to 4 MB are in the kernel of this machine.
+    """
     return transport.get_write_buffer_size() + _unacknowledged_bytes(transport)
 
 

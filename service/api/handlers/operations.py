@@ -68,7 +68,8 @@ class MetricsHandler:
         Those of other workers are up to 0.1 s old.
         """
         asyncio.get_running_loop().call_soon(self._recorder.flush)
-        await asyncio.sleep(0)  # the loop runs callbacks in order, so the flush comes first
+        # The loop runs callbacks in order, so the flush comes first.
+        await asyncio.sleep(0)
         return text_response(await asyncio.to_thread(self._write_text), self._content_type)
 
 

@@ -2,9 +2,9 @@
 --
 -- KEYS  one session key each
 -- ARGV  lifetimes of sessions, of counts and of counts by minute, size of a top list,
---       tomorrow (days since the epoch), number of groups
---       for each group: source, minute of the start (minutes since the epoch)
---       for each key: its group, value, user id, user digest (both empty for a guest)
+--       tomorrow (days since the epoch), number of groups.
+--       For each group: source, minute of the start (minutes since the epoch).
+--       For each key: its group, value, user id, user digest (both empty for a guest).
 -- Returns for each key 1 when its session is stored, 0 when the key has another value.
 --
 -- The sessions of a batch that share a shard, a source and a minute are a group. A

@@ -1,11 +1,11 @@
 -- Counts unique users of one shard by merging a bounded number of its sketches.
 --
 -- KEYS  the base of the shard
--- ARGV  the query's token, lifetimes of scratch keys and of remembered numbers. Then
---       for each step: number of its union, number of the union that contains it (or
---       ''), first and last day and source of the union ('' for all sources), '1' for
---       the union's first step (or ''), '1' for its last (or ''), first and last day of
---       the sketches, number of sources, these sources
+-- ARGV  the query's token, lifetimes of scratch keys and of remembered numbers.
+--       Then for each step: number of its union, number of the union that contains it
+--       (or ''), first and last day and source of the union ('' for all sources).
+--       These follow: '1' for the union's first step (or ''), '1' for its last (or ''),
+--       first and last day of the sketches, number of sources, these sources.
 -- Returns for each step the number of users in the union after its last step, and
 -- before that UNION_UNFINISHED. UNION_FOREIGN means that the key of a sketch has
 -- another program's data. When a scratch key has expired, the reply to that step is
@@ -13,7 +13,7 @@
 --
 -- A union whose steps are in several calls keeps its progress in a scratch key. Its
 -- number is remembered in `unions:<last day>` only when no sketch has changed since the
--- first step: the first step writes a mark to that hash, create.lua deletes the hash
+-- first step. The first step writes a mark to that hash, create.lua deletes the hash
 -- when a sketch changes, and the last step looks for the mark.
 --
 -- Repeatable: merging the same sketches again changes nothing. So a scratch key stays

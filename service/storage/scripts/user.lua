@@ -29,7 +29,8 @@ for i, value in ipairs(try('MGET', unpack(keys))) do
   if value then
     sessions[#sessions + 1] = ids[i]
     sessions[#sessions + 1] = value
-  elseif try('EXISTS', keys[i]) == 0 then -- MGET also returns nil for a key of another type
+  elseif try('EXISTS', keys[i]) == 0 then
+    -- MGET also returns nil for a key of another type, which EXISTS finds.
     expired[#expired + 1] = ids[i]
   end
 end
