@@ -15,16 +15,16 @@ behind a proxy. aiohttp writes to the same transport, and each side does so only
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from service.api import request_limits
-from service.api.front_door.exchange import Exchange
 from service.api.front_door.heads import read_head
 from service.api.front_door.lane import FastLane
-from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
+from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
+    from service.api.front_door.exchange import Exchange
 
 # The next turn of the event loop reads what has arrived. Two turns are far shorter than this.
 _RECHECK_SECONDS = 0.05
@@ -107,7 +107,7 @@ class FrontDoor(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Stay open for the answers to what has arrived when the client closes its side."""
-        if (self._exchange is not None or self._kept) and not self._is_tls():
+        if (self._exchange is not None or self._kept) and not is_tls(self._transport):
             self._has_ended = True
             return True
         return self._slow.eof_received() if self._slow is not None else None
@@ -246,11 +246,4 @@ class FrontDoor(asyncio.Protocol):
         self._clock = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 
     def _peer(self) -> str:
-        peer = self._info("peername")
-        return str(peer[0]) if peer else ""
-
-    def _is_tls(self) -> bool:
-        return self._info("sslcontext") is not None
-
-    def _info(self, name: str) -> Any:
-        return self._transport and self._transport.get_extra_info(name)
+        return peer_of(self._transport)

@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection and asyncio does not say."""
+"""Facts about a connection that asyncio or the kernel knows."""
 
 import asyncio
 import fcntl
@@ -20,6 +20,17 @@ def has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
 def unsent_bytes(transport: asyncio.Transport) -> int:
     """Return the bytes that the client's kernel has not confirmed: asyncio's, and up to 4 MB in the kernel."""
     return transport.get_write_buffer_size() + _unacknowledged_bytes(transport)
+
+
+def peer_of(transport: asyncio.BaseTransport | None) -> str:
+    """Return the address of the client, "" after the connection was lost."""
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
+
+
+def is_tls(transport: asyncio.BaseTransport | None) -> bool:
+    """Return whether the connection is encrypted."""
+    return transport is not None and transport.get_extra_info("sslcontext") is not None
 
 
 def _unacknowledged_bytes(transport: asyncio.BaseTransport) -> int:
