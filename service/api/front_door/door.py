@@ -15,12 +15,12 @@ do behind a proxy. Both sides write to the same transport, each only in its turn
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from service.api import request_limits
 from service.api.front_door.heads import read_head
 from service.api.front_door.lane import FastLane
-from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
+from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
@@ -92,8 +92,8 @@ class FrontDoor(asyncio.Protocol):
             self._transport.abort()
 
     def eof_received(self) -> bool | None:
-        """Stay open for the pending answers when the client closes its side."""
-        if (self._exchange is not None or self._kept) and not self._is_tls():
+        """Stay open for the answers to kept requests when the client closes its side."""
+        if (self._exchange is not None or self._kept) and not is_tls(self._transport):
             self._has_ended = True
             return True
         return self._slow.eof_received() if self._slow is not None else None
@@ -233,11 +233,4 @@ class FrontDoor(asyncio.Protocol):
         self._clock = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 
     def _peer(self) -> str:
-        peer = self._info("peername")
-        return str(peer[0]) if peer else ""
-
-    def _is_tls(self) -> bool:
-        return self._info("sslcontext") is not None
-
-    def _info(self, name: str) -> Any:
-        return self._transport and self._transport.get_extra_info(name)
+        return peer_of(self._transport)

@@ -1,4 +1,4 @@
-"""Facts about a connection that the kernel knows and asyncio does not return."""
+"""Facts about a connection that asyncio or the kernel knows."""
 
 import asyncio
 import fcntl
@@ -23,6 +23,17 @@ def unsent_bytes(transport: asyncio.Transport) -> int:
     They are in asyncio's buffer, and up to 4 MB are in the kernel of this machine.
     """
     return transport.get_write_buffer_size() + _unacknowledged_bytes(transport)
+
+
+def peer_of(transport: asyncio.BaseTransport | None) -> str:
+    """Return the address of the client, "" after the connection was lost."""
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
+
+
+def is_tls(transport: asyncio.BaseTransport | None) -> bool:
+    """Return whether the connection is encrypted."""
+    return transport is not None and transport.get_extra_info("sslcontext") is not None
 
 
 def _unacknowledged_bytes(transport: asyncio.BaseTransport) -> int:
