@@ -14,7 +14,8 @@ from tests.support.servers import RedisServer, binaries
 CORPORA = {**HEADS, **CONTENTS}
 SEEDS = range(12)
 GOOD = {**USUAL, **ENDS, **SLOW}
-OPEN = [one for name, one in GOOD.items() if name != "bad json"]  # those after which the connection stays open
+# The connection stays open after these.
+OPEN = [one for name, one in GOOD.items() if name != "bad json"]
 MIXED = (
     request("GET", cookie(A)),
     request("POST", "Content-Type: application/json", body=BODY),
@@ -25,13 +26,13 @@ MIXED = (
 
 @pytest.mark.parametrize("corpus", CORPORA)
 async def test_every_request_is_answered_alike(doors: Doors, corpus: str) -> None:
-    """Same answer, record and keys, and the request behind it is read as the next one or not at all."""
+    """Both ways give the same answer, record, keys and next request."""
     assert all((await doors.check_all(CORPORA[corpus])).values())
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
 async def test_every_request_of_a_half_closed_connection_is_answered_alike(doors: Doors, corpus: str) -> None:
-    """The client closes its side behind one request, so one whose body is incomplete is a 400."""
+    """The client closes its side behind one request. An incomplete body is a 400."""
     for name, one in CORPORA[corpus].items():
         await doors.answers(one, half_close=True, name=name)
     await doors.check_traces()
@@ -73,7 +74,7 @@ async def test_pipelines_of_frequent_and_other_requests_are_answered_alike(doors
 
 @pytest.mark.parametrize("name", BEHIND)
 async def test_what_comes_behind_a_request_does_not_change_its_answer(doors: Doors, name: str) -> None:
-    """aiohttp forgets a request when bytes behind it in the same packet are none. The door never does."""
+    """The door answers a request although garbage follows it in the same packet."""
     good, rest = BEHIND[name]
     answer = await doors.check_in_packets(good, rest + LAST, name=name)
     assert answer.count(b"\r\nServer: ") == 2
@@ -83,7 +84,7 @@ async def test_what_comes_behind_a_request_does_not_change_its_answer(doors: Doo
 
 @pytest.mark.parametrize("more", [b"", b'{"user_id": "a', BODY[:-1]])
 async def test_a_body_that_ends_early_is_answered_alike(doors: Doors, more: bytes) -> None:
-    """A client that closes its side in the middle of a body gets a 400, and no session."""
+    """A client that closes its side within a body gets a 400 and no session."""
     head = request("POST", f"Content-Length: {len(BODY)}", "Content-Type: application/json")
     for packets in ((head + more,), (head, more), (LIVEZ + head + more,), (USUAL["guest"] + head + more,)):
         assert b"400 Bad Request" in await doors.answers(*packets, half_close=True)
@@ -91,7 +92,7 @@ async def test_a_body_that_ends_early_is_answered_alike(doors: Doors, more: byte
 
 
 async def test_a_create_limit_counts_alike(open_doors: OpenDoors) -> None:
-    """By key and client address, behind a trusted proxy too. Bodies that are rejected do not count."""
+    """Limits count by key and client address, and rejected bodies do not count."""
     doors = await open_doors(server=ServerSettings(trusted_proxies=("127.0.0.1",)))
     lines = (
         *("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2, 1.1.1.1", "X-Forwarded-For: 1.1.1.1:80", "X-Y: z"),
@@ -111,7 +112,7 @@ async def test_a_create_limit_counts_alike(open_doors: OpenDoors) -> None:
 async def test_errors_of_redis_are_answered_alike(
     open_doors: OpenDoors, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """503 for all that needs Redis, and the usual answer for all that does not."""
+    """Requests that need Redis get 503, and the others their usual answer."""
     with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("own")) as own:
         doors = await open_doors(own.url)
         own.kill()

@@ -1,4 +1,4 @@
-"""Connections of the front door: slow clients, lost ones, clocks, shutdown, and the way back from aiohttp."""
+"""Connections of the front door: slow and lost clients, clocks, shutdown, aiohttp."""
 
 import asyncio
 import socket
@@ -77,7 +77,7 @@ async def pause_redis(doors: Doors) -> None:
 
 @pytest.mark.parametrize("half_close", [False, True])
 async def test_a_slow_reader_gets_the_same_answers(doors: Doors, half_close: bool) -> None:  # noqa: FBT001 - a parameter
-    """A thousand requests are answered in their order, and neither they nor their answers fill the memory."""
+    """A thousand requests are answered in order, within bounded memory."""
     data = (LIVEZ + GET + READYZ + GET + POST) * (COUNT // 5) + (b"" if half_close else LAST)
     answers = []
     for service in (doors.front, doors.aiohttp):
@@ -134,7 +134,7 @@ async def test_requests_that_wait_for_redis_do_not_fill_the_memory(doors: Doors)
 
 @pytest.mark.parametrize("data", [POST, END], ids=["post", "delete"])
 async def test_a_request_whose_client_is_lost_is_finished_and_recorded(doors: Doors, data: bytes) -> None:
-    """Redis may have run the command, so the record tells of it."""
+    """Redis may have run the command, so there is a record."""
     for service in (doors.front, doors.aiohttp):
         async with connected(service) as client:
             await pause_redis(doors)
@@ -149,7 +149,7 @@ async def test_a_request_whose_client_is_lost_is_finished_and_recorded(doors: Do
 @pytest.mark.parametrize("first", [b"", READYZ], ids=["new", "used"])
 @pytest.mark.parametrize("kind", ["draining", "closing", "half-closed"])
 async def test_a_pending_request_is_answered_before_the_end(doors: Doors, first: bytes, kind: str) -> None:
-    """When the service begins to drain, when it shuts down, and when the client closes its side."""
+    """Kept requests are answered during a drain, a shutdown and a half-close."""
     answers = []
     for service in (doors.front, doors.aiohttp):
         async with connected(service) as client:
@@ -175,7 +175,7 @@ async def test_a_pending_request_is_answered_before_the_end(doors: Doors, first:
 
 
 async def test_no_clock_ends_a_pending_request(open_doors: OpenDoors) -> None:
-    """The clock for idle connections does not run while Redis is asked, on a connection that aiohttp has used too."""
+    """The clock for idle connections does not run while a request waits for Redis."""
     doors = await open_doors(server=ServerSettings(keepalive_seconds=PAUSE_MS / 3000))
     for first in (b"", request(path="/x")):
         async with connected(doors.front) as client:
@@ -188,7 +188,7 @@ async def test_no_clock_ends_a_pending_request(open_doors: OpenDoors) -> None:
 
 @pytest.mark.parametrize("data", [LIVEZ, GET], ids=["livez", "get"])
 async def test_a_client_that_reads_nothing_is_closed(start: Start, data: bytes) -> None:
-    """A connection that takes no byte for the keep-alive time does not stay for ever."""
+    """A connection that reads nothing for the keep-alive time is closed."""
     service = await start(server=ServerSettings(keepalive_seconds=SHORT))
     async with connected(service) as client:
         door = await door_of(service)
@@ -200,7 +200,7 @@ async def test_a_client_that_reads_nothing_is_closed(start: Start, data: bytes) 
 
 
 async def test_a_connection_returns_to_the_front_door(doors: Doors) -> None:
-    """aiohttp answers the requests that are its own, whatever came before on the connection."""
+    """aiohttp answers its own requests, also after frequent ones on the connection."""
     server = doors.front.runner.server
     assert server is not None
     slow = (

@@ -70,23 +70,23 @@ async def test_each_request_that_the_door_takes_is_one_for_nginx(services: tuple
         for name, one in corpus.items()
         if (head := read_head(one))
         and b"/livez" not in one  # nginx does not forward that path
-        and head[2].get(b"connection", b"keep-alive").lower() == b"keep-alive"  # the lane takes no other
+        and head[2].get(b"connection", b"keep-alive").lower() == b"keep-alive"
     }
     assert len(taken) > 200
     for name, one in taken.items():
         direct, forwarded = [await statuses_of(url, one + LAST) for url in (service.url, front.url)]
-        # The service closes after some errors, nginx keeps its client's connection. nginx
+        # The service closes after some errors, but nginx keeps its connection. nginx
         # rejects some heads that the service takes.
         both = direct if len(direct) > 1 else [*direct, 404]
         allowed = [both, [400]]
         if one.count(b"\r\n") > 60 or len(one) > 7900:
-            allowed.append([431, 404])  # the headers that nginx adds are too many for the service
+            allowed.append([431, 404])  # with nginx's headers there are too many
         assert forwarded in allowed, (name, both, forwarded)
 
 
 @pytest.mark.parametrize("name", SMUGGLED)
 async def test_nothing_is_smuggled_past_nginx(services: tuple[Process, Process], name: str) -> None:
-    """A request whose end is ambiguous is rejected, and what is hidden behind it is not answered."""
+    """An ambiguous request is rejected, and hidden ones are not answered."""
     for process in services:
         (status,) = await statuses_of(process.url, SMUGGLED[name] + LAST)
         assert status in {400, 501}, process

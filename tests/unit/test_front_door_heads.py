@@ -1,4 +1,4 @@
-"""What the front door takes for the head of a request is one for aiohttp's parser too, to the byte."""
+"""Heads that the front door takes: aiohttp's parser reads them in the same way."""
 
 import asyncio
 import re
@@ -70,7 +70,7 @@ def parse(loop: asyncio.AbstractEventLoop, data: bytes) -> list[RawRequestMessag
 
 
 def check(loop: asyncio.AbstractEventLoop, data: bytes) -> Head | None:
-    """Check that the parser reads what the door takes in the same way. Return the head."""
+    """Check that the parser reads the same head as the door, and return it."""
     head = read_head(data)
     if head is None:
         return None
@@ -137,7 +137,7 @@ def heads(draw: st.DrawFn) -> bytes:
 @example(START + b"Host: x\r\n\r\n")
 @example(START + b"X-API-Key: \t key \t \r\nCookie:\r\n\r\n")
 def test_every_head_that_the_door_takes_is_read_alike(loop: asyncio.AbstractEventLoop, data: bytes) -> None:
-    """Same method, path and values, no error, and the next request begins at the same byte."""
+    """Both read the same method, path and values, and the same number of bytes."""
     check(loop, data)
 
 
@@ -145,7 +145,7 @@ def test_every_head_that_the_door_takes_is_read_alike(loop: asyncio.AbstractEven
 def test_every_damaged_head_that_the_door_takes_is_read_alike(
     loop: asyncio.AbstractEventLoop, data: bytes, changes: list[tuple[int, int, bytes]]
 ) -> None:
-    """Bytes that are replaced, removed or added anywhere make no difference between the two."""
+    """Both agree also when bytes are replaced, removed or added."""
     for place, removed, added in changes:
         place %= len(data)  # noqa: PLW2901 - anywhere
         data = data[:place] + added + data[place + removed :]
@@ -154,7 +154,7 @@ def test_every_damaged_head_that_the_door_takes_is_read_alike(
 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_read_alike(loop: asyncio.AbstractEventLoop, data: bytes) -> None:
-    """The door takes none that the parser rejects, after a request line that is right too."""
+    """The door takes no head that the parser rejects."""
     check(loop, data)
     check(loop, START + data)
     check(loop, START + data + b"\r\n\r\n")

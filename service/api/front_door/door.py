@@ -92,7 +92,7 @@ class FrontDoor(asyncio.Protocol):
             self._transport.abort()
 
     def eof_received(self) -> bool | None:
-        """Stay open for the answers to kept requests when the client closes its side."""
+        """Stay open for the answers that remain when the client closes its side."""
         if (self._exchange is not None or self._kept) and not is_tls(self._transport):
             self._has_ended = True
             return True
