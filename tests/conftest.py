@@ -1,6 +1,7 @@
 """Fixtures of all layers, such as a Valkey per process and a key prefix per test."""
 
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ pytest_plugins = ("tests.support.processes",)
 # A busy machine would exceed the default deadline of 200 ms.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
+
+
+# A shell starts background jobs with SIGINT ignored, and programs inherit that. Commands
+# under test have to end on Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
