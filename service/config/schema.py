@@ -5,6 +5,7 @@ those across settings, are left to `jay-tracking check-config`.
 """
 
 import dataclasses
+import inspect
 import json
 import types
 import typing
@@ -43,7 +44,7 @@ def _section_schema(section: type) -> dict[str, Any]:
     # In a file, a section whose lines are all comments is null.
     return {
         "type": ["object", "null"],
-        "description": section.__doc__,
+        "description": inspect.getdoc(section),
         "properties": properties,
         "additionalProperties": False,
     }
