@@ -19,8 +19,8 @@ settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 
-# A shell starts background jobs with SIGINT ignored, and programs inherit that. Commands
-# under test have to end on Ctrl-C.
+# A shell starts background jobs with SIGINT ignored, and programs inherit that. The
+# commands under test have to end on Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
