@@ -1,7 +1,7 @@
 """Limits log lines about a problem that every request has."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 QUIET_SECONDS = 60.0
 
@@ -11,9 +11,9 @@ class LogLimit:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._quiet_until: dict[str, float] = {}
+        self._quiet_until: dict[Hashable, float] = {}
 
-    def allows(self, problem: str) -> bool:
+    def allows(self, problem: Hashable) -> bool:
         """Return whether a line about the problem may be written now."""
         now = self._clock()
         if now < self._quiet_until.get(problem, now):

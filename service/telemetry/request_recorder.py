@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from service.telemetry.log_limit import LogLimit
+
 _logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
 # 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. With
 # smaller ones, writing the log costs as much.
 BATCH_SIZE = 256
-_QUIET_SECONDS = 60.0
 
 # Time in seconds since the epoch, method, route, status, duration in seconds, request
 # id, and the name of the API key or "-". All strings are from fixed sets or made by the
@@ -45,10 +46,9 @@ class RequestRecorder:
     ) -> None:
         self._sinks = sinks
         self._on_flush = on_flush
-        self._clock = clock
         self._records: list[RequestRecord] = []
         self._is_scheduled = False
-        self._quiet_until: dict[object, float] = {}
+        self._log_limit = LogLimit(clock)
 
     def record(self, record: RequestRecord) -> None:
         """Record an answered request."""
@@ -83,10 +83,8 @@ class RequestRecorder:
                 except Exception as error:  # noqa: BLE001 - as above
                     self._report(sink, error)
 
-    def _report(self, failed: object, error: Exception) -> None:
+    def _report(self, failed: Callable[..., None], error: Exception) -> None:
         """Log an error, once a minute for each sink."""
-        now = self._clock()
-        if now >= self._quiet_until.get(failed, now):
-            self._quiet_until[failed] = now + _QUIET_SECONDS
+        if self._log_limit.allows(failed):
             name = getattr(failed, "__qualname__", type(failed).__qualname__)
             _logger.error("%s failed: the log or the metrics lack some requests", name, exc_info=error)

@@ -217,7 +217,7 @@ def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_pa
     assert status("second") == status(KEY) == {201}
     config.write_text("api_keys: [{name: web, sha256: oops}]")
     process.popen.send_signal(signal.SIGHUP)
-    eventually(lambda: [line for line in process.log if "stay as they are" in line], "the error is told")
+    eventually(lambda: [line for line in process.log if "stay as they are" in line], "the error in the log")
     assert status("second") == status(KEY) == {201}
     reload(f"api_keys: [{entry('second')}]")
     assert status(KEY) == {401}

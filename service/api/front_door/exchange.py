@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from service.api_keys import ApiKey
-
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from service.api_keys import ApiKey
     from service.sessions import Session
 
 # The status, the status line with the first headers, and the body.
@@ -26,16 +25,15 @@ class Exchange:
     the number of bytes that the request has.
     """
 
-    __slots__ = ("cors", "finish", "future", "key", "result", "session", "size", "started", "where")
+    __slots__ = ("cors", "future", "key", "result", "session", "size", "started", "where")
 
-    def __init__(self, where: "Route", size: int, cors: str, key: ApiKey | None) -> None:
+    def __init__(self, where: "Route", size: int, cors: str) -> None:
         self.started = time.perf_counter()
         self.where = where
         self.size = size
         self.cors = cors
-        self.key = key
+        self.key: ApiKey | None = None  # /livez and preflights need none
         self.future: Future[Any] | None = None
-        self.finish: Finish = where.finish
         self.result: Any = None  # where there is no future
         self.session: Session | None = None  # the one that is created
 

@@ -120,7 +120,7 @@ class FastLane:
             return None
         origin = headers.get(b"origin")
         cors = "" if origin is None else self._cors.lines(origin) or ""
-        exchange = Exchange(route, size, cors, None)
+        exchange = Exchange(route, size, cors)
         try:
             return route.begin(exchange, headers, data, peer)
         except Exception as error:  # noqa: BLE001 - a limit, a full queue or a bug: the client gets its answer
@@ -134,7 +134,7 @@ class FastLane:
             status, start, body = _problem(result, request_id)
         else:
             try:
-                status, start, body = exchange.finish(exchange, result, request_id)
+                status, start, body = exchange.where.finish(exchange, result, request_id)
             except Exception as error:  # noqa: BLE001 - a bug of ours, which `problem_of` logs
                 status, start, body = _problem(error, request_id)
         now = time.time()
