@@ -95,12 +95,12 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     keys = [keyspace.session(guest.id), keyspace.session(user.id)]
     values = [encode(guest), encode(user)]
     lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
-    sessions: tuple[_Word, ...] = (1, values[0], "", "", 2, values[1], source, digest)
+    groups: tuple[_Word, ...] = (2, source, minute, 1, 0, source, minute, 1, 1)
     base = keyspace.base(15)
     union = (1, "", day, day, source, 1, 1, day, day, 1, source)
     index, erasing = keyspace.user_indexes(digest)
     yield _Step("a command", (1, keyspace.base(0), TTL_SECONDS), "self_test")
-    creation: tuple[_Word, ...] = (2, *keys, *lifetimes, 10, day + 1, 2, source, minute, source, minute, *sessions)
+    creation: tuple[_Word, ...] = (2, *keys, *lifetimes, 10, day + 1, *groups, *values, source, digest)
     yield _Step("creating sessions in two shards", creation, "create", [1, 1])
     yield _Step("the command mget", ("MGET", *keys), expected=values)
     counters = (1, source, keyspace.day(15, day, ""), *DAY_BYTES)

@@ -55,19 +55,27 @@ class RedisSessionStore(SessionBatchStore):
 
         Returns False for each whose id is taken.
         """
-        keys = [self._keyspace.session(session.id) for session in sessions]
-        groups: dict[tuple[str, str, int], int] = {}
-        session_fields: list[str | int | bytes] = []
-        for session in sessions:
-            minute = session.started_at // _MINUTE_US
-            group = groups.setdefault((session.id[0], session.source, minute), len(groups) + 1)
-            session_fields += (group, encode(session), session.user_id or "", session.user_digest or "")
-        group_fields = chain.from_iterable((source, minute) for _, source, minute in groups)
-        tomorrow = int(self._clock()) // DAY + 1
-        if self._secrets is not None and any(session.user_id is not None for session in sessions):
+        groups: dict[tuple[str, str, int], tuple[list[int], list[int]]] = {}
+        for number, session in enumerate(sessions):
+            group = (session.id[0], session.source, session.started_at // _MINUTE_US)
+            with_user, guests = groups.setdefault(group, ([], []))
+            (guests if session.user_id is None else with_user).append(number)
+        order = [number for with_user, guests in groups.values() for number in (*with_user, *guests)]
+        ordered = [sessions[number] for number in order]
+        group_fields: list[str | int] = []
+        for (_, source, minute), (with_user, guests) in groups.items():
+            group_fields += (source, minute, len(with_user) + len(guests), len(with_user))
+        user_fields = [(session.user_id, session.user_digest) for session in ordered if session.user_id is not None]
+        if self._secrets is not None and user_fields:
             await self._secrets.record(self._lifetimes.session)
+        tomorrow = int(self._clock()) // DAY + 1
         head = (*astuple(self._lifetimes), self._top_users, tomorrow, len(groups), *group_fields)
-        return [flag == 1 for flag in await self._create(keys, [*head, *session_fields])]
+        keys = [self._keyspace.session(session.id) for session in ordered]
+        arguments = [*head, *map(encode, ordered), *chain.from_iterable(user_fields)]
+        created = [False] * len(sessions)
+        for number, flag in zip(order, await self._create(keys, arguments), strict=True):
+            created[number] = flag == 1
+        return created
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the first of its candidates that is live, or None."""

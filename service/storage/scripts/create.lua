@@ -1,10 +1,12 @@
 -- Stores new sessions and counts each of them once, in one atomic step.
 --
--- KEYS  one session key each
+-- KEYS  one session key each, in the order of their groups
 -- ARGV  lifetimes of sessions, of counts and of counts by minute, size of a top list,
 --       tomorrow (days since the epoch), number of groups.
---       For each group: source, minute of the start (minutes since the epoch).
---       For each key: its group, value, user id, user digest (both empty for a guest).
+--       For each group: source, minute of the start (minutes since the epoch), number of
+--       sessions, and number of those with a user. Sessions with a user come first.
+--       For each key: its value.
+--       For each key of a session with a user: user id and user digest.
 -- Returns for each key 1 when its session is stored, 0 when the key has another value.
 --
 -- The sessions of a batch that share a shard, a source and a minute are a group. A
@@ -16,9 +18,8 @@
 -- Lifetimes stay strings: Redis needs 0.3 µs to convert a number to an argument.
 local ttl, count_lifetime, minutes_lifetime = ARGV[1], ARGV[2], ARGV[3]
 local top_size, tomorrow, group_count = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local GROUP_FIELDS, SESSION_FIELDS = 2, 4
-local first_group = 7
-local first_session = first_group + group_count * GROUP_FIELDS
+local FIRST_GROUP, GROUP_FIELDS, USER_FIELDS = 7, 4, 2
+local first_value = FIRST_GROUP + group_count * GROUP_FIELDS
 
 -- Extends the lifetime of an index to that of its new session. It is never shortened,
 -- because earlier sessions may have been created with a longer `session.ttl_seconds`.
@@ -34,11 +35,7 @@ end
 -- index is expired. Entries sorted by expiry would need 50 bytes more for each session.
 local PRUNING_IDS, PRUNED_ENTRIES = '[08]$', 24
 
-local function add_to_index(base, digest, id, is_known)
-  local key = index_key(base, digest)
-  if not try('HSET', key, id, '') then return end -- another program's data
-  extend(key, is_known)
-  if not string.match(id, PRUNING_IDS) then return end
+local function prune(key, base)
   local ids, keys, expired = try('HRANDFIELD', key, PRUNED_ENTRIES), {}, {}
   for i, other in ipairs(ids) do keys[i] = base .. other end
   -- One MGET costs a sixth of a command for each key.
@@ -46,6 +43,13 @@ local function add_to_index(base, digest, id, is_known)
     if not value then expired[#expired + 1] = ids[i] end
   end
   if #expired > 0 then try('HDEL', key, unpack(expired)) end
+end
+
+local function add_to_index(base, digest, id, is_known)
+  local key = index_key(base, digest)
+  if not try('HSET', key, id, '') then return end -- another program's data
+  extend(key, is_known)
+  if string.find(id, PRUNING_IDS) then prune(key, base) end
 end
 
 local function count_in(score) return math.floor(tonumber(score) / TOP_SCORE_UNIT) end
@@ -133,35 +137,45 @@ local function count(group)
   add_to_sketch(base, target.day, group.source, group.users)
 end
 
-local groups = {}
-for number = 1, group_count do
-  local at = first_group + (number - 1) * GROUP_FIELDS
-  groups[number] = { source = ARGV[at], minute = ARGV[at + 1], number = 0, users = {}, digests = {}, ids = {} }
-end
-
 local reply, stored = {}, {}
-for i, key in ipairs(KEYS) do
-  local at = first_session + (i - 1) * SESSION_FIELDS
-  local value, user = ARGV[at + 1], ARGV[at + 2]
+
+-- Stores the session of a key unless it has another value. Returns whether the session
+-- is a new one.
+local function store(i)
+  local key, value = KEYS[i], ARGV[first_value + i - 1]
   if try('SET', key, value, 'EX', ttl, 'NX') then
-    local group = groups[tonumber(ARGV[at])]
-    group.base, group.number = base_of(key), group.number + 1
-    if user ~= '' then
-      local n = #group.users + 1
-      group.users[n], group.digests[n], group.ids[n] = user, ARGV[at + 3], id_of(key)
-    end
     reply[i], stored[#stored + 1] = 1, key
-  else
-    local present = try('GET', key)
-    reply[i] = (present == value or present == ERASED) and 1 or 0
+    return true
+  end
+  local present = try('GET', key)
+  reply[i] = (present == value or present == ERASED) and 1 or 0
+  return false
+end
+
+local function create_all()
+  local first_key, user_field = 1, first_value + #KEYS
+  for field = FIRST_GROUP, first_value - 1, GROUP_FIELDS do
+    local last_key = first_key + ARGV[field + 2] - 1
+    local last_of_users = first_key + ARGV[field + 3] - 1
+    local group = {
+      base = base_of(KEYS[first_key]), source = ARGV[field], minute = ARGV[field + 1],
+      number = 0, users = {}, digests = {}, ids = {},
+    }
+    for i = first_key, last_key do
+      local is_new, of_user = store(i), i <= last_of_users
+      if is_new then group.number = group.number + 1 end
+      if is_new and of_user then
+        local n = #group.users + 1
+        group.users[n], group.digests[n], group.ids[n] = ARGV[user_field], ARGV[user_field + 1], id_of(KEYS[i])
+      end
+      if of_user then user_field = user_field + USER_FIELDS end
+    end
+    if group.number > 0 then count(group) end
+    first_key = last_key + 1
   end
 end
 
-local ok, failure = pcall(function()
-  for _, group in ipairs(groups) do
-    if group.number > 0 then count(group) end
-  end
-end)
+local ok, failure = pcall(create_all)
 if not ok then
   for _, key in ipairs(stored) do redis.pcall('DEL', key) end
   error(failure)
