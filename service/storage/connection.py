@@ -1,4 +1,4 @@
-"""One lane to Redis: a pool of connections with time-outs, one retry and a breaker.
+"""One lane to Redis: a pool of connections with timeouts, one retry and a breaker.
 
 DESIGN
 A worker has three lanes (`lanes.py`), so that one kind of calls does not delay another.
@@ -17,17 +17,19 @@ Unfit.     A new connection has to pass the self-test before it carries a reques
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.config.settings import RedisSettings
 from service.errors import Overloaded, StoreUnavailable
 from service.storage.breaker import OPEN_SECONDS, Breaker
-from service.storage.client import Prepare, make_client
+from service.storage.client import Client, Prepare, Script, Word
 from service.storage.connection_events import ConnectionEvents
+from service.storage.deadlines import Deadlines
 from service.storage.lane import SESSIONS, Lane
 from service.storage.redis_errors import ErrorKind, kind_of, message_of
 from service.storage.script_files import script_text
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Operation = Callable[["Redis"], Awaitable[T]]
-Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -68,13 +69,13 @@ class RedisConnection:
         log_limit: LogLimit | None = None,
     ) -> None:
         self.lane = lane
-        # Connecting and two replies could take three time-outs. A call takes two at
-        # most.
+        # A call takes two timeouts at most: two attempts of one, or one of two.
         self.deadline_seconds = 2 * settings.timeout_seconds
+        self._deadlines = Deadlines(settings.timeout_seconds * (1 if lane.repeats_timeouts else 2))
         self._metrics = metrics or Metrics()
         self._events = events or ConnectionEvents()
         self._log_limit = log_limit or LogLimit()
-        self._client = make_client(url, settings.timeout_seconds, lane, prepare)
+        self._client = Client(url, settings.timeout_seconds, lane, prepare)
         self._breaker = Breaker()
         self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
         self._free = asyncio.Semaphore(lane.connections)
@@ -89,7 +90,7 @@ class RedisConnection:
 
     def connections(self) -> Mapping[Labels, float]:
         """Return the number of connections by lane and state."""
-        idle, used = (count for count, _ in self._client.connection_pool.get_connection_count())
+        idle, used = self._client.connections()
         return {(self.lane.name, "idle"): idle, (self.lane.name, "used"): used}
 
     async def run(self, name: str, operation: Operation[T]) -> T:
@@ -97,7 +98,7 @@ class RedisConnection:
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
         Overloaded when this lane has no free connection in time. With a connection, the
-        operation takes two time-outs at most.
+        operation takes two timeouts at most.
         """
         if not self._breaker.admits():
             self._metrics.redis_errors.add(("breaker",))
@@ -122,24 +123,21 @@ class RedisConnection:
         self._succeeded()
         return result
 
+    async def call(self, name: str, *words: Word) -> Any:
+        """Return the reply to one repeatable command. Raises as `run` does."""
+        return await self.run(name, lambda _: self._client.call(*words))
+
     def script(self, name: str) -> Script:
         """Return a function that runs `scripts/<name>.lua` with keys and arguments.
 
-        It raises as `run` does. A server that does not have the script yet is sent it.
+        It raises as `run` does.
         """
-        script = self._client.register_script(script_text(name))
-        return lambda keys, arguments: self.run(name, lambda client: script(keys, arguments, client))
+        script = self._client.script(script_text(name))
+        return lambda keys, arguments: self.run(name, lambda _: script(keys, arguments))
 
     async def reconnect(self) -> None:
-        """Close all connections, so that the server's name is resolved again.
-
-        Connections in use are closed after their call.
-        """
-        pool = self._client.connection_pool
-        await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
-        # The connection may be broken already.
-        with suppress(OSError, RedisConnectionError):
-            await pool.disconnect(inuse_connections=False)
+        """Close all connections, so that the server's name is resolved again."""
+        await self._client.reconnect()
 
     def retry_now(self) -> None:
         """Let the next call try Redis at once, because another lane had an answer."""
@@ -151,7 +149,7 @@ class RedisConnection:
             self._probe.cancel()
             with suppress(asyncio.CancelledError):
                 await self._probe
-        await self._client.aclose()
+        await self._client.close()
 
     async def _acquire(self) -> None:
         """Wait for a free connection. Raises Overloaded."""
@@ -171,21 +169,15 @@ class RedisConnection:
             self._waiting -= 1
 
     async def _attempt(self, operation: Operation[T]) -> T:
-        """Run the operation within the deadline.
-
-        Repeat it if this process was paused.
-        """
-        loop = asyncio.get_running_loop()
-        for is_last in (False, True):
-            deadline = loop.time() + self.deadline_seconds
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await operation(self._client)
-            except TimeoutError:
-                # After a pause of the machine the timer fires late. Redis may be well.
-                if is_last or loop.time() - deadline < self.deadline_seconds:
-                    raise
-        raise AssertionError("the second attempt returns or raises")
+        """Run the operation, and once more after a lost reply."""
+        try:
+            return await self._deadlines.limit(operation(self._client.redis))
+        except RedisConnectionError:
+            pass
+        except (TimeoutError, RedisTimeoutError):
+            if not self.lane.repeats_timeouts:
+                raise
+        return await self._deadlines.limit(operation(self._client.redis))
 
     async def _failed(self, error: Exception) -> None:
         """Raise StoreUnavailable for an error of Redis.
@@ -228,7 +220,7 @@ class RedisConnection:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
             with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
-                await self.run("probe", lambda client: client.ping())
+                await self.call("probe", "PING")
 
     def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))

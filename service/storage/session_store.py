@@ -85,7 +85,7 @@ class RedisSessionStore(SessionBatchStore):
     async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
         """Return the live sessions among at least one id, by id."""
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
-        values = await self.connection.run("find", lambda client: client.mget(keys))
+        values = await self.connection.call("find", "MGET", *keys)
         return {
             session_id: session
             for session_id, value in zip(session_ids, values, strict=True)

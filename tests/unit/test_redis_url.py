@@ -116,7 +116,7 @@ def filled(url: str, files: Path) -> str:
 async def connects(url: str) -> None:
     """Use a URL as the service does, up to the connection, without an error."""
     connection = RedisConnection(url, RedisSettings(), Metrics())
-    made = connection._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+    made = connection._client.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
     if context := getattr(made, "ssl_context", None):
         assert isinstance(context.get(), ssl.SSLContext)
     await connection.close()

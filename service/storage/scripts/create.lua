@@ -178,6 +178,6 @@ end
 local ok, failure = pcall(create_all)
 if not ok then
   for _, key in ipairs(stored) do redis.pcall('DEL', key) end
-  error(failure)
+  raise_again(failure)
 end
 return reply

@@ -40,6 +40,12 @@ local function try(command, ...)
   error({ err = message .. ' (command: ' .. command .. ')' })
 end
 
+-- Raises an error that pcall has caught. The code of the error has to be the first word
+-- of the message, and pcall puts the place in the script before it.
+local function raise_again(failure)
+  error({ err = string.gsub(tostring(failure), '^[%w_]+:%d+: ', '') })
+end
+
 -- Returns a session's value as a table, or nil for any other value. The rules are those
 -- of session_value.py.
 local function decode(value)
@@ -62,7 +68,7 @@ local function expire(key, seconds, condition)
   local ok, reply = pcall(try, 'EXPIRE', key, seconds, condition)
   if ok then return reply == 1 end
   if redis.pcall('TTL', key) == -1 then redis.pcall('DEL', key) end
-  error(reply)
+  raise_again(reply)
 end
 
 -- Sets a key's lifetime unless it has one, and returns whether it was set.
