@@ -1,7 +1,8 @@
 """Counts of sessions and users, their ranges of time, and the contract of their store.
 
 All times are in seconds since the epoch, UTC. Counts are kept by hour. Unique users and
-the most active users are kept by day.
+the most active users are kept by day. `service/storage/analytics.py` implements the
+store.
 """
 
 from collections.abc import Mapping, Sequence

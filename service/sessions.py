@@ -1,6 +1,7 @@
 """Tracking sessions: the session, its id, users' digests, contracts of stores.
 
-There is no I/O here. `service/storage/` implements the contracts.
+There is no I/O here. `service/storage/session_store.py` implements `SessionStore` and
+`SessionBatchStore`, and `service/storage/users.py` implements `UserStore`.
 """
 
 import hashlib

@@ -124,17 +124,17 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_documents_name_code_that_exists(document: Path) -> None:
-    """Files and functions that documents name exist.
+    """Files, functions, classes and constants that documents name exist.
 
-    Documents write a function as a path, a colon and its name, both in backticks.
+    Documents write a name in a file as a path, a colon and the name, both in backticks.
     """
     content = document.read_text("utf-8")
     for path in re.findall(r"`((?:service|tests|tools|bench|docs|deploy|requirements)/[\w./-]*)`", content):
         assert (ROOT / path).exists(), path
-    for path, name in re.findall(r"`([\w./-]+\.py)`: `([\w.]+)`", content):
+    for path, name in re.findall(r"`([\w./-]+\.py)`:\s+`([\w.]+)`", content):
         code = (ROOT / path).read_text("utf-8")
         for part in name.split("."):
-            assert re.search(rf"\b(?:class|def) {part}\b", code), f"{path}: {name}"
+            assert re.search(rf"\b(?:class|def) {part}\b|^ *{part}\b.* = ", code, re.MULTILINE), f"{path}: {name}"
 
 
 def test_the_compose_file_uses_commands_that_redis_users_need() -> None:

@@ -78,6 +78,7 @@ def text_response(body: bytes, content_type: str) -> web.Response:
 
 def add_api_headers(response: web.StreamResponse) -> None:
     """Add the API headers to a response that no function of this module made."""
+    # Every function of this module sets this header, and aiohttp never does.
     if wire.CONTENT_TYPE_OPTIONS not in response.headers:
         response.headers.update(API_HEADERS)
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -13,6 +14,7 @@ from service import __version__, versions
 from service.api import create_body, definitions, lookup_body, problems, request_limits, wire
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.handlers.openapi import openapi_json, openapi_yaml
+from service.api.session_token import MAX_CANDIDATES
 from service.api.user_id import NO_USER_IDS
 from service.api_keys import Scope
 from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
@@ -174,7 +176,7 @@ def test_definitions_are_quoted_exactly(reference: Reference) -> None:
 
 
 def test_limits_match_the_code(reference: Reference) -> None:
-    """Lengths, numbers and names in the document are those of the code."""
+    """Lengths, numbers and scopes in the document are those of the code."""
     schemas, text = reference.document["components"]["schemas"], openapi_yaml()
     assert schemas["UserId"]["maxLength"] == schemas["UserIdOrNone"]["maxLength"] == MAX_USER_ID_LENGTH
     assert schemas["Source"]["pattern"] == f"^{SOURCE_PATTERN}$"
@@ -183,9 +185,6 @@ def test_limits_match_the_code(reference: Reference) -> None:
     assert schemas["TopUsers"]["properties"]["users"]["maxItems"] == MAX_LIMIT
     (limit,) = (one["schema"] for one in reference.operations()[TOP]["parameters"] if one.get("name") == "limit")
     assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, MAX_LIMIT, DEFAULT_LIMIT)
-    assert reference.document["components"]["headers"]["ExposeHeaders"]["schema"]["const"] == ", ".join(
-        wire.RESPONSE_HEADERS
-    )
     for name in ("UserId", "UserIdOrNone"):
         assert set(schemas[name]["not"]["enum"]) == NO_USER_IDS
     for sentence in (
@@ -194,9 +193,30 @@ def test_limits_match_the_code(reference: Reference) -> None:
         f"over {request_limits.MAX_LINE_BYTES:,} bytes",
         f"at most {create_body.MAX_BYTES // 1024} KiB",
         f"at most {lookup_body.MAX_BYTES // 1024} KiB",
+        f"up to {lookup_body.MAX_IDS:,} sessions",
         *(f"| `{scope}` |" for scope in Scope),
     ):
         assert sentence in text
+
+
+def test_limits_in_the_guide_match_the_code(project: Path) -> None:
+    """docs/api.md has the limits of the code."""
+    text = " ".join((project / "docs/api.md").read_text("utf-8").split())
+    create_kib, lookup_kib = create_body.MAX_BYTES // 1024, lookup_body.MAX_BYTES // 1024
+    for sentence in (
+        f"at most {MAX_CANDIDATES} different ids",
+        f"at most {MAX_USER_ID_LENGTH} characters",
+        f"more than {create_kib} KiB, or {lookup_kib} KiB for a lookup",
+        f"with 1 to {lookup_body.MAX_IDS:,} ids",
+        f"at most {MAX_HOURS} hours",
+    ):
+        assert sentence in text
+
+
+def test_the_headers_that_pages_can_read_are_listed(reference: Reference) -> None:
+    """`ExposeHeaders` of the document lists `RESPONSE_HEADERS` of `wire.py`."""
+    listed = reference.document["components"]["headers"]["ExposeHeaders"]["schema"]["const"]
+    assert listed == ", ".join(wire.RESPONSE_HEADERS)
 
 
 TOP = ("GET", "/v1/playouts/tracking/analytics/users")
