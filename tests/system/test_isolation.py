@@ -120,7 +120,7 @@ async def erase(request: Request, _: Full) -> list[ClientResponse]:
 
 
 OPERATIONS = {
-    "look-ups": look_up,
+    "lookups": look_up,
     "days": get(f"analytics/sessions?interval=day&{span(DAYS)}"),
     "hours": get(f"analytics/sessions?interval=hour&{span(31)}"),
     "top users": get(f"analytics/users?limit=100&{span(DAYS)}"),
