@@ -139,10 +139,7 @@ class Metrics:
         )
         self.waiting = Gauge("jay_batch_waiting", "Requests waiting for the next batch", _OPERATION)
         self.redis_calls = Histogram(
-            "jay_redis_call_duration_seconds",
-            "Duration of calls to Redis, including failed ones",
-            _OPERATION,
-            _SHORT_SECONDS,
+            "jay_redis_call_duration_seconds", "Calls to Redis, including failed ones", _OPERATION, _SHORT_SECONDS
         )
         self.redis_errors = Counter("jay_redis_errors", "Errors of Redis and its connections, by kind", ("kind",))
         self.breaker_open = Gauge(
