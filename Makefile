@@ -79,7 +79,7 @@ reference: $(VENV)/.dev ## Write lists of settings and metrics, and config.schem
 screenshots: $(VENV)/.browser ## Make the pictures in docs/images again, with Chromium
 	$(BIN)/python -m tools.screenshots
 
-# The locks name no download host and hold for every supported platform and Python.
+# The locks name no download host. They are for every supported platform and Python.
 COMPILE := $(BIN)/uv pip compile --system-certs --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
@@ -91,7 +91,7 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 clean: ## Remove the virtual environments and all caches
 	rm -rf tests/dashboard/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
-# Stamps record what is installed. A changed lock makes them again.
+# Stamp files record what is installed. When a lock changes, make installs it again.
 $(VENV)/.python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" $(IS_SUPPORTED) 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed: install it, or name one with 'make PYTHON=/path/to/python3 $(MAKECMDGOALS)'"; exit 1; }

@@ -1,4 +1,4 @@
 """Benchmarks that measure the figures in docs/benchmarks.md and docs/reliability.md.
 
-They are no tests. Each has a limited duration and uses only the loopback interface.
+They are not tests. Each has a limited duration and uses only the loopback interface.
 """

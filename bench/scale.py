@@ -141,7 +141,7 @@ def live_sessions(now: float, count: int, users: int) -> Iterator[Session]:
 
 
 def day_of_users(day: int, users: int, sources_each: int) -> Iterator[Session]:
-    """Yield a session for each user and source of a day. No user has another day."""
+    """Yield a session for each user and source of a day. Each day has other users."""
     for number, at in spaced_times(day * DAY, DAY, users * sources_each):
         yield replace(new(SOURCES[number % 5], user_id(day, number // sources_each)), started_at=at)
 

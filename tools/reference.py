@@ -1,9 +1,9 @@
 """Writes lists from the code into other files: `make reference`.
 
-docs/operations.md has a table of the settings and one of the metrics, and
-docker-compose.yml has the variable of each setting. Each block starts with a line that
-names it and ends with a line `end`. The files outside of the blocks are written by
-hand. config.schema.json is written whole.
+docs/operations.md has a table of the settings and a table of the metrics.
+docker-compose.yml has the variable of each setting. A block starts with a line that
+names it and ends with a line `end`. Everything outside of the blocks is written by
+hand. config.schema.json is generated completely.
 """
 
 import re
@@ -17,7 +17,7 @@ from service.telemetry.metrics import Counter, Metrics
 
 ROOT = Path(__file__).parent.parent
 
-# docker-compose.yml gives these a value, above its block.
+# docker-compose.yml sets a value for these above the block.
 _SET_BY_COMPOSE = {"JAY_REDIS__URL", "JAY_REDIS__DATA_DIR", "JAY_SERVER__HOST"}
 
 

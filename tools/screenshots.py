@@ -59,7 +59,7 @@ def save_dashboard(browser: Any, url: str, scheme: str) -> None:
     page.locator("input[type=password]").fill(KEY)
     page.keyboard.press("Enter")
     page.locator('input[value="7d"]').check()
-    page.get_by_text("run_command.web.player.4.2").first.wait_for()
+    page.get_by_text("jay.web.player.4.2").first.wait_for()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=IMAGES / f"dashboard-{scheme}.png", full_page=True)
     context.close()

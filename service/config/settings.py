@@ -49,9 +49,9 @@ class TlsSettings:
 class ServerSettings:
     """The HTTP server and its processes."""
 
-    host: str = setting("127.0.0.1", "address to listen on, 0.0.0.0 for all", check=check_host)
-    port: int = setting(8080, "TCP port, 0 takes a free one", check=Between(0, MAX_PORT))
-    workers: int = setting(1, "worker processes, one per core at most", check=Between(1, 64))
+    host: str = setting("127.0.0.1", "address to listen on, 0.0.0.0 for all addresses", check=check_host)
+    port: int = setting(8080, "TCP port, 0 takes a free port", check=Between(0, MAX_PORT))
+    workers: int = setting(1, "worker processes, at most one per core", check=Between(1, 64))
     drain_seconds: float = setting(
         1.0,
         "how long /readyz answers 503 after SIGTERM before the service stops listening",
@@ -62,7 +62,7 @@ class ServerSettings:
     )
     keepalive_seconds: float = setting(
         75.0,
-        "how long an idle connection stays open, longer than in the proxies before the service",
+        "how long an idle connection stays open, longer than in the proxies in front of the service",
         check=Between(1, 7200),
     )
     trusted_proxies: tuple[str, ...] = setting(
@@ -107,7 +107,7 @@ class RedisSettings:
         check=Matching("[a-z0-9-]{1,16}", "1 to 16 of a-z, 0-9 and -"),
     )
     timeout_seconds: float = setting(
-        0.25, "longest wait for a connection and for a reply, each", check=Between(0.01, 10)
+        0.25, "longest wait for a connection, and longest wait for a reply", check=Between(0.01, 10)
     )
 
 
@@ -119,7 +119,7 @@ class SessionSettings:
     source: str = setting("jay.api.playout.1.0.0", "`source` of sessions whose API key has none", check=check_source)
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,
-        "keys the hash under which a user's sessions are found, the same in all processes",
+        "key of the hash under which a user's sessions are found, the same in all processes",
         check=check_user_secret,
         secret=True,
         schema={"minLength": MIN_SECRET_LENGTH},
@@ -139,15 +139,17 @@ class CookieSettings:
     """Attributes of the session cookie. `Secure` and `HttpOnly` are always set."""
 
     same_site: Literal["Lax", "Strict", "None"] = setting(
-        "Lax", "`SameSite`: Lax, Strict, or None for pages of other sites"
+        "Lax", "attribute `SameSite`: Lax, Strict, or None for pages of other sites"
     )
     domain: str | None = setting(
         None,
-        "`Domain`, empty for the host that set it",
+        "attribute `Domain`, empty for the host of the service only",
         check=check_cookie_domain,
     )
-    path: str = setting("/", "`Path`", check=Matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
-    partitioned: bool = setting(default=False, help_text="`Partitioned`, for embedded cross-site pages (CHIPS)")
+    path: str = setting("/", "attribute `Path`", check=Matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
+    partitioned: bool = setting(
+        default=False, help_text="attribute `Partitioned`, for embedded cross-site pages (CHIPS)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ class CorsSettings:
 
     origins: tuple[str, ...] = setting(
         (),
-        "exact origins, such as https://www.example.com",
+        "origins whose pages may call, such as https://www.example.com",
         check=Each(check_origin),
         example='"https://www.example.com"',
     )
@@ -176,7 +178,7 @@ class AnalyticsSettings:
 
     retention_days: int = setting(90, "how long counts are kept", check=Between(1, MAX_RETENTION_DAYS))
     top_users: int = setting(
-        100, "users kept per day and shard in the list of the most active", check=Between(10, 1000)
+        100, "users kept in the list of the most active, for each day and shard", check=Between(10, 1000)
     )
 
 
@@ -184,7 +186,7 @@ class AnalyticsSettings:
 class MetricsSettings:
     """Metrics for Prometheus."""
 
-    enabled: bool = setting(default=True, help_text="count requests, sessions and calls of Redis, for /metrics")
+    enabled: bool = setting(default=True, help_text="count requests, sessions and calls to Redis, for /metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +194,7 @@ class LogSettings:
     """Log lines, all to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", "debug, info, warning or error. Lines for requests are info"
+        "info", "debug, info, warning or error. Request lines have the level info"
     )
     format: Literal["auto", "json", "text"] = setting(
         "auto", "json, text, or auto: text in a terminal and json elsewhere"

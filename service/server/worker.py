@@ -1,4 +1,4 @@
-"""A worker process: one event loop, one runner, one pool of connections to Redis.
+"""A worker process: one event loop, one runner, three lanes to Redis.
 
 aiohttp's worker for gunicorn runs the loop. `Worker` adds draining in two steps and the
 reloading of API keys and certificate. `application.py` decides what a worker runs, and

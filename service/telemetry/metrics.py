@@ -122,7 +122,7 @@ class Metrics:
     def __init__(self) -> None:
         self.requests = Histogram(
             "jay_http_request_duration_seconds",
-            "Answered requests, by the time from their head to their answer",
+            "Duration of requests, from the head of the request to the response",
             ("method", "route", "status"),
             _SECONDS,
         )
@@ -133,18 +133,18 @@ class Metrics:
         )
         self.ended = Counter("jay_sessions_ended", "Sessions ended by DELETE", _SOURCE)
         self.erased = Counter("jay_sessions_erased", "Sessions ended by an erasure of their user", ())
-        self.batch_sizes = Histogram("jay_batch_size", "Requests that share one call of Redis", _OPERATION, _SIZES)
+        self.batch_sizes = Histogram("jay_batch_size", "Requests that share one call to Redis", _OPERATION, _SIZES)
         self.batch_waits = Histogram(
-            "jay_batch_wait_seconds", "Wait of the first request of a batch", _OPERATION, _SHORT_SECONDS
+            "jay_batch_wait_seconds", "How long the first request of a batch waited", _OPERATION, _SHORT_SECONDS
         )
         self.waiting = Gauge("jay_batch_waiting", "Requests waiting for the next batch", _OPERATION)
         self.redis_calls = Histogram(
-            "jay_redis_call_duration_seconds", "Calls of Redis, including failed ones", _OPERATION, _SHORT_SECONDS
+            "jay_redis_call_duration_seconds", "Calls to Redis, including failed ones", _OPERATION, _SHORT_SECONDS
         )
         self.redis_errors = Counter("jay_redis_errors", "Errors of Redis and its connections, by kind", ("kind",))
         self.breaker_open = Gauge(
             "jay_redis_breaker_open",
-            "1 while a worker fails fast because Redis does not answer",
+            "1 while calls fail at once because Redis does not answer",
             ("lane",),
             "livemax",
         )

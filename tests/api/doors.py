@@ -1,9 +1,9 @@
-"""Compares the front door with aiohttp's way.
+"""Compares the answers of the front door with those of aiohttp and the handlers.
 
-Two services run on one Valkey, with a key prefix each and the same sessions. One has
-the front door, and in the other aiohttp reads every byte. Both get the same bytes.
-Their answers, records and keys in Redis have to be the same, apart from random ids and
-times.
+Two services use one Valkey. Each has its own key prefix, and both have the same
+sessions. One has the front door, and in the other aiohttp reads every byte. Both get
+the same bytes. Their answers, log records and keys in Redis have to be the same, apart
+from random ids and times.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def cookie(value: str) -> str:
 
 
 def normalized(answer: bytes) -> bytes:
-    """Return an answer without its ids and times."""
+    """Return an answer with placeholders for its ids and times."""
     for pattern, text in _VARIABLE:
         answer = pattern.sub(text, answer)
     return _UUID.sub(lambda found: found[0] if found[0] in _KNOWN else b"<id>", answer)
@@ -111,7 +111,7 @@ class Doors:
     prefixes: tuple[str, str]
 
     async def answers(self, *packets: bytes, half_close: bool = False, name: object = "") -> bytes:
-        """Send packets to both services, check that they answer alike, return one."""
+        """Send packets to both services, check for equal answers, return one."""
         both = [
             normalized(await exchange(service.port, packets, half_close=half_close))
             for service in (self.front, self.aiohttp)
@@ -127,19 +127,19 @@ class Doors:
         return front
 
     async def check_all(self, requests: Mapping[str, bytes]) -> dict[str, int]:
-        """Send each request with another one behind it, and compare the traces.
+        """Send each request with another one after it, and compare all effects.
 
-        Returns the first statuses.
+        Returns the statuses of the first answers.
         """
         statuses = {}
         for name, one in requests.items():
             answer = await self.answers(one + LAST, name=name)
             statuses[name] = int(answer.split(b" ", 2)[1]) if answer else 0
-        await self.check_traces()
+        await self.check_effects()
         return statuses
 
-    async def check_traces(self, *, with_keys: bool = True) -> None:
-        """Check that both left the same records and, with Redis, kinds of keys."""
+    async def check_effects(self, *, with_keys: bool = True) -> None:
+        """Check that both made the same log records and, with Redis, keys."""
         records = [
             [(line["method"], line["route"], line["status"], line["key"]) for line in service.log_lines()]
             for service in (self.front, self.aiohttp)
@@ -151,16 +151,16 @@ class Doors:
         assert front == aiohttp, (front, aiohttp)
 
     async def _keys(self, prefix: str) -> tuple[Counter[tuple[str, str]], set[tuple[str, str]]]:
-        """Return the numbers of sessions and users, and the kinds of the other keys.
+        """Return the numbers of session and user keys, and the names of the others.
 
-        Each kind has its type.
+        Each key has its Redis type.
         """
         one_by_one: Counter[tuple[str, str]] = Counter()
         kinds: set[tuple[str, str]] = set()
         async for key in self.store.scan_iter(match=f"{prefix}*", count=1000):
             name = key.decode().partition("}")[2]
             if name.startswith("test:"):
-                continue  # of the service's self-test
+                continue  # a key of the service's self-test
             kind = str(await self.store.type(key))
             if _UUID.fullmatch(name.encode()):
                 one_by_one[name if name.encode() in _KNOWN else "<id>", kind] += 1

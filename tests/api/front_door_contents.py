@@ -1,4 +1,4 @@
-"""Requests for the comparison of the front door with aiohttp's way.
+"""Requests for the comparison of the front door with aiohttp.
 
 They vary keys, origins, candidates and bodies.
 """

@@ -1,4 +1,4 @@
-"""Requests for the comparison of the front door with aiohttp's way.
+"""Requests for the comparison of the front door with aiohttp.
 
 They vary the framing and the form of the heads.
 """
@@ -190,7 +190,7 @@ EXPECTING = {
     "unknown expectation of a body": request("POST", "Expect: foo", body=BODY),
     "upgrade of a body": request("POST", "Connection: upgrade", "Upgrade: h2c", body=BODY),
 }
-# A good request, and bytes behind it that are no request.
+# A valid request, and bytes after it that are not a request.
 BEHIND = {
     "body without a length": (request("POST", "Content-Type: application/json"), BODY),
     "a length that is too small": (post(_SHORT), b"X"),

@@ -142,7 +142,7 @@ async def test_health_is_open_and_not_part_of_the_api(service: Service) -> None:
     assert (await service.request("POST")).status == 201
 
 
-async def test_no_cache_keeps_what_is_about_the_state_of_the_service(service: Service) -> None:
+async def test_health_and_metrics_are_not_cached(service: Service) -> None:
     """Health and metrics have `no-store` with every status."""
     bearer = {"X-API-Key": None, "Authorization": "Bearer operator-key"}
     seen = set()

@@ -1,4 +1,4 @@
-"""The front door answers as aiohttp's way does, byte for byte."""
+"""The front door answers as aiohttp and the handlers do, byte for byte."""
 
 import random
 
@@ -26,20 +26,20 @@ MIXED = (
 
 @pytest.mark.parametrize("corpus", CORPORA)
 async def test_every_request_is_answered_alike(doors: Doors, corpus: str) -> None:
-    """Both ways give the same answer, record, keys and next request."""
+    """The front door and aiohttp give equal answers, log records and keys in Redis."""
     assert all((await doors.check_all(CORPORA[corpus])).values())
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
 async def test_every_request_of_a_half_closed_connection_is_answered_alike(doors: Doors, corpus: str) -> None:
-    """The client closes its side behind one request. An incomplete body is a 400."""
+    """A request is answered alike when the client closes its side after it."""
     for name, one in CORPORA[corpus].items():
         await doors.answers(one, half_close=True, name=name)
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 async def test_the_usual_requests_do_not_reach_aiohttp(doors: Doors) -> None:
-    """The comparisons would hold for a front door that takes nothing."""
+    """The front door answers the usual requests, so the comparisons mean something."""
     for name, one in {**USUAL, **ENDS}.items():
         await doors.answers(one, half_close=True, name=name)
     assert doors.front.runner.server is not None
@@ -50,17 +50,17 @@ async def test_the_usual_requests_do_not_reach_aiohttp(doors: Doors) -> None:
 
 @pytest.mark.parametrize("case", range(len(MIXED)))
 async def test_a_request_may_be_cut_at_every_byte(doors: Doors, case: int) -> None:
-    """Two packets are answered as one is."""
+    """A request in two packets gets the same answer as in one packet."""
     data = MIXED[case]
     whole = await doors.answers(data + LAST)
     for place in range(1, len(data)):
         assert await doors.answers(data[:place], data[place:] + LAST, name=place) == whole
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_pipelines_of_frequent_and_other_requests_are_answered_alike(doors: Doors, seed: int) -> None:
-    """In the order of the requests, wherever the packets end."""
+    """Pipelined requests get equal answers, in order, wherever the packets end."""
     chance = random.Random(seed)
     for _ in range(3):
         requests = chance.choices(OPEN, k=chance.randint(2, 25))
@@ -69,17 +69,17 @@ async def test_pipelines_of_frequent_and_other_requests_are_answered_alike(doors
         packets = [data[begin:end] for begin, end in zip([0, *places], [*places, len(data)], strict=True)]
         answer = await doors.answers(*packets, half_close=True)
         assert answer.count(b"\r\nServer: ") == len(requests) + data.endswith(LAST)
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 @pytest.mark.parametrize("name", BEHIND)
-async def test_what_comes_behind_a_request_does_not_change_its_answer(doors: Doors, name: str) -> None:
-    """The door answers a request although garbage follows it in the same packet."""
+async def test_bytes_after_a_request_do_not_change_its_answer(doors: Doors, name: str) -> None:
+    """The front door answers a request although garbage follows in the same packet."""
     good, rest = BEHIND[name]
     answer = await doors.check_in_packets(good, rest + LAST, name=name)
     assert answer.count(b"\r\nServer: ") == 2
     assert answer.count(b"400 Bad Request") + answer.count(b"405 Method Not Allowed") == 1
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 @pytest.mark.parametrize("more", [b"", b'{"user_id": "a', BODY[:-1]])
@@ -88,7 +88,7 @@ async def test_a_body_that_ends_early_is_answered_alike(doors: Doors, more: byte
     head = request("POST", f"Content-Length: {len(BODY)}", "Content-Type: application/json")
     for packets in ((head + more,), (head, more), (LIVEZ + head + more,), (USUAL["guest"] + head + more,)):
         assert b"400 Bad Request" in await doors.answers(*packets, half_close=True)
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 async def test_a_create_limit_counts_alike(open_doors: OpenDoors) -> None:
@@ -106,13 +106,13 @@ async def test_a_create_limit_counts_alike(open_doors: OpenDoors) -> None:
                 answer = await doors.answers(request("POST", line, key="limited-key", body=body) + LAST, name=line)
                 statuses.append(answer.split()[1])
     assert set(statuses) == {b"201", b"400", b"429"}
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 async def test_errors_of_redis_are_answered_alike(
     open_doors: OpenDoors, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Requests that need Redis get 503, and the others their usual answer."""
+    """Without Redis, requests that need it get 503, and others their usual answer."""
     with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("own")) as own:
         doors = await open_doors(own.url)
         own.kill()
@@ -120,14 +120,14 @@ async def test_errors_of_redis_are_answered_alike(
             answer = await doors.answers(one + LAST, name=name)
             if name in {"cookie", "user", "guest", "end by cookie"}:
                 assert answer.startswith(b"HTTP/1.1 503 "), name
-        await doors.check_traces(with_keys=False)
+        await doors.check_effects(with_keys=False)
 
 
 async def test_a_service_that_drains_answers_alike(doors: Doors) -> None:
-    """Each answer ends its connection."""
+    """While the service drains, each answer closes its connection."""
     for service in (doors.front, doors.aiohttp):
         service.runner.health.is_draining = True
     for name, one in GOOD.items():
         answer = await doors.answers(one + LAST, name=name)
         assert answer.count(b"Connection: close\r\n") == answer.count(b"\r\nServer: ") == 1, name
-    await doors.check_traces()
+    await doors.check_effects()

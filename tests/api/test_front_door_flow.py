@@ -1,4 +1,4 @@
-"""Connections of the front door: slow and lost clients, clocks, shutdown, aiohttp."""
+"""Connections of the front door: slow clients, lost clients, timeouts, shutdown."""
 
 import asyncio
 import socket
@@ -15,13 +15,13 @@ from tests.api.doors import BODY, LAST, LIVEZ, A, Doors, cookie, normalized, req
 GET, POST, READYZ = request("GET", cookie(A)), request("POST", body=BODY), request(path="/readyz")
 END = request("DELETE", cookie(A))
 COUNT = 1000
-READ_BYTES = 256 * 1024  # asyncio reads as many at once
+READ_BYTES = 256 * 1024  # asyncio reads at most this many at once
 SHORT = 0.3
 PAUSE_MS = 200
 
 
 async def until(is_true: Callable[[], object]) -> None:
-    """Wait until something is true."""
+    """Wait until a condition is true. Fails after 30 s."""
     async with asyncio.timeout(30):
         while not is_true():
             await asyncio.sleep(0.002)
@@ -51,7 +51,7 @@ async def connected(service: Service) -> AsyncIterator[socket.socket]:
 
 
 def shrink(transport: asyncio.BaseTransport | None) -> None:
-    """Have the kernel take few bytes of answers, so that asyncio keeps the rest."""
+    """Let the kernel buffer few bytes of answers, so that asyncio keeps the rest."""
     assert transport is not None
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
@@ -71,7 +71,7 @@ async def read_to_end(client: socket.socket) -> bytes:
 
 
 async def pause_redis(doors: Doors) -> None:
-    """Have Redis answer later, so that requests are pending."""
+    """Let Redis pause, so that requests are pending."""
     await doors.store.execute_command("CLIENT", "PAUSE", PAUSE_MS, "ALL")  # type: ignore[no-untyped-call]
 
 
@@ -100,14 +100,14 @@ async def test_a_slow_reader_gets_the_same_answers(doors: Doors, half_close: boo
             answers.append(normalized(await reading))
     assert answers[0] == answers[1]
     assert answers[0].count(b"\r\nServer: ") == COUNT + (not half_close)
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 @pytest.mark.parametrize(("request_", "count"), [(LIVEZ, 1000), (GET, 300)], ids=["livez", "get"])
 async def test_a_slow_reader_that_closes_its_side_gets_every_answer(
     doors: Doors, request_: bytes, count: int
 ) -> None:
-    """The end of the client's bytes arrives while the answers wait for the client."""
+    """A slow client that closes its side early still gets every answer."""
     async with connected(doors.front) as client:
         door = await door_of(doors.front)
         shrink(door._transport)
@@ -119,7 +119,7 @@ async def test_a_slow_reader_that_closes_its_side_gets_every_answer(
 
 
 async def test_requests_that_wait_for_redis_do_not_fill_the_memory(doors: Doors) -> None:
-    """Reading pauses while many bytes wait, also after each answer."""
+    """The front door pauses reading while it keeps many bytes of pending requests."""
     async with connected(doors.front) as client:
         door = await door_of(doors.front)
         sending = asyncio.create_task(send(client, POST * 100_000))
@@ -134,7 +134,7 @@ async def test_requests_that_wait_for_redis_do_not_fill_the_memory(doors: Doors)
 
 @pytest.mark.parametrize("data", [POST, END], ids=["post", "delete"])
 async def test_a_request_whose_client_is_lost_is_finished_and_recorded(doors: Doors, data: bytes) -> None:
-    """Redis may have run the command, so there is a record."""
+    """A request whose client is lost is recorded, because Redis may have run it."""
     for service in (doors.front, doors.aiohttp):
         async with connected(service) as client:
             await pause_redis(doors)
@@ -143,13 +143,13 @@ async def test_a_request_whose_client_is_lost_is_finished_and_recorded(doors: Do
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         await until(lambda service=service: service.log_lines())  # type: ignore[misc]
     assert not doors_of(doors.front)
-    await doors.check_traces()
+    await doors.check_effects()
 
 
 @pytest.mark.parametrize("first", [b"", READYZ], ids=["new", "used"])
 @pytest.mark.parametrize("kind", ["draining", "closing", "half-closed"])
 async def test_a_pending_request_is_answered_before_the_end(doors: Doors, first: bytes, kind: str) -> None:
-    """Kept requests are answered during a drain, a shutdown and a half-close."""
+    """A pending request is answered during a drain, a shutdown and a half-close."""
     answers = []
     for service in (doors.front, doors.aiohttp):
         async with connected(service) as client:
@@ -174,8 +174,8 @@ async def test_a_pending_request_is_answered_before_the_end(doors: Doors, first:
     assert answers[0].count(b"Connection: close") == (kind != "half-closed")
 
 
-async def test_no_clock_ends_a_pending_request(open_doors: OpenDoors) -> None:
-    """The clock for idle connections does not run while a request waits for Redis."""
+async def test_no_timeout_ends_a_pending_request(open_doors: OpenDoors) -> None:
+    """The timeout for idle connections does not run while a request waits for Redis."""
     doors = await open_doors(server=ServerSettings(keepalive_seconds=PAUSE_MS / 3000))
     for first in (b"", request(path="/x")):
         async with connected(doors.front) as client:
@@ -200,7 +200,7 @@ async def test_a_client_that_reads_nothing_is_closed(start: Start, data: bytes) 
 
 
 async def test_a_connection_returns_to_the_front_door(doors: Doors) -> None:
-    """aiohttp answers its own requests, also after frequent ones on the connection."""
+    """After aiohttp has answered a request, the front door answers the next ones."""
     server = doors.front.runner.server
     assert server is not None
     slow = (

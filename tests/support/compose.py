@@ -1,6 +1,6 @@
 """The containers that Compose creates from docker-compose.yml.
 
-podman-compose runs, and a fake podman records its calls.
+The real podman-compose runs, and a fake podman records its calls.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Thousands of valid and invalid requests by schemathesis, against the document.
+"""Thousands of requests, valid and invalid, made by schemathesis from the reference.
 
 `make fuzz` sends more of them than `make test`, and different ones each time unless
 FUZZ_SEED is set.

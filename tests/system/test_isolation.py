@@ -1,7 +1,7 @@
 """An operator's heaviest requests do not delay visitors or readiness.
 
 One of 16 shards is filled to the documented maxima: 400 days, 60 sources and full top
-lists. Shards are read one after the other, so the longest call of Redis does not depend
+lists. Shards are read one after the other, so the longest call to Redis does not depend
 on their number.
 
 The test checks the statuses, and that no call takes as long as the default timeout by
@@ -120,7 +120,7 @@ async def erase(request: Request, _: Full) -> list[ClientResponse]:
 
 
 OPERATIONS = {
-    "look-ups": look_up,
+    "lookups": look_up,
     "days": get(f"analytics/sessions?interval=day&{span(DAYS)}"),
     "hours": get(f"analytics/sessions?interval=hour&{span(31)}"),
     "top users": get(f"analytics/users?limit=100&{span(DAYS)}"),

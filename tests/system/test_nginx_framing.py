@@ -61,7 +61,7 @@ def services(launch: Launch, tmp_path: Path) -> Iterator[tuple[Process, Process]
 
 
 async def test_each_request_that_the_door_takes_is_one_for_nginx(services: tuple[Process, Process]) -> None:
-    """It has one answer, and the request behind it has the other one."""
+    """nginx forwards each such request as one request, with the same status."""
     service, front = services
     corpora = (HEADS | CONTENTS).values()
     taken = {
@@ -80,7 +80,7 @@ async def test_each_request_that_the_door_takes_is_one_for_nginx(services: tuple
         both = direct if len(direct) > 1 else [*direct, 404]
         allowed = [both, [400]]
         if one.count(b"\r\n") > 60 or len(one) > 7900:
-            allowed.append([431, 404])  # with nginx's headers there are too many
+            allowed.append([431, 404])  # nginx adds headers, so the head is too large
         assert forwarded in allowed, (name, both, forwarded)
 
 

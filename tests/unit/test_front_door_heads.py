@@ -1,4 +1,4 @@
-"""Heads that the front door takes: aiohttp's parser reads them in the same way."""
+"""aiohttp's parser reads every head that the front door takes in the same way."""
 
 import asyncio
 import re
@@ -94,7 +94,7 @@ def check(loop: asyncio.AbstractEventLoop, data: bytes) -> Head | None:
 
 
 def test_the_parser_is_the_one_of_the_service() -> None:
-    """aiohttp falls back to a parser in Python without a word."""
+    """The parser is the one in C. Without it, aiohttp silently uses one in Python."""
     assert HttpRequestParser is HttpRequestParserC
 
 
@@ -137,7 +137,7 @@ def heads(draw: st.DrawFn) -> bytes:
 @example(START + b"Host: x\r\n\r\n")
 @example(START + b"X-API-Key: \t key \t \r\nCookie:\r\n\r\n")
 def test_every_head_that_the_door_takes_is_read_alike(loop: asyncio.AbstractEventLoop, data: bytes) -> None:
-    """Both read the same method, path and values, and the same number of bytes."""
+    """Door and parser read the same method, path, values and number of bytes."""
     check(loop, data)
 
 
@@ -145,7 +145,7 @@ def test_every_head_that_the_door_takes_is_read_alike(loop: asyncio.AbstractEven
 def test_every_damaged_head_that_the_door_takes_is_read_alike(
     loop: asyncio.AbstractEventLoop, data: bytes, changes: list[tuple[int, int, bytes]]
 ) -> None:
-    """Both agree also when bytes are replaced, removed or added."""
+    """Door and parser agree when bytes of a head are replaced, removed or added."""
     for place, removed, added in changes:
         place %= len(data)  # noqa: PLW2901 - anywhere
         data = data[:place] + added + data[place + removed :]
@@ -163,7 +163,7 @@ def test_arbitrary_bytes_are_read_alike(loop: asyncio.AbstractEventLoop, data: b
 @pytest.mark.parametrize("name", [*READ, "Host", "User-Agent", *OTHERS])
 @pytest.mark.parametrize("white", [b"", b" ", b"\t", b" \t "])
 def test_each_usual_head_is_taken(loop: asyncio.AbstractEventLoop, name: str, white: bytes) -> None:
-    """The properties above would hold for a door that takes nothing."""
+    """The door takes usual heads, so the properties above mean something."""
     host = b"" if name == "Host" else b"Host: x\r\n"
     for spelled in (name, name.lower(), name.upper(), name.swapcase()):
         line = spelled.encode() + b":" + white + b"7" + white + b"\r\n"
@@ -175,7 +175,7 @@ def test_each_usual_head_is_taken(loop: asyncio.AbstractEventLoop, name: str, wh
 
 @pytest.mark.parametrize("name", HANDED_OVER)
 def test_each_header_that_is_for_aiohttp_is_handed_over(name: str) -> None:
-    """In any case, and without a value."""
+    """A head with such a header is for aiohttp, in any spelling and without a value."""
     for spelled in (name, name.lower(), name.upper(), name.swapcase()):
         assert read_head(START + f"{spelled}: x\r\n\r\n".encode()) is None
         assert read_head(START + f"{spelled}:\r\n\r\n".encode()) is None
@@ -183,7 +183,7 @@ def test_each_header_that_is_for_aiohttp_is_handed_over(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*READ, "Host", "User-Agent"])
 def test_each_header_that_is_read_may_come_once(name: str) -> None:
-    """Two lines of one name are for aiohttp, in whatever cases they are spelled."""
+    """A head that repeats one of these headers is for aiohttp, in any spelling."""
     first = b"" if name == "Host" else b"Host: x\r\n"
     lines = f"{name}: 1\r\nX: y\r\n{name.swapcase()}: 1\r\n\r\n".encode()
     assert read_head(b"GET /livez HTTP/1.1\r\n" + first + lines) is None
@@ -203,7 +203,7 @@ def test_limits_are_those_of_the_parser(loop: asyncio.AbstractEventLoop) -> None
 
 @given(st.sets(st.from_regex(r"\A[a-z][a-z_-]{0,5}\Z"), min_size=1, max_size=6), st.data())
 def test_a_pattern_matches_its_names_in_any_case_and_nothing_else(found: set[str], data: st.DataObject) -> None:
-    """A name that is the beginning of another one counts too."""
+    """The pattern matches each name, also one that another name begins with."""
     pattern = re.compile(_pattern_of(sorted(found)))
     for name in found:
         spelled = "".join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in name)

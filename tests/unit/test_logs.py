@@ -91,8 +91,8 @@ async def test_a_broken_pipe_does_not_stop_the_service() -> None:
     log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
 
 
-async def test_what_no_task_awaits_is_logged_without_its_text() -> None:
-    """A line has the types of the whole chain and no client data."""
+async def test_an_error_that_nobody_awaits_is_logged_without_its_message() -> None:
+    """The line has the types of the error and its causes, and no client data."""
     stream = io.StringIO()
     logs.configure(LogSettings(), stream)
     try:

@@ -2,8 +2,9 @@
 
 It answers the requests of sessions, preflights and /livez that a valid API key sends
 without an error. Everything else is for aiohttp, so there is no second place that
-explains errors. Only errors that appear after Redis was asked are answered here,
-because a second attempt could create a second session.
+explains errors. Only two kinds of errors are answered here: those that appear after
+Redis was asked, and a creation above its limit. A second attempt could create a second
+session, or count twice.
 
 Policy and constants are those of the handlers: keys and origins (`auth.py`, `cors.py`),
 candidates (`session_token.py`), bodies (`create_body.py`), limits (`create_limits.py`),
