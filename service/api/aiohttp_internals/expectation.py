@@ -2,7 +2,7 @@
 
 100 Continue before the decision
 --------------------------------
-Without it: aiohttp sends the 100 before any handler runs, also before a 401 or a 413.
+Without it: aiohttp sends the 100 before any handler runs, even before a 401 or a 413.
     The client then sends a body that the service rejects. Here, the code that reads the
     body sends the 100.
 Upstream: https://github.com/aio-libs/aiohttp/issues/8877 (open).
