@@ -16,8 +16,8 @@ from service.api.user_id import PLACEHOLDER
 MAX_LENGTH = 96
 MAX_RAW_LENGTH = 512
 MAX_SEGMENTS = 12
-# Dice coefficient of the trigrams, from 0 to 1. `/sesion` is 0.71 of the end of the
-# session path, `/ready` 0.77 of /readyz, and `/health` less than 0.2 of any.
+# Dice coefficient of the trigrams, from 0 to 1. `/sesion` has 0.71 with the end of the
+# session path, `/ready` has 0.77 with `/readyz`, and `/health` less than 0.2 with any.
 CUTOFF = 0.5
 
 # Characters that end a path. A client may have escaped `?` or `#`, or left it out.

@@ -29,9 +29,10 @@ def _no_headers(_: Any) -> Headers:
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One row.
+    """One row of the table.
 
-    `closes` ends the connection, as unread bytes of the request may follow.
+    `closes` closes the connection after the answer, because unread bytes of the request
+    may follow.
     """
 
     status: int
