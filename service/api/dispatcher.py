@@ -125,7 +125,7 @@ class Dispatcher:
             answer = self._cors.answer_options(request)
             if answer is not None:
                 return answer
-            error = errors.PreflightRefused("Add the origin of the page to cors.origins, as browsers spell it.")
+            error = errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
         return problem_of(translate(error), request_id)

@@ -143,7 +143,7 @@ def _check_version(info: object) -> None:
 
 def _check(name: str, reply: object, expected: object = None) -> None:
     if isinstance(reply, exceptions.ResponseError):
-        if kind_of(reply) in {ErrorKind.REFUSED, ErrorKind.DEMOTED}:
+        if kind_of(reply) in {ErrorKind.REJECTED, ErrorKind.DEMOTED}:
             raise _Untestable
         if isinstance(reply, exceptions.ClusterCrossSlotError):
             raise Unfit("cluster mode: keys of different shards cannot share a command")
