@@ -28,7 +28,8 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{
 class _Moment:
     """The value of `from` or `to`, in seconds since the epoch.
 
-    A date spans its day, from `start` to before `end`. An instant has `start == end`.
+    A date includes the `start` of its day and excludes the `end`. An instant has `start
+    == end`.
     """
 
     start: float

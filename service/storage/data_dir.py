@@ -65,8 +65,8 @@ class DataDir:
             self.lock_file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EmbeddedServerError(
-                f"cannot write to {self.path} ({error.strerror}): set JAY_REDIS__DATA_DIR to a directory "
-                "that can be written, or JAY_REDIS__URL to a Redis server"
+                f"cannot write to {self.path} ({error.strerror}): set JAY_REDIS__DATA_DIR to a writable "
+                "directory, or JAY_REDIS__URL to a Redis server"
             ) from None
         self._take_lock(self.lock_file)
 

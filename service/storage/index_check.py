@@ -18,7 +18,8 @@ class IndexReport:
 
     `not_indexed` are missing from the user's index, and `repaired` of them were added.
     `misplaced` are not in the shard of the user's index, so no erasure can find them.
-    The digest of those under an `unknown_secret` belongs to no secret in the settings.
+    `unknown_secret` counts the sessions whose digest belongs to no secret in the
+    settings.
     """
 
     not_indexed: int = 0

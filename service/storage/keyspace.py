@@ -70,7 +70,7 @@ MAX_EXACT_INTEGER = 2**53
 TOP_SCORE_UNIT = 2**26
 _TEMPORARY = "test:"
 
-# From the last call of a merge.
+# Counted from the last call of a merge.
 SCRATCH_SECONDS = 60
 UNIONS_SECONDS = HOUR
 # Longer than the retries of any call of an erasure.

@@ -1,4 +1,4 @@
-"""Logs the risks of how Redis is configured.
+"""Logs the risks in the configuration of Redis.
 
 All workers together log each risk once.
 """
