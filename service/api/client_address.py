@@ -53,7 +53,7 @@ class ClientAddresses:
             return _UNKNOWN  # the connection was closed
         if self._is_trusted(address):
             for hop in _hops_from_the_right(forwarded_for, forwarded):
-                # Hops behind one without an address (`unknown`, `_hidden`) cannot be
+                # Hops beyond one without an address (`unknown`, `_hidden`) cannot be
                 # trusted.
                 if (parsed := _parsed(hop)) is None:
                     break

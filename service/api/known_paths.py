@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from service.api import wire
 from service.api.user_id import PLACEHOLDER
 
-# Longer paths get no hint. The longest known path has 48 characters, and a UUID behind
+# Longer paths get no hint. The longest known path has 48 characters, and a UUID after
 # the path of a session makes 65. A raw path may be longer, because a user id in it is
 # replaced.
 MAX_LENGTH = 96

@@ -28,7 +28,7 @@ class Breaker:
     def admits(self) -> bool:
         """Return whether a call may be sent now.
 
-        The caller then reports its end by `succeeded`, `failed` or `cancelled`.
+        The caller then reports its result with `succeeded`, `failed` or `cancelled`.
         """
         if self._open_until is None:
             return True

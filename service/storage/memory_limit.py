@@ -1,4 +1,4 @@
-"""The memory limit of the embedded server, from that of its container or machine."""
+"""The memory limit of the embedded server, from its container or machine."""
 
 import os
 from collections.abc import Iterator

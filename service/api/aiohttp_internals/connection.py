@@ -23,7 +23,7 @@ Can go when: aiohttp ends the body with an error if the parser fails in it.
 
 A body in progress is dropped at shutdown
 -----------------------------------------
-Without it: a connection that is to close drops received bytes, so a request whose body
+Without it: a connection that will close drops received bytes, so a request whose body
     is incomplete when the shutdown begins never gets the rest.
 Upstream: https://github.com/aio-libs/aiohttp/issues/2298 (closed, wontfix) is related.
 Versions: 3.14.
@@ -106,7 +106,7 @@ class Connection(TimedConnection):
                 self._rejected = bytes(framing.open_head)
                 # The error is queued behind the request, which still waits for its
                 # body.
-                self._break_off(body)
+                self._abort_body(body)
                 return
             self._last_body = payload
             if parsed == 1 and framing.is_whole_request(data, payload):
@@ -133,7 +133,7 @@ class Connection(TimedConnection):
         is_idle = not self._messages and (is_waiting or self._request_count == 0)
         if is_idle or self.ssl_context is not None:
             return None
-        self._break_off(self._last_body)
+        self._abort_body(self._last_body)
         self.finish_requests()
         return True
 
@@ -144,7 +144,7 @@ class Connection(TimedConnection):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wake the reader of a body. aiohttp does not wake it for a rejected body."""
-        self._break_off(self._last_body)
+        self._abort_body(self._last_body)
         super().connection_lost(exc)
 
     def close_if_last_request(self) -> None:
@@ -157,7 +157,7 @@ class Connection(TimedConnection):
         return self._is_idle() and self._framing.is_at_rest and not (self._close or self._force_close)
 
     @staticmethod
-    def _break_off(body: StreamReader | None) -> None:
+    def _abort_body(body: StreamReader | None) -> None:
         if body is not None and not body.is_eof():
             body.set_exception(web.RequestPayloadError("the rest of the body cannot arrive"))
 

@@ -1,7 +1,7 @@
 """The two timers of a client connection: for a stalled head and for idleness.
 
-Other deadlines are elsewhere: that of a body in `json_body.py`, that of the TLS
-handshake in `site.py`.
+Other deadlines are elsewhere: for a body in `json_body.py`, for the TLS handshake in
+`site.py`.
 
 No deadline for a head
 ----------------------
