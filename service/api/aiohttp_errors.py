@@ -1,4 +1,4 @@
-"""Translates the errors that aiohttp raises into those of the service.
+"""Translates the errors that aiohttp raises into errors of the service.
 
 aiohttp's messages may contain bytes of the request, so they are never passed on. The
 errors of aiohttp's parser are in `aiohttp_internals/parser_errors.py`.

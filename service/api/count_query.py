@@ -59,7 +59,7 @@ class CountQueries:
     def read(self, request: web.Request, known: Collection[str]) -> CountQuery:
         """Return the query of a request.
 
-        `known` are its parameters. Raises InvalidRequest.
+        `known` are the parameters that it may have. Raises InvalidRequest.
         """
         query = request.query
         check_names(query, known, "The query", "parameter")
@@ -74,7 +74,7 @@ class CountQueries:
 
     def _range(self, query: Mapping[str, str], interval: Interval) -> CountRange:
         now = int(self._clock())
-        past = now + 1  # the current second belongs to the past
+        past = now + 1  # includes the current second
         last = _moment(query, "to") if "to" in query else _Moment(past, past)
         # Today is a whole day, with the hours to come. A range that ends at a time in
         # the future ends now.

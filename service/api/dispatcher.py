@@ -120,7 +120,7 @@ class Dispatcher:
             response.force_close()
 
     def _response_to(self, error: Exception, request: web.Request, request_id: str) -> web.Response:
-        """Return the response to a request for which a handler or the router raised."""
+        """Return the response to a request whose handler or the router has failed."""
         if request.method == hdrs.METH_OPTIONS and isinstance(error, _UNHANDLED_OPTIONS):
             answer = self._cors.answer_options(request)
             if answer is not None:

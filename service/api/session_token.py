@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 8
 
-# http.cookies and aiohttp keep one of several cookies of a name. This service reads all
-# of them. A pair starts at the start of the line or after the last pair, so a cookie
-# whose name only ends with this name does not match. A comma ends a pair too, as some
-# proxies join two Cookie lines with a comma.
+# http.cookies and aiohttp keep one of several cookies of one name. This service reads
+# all of them. A pair starts at the start of the line or after the last pair, so a
+# cookie whose name only ends with this name does not match. A comma ends a pair too,
+# because some proxies join two Cookie lines with a comma.
 # The pattern starts with the name, because `re` finds it 0.8 µs faster than a
 # separator.
 _COOKIE = re.compile(rf'{wire.SESSION_TOKEN}[ \t]*=[ \t]*"?({SESSION_ID_PATTERN})"?[ \t]*(?=[;,]|$)')

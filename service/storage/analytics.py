@@ -81,7 +81,7 @@ class RedisCountStore(CountStore):
         """Return what `UniqueUsers.count` returns, with 0 for other programs' data."""
         unique = await self._unique_users.count(shard, total, sources, days)
         if None in unique.values():
-            _logger.error("foreign data under a sketch of unique users: another program writes with our key prefix")
+            _logger.error("foreign data under a key of unique users: another program writes with our key prefix")
         return {union: number or 0 for union, number in unique.items()}
 
 

@@ -18,7 +18,7 @@ Prepare = Callable[[AbstractConnection], Awaitable[None]]
 def make_client(url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> "Redis":
     """Return a client with bounded waits.
 
-    With redis-py's defaults they add up to a minute.
+    With redis-py's defaults, the waits of one call add up to a minute.
 
     `prepare` runs on each new connection before its first command.
     """

@@ -44,7 +44,7 @@ class IndexCheck:
         """Check sessions of users, each with the user digest in its value."""
         reachable = [(session, digest) for session, digest in sessions if self._is_reachable(session, digest, report)]
         missing = await self._missing(reachable)
-        # A session may have ended between the two reads, so the missing are read again.
+        # A session may have ended between the two reads, so these are read again.
         missing = await self._missing(missing)
         report.not_indexed += len(missing)
         if missing and repair:

@@ -75,7 +75,7 @@ SCRATCH_SECONDS = 60
 UNIONS_SECONDS = HOUR
 # Longer than the retries of any call of an erasure.
 RECEIPT_SECONDS = 300
-# Longer than the retries of a creation: four time-outs of 10 s, the longest setting.
+# Longer than the retries of a creation: four timeouts of 10 s, the longest setting.
 ERASED_SECONDS = 60
 
 

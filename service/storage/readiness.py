@@ -22,8 +22,8 @@ READINESS_KEYS = "ready"
 class Readiness:
     """Creates, reads and ends the sessions of a guest and of a user, on temporary keys.
 
-    A check uses a new connection. So the self-test runs too, and finds commands that
-    Redis does not allow any more and that these sessions do not need.
+    A check uses a new connection, so the self-test runs too. It finds commands that
+    Redis no longer allows, including those that these sessions do not need.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Ranks the users with the most sessions, from the top lists of the days.
 
-All sessions of a user are in one shard. So each shard is ranked alone, and only its best
-users are kept. The bounds of a user are sums over the days:
+All sessions of a user are in one shard. So each shard is ranked alone, and only its
+best users are kept. The bounds of a user are sums over the days:
 
     at least    count - error bound, on each day on which the user is in the list
     at most     count on such a day, and the floor of the list on every other day
@@ -37,7 +37,7 @@ _Entry = tuple[int, int, bytes]
 
 
 class TopLists:
-    """Ranks for one caller at a time, which bounds the memory."""
+    """Ranks users for one caller at a time, which bounds the memory."""
 
     def __init__(self, connection: RedisConnection, keyspace: Keyspace, sizes: PageSizes) -> None:
         self._connection = connection

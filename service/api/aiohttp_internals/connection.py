@@ -1,4 +1,4 @@
-"""A client connection: aiohttp's protocol, with repairs of how it reads requests.
+"""A client connection: aiohttp's protocol, with repairs to how it reads requests.
 
 Bytes of the request in answers and logs
 ----------------------------------------
@@ -163,7 +163,7 @@ class Connection(TimedConnection):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - a placeholder
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp passes a placeholder
         status: int = 500,  # noqa: ARG002
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - bytes of the request

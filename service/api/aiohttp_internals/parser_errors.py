@@ -1,4 +1,4 @@
-"""Translates the errors of aiohttp's parser into those of the service.
+"""Translates the errors of aiohttp's parser into errors of the service.
 
 Status and cause of a parser error
 ----------------------------------

@@ -113,7 +113,7 @@ class TimedConnection(RequestHandler):
     def _process_keepalive(self) -> None:
         """Close an idle connection.
 
-        aiohttp's keep-alive timer calls this method. It starts after each response.
+        aiohttp's keep-alive timer, which starts after each response, calls this method.
         """
         if self.has_pending_answer:
             self.postpone_close()
