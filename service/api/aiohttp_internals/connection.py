@@ -90,9 +90,9 @@ class Connection(TimedConnection):
                 super().data_received(data)
             finally:
                 self._close, self._force_close = closing
-        self._follow(data, self._request_count - count, body)
+        self._update_framing(data, self._request_count - count, body)
 
-    def _follow(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
+    def _update_framing(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
         """Update the framing and the timer for heads.
 
         `parsed` is the number of requests in `data`.
