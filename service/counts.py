@@ -32,7 +32,7 @@ class Interval(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CountRange:
-    """A range from `start` to before `end`. Both are at the start of an interval."""
+    """A range that includes `start` and excludes `end`. Both begin an interval."""
 
     start: int
     end: int

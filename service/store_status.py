@@ -13,14 +13,14 @@ NO_EVICTION = "noeviction"
 class RedisStatus:
     """The status of the server.
 
-    None: Redis does not report it, or does not allow it.
+    A field is None if Redis does not report it or does not let the service read it.
     """
 
     server: str | None  # such as "Valkey 9.1.2"
     memory_used_bytes: int | None
     memory_limit_bytes: int | None  # maxmemory, 0 without a limit
     machine_memory_bytes: int | None  # shared with other processes
-    append_only_file: bool | None  # whether data is kept over a restart
+    append_only_file: bool | None  # whether data is kept across a restart
     eviction_policy: str | None  # maxmemory-policy
     may_evict: bool | None  # whether sessions may be evicted when memory is full
     memory_full_seconds: float | None = None  # the forecast of this worker
@@ -62,7 +62,7 @@ def _without_limit(status: RedisStatus) -> Risk:
     whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
     in_use = "" if used is None else f" ({used / 2**20:,.0f} MiB in use{whole})"
     return Risk(
-        f"no memory limit is set{in_use}: when memory runs out, the system ends Redis",
+        f"no memory limit is set{in_use}: when memory runs out, the system kills Redis",
         "set maxmemory to half of the memory that Redis can have, and maxmemory-policy noeviction",
     )
 

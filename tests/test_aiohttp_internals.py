@@ -20,9 +20,9 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage, StreamWriter
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.worker import GunicornWebWorker
 
-from service.api.aiohttp_internals.clocks import TimedConnection
 from service.api.aiohttp_internals.connection import Connection
 from service.api.aiohttp_internals.parser_errors import METHOD_TOKEN, TOO_MANY_HEADERS
+from service.api.aiohttp_internals.timers import TimedConnection
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "service" / "api" / "aiohttp_internals"
@@ -74,10 +74,10 @@ STATE = [
     ("_force_close", False, "connection"),
     ("_request_count", 0, "connection"),
     ("_waiter", None, "connection"),
-    ("_keepalive_handle", None, "clocks"),
-    ("_next_keepalive_close_time", 0.0, "clocks"),
-    ("_keepalive_timeout", 3630, "clocks"),
-    ("transport", None, "clocks"),
+    ("_keepalive_handle", None, "timers"),
+    ("_next_keepalive_close_time", 0.0, "timers"),
+    ("_keepalive_timeout", 3630, "timers"),
+    ("transport", None, "timers"),
     ("ssl_context", None, "connection"),
 ]
 
@@ -92,7 +92,7 @@ async def test_the_protocol_has_its_private_state(
 
 async def test_the_protocol_has_its_event_loop_and_queue(protocol: RequestHandler) -> None:
     """The queue of parsed requests is empty, and the loop is the running one."""
-    assert protocol._loop is asyncio.get_running_loop(), advice("BaseProtocol._loop", "clocks")
+    assert protocol._loop is asyncio.get_running_loop(), advice("BaseProtocol._loop", "timers")
     assert len(protocol._messages) == 0, advice("RequestHandler._messages", "connection")
 
 
@@ -115,15 +115,15 @@ async def test_a_closing_protocol_drops_bytes(protocol: RequestHandler, flag: st
     assert protocol._request_count == 0, advice(f"RequestHandler.{flag}", "connection")
 
 
-async def test_a_new_connection_starts_the_keepalive_clock(protocol: RequestHandler) -> None:
-    """`connection_made` starts the clock, and its task waits for the first request."""
+async def test_a_new_connection_starts_the_keepalive_timer(protocol: RequestHandler) -> None:
+    """`connection_made` starts the timer, and its task waits for the first request."""
     protocol.connection_made(create_autospec(asyncio.Transport, instance=True))
     await asyncio.sleep(0)
     try:
-        assert protocol._next_keepalive_close_time > 0, advice("the keep-alive clock", "clocks")
-        assert isinstance(protocol._keepalive_handle, asyncio.TimerHandle), advice("the keep-alive clock", "clocks")
-        assert protocol._waiter is not None, advice("RequestHandler._waiter", "clocks")
-        assert not protocol._waiter.done(), advice("RequestHandler._waiter", "clocks")
+        assert protocol._next_keepalive_close_time > 0, advice("the keep-alive timer", "timers")
+        assert isinstance(protocol._keepalive_handle, asyncio.TimerHandle), advice("the keep-alive timer", "timers")
+        assert protocol._waiter is not None, advice("RequestHandler._waiter", "timers")
+        assert not protocol._waiter.done(), advice("RequestHandler._waiter", "timers")
     finally:
         protocol.connection_lost(None)
         await asyncio.sleep(0)
@@ -133,10 +133,10 @@ SIGNATURES = [
     (RequestHandler.handle_error, "self, request, status=500, exc=None, message=None", "connection"),
     (RequestHandler.data_received, "self, data", "connection"),
     (RequestHandler.eof_received, "self", "connection"),
-    (RequestHandler.connection_made, "self, transport", "clocks"),
-    (RequestHandler.connection_lost, "self, exc", "clocks"),
-    (RequestHandler.force_close, "self", "clocks"),
-    (RequestHandler._process_keepalive, "self", "clocks"),
+    (RequestHandler.connection_made, "self, transport", "timers"),
+    (RequestHandler.connection_lost, "self, exc", "timers"),
+    (RequestHandler.force_close, "self", "timers"),
+    (RequestHandler._process_keepalive, "self", "timers"),
     (StreamReader.is_eof, "self", "connection"),
     (StreamReader.set_exception, "self, exc, exc_cause=BaseException()", "connection"),
     (StreamWriter.drain, "self", "expectation"),
@@ -214,7 +214,7 @@ async def test_a_writer_counts_its_output(protocol: RequestHandler) -> None:
 def test_no_slot_of_ours_is_one_of_theirs() -> None:
     """A name of the subclasses does not hide state of aiohttp."""
     theirs = {slot for kind in RequestHandler.__mro__ for slot in getattr(kind, "__slots__", ())}
-    for kind, module in ((TimedConnection, "clocks"), (Connection, "connection")):
+    for kind, module in ((TimedConnection, "timers"), (Connection, "connection")):
         assert not theirs & set(kind.__slots__), advice("the attributes of RequestHandler", module)
 
 

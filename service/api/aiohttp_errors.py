@@ -1,4 +1,4 @@
-"""Translates the errors that aiohttp raises into those of the service.
+"""Translates the errors that aiohttp raises into errors of the service.
 
 aiohttp's messages may contain bytes of the request, so they are never passed on. The
 errors of aiohttp's parser are in `aiohttp_internals/parser_errors.py`.
@@ -31,10 +31,8 @@ _TABLE: dict[type[BaseException], Callable[[Any], Exception]] = {
 def translate(error: BaseException | None) -> Exception:
     """Return the service's error for one of aiohttp's.
 
-    Other errors are returned as they are.
-
-    The table is searched along the class hierarchy. aiohttp's parser sometimes gives no
-    error, which is a bug.
+    Any other error is returned unchanged. `error` is None when aiohttp's parser gives
+    no reason, which is a bug of aiohttp.
     """
     for kind in type(error).__mro__:
         if kind in _TABLE:

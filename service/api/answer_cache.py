@@ -12,7 +12,7 @@ MAX_ANSWERS = 256
 
 
 class AnswerCache:
-    """Keeps each answer for one second, counted from the start of the request for it.
+    """Keeps each answer for one second, counted from the start of its calculation.
 
     Requests with an equal key wait for an answer that is pending, however long it
     takes. An error reaches all requests that wait for it, and is not kept.

@@ -36,8 +36,8 @@ class Authorizer:
         """Return a key that was used before, without hashing it again, or None.
 
         Only valid keys are remembered, so there are at most as many as are configured.
-        The dictionary compares a key only with one of the same keyed hash, so the time
-        reveals nothing of a key.
+        The time of a lookup reveals nothing about a key: Python compares two keys only
+        if their hashes are equal, and the hashes depend on a secret of the process.
         """
         key = self._known.get(raw_key)
         if key is None and raw_key.isascii() and (key := self._keyring.find(raw_key.decode())):

@@ -25,8 +25,8 @@ _NODE = re.compile(r"\[(?P<v6>[^\]]+)\](?::[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,
 # For="[2001:db8::1]:4711".
 _FOR = re.compile(r'(?:^|;)[ \t]*for=(?:"([^"\\]*)"|([^\s";,]*))[ \t]*(?:;|$)', re.IGNORECASE)
 
-# Providers give a customer a whole IPv6 network of this size or larger. A limit for
-# single addresses would be no limit there.
+# Providers give a customer a whole IPv6 network of this size or larger. A client can
+# use all its addresses, so a limit for each address would have no effect.
 _IPV6_PREFIX = 64
 _UNKNOWN = "unknown"
 
@@ -47,13 +47,13 @@ class ClientAddresses:
         return self.behind(request.remote or "", forwarded_for, forwarded)
 
     def behind(self, peer: str, forwarded_for: str | None, forwarded: str | None) -> str:
-        """Return the client's address, by the `peer` and the headers of proxies."""
+        """Return the client's address, from the peer's and the headers of proxies."""
         address = _parsed(peer.partition("%")[0])  # without a zone
         if address is None:
             return _UNKNOWN  # the connection was closed
         if self._is_trusted(address):
             for hop in _hops_from_the_right(forwarded_for, forwarded):
-                # Hops behind one without an address (`unknown`, `_hidden`) cannot be
+                # Hops beyond one without an address (`unknown`, `_hidden`) cannot be
                 # trusted.
                 if (parsed := _parsed(hop)) is None:
                     break

@@ -3,7 +3,7 @@
 aiohttp-cors adds CORS headers to the responses of routes only, so a page could not read
 the router's 404 and 405. It answers a preflight with the requested method only, so a
 browser would send a preflight for each method, and an unknown header would fail it.
-That is why `Cors.mark` adds the headers to every response, and every preflight gets the
+That is why `Cors.add_headers` runs for every response, and every preflight gets the
 same constant lists.
 """
 
@@ -43,13 +43,14 @@ class Cors:
     """
 
     def __init__(self, router: web.UrlDispatcher, resources: Iterable[web.Resource], settings: CorsSettings) -> None:
-        # With `*`, aiohttp-cors checks the origin only. `mark` replaces its lists.
+        # With `*`, aiohttp-cors checks only the origin. `add_headers` replaces its
+        # lists.
         options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library has no types
             allow_credentials=True, allow_methods="*", allow_headers="*", max_age=settings.max_age_seconds
         )
         adapter = ResourcesUrlDispatcherRouterAdapter(router, defaults=dict.fromkeys(settings.origins, options))
         # aiohttp-cors adds a hook to an application, which runs for each response and
-        # does less than `mark`. It gets an application that serves no requests.
+        # does less than `add_headers`. It gets an application that serves no requests.
         cors = aiohttp_cors.CorsConfig(web.Application(), router_adapter=adapter)
         for resource in resources:
             cors.add(resource)
@@ -71,7 +72,9 @@ class Cors:
         return "HTTP/1.1 204 No Content\r\n" + "".join(first), _lines(API_HEADERS) + allow_headers + expose
 
     def answer_options(self, request: web.Request) -> web.Response | None:
-        """Return the response to an OPTIONS request, or None for a foreign preflight.
+        """Return the response to an OPTIONS request.
+
+        Returns None for a preflight whose origin is not configured.
 
         A preflight for an unknown path succeeds. Otherwise the page could not read the
         404 of the request after it. A request that is not a preflight gets `Allow`.
@@ -85,18 +88,18 @@ class Cors:
         return empty_response(self._preflight) if combined(headers, hdrs.ORIGIN) in self._origins else None
 
     def lines(self, origin: bytes) -> str | None:
-        """Return the lines of `mark` for an origin, or None if it is not configured."""
+        """Return the CORS headers for an origin, or None if it is not configured."""
         return self._lines.get(origin)
 
     def preflight_lines(self, origin: bytes) -> tuple[str, str]:
-        """Return the header lines of the answer to a preflight of a configured origin.
+        """Return the answer to a preflight of a configured origin, in two strings.
 
-        The first string is sent before the request id, and the second after it. The
-        lines are in the order that aiohttp-cors and `mark` give them.
+        X-Request-Id is sent between them. The header lines have the same order as in an
+        answer of aiohttp-cors and `add_headers`.
         """
         return self._preflights[origin]
 
-    def mark(self, response: web.StreamResponse, origin: str | None) -> None:
+    def add_headers(self, response: web.StreamResponse, origin: str | None) -> None:
         """Add the headers that let a page of a configured origin read the response."""
         if origin is not None and origin in self._origins:
             headers = response.headers

@@ -28,7 +28,8 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{
 class _Moment:
     """The value of `from` or `to`, in seconds since the epoch.
 
-    A date spans its day, from `start` to before `end`. An instant has `start == end`.
+    A date includes the `start` of its day and excludes the `end`. An instant has `start
+    == end`.
     """
 
     start: float
@@ -58,7 +59,7 @@ class CountQueries:
     def read(self, request: web.Request, known: Collection[str]) -> CountQuery:
         """Return the query of a request.
 
-        `known` are its parameters. Raises InvalidRequest.
+        `known` are the parameters that it may have. Raises InvalidRequest.
         """
         query = request.query
         check_names(query, known, "The query", "parameter")
@@ -73,7 +74,7 @@ class CountQueries:
 
     def _range(self, query: Mapping[str, str], interval: Interval) -> CountRange:
         now = int(self._clock())
-        past = now + 1  # the current second belongs to the past
+        past = now + 1  # includes the current second
         last = _moment(query, "to") if "to" in query else _Moment(past, past)
         # Today is a whole day, with the hours to come. A range that ends at a time in
         # the future ends now.

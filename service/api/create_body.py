@@ -19,7 +19,7 @@ EXAMPLE = '{"user_id": "user-123"}'
 async def read_user_id(request: web.Request) -> str | None:
     """Return the user id of a creation request, None for a guest.
 
-    Raises what `read_object` raises, and InvalidRequest.
+    Raises InvalidRequest, and the errors of `read_object`.
     """
     content = await read_object(request, max_bytes=MAX_BYTES, fields=FIELDS, example=EXAMPLE)
     return user_id_in(content) if content else None

@@ -31,7 +31,7 @@ class CreateLimits:
     def check(self, request: web.Request) -> None:
         """Count a creation by the request's client. Raises TooManyRequests.
 
-        Two entries of one name are a rotation and share their counts.
+        Two API keys of one name, as in a rotation, share their counts.
         """
         key = request[API_KEY]
         if key.create_limit is not None:

@@ -10,27 +10,29 @@ _ACTIVE = {
     "sessions with another session.ttl_seconds are live",
 }
 _CREATED = {
-    "meaning": "sessions created from `from` to before `to`",
+    "meaning": "sessions created at or after `from` and before `to`",
     "kind": "exact",
-    "error": "none, except for creations of a user that run at the same time as the user's erasure. "
-    "They count, although they are not stored",
+    "error": "none, except that a session which is created while its user is erased may count although it is "
+    "not stored",
 }
 _ENDED = {
-    "meaning": "sessions ended by DELETE or erasure from `from` to before `to`. Expired sessions do not count",
+    "meaning": "sessions ended by DELETE or erasure at or after `from` and before `to`. "
+    "Expired sessions do not count",
     "kind": "exact",
     "error": "none",
 }
 _UNIQUE_USERS = {
-    "meaning": "different user ids with a session created on the UTC days that the range touches. "
+    "meaning": "distinct user ids with a session created on the UTC days that the range touches. "
     "Guests have no user id",
     "kind": "approximate",
     "error": "standard error 0.2 % with many users, 0.8 % with few. Days and sources are merged, never summed",
 }
 _BOUNDS = {
-    "meaning": "sessions created on the UTC days from `from` to before `to`. The number is from at_least to at_most",
+    "meaning": "sessions created on the UTC days at or after `from` and before `to`. The number is between at_least "
+    "and at_most, inclusive",
     "kind": "bounded",
-    "error": "at most at_most - at_least. Only the most active users of each day are kept, "
-    "and none from before an erasure",
+    "error": "at most at_most - at_least. Redis keeps only the most active users of each day. After an erasure, the "
+    "user's earlier sessions are missing",
 }
 
 SESSIONS = {"active": _ACTIVE, "created": _CREATED, "ended": _ENDED, "unique_users": _UNIQUE_USERS}

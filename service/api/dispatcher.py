@@ -27,7 +27,8 @@ from service.telemetry.request_recorder import RequestRecorder
 
 _logger = logging.getLogger(__name__)
 
-METHODS = frozenset(hdrs.METH_ALL)
+# Methods that logs and metrics name. All others are recorded as OTHER.
+KNOWN_METHODS = frozenset(hdrs.METH_ALL)
 
 # The errors of an OPTIONS request that no route answers. aiohttp-cors rejects a
 # preflight with 403. The router does not know the path, or has no OPTIONS at the path.
@@ -40,15 +41,15 @@ class MisframedRequest(web.Request):
     aiohttp's parser accepts both.
     """
 
-    DETAIL = "Speak HTTP/1.1, and send a body with Content-Length or with Transfer-Encoding: chunked alone."
+    DETAIL = "Use HTTP/1.1. Send a body with Content-Length, or with exactly `Transfer-Encoding: chunked`."
 
 
 class Dispatcher:
     """Passes requests from aiohttp's protocol to the application or to a handler.
 
     `direct_routes` are the handlers of fixed paths by method and path. A plain request
-    for one of them skips aiohttp's router, which finds the same handler in about 4 µs
-    (docs/decisions.md).
+    for one of them skips aiohttp's router, which needs about 4 µs to find the same
+    handler (docs/decisions.md).
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Dispatcher:
             response.force_close()
         key = request.get(API_KEY)
         seconds = time.perf_counter() - started
-        method = method if method in METHODS else "OTHER"
+        method = method if method in KNOWN_METHODS else "OTHER"
         name = key.name if key else "-"
         self._record((time.time(), method, route, response.status, seconds, request_id, name))
         return response
@@ -98,7 +99,8 @@ class Dispatcher:
     def reject(self, error: Exception, origin: str | None) -> web.Response:
         """Return the response to bytes that are no request, and close the connection.
 
-        Only their origin may be known. The response repeats nothing of them.
+        `origin` is the value of their `Origin` header, or None without one. The
+        response repeats nothing of the bytes.
         """
         request_id = new_request_id()
         response = problem_of(error, request_id)
@@ -106,24 +108,24 @@ class Dispatcher:
         # aiohttp may take the bytes for HTTP/1.0, where it leaves this header out.
         response.headers[hdrs.CONNECTION] = "close"
         response.force_close()
-        self._cors.mark(response, origin)
+        self._cors.add_headers(response, origin)
         self._record((time.time(), "-", "-", response.status, 0.0, request_id, "-"))
         return response
 
     def _complete(self, response: web.StreamResponse, request: web.Request) -> None:
         """Complete a response that came from the application."""
         add_api_headers(response)  # aiohttp-cors makes its own response to a preflight
-        self._cors.mark(response, combined(request.headers, hdrs.ORIGIN))
+        self._cors.add_headers(response, combined(request.headers, hdrs.ORIGIN))
         if _ends_connection(request):
             response.force_close()
 
     def _response_to(self, error: Exception, request: web.Request, request_id: str) -> web.Response:
-        """Return the response to a request for which a handler or the router raised."""
+        """Return the response to a request whose handler or the router has failed."""
         if request.method == hdrs.METH_OPTIONS and isinstance(error, _UNHANDLED_OPTIONS):
             answer = self._cors.answer_options(request)
             if answer is not None:
                 return answer
-            error = errors.PreflightRefused("Add the origin of the page to cors.origins, as browsers spell it.")
+            error = errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
         return problem_of(translate(error), request_id)
@@ -152,7 +154,7 @@ def _can_skip_router(request: web.Request) -> bool:
 
 
 def _ends_connection(request: web.Request) -> bool:
-    """Return whether the bytes that follow a request may not be read as the next one.
+    """Return whether the bytes after a request must not be read as a new request.
 
     After a CONNECT there is no HTTP. After an Upgrade, and after a body that the client
     holds back because it got no `100 Continue`, the next bytes may be anything. After a
@@ -177,6 +179,6 @@ def problem_of(error: Exception, request_id: str) -> web.Response:
 def new_request_id() -> str:
     """Return 16 random hex digits.
 
-    The id is not a secret, so a fast generator serves.
+    The id is not a secret, so a fast generator is enough.
     """
     return f"{getrandbits(64):016x}"

@@ -23,8 +23,8 @@ async def read_object(
     """Return the JSON object in the body, or None if the body is empty or white space.
 
     `fields` are the known fields. Error messages quote `example`, a valid body. Raises
-    BodyTooLarge, RequestTimeout, UnsupportedMediaType, MalformedRequest for a body that
-    breaks off, and the errors of `parse_object`.
+    BodyTooLarge, RequestTimeout, UnsupportedMediaType, the errors of `parse_object`,
+    and MalformedRequest for an incomplete body.
     """
     if not request.body_exists:
         return None
@@ -64,7 +64,7 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
         raise errors.RequestTimeout(f"Send the whole body within {DEADLINE_SECONDS:.0f} seconds.") from None
     except (web.RequestPayloadError, ConnectionError):
         # After a ConnectionError, the client is gone.
-        raise errors.MalformedRequest("The body breaks off or its chunks are malformed. Send it again.") from None
+        raise errors.MalformedRequest("The body is incomplete or its chunks are malformed. Send it again.") from None
     return body
 
 

@@ -10,14 +10,14 @@ from urllib.parse import unquote
 from service.api import wire
 from service.api.user_id import PLACEHOLDER
 
-# Longer paths get no hint. The longest known path has 48 characters, and a UUID behind
+# Longer paths get no hint. The longest known path has 48 characters, and a UUID after
 # the path of a session makes 65. A raw path may be longer, because a user id in it is
 # replaced.
 MAX_LENGTH = 96
 MAX_RAW_LENGTH = 512
 MAX_SEGMENTS = 12
-# Dice coefficient of the trigrams, from 0 to 1. `/sesion` is 0.71 of the end of the
-# session path, `/ready` 0.77 of /readyz, and `/health` less than 0.2 of any.
+# Dice coefficient of the trigrams, from 0 to 1. `/sesion` has 0.71 with the end of the
+# session path, `/ready` has 0.77 with `/readyz`, and `/health` less than 0.2 with any.
 CUTOFF = 0.5
 
 # Characters that end a path. A client may have escaped `?` or `#`, or left it out.

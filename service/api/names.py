@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from service import errors
 
 # An error repeats an unknown name only if the name matches. In a query that was written
-# by hand, a value easily takes the place of a name, so digits do not match there.
+# by hand, a value such as a user id may be in the place of a name. So names of
+# parameters with digits do not match.
 _PLAIN = {"field": re.compile(r"[A-Za-z0-9_-]{1,32}"), "parameter": re.compile(r"[A-Za-z_]{1,32}")}
 
 

@@ -29,9 +29,10 @@ def _no_headers(_: Any) -> Headers:
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One row.
+    """One row of the table.
 
-    `closes` ends the connection, as unread bytes of the request may follow.
+    `closes` closes the connection after the answer, because unread bytes of the request
+    may follow.
     """
 
     status: int
@@ -54,7 +55,7 @@ _TABLE: dict[type[Exception], _Problem] = {
         headers=lambda _: {hdrs.WWW_AUTHENTICATE: f'ApiKey header="{wire.API_KEY}"'},
     ),
     errors.Forbidden: _Problem(403, "forbidden", "The API key may not do this"),
-    errors.PreflightRefused: _Problem(403, "forbidden", "The preflight is rejected"),
+    errors.PreflightRejected: _Problem(403, "forbidden", "The preflight is rejected"),
     errors.NotFound: _Problem(404, "not-found", "There is nothing at this path"),
     errors.SessionNotFound: _Problem(404, "session-not-found", "There is no live session"),
     errors.MethodNotAllowed: _Problem(

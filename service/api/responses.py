@@ -12,9 +12,9 @@ from service.api import wire
 Headers = Mapping[str, str] | Mapping[istr, str]
 
 # Setting `Server` keeps aiohttp from sending its own version in this header.
-_EVERY = {hdrs.SERVER: wire.SERVER_NAME, wire.CONTENT_TYPE_OPTIONS: "nosniff"}
+_COMMON = {hdrs.SERVER: wire.SERVER_NAME, wire.CONTENT_TYPE_OPTIONS: "nosniff"}
 API_HEADERS = {
-    **_EVERY,
+    **_COMMON,
     wire.API_VERSION: versions.LATEST,
     hdrs.CACHE_CONTROL: "no-store",
     hdrs.VARY: hdrs.ORIGIN,
@@ -27,16 +27,16 @@ _CONTENT_SECURITY_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE = {
-    **_EVERY,
+    **_COMMON,
     hdrs.CACHE_CONTROL: "no-cache",
     wire.CONTENT_SECURITY_POLICY: _CONTENT_SECURITY_POLICY,
     wire.REFERRER_POLICY: "no-referrer",
 }
 
 # Copying a ready multidict is several times cheaper than setting each header on each
-# response.
-_OPEN_JSON = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
-_OPEN_TEXT = CIMultiDict({**_EVERY, hdrs.CACHE_CONTROL: "no-store"})
+# response. The routes of `_OPEN_…` are not part of the versioned API.
+_OPEN_JSON = CIMultiDict({**_COMMON, hdrs.CACHE_CONTROL: "no-store", hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
+_OPEN_TEXT = CIMultiDict({**_COMMON, hdrs.CACHE_CONTROL: "no-store"})
 _OPEN_PAGE = CIMultiDict(_PAGE)
 _API_JSON = CIMultiDict({**API_HEADERS, hdrs.CONTENT_TYPE: wire.JSON_CONTENT_TYPE})
 _API_PROBLEM = CIMultiDict({**API_HEADERS, hdrs.CONTENT_TYPE: wire.PROBLEM_CONTENT_TYPE})

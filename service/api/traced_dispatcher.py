@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer, get_current_span, 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.api.auth import Handler
-from service.api.dispatcher import METHODS, MisframedRequest, route_of
+from service.api.dispatcher import KNOWN_METHODS, MisframedRequest, route_of
 
 Headers = CIMultiDictProxy[str]
 
@@ -59,7 +59,7 @@ class TracedDispatcher:
         return self._handle_in_span(request, parent)
 
     async def _handle_in_span(self, request: web.Request, parent: Context) -> web.StreamResponse:
-        method = request.method if request.method in METHODS else "_OTHER"
+        method = request.method if request.method in KNOWN_METHODS else "_OTHER"
         attributes: dict[str, str | int] = {"http.request.method": method, "url.scheme": request.scheme}
         span = self._tracer.start_span(_name(method), parent, SpanKind.SERVER)
         token = attach(set_span_in_context(span, _NOTHING))
@@ -111,7 +111,7 @@ _HEADERS = _Headers()
 def _parent_of(headers: Headers) -> Context:
     """Return the trace context of a request.
 
-    It is _NOTHING if malformed or repeated.
+    Returns _NOTHING if it is malformed or repeated.
     """
     values = headers.getall(_TRACEPARENT)
     if len(values) > 1 or "," in values[0]:

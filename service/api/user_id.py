@@ -1,4 +1,4 @@
-"""The rules for user ids, and reading one from a path."""
+"""The rules for user ids, and a function that reads one from a path."""
 
 import unicodedata
 from urllib.parse import unquote_to_bytes
@@ -38,7 +38,7 @@ def checked_user_id(value: object, field: str) -> str:
 
 
 def _is_blank(character: str) -> bool:
-    """Return whether a character is white space or takes no room, such as U+200B."""
+    """Return whether a character is white space or invisible, such as U+200B."""
     return character.isspace() or unicodedata.category(character) == "Cf"
 
 

@@ -33,9 +33,9 @@ RESPONSE_HEADERS = (
     hdrs.VARY,
 )
 
-# The methods of routes, and those that CORS allows to pages. No route has PUT yet. It
-# is in the list because browsers keep a preflight's answer after a later version adds
-# such a route.
+# The methods of routes, and those that CORS allows to pages. No route has PUT yet. If a
+# later version adds one, browsers may still use a cached answer to a preflight, so that
+# answer has to allow PUT already.
 METHODS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE)
 # `Allow` for a request without a known path, such as `OPTIONS *` and CONNECT.
 ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))

@@ -22,7 +22,7 @@ from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
 from service.storage.embedded import find_redis
 from service.storage.keyspace import Keyspace
-from service.storage.readiness import READY
+from service.storage.readiness import READINESS_KEYS
 from service.storage.redis_errors import is_denied
 
 _STATE_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
@@ -78,7 +78,7 @@ async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: A
     today = int(time.time()) // DAY
     client.send("GET", "/readyz")
     counted = [
-        keyspace.temporary(READY).sources(shard, day)
+        keyspace.temporary(READINESS_KEYS).sources(shard, day)
         for shard in range(SHARD_COUNT)
         for day in (today - 1, today, today + 1)
     ]

@@ -3,7 +3,7 @@
 Every part is checked before anything starts. No error repeats a part.
 
 The parts are split as redis-py splits them. Only the parameters that a deployment needs
-are allowed. Others would override the time-outs that the service sets.
+are allowed. Others would override the timeouts that the service sets.
 """
 
 import os

@@ -20,7 +20,7 @@ class Loop(uvloop.Loop):
     """An event loop that reads its sockets before late timers run.
 
     A process that continues after SIGSTOP or in a thawed control group runs its timers
-    before it reads its sockets. The time-outs of idle connections, bodies and Redis
+    before it reads its sockets. The timeouts of idle connections, bodies and Redis
     would all expire, although the requests and replies have arrived. A timer that is
     over 1 s late runs 0.5 s later, after the sockets.
     """
@@ -34,7 +34,7 @@ class Loop(uvloop.Loop):
     ) -> asyncio.TimerHandle:
         """Run `callback` after `delay` seconds.
 
-        `call_at` and all time-outs use this.
+        `call_at` and all timeouts use this.
         """
         if delay <= 0:
             return _call_later(self, delay, callback, *args, context=context)

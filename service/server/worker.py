@@ -61,7 +61,7 @@ class Worker(GunicornWorker):
 
     async def _build(self) -> Runner:
         self._runner = await self.app.build()
-        # Sites made by aiohttp's worker would have asyncio's time-out for TLS
+        # Sites made by aiohttp's worker would have asyncio's timeout for TLS
         # handshakes, 60 s.
         self._runner.listen_on(self.sockets, self.app.tls.context if self.app.tls else None)
         self.sockets = []

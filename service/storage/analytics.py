@@ -54,17 +54,19 @@ class RedisCountStore(CountStore):
             sources = [[source]] * SHARD_COUNT
         by_source: dict[str, SourceCounts] = {}
         days_with_users = days if requested.interval is Interval.DAY else range(0)
-        in_all, in_days = 0, [0] * len(days_with_users)
+        unique_users, unique_by_day = 0, [0] * len(days_with_users)
         total = Union(requested.first_day, requested.last_day, source or "")
         for shard, names in enumerate(sources):
             in_shard = {name: by_source.setdefault(name, _zeros(requested)) for name in names}
             await self._counters.add(shard, in_shard, requested, oldest, int(now))
             unique = await self._count_users(shard, total, names, days_with_users)
-            in_all += unique[total]
-            in_days = _sums(in_days, [unique[Union(day, day, total.source)] for day in days_with_users])
+            unique_users += unique[total]
+            in_shard_by_day = [unique[Union(day, day, total.source)] for day in days_with_users]
+            unique_by_day = _add_lists(unique_by_day, in_shard_by_day)
             for name, counts in in_shard.items():
                 counts.unique_users += unique[total._replace(source=name)]
-        return SessionCounts(_sum(by_source.values(), requested, in_all), dict(sorted(by_source.items())), in_days)
+        figures = _total(by_source.values(), requested, unique_users)
+        return SessionCounts(figures, dict(sorted(by_source.items())), unique_by_day)
 
     async def top_users(self, requested: CountRange, limit: int) -> TopUsers:
         """Return the users with the most sessions created.
@@ -79,7 +81,7 @@ class RedisCountStore(CountStore):
         """Return what `UniqueUsers.count` returns, with 0 for other programs' data."""
         unique = await self._unique_users.count(shard, total, sources, days)
         if None in unique.values():
-            _logger.error("foreign data under a sketch of unique users: another program writes with our key prefix")
+            _logger.error("foreign data under a key of unique users: another program writes with our key prefix")
         return {union: number or 0 for union, number in unique.items()}
 
 
@@ -87,19 +89,19 @@ def _zeros(requested: CountRange) -> SourceCounts:
     return SourceCounts([0] * len(requested.starts), [0] * len(requested.starts))
 
 
-def _sum(sources: Iterable[SourceCounts], requested: CountRange, unique_users: int) -> SourceCounts:
+def _total(sources: Iterable[SourceCounts], requested: CountRange, unique_users: int) -> SourceCounts:
     """Return the figures of all sources.
 
-    `unique_users` is given, because a user may have sessions of several sources.
+    `unique_users` is not a sum, because a user may have sessions of several sources.
     """
     total = _zeros(requested)
     total.unique_users = unique_users
     for counts in sources:
         total.active += counts.active
-        total.created = _sums(total.created, counts.created)
-        total.ended = _sums(total.ended, counts.ended)
+        total.created = _add_lists(total.created, counts.created)
+        total.ended = _add_lists(total.ended, counts.ended)
     return total
 
 
-def _sums(one: Sequence[int], other: Sequence[int]) -> list[int]:
+def _add_lists(one: Sequence[int], other: Sequence[int]) -> list[int]:
     return list(map(operator.add, one, other))

@@ -10,8 +10,8 @@ class Breaker:
     """Closed while Redis answers. An outage opens it for half a second.
 
     After half a second one call is admitted as a probe. Its result closes the breaker
-    or opens it again. So at most one call at a time waits for a time-out during an
-    outage, and the breaker closes within half a second plus one time-out after Redis is
+    or opens it again. So at most one call at a time waits for a timeout during an
+    outage, and the breaker closes within half a second plus one timeout after Redis is
     back.
     """
 
@@ -28,7 +28,7 @@ class Breaker:
     def admits(self) -> bool:
         """Return whether a call may be sent now.
 
-        The caller then reports its end by `succeeded`, `failed` or `cancelled`.
+        The caller then reports its result with `succeeded`, `failed` or `cancelled`.
         """
         if self._open_until is None:
             return True

@@ -1,4 +1,4 @@
-"""The events of a connection to Redis, and what follows from them by default."""
+"""The events of a connection to Redis, and the default reaction to each."""
 
 from collections.abc import Awaitable, Callable
 

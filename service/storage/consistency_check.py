@@ -1,12 +1,13 @@
 """Checks for `jay-tracking doctor` whether counts and indexes agree with the sessions.
 
 Sessions begin and end during the check. So the live counts by hour are read before and
-after all keys are visited. No session begins in a past hour any more. The number of
-sessions found in it has to be between its two counts.
+after all keys are visited. The count of a past hour can only fall, because no session
+begins in it. The number of sessions found in it must be between its two counts.
 
 Keys and the entries of indexes are visited in pages, so memory does not grow with the
-number of sessions. It grows with that of counts by hour, source and shard. `SeenKeys`
-keeps the figures exact although SCAN and HSCAN may return a key or an entry twice.
+number of sessions. It grows with the number of counts by hour, source and shard.
+`SeenKeys` keeps the figures exact although SCAN and HSCAN may return a key or an entry
+twice.
 """
 
 import time

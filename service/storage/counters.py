@@ -8,7 +8,8 @@ bytes.
 import sys
 from array import array
 
-# Positions of a day's counters. Those by hour are the first of 24.
+# Positions of a day's counters. Those by hour are the first of 24 positions, one for
+# each hour.
 CREATED_IN_DAY, ENDED_IN_DAY = 0, 1
 CREATED_IN_HOUR, ENDED_IN_HOUR, LIVE_IN_HOUR = 2, 26, 50
 HOURS_IN_DAY = 24

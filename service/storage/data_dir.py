@@ -1,7 +1,7 @@
 """The data directory of the embedded server.
 
-It is private, and locked while a server uses it. The path of the server's socket comes
-from here too.
+It is private, and locked while a server uses it. This module also chooses the path of
+the server's socket.
 """
 
 import fcntl
@@ -48,8 +48,8 @@ class DataDir:
     def socket(self) -> Path:
         """The path of the server's socket.
 
-        If the path in this directory is too long, it is a symbolic link to a shorter
-        one.
+        If the path in this directory is too long for a socket, a symbolic link there
+        names a shorter one.
         """
         return self._link.readlink() if self._link.is_symlink() else self._link
 
@@ -65,8 +65,8 @@ class DataDir:
             self.lock_file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise EmbeddedServerError(
-                f"cannot write to {self.path} ({error.strerror}): set JAY_REDIS__DATA_DIR to a directory "
-                "that can be written, or JAY_REDIS__URL to a Redis server"
+                f"cannot write to {self.path} ({error.strerror}): set JAY_REDIS__DATA_DIR to a writable "
+                "directory, or JAY_REDIS__URL to a Redis server"
             ) from None
         self._take_lock(self.lock_file)
 
@@ -89,7 +89,7 @@ class DataDir:
     def _check_owner(self) -> None:
         """Reject files of another user.
 
-        That user could read and change them, with any mode.
+        That user could read and change them, whatever their mode is.
         """
         for path in (self.path, *self._own_files()):
             owner = path.lstat().st_uid
@@ -100,7 +100,7 @@ class DataDir:
                 )
 
     def _make_private(self) -> None:
-        """Remove the permissions of group and others, as older versions left them.
+        """Remove the permissions of group and others, which older versions granted.
 
         A directory that contains other files keeps its mode, because it may be shared.
         """

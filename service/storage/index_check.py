@@ -18,7 +18,8 @@ class IndexReport:
 
     `not_indexed` are missing from the user's index, and `repaired` of them were added.
     `misplaced` are not in the shard of the user's index, so no erasure can find them.
-    The digest of those under an `unknown_secret` belongs to no secret in the settings.
+    `unknown_secret` counts the sessions whose digest belongs to no secret in the
+    settings.
     """
 
     not_indexed: int = 0
@@ -43,7 +44,7 @@ class IndexCheck:
         """Check sessions of users, each with the user digest in its value."""
         reachable = [(session, digest) for session, digest in sessions if self._is_reachable(session, digest, report)]
         missing = await self._missing(reachable)
-        # A session may have ended between the two reads, so the missing are read again.
+        # A session may have ended between the two reads, so these are read again.
         missing = await self._missing(missing)
         report.not_indexed += len(missing)
         if missing and repair:

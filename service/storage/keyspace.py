@@ -41,7 +41,7 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
     base test:<token>:…        as above  10 s             temporary keys of a self-test
 
 <hour> and <day> count from the epoch, UTC. A live session has neither expired nor
-ended. The space behind `base` is not part of a key. The scripts have the same names at
+ended. The space after `base` is not part of a key. The scripts have the same names at
 the head of `shard.lua`, and a test compares every key that they write with this table.
 Every key has a lifetime.
 
@@ -70,12 +70,12 @@ MAX_EXACT_INTEGER = 2**53
 TOP_SCORE_UNIT = 2**26
 _TEMPORARY = "test:"
 
-# From the last call of a merge.
+# Counted from the last call of a merge.
 SCRATCH_SECONDS = 60
 UNIONS_SECONDS = HOUR
 # Longer than the retries of any call of an erasure.
 RECEIPT_SECONDS = 300
-# Longer than the retries of a creation: four time-outs of 10 s, the longest setting.
+# Longer than the retries of a creation: four timeouts of 10 s, the longest setting.
 ERASED_SECONDS = 60
 
 
@@ -92,8 +92,8 @@ def count_lifetime_seconds(retention_days: int) -> int:
 class Lifetimes:
     """The lifetimes of the keys that a creation writes, in seconds.
 
-    `minutes` is that of the counts by minute. They are needed until the last session of
-    their hour has expired.
+    `minutes` is the lifetime of the counts by minute. They are needed until the last
+    session of their hour has expired.
     """
 
     session: int
@@ -110,7 +110,7 @@ class Keyspace:
     """Makes key names that begin with one prefix."""
 
     def __init__(self, prefix: str, within: str = "") -> None:
-        """`within` is inserted behind the base of each shard, for a separate keyspace.
+        """`within` is inserted after the base of each shard, for a separate keyspace.
 
         Its keys are in the same hash slots.
         """
@@ -185,7 +185,7 @@ class Keyspace:
         return session_id if session_id and key == self.session(session_id) else None
 
     def is_user_index(self, key: str) -> bool:
-        """Return whether a key is that of a user's index."""
+        """Return whether a key holds a user's index."""
         return key.rpartition("}")[2].startswith("user:")
 
     def exists_without_sessions(self, key: str) -> bool:

@@ -1,8 +1,8 @@
 """The worker's three lanes to Redis: for sessions, for operators and for readiness.
 
 Each lane has its own connections, queue and breaker. So a thousand lookups or a year of
-counts do not delay a visitor, and readiness reports the state of Redis and not that of
-a queue. The bounds are in `lane.py`.
+counts do not delay a visitor. Readiness reports whether Redis works, not whether a
+queue is full. The bounds are in `lane.py`.
 """
 
 import asyncio

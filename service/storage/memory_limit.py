@@ -1,4 +1,4 @@
-"""The memory limit of the embedded server, from that of its container or machine."""
+"""The memory limit of the embedded server, from its container or machine."""
 
 import os
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from pathlib import Path
 from service.config.sizes import HALF, parse_size
 
 # A rewrite of the append-only file forks the server. With many writes its memory can
-# double until the rewrite ends.
-_SHARE = 2
+# double until the rewrite ends. So the server gets half of the memory.
+_DIVISOR = 2
 
 
 def max_memory_bytes(max_memory: str) -> int:
     """Return the setting `redis.max_memory` in bytes."""
     size = None if max_memory == HALF else parse_size(max_memory)
-    return allowed_bytes() // _SHARE if size is None else size
+    return allowed_bytes() // _DIVISOR if size is None else size
 
 
 def allowed_bytes(root: Path = Path("/")) -> int:

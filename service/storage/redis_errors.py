@@ -4,7 +4,7 @@
               program listens there
     demoted   the server is not the primary any more, or not at this moment: the
               connection is closed and the server's name is resolved again
-    refused   the server cannot serve this command now
+    rejected  the server cannot serve this command now
     denied    the service's Redis user may not run a command, or the server does not
               have it
     unfit     the self-test of a new connection failed
@@ -29,7 +29,7 @@ class ErrorKind(Enum):
 
     SILENT = auto()
     DEMOTED = auto()
-    REFUSED = auto()
+    REJECTED = auto()
     DENIED = auto()
     UNFIT = auto()
     BUG = auto()
@@ -53,15 +53,15 @@ _CLASSES: tuple[tuple[ErrorKind, tuple[type[BaseException], ...]], ...] = (
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.InvalidResponse, OSError, TimeoutError),
     ),
     (ErrorKind.DENIED, (exceptions.ClusterCrossSlotError,)),
-    (ErrorKind.REFUSED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
+    (ErrorKind.REJECTED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
 )
 # Error replies for which redis-py has no class, by their first word.
 _CODES = {
     "NOREPLICAS": ErrorKind.DEMOTED,
     "UNBLOCKED": ErrorKind.DEMOTED,
-    "BUSY": ErrorKind.REFUSED,
-    "MISCONF": ErrorKind.REFUSED,
-    "DB": ErrorKind.REFUSED,  # "DB index is out of range"
+    "BUSY": ErrorKind.REJECTED,
+    "MISCONF": ErrorKind.REJECTED,
+    "DB": ErrorKind.REJECTED,  # "DB index is out of range"
 }
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
 # and Valkey 7.2 to 9.

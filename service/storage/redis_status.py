@@ -39,7 +39,7 @@ async def _info(client: Redis) -> Mapping[str, Any]:
 
 
 def number_in(info: Mapping[str, Any], name: str) -> int | None:
-    """Return a number of INFO.
+    """Return a number from INFO.
 
     Returns None when managed Redis omits the field or has another value in it.
     """

@@ -1,4 +1,4 @@
-"""Logs the risks of how Redis is configured.
+"""Logs the risks in the configuration of Redis.
 
 All workers together log each risk once.
 """
@@ -22,7 +22,7 @@ class RiskLog:
     def record(self, status: RedisStatus) -> None:
         """Log a warning for each new risk.
 
-        An unknown setting of Redis changes nothing.
+        A setting that Redis does not report is skipped.
         """
         found = risks_of(status)
         with self._turn:

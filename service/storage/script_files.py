@@ -22,8 +22,8 @@ _CONSTANTS: dict[str, int | str] = {
     "HOUR": HOUR,
     "MINUTE": MINUTE,
     "SECOND_US": SECOND_US,
-    # A range may begin on the oldest day that is kept, and a clock that is ahead may
-    # have counted on tomorrow.
+    # A range may begin on the oldest day that is kept. A machine whose clock is ahead
+    # may have counted sessions on the next day.
     "MAX_DAYS": MAX_RETENTION_DAYS + 2,
     "MAX_EXACT_INTEGER": MAX_EXACT_INTEGER,
     "SESSION_ID_LENGTH": SESSION_ID_LENGTH,

@@ -43,8 +43,8 @@ class SeenKeys:
             return [key for key in keys if self._is_new(key)]
         except sqlite3.OperationalError as error:
             raise CommandError(
-                f"no room for a temporary file ({error}): about 25 bytes a session are needed. "
-                "Name a directory with room in SQLITE_TMPDIR"
+                f"no room for a temporary file ({error}): it needs about 25 bytes for each session. "
+                "Set SQLITE_TMPDIR to a directory with room"
             ) from None
 
     def _is_new(self, key: bytes) -> bool:

@@ -5,7 +5,7 @@ and after a change of server. So every request reaches a Redis that has passed i
 test uses temporary keys, and takes two round trips and 1 ms of Redis.
 
 It checks the version, every command and every script. It creates and ends sessions, and
-checks that keys of different shards may be in one command. Commands that only `doctor`
+checks that one command may use keys of different shards. Commands that only `doctor`
 uses are not checked.
 """
 
@@ -143,7 +143,7 @@ def _check_version(info: object) -> None:
 
 def _check(name: str, reply: object, expected: object = None) -> None:
     if isinstance(reply, exceptions.ResponseError):
-        if kind_of(reply) in {ErrorKind.REFUSED, ErrorKind.DEMOTED}:
+        if kind_of(reply) in {ErrorKind.REJECTED, ErrorKind.DEMOTED}:
             raise _Untestable
         if isinstance(reply, exceptions.ClusterCrossSlotError):
             raise Unfit("cluster mode: keys of different shards cannot share a command")

@@ -49,5 +49,5 @@ def decode(session_id: str, value: bytes | str) -> Session | None:
                 return Session(session_id, started_at, source, user_id, digest)
     except (ValueError, TypeError):  # not JSON, or not a list of two or four
         pass
-    _logger.error("foreign data under a session key: another program writes to this Redis with our key prefix")
+    _logger.error("foreign data under a session key: another program writes with our key prefix")
     return None

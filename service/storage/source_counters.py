@@ -19,9 +19,10 @@ Add = Callable[[SourceCounts, Sequence[int]], None]
 
 @dataclass(frozen=True)
 class _Row:
-    """The same bytes of the counters of all sources, on one day or in one hour.
+    """A part of the counters of one day or hour, read for every source.
 
-    A source completes `keys_start` to its key. `add` adds the counters to its figures.
+    The key of a source is `keys_start` and its name. `add` adds the counters that were
+    read to the figures of a source.
     """
 
     keys_start: str

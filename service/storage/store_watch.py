@@ -86,7 +86,7 @@ class StoreWatch:
                     await self._wake.wait()
 
     async def _poll(self) -> bool:
-        """Read the status. Returns whether Redis returned it."""
+        """Read the status. Returns whether that succeeded."""
         try:
             await self.read()
         except (StoreUnavailable, Overloaded):  # the connection logs them

@@ -1,6 +1,6 @@
 """Ranks the users with the most sessions, from the top lists of the days.
 
-All sessions of a user are in one shard. So each shard is ranked by itself, and only its
+All sessions of a user are in one shard. So each shard is ranked alone, and only its
 best users are kept. The bounds of a user are sums over the days:
 
     at least    count - error bound, on each day on which the user is in the list
@@ -24,19 +24,20 @@ from service.storage.pipelines import pages, read
 # The greatest `analytics.top_users`, and the floor.
 _MAX_ENTRIES = 1001
 _FLOOR = b""
-# Both numbers of a user are in one int, which halves the memory:
-# at_least * 2^40 + above_floor.
+# Both bounds of a user are in one int, which halves the memory:
+# at_least * 2^40 + above_floors. The upper bound is above_floors plus the floors of all
+# days.
 _SHIFT = 40
-_ABOVE_FLOOR = (1 << _SHIFT) - 1
+_ABOVE_FLOORS = (1 << _SHIFT) - 1
 # 1 ms of Python. Then other requests run.
 _USERS_AT_ONCE = 2000
 
-# The lower bound, the upper bound above the floors, and the user.
+# The lower bound, the upper bound minus the floors, and the user.
 _Entry = tuple[int, int, bytes]
 
 
 class TopLists:
-    """Ranks for one caller at a time, which bounds the memory."""
+    """Ranks users for one caller at a time, which bounds the memory."""
 
     def __init__(self, connection: RedisConnection, keyspace: Keyspace, sizes: PageSizes) -> None:
         self._connection = connection
@@ -125,7 +126,7 @@ class Ranking:
             dropped += [user for user, packed in items if packed >> _SHIFT < least]
             await asyncio.sleep(0)
         for users in pages(dropped, _USERS_AT_ONCE):
-            self._dropped = max(self._dropped, *(self._users.pop(user) & _ABOVE_FLOOR for user in users))
+            self._dropped = max(self._dropped, *(self._users.pop(user) & _ABOVE_FLOORS for user in users))
             await asyncio.sleep(0)
 
     async def _least_kept(self) -> int:
@@ -152,7 +153,7 @@ class Ranking:
         while self._users:  # freeing 50,000 at once takes 10 ms
             for _ in range(min(_USERS_AT_ONCE, len(self._users))):
                 user, packed = self._users.popitem()
-                best.append((packed >> _SHIFT, packed & _ABOVE_FLOOR, user))
+                best.append((packed >> _SHIFT, packed & _ABOVE_FLOORS, user))
             best.sort(key=lambda entry: (-entry[0], -entry[1], entry[2]))
             rest = max([rest, *(above for _, above, _ in best[limit:])])
             del best[limit:]

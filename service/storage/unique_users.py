@@ -1,4 +1,4 @@
-"""Counts unique users of one shard by merging HyperLogLogs.
+"""Counts unique users of one shard by merging HyperLogLogs, which are called sketches.
 
 A union is the set of users of one source, or of all sources, in a range of days. Redis
 remembers its number until one of its sketches changes. A union of many sketches is
@@ -41,7 +41,7 @@ class Union(NamedTuple):
 class Step:
     """A part of the work on one union: it merges the sketches of sources on some days.
 
-    `number` is that of the union and of its scratch key. `whole` is the number of the
+    `number` identifies the union and its scratch key. `whole` is the `number` of the
     union that this one is merged into after its last step.
     """
 

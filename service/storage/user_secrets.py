@@ -18,7 +18,7 @@ from service.telemetry.log_limit import LogLimit
 _logger = logging.getLogger(__name__)
 
 RECORD_INTERVAL_SECONDS = 3600
-# For clocks that differ.
+# The clocks of the machines may differ by this.
 _MARGIN_SECONDS = 3600
 
 ADVICE = (

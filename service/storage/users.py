@@ -94,7 +94,8 @@ class RedisUserStore(UserStore):
     async def count(self, user_id: str, requested: CountRange) -> UserCounts:
         """Return the user's live sessions and the bounds of the created ones.
 
-        The bounds come from the top lists. The live sessions raise the lower one.
+        The bounds come from the top lists. The lower bound is at least the number of
+        live sessions that began in the range.
         """
         by_source: Counter[str] = Counter()
         live = at_least = at_most = 0

@@ -1,4 +1,4 @@
-"""A client connection: aiohttp's protocol, with repairs of how it reads requests.
+"""A client connection: aiohttp's protocol, with repairs to how it reads requests.
 
 Bytes of the request in answers and logs
 ----------------------------------------
@@ -23,7 +23,7 @@ Can go when: aiohttp ends the body with an error if the parser fails in it.
 
 A body in progress is dropped at shutdown
 -----------------------------------------
-Without it: a connection that is to close drops received bytes, so a request whose body
+Without it: a connection that will close drops received bytes, so a request whose body
     is incomplete when the shutdown begins never gets the rest.
 Upstream: https://github.com/aio-libs/aiohttp/issues/2298 (closed, wontfix) is related.
 Versions: 3.14.
@@ -50,8 +50,8 @@ from aiohttp import StreamReader, web
 from aiohttp.web_protocol import _ErrInfo
 
 from service.api.aiohttp_errors import translate
-from service.api.aiohttp_internals.clocks import TimedConnection
 from service.api.aiohttp_internals.framing import Framing
+from service.api.aiohttp_internals.timers import TimedConnection
 from service.api.cors import origin_in
 from service.api.dispatcher import Dispatcher
 
@@ -62,23 +62,23 @@ if TYPE_CHECKING:
 class Connection(TimedConnection):
     """One client connection."""
 
-    __slots__ = ("_arriving", "_dispatcher", "_framing", "_has_ended", "_rejected")
+    __slots__ = ("_dispatcher", "_framing", "_has_ended", "_last_body", "_rejected")
 
     def __init__(self, dispatcher: Dispatcher, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._dispatcher = dispatcher
-        # This is the body of the last request, complete or not.
-        self._arriving: StreamReader | None = None
+        # The body of the last parsed request. It may be incomplete.
+        self._last_body: StreamReader | None = None
         self._framing = Framing()
         self._rejected = b""  # the bytes that the parser rejected
-        self._has_ended = False  # the client has closed its side
+        self._has_ended = False  # the client closed its side, or a head stalled
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes.
 
         The body of a request in progress is read to its end.
         """
-        body = self._arriving if self._arriving is not None and not self._arriving.is_eof() else None
+        body = self._last_body if self._last_body is not None and not self._last_body.is_eof() else None
         count = self._request_count
         if body is None:
             super().data_received(data)
@@ -90,22 +90,25 @@ class Connection(TimedConnection):
                 super().data_received(data)
             finally:
                 self._close, self._force_close = closing
-        self._follow(data, self._request_count - count, body)
+        self._update_framing(data, self._request_count - count, body)
 
-    def _follow(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
-        """Update the framing and the clock for heads. `data` held `parsed` requests."""
+    def _update_framing(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
+        """Update the framing and the timer for heads.
+
+        `parsed` is the number of requests in `data`.
+        """
         framing = self._framing
         if parsed:
             message, payload = self._messages[-1]
-            self.stop_head_clock()
+            self.stop_head_timer()
             if isinstance(message, _ErrInfo):
                 framing.add(data)
                 self._rejected = bytes(framing.open_head)
                 # The error is queued behind the request, which still waits for its
                 # body.
-                self._break_off(body)
+                self._abort_body(body)
                 return
-            self._arriving = payload
+            self._last_body = payload
             if parsed == 1 and framing.is_whole_request(data, payload):
                 return
         elif self._close or self._force_close:
@@ -119,7 +122,7 @@ class Connection(TimedConnection):
         for message, _ in islice(self._messages, len(self._messages) - parsed, None):
             framing.take(cast("RawRequestMessage", message))
         if framing.open_head and (parsed or not had_begun):
-            self.start_head_clock()
+            self.start_head_timer()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio.Protocol allows it
         """Keep a half-closed connection open for its answers.
@@ -130,22 +133,22 @@ class Connection(TimedConnection):
         is_idle = not self._messages and (is_waiting or self._request_count == 0)
         if is_idle or self.ssl_context is not None:
             return None
-        self._break_off(self._arriving)
+        self._abort_body(self._last_body)
         self.finish_requests()
         return True
 
     def finish_requests(self) -> None:
         """Answer the requests that have arrived, then close."""
         self._has_ended = True
-        self.begin_request()
+        self.close_if_last_request()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wake the reader of a body. aiohttp does not do so for a rejected body."""
-        self._break_off(self._arriving)
+        """Wake the reader of a body. aiohttp does not wake it for a rejected body."""
+        self._abort_body(self._last_body)
         super().connection_lost(exc)
 
-    def begin_request(self) -> None:
-        """Close after the last request of a half-closed connection."""
+    def close_if_last_request(self) -> None:
+        """Close after the current request if no other one has arrived or can arrive."""
         if self._has_ended and not self._messages:
             self._close = True
 
@@ -154,13 +157,13 @@ class Connection(TimedConnection):
         return self._is_idle() and self._framing.is_at_rest and not (self._close or self._force_close)
 
     @staticmethod
-    def _break_off(body: StreamReader | None) -> None:
+    def _abort_body(body: StreamReader | None) -> None:
         if body is not None and not body.is_eof():
             body.set_exception(web.RequestPayloadError("the rest of the body cannot arrive"))
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - a placeholder
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp passes a placeholder
         status: int = 500,  # noqa: ARG002
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - bytes of the request

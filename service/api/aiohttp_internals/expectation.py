@@ -2,7 +2,7 @@
 
 100 Continue before the decision
 --------------------------------
-Without it: aiohttp sends the 100 before any handler runs, also before a 401 or a 413.
+Without it: aiohttp sends the 100 before any handler runs, even before a 401 or a 413.
     The client then sends a body that the service rejects. Here, the code that reads the
     body sends the 100.
 Upstream: https://github.com/aio-libs/aiohttp/issues/8877 (open).
@@ -30,9 +30,9 @@ class ExpectingRequest(web.Request):
 def take_expectation(message: RawRequestMessage) -> tuple[RawRequestMessage, type[web.Request]]:
     """Return a request's head without its `Expect`, and the class of the request.
 
-    aiohttp sends no 100 for a head without the header. A fixed value replaces an
-    expectation other than 100-continue, and aiohttp answers it with 417. HTTP/1.0 has
-    no expectations (RFC 9110 section 10.1.1).
+    aiohttp sends no 100 for a head without the header. Any expectation other than
+    100-continue is replaced with a fixed value, which aiohttp answers with 417.
+    HTTP/1.0 has no expectations (RFC 9110 section 10.1.1).
     """
     expected = {one.lower() for one in elements(combined(message.headers, hdrs.EXPECT))}
     headers = CIMultiDict(message.headers)

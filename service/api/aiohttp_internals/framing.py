@@ -7,7 +7,7 @@ Without it: aiohttp's parser does not say if it has received a part of a head. I
     an idle connection and not 15 s.
 Upstream: none found.
 Versions: 3.14.
-Test: tests/api/test_connection_clocks.py
+Test: tests/api/test_connection_timeouts.py
     test_a_head_that_stalls_ends_the_connection
 Can go when: aiohttp has a deadline for heads, or its parser reports an incomplete head.
 """

@@ -1,4 +1,4 @@
-"""aiohttp's worker for gunicorn, with another event loop and a stop of its own.
+"""aiohttp's worker for gunicorn, with a given event loop and a method to stop it.
 
 An event loop of a fixed class
 ------------------------------
@@ -11,8 +11,8 @@ Test: tests/unit/test_event_loop.py
     test_data_that_arrived_during_a_pause_is_read_before_timeouts
 Can go when: the worker has a method that creates the loop.
 
-A stop after a drain
---------------------
+A late stop after draining
+--------------------------
 Without it: a worker that sets `alive = False` stops up to 1 s later, because its loop
     checks `alive` once a second. The service does so after `server.drain_seconds`.
 Upstream: none found.

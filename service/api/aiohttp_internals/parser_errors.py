@@ -1,10 +1,10 @@
-"""Translates the errors of aiohttp's parser into those of the service.
+"""Translates the errors of aiohttp's parser into errors of the service.
 
 Status and cause of a parser error
 ----------------------------------
 Without it: aiohttp answers every parser error with 400 and bytes of the request.
-    Clients do not learn that a target or a header is too large, or that a
-    method is unknown.
+    Clients do not learn that a target or a header is too large, or that a method is
+    unknown.
 Upstream: https://github.com/aio-libs/aiohttp/issues/3287 asks for a way to handle the
     errors.
 Versions: 3.14. The limit is the second argument of LineTooLong. Two other causes are
@@ -49,7 +49,7 @@ def _not_parsed(error: HttpProcessingError) -> Exception:
     return errors.MalformedRequest(_NOT_HTTP)
 
 
-# Functions that translate, by the class of the error.
+# The function that translates an error, by the class of the error.
 PARSER_ERRORS: Mapping[type[BaseException], Callable[[Any], Exception]] = {
     LineTooLong: _line_too_long,
     BadHttpMethod: _bad_method,

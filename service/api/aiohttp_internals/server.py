@@ -70,7 +70,8 @@ from service.config.settings import ServerSettings
 from service.telemetry.request_recorder import RequestRecorder
 
 BACKLOG = 2048
-# Reads the rest of a rejected body for 2 s, so that the client receives the answer.
+# aiohttp reads the rest of a rejected body for up to 2 s. Otherwise the client would
+# not receive the answer.
 LINGER_SECONDS = 2.0
 
 # aiohttp's log lines contain bytes of requests.
@@ -100,7 +101,7 @@ class Server(web.Server):
     def _request_of(
         self, message: RawRequestMessage, payload: StreamReader, connection: Connection, *more: Any
     ) -> web.BaseRequest:
-        connection.begin_request()
+        connection.close_if_last_request()
         if message.url.absolute:
             message = message._replace(url=message.url.relative())
         coding = message.headers.get(hdrs.TRANSFER_ENCODING)
@@ -166,6 +167,11 @@ class Runner(web.AppRunner):
         wrap: Callable[[Handler], Handler],
         lane: FastLane | None = None,
     ) -> None:
+        """`direct_routes` are the handlers that skip the router, by method and path.
+
+        `wrap` adds tracing to the dispatcher, or returns it unchanged. `lane` answers
+        frequent requests. Without it, aiohttp answers all.
+        """
         super().__init__(
             app,
             access_log=None,

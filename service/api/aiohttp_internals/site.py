@@ -6,7 +6,7 @@ Without it: a client that connects and sends nothing holds a connection for asyn
     default of 60 s. `web.SockSite` has no parameter for it.
 Upstream: none found. https://github.com/aio-libs/aiohttp/issues/3651 shows the 60 s.
 Versions: 3.14.
-Test: tests/api/test_connection_clocks.py
+Test: tests/api/test_connection_timeouts.py
     test_a_stalled_tls_handshake_is_closed
 Can go when: `web.SockSite` passes `ssl_handshake_timeout` on.
 """

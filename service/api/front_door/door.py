@@ -139,7 +139,7 @@ class FrontDoor(asyncio.Protocol):
                 continue
             self._exchange, self._kept = exchange, data
             if self._slow is not None:
-                self._slow.is_lent = True
+                self._slow.has_pending_answer = True
             exchange.future.add_done_callback(self._answer)
             return
         if self._has_ended and self._transport is not None:
@@ -151,7 +151,7 @@ class FrontDoor(asyncio.Protocol):
         if exchange is None:
             return
         if self._slow is not None:
-            self._slow.is_lent = False
+            self._slow.has_pending_answer = False
         answer = self._lane.answer(exchange, future.exception() or future.result())
         if self._transport is not None:
             self._write(answer)

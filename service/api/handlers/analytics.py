@@ -112,7 +112,7 @@ def _figures(counts: SourceCounts) -> dict[str, int]:
 def _series(requested: CountRange, counts: SessionCounts) -> Iterable[dict[str, object]]:
     """Yield a point for each interval.
 
-    Its `sources` leave out sources with zeros only.
+    `sources` leaves out each source whose numbers are zero.
     """
     for number, start in enumerate(requested.starts):
         point: dict[str, object] = {

@@ -30,7 +30,7 @@ class Health:
         self.is_draining = False
 
     async def livez(self, _: web.Request) -> web.Response:
-        """Answer 200 while the process runs, also without Redis.
+        """Answer 200 while the process runs, even without Redis.
 
         A restart of the service does not fix Redis.
         """
@@ -65,7 +65,7 @@ class MetricsHandler:
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Answer 200 with the metrics of all workers.
 
-        Those of other workers are up to 0.1 s old.
+        The metrics of other workers are up to 0.1 s old.
         """
         asyncio.get_running_loop().call_soon(self._recorder.flush)
         # The loop runs callbacks in order, so the flush comes first.

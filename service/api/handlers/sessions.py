@@ -55,7 +55,7 @@ class SessionHandlers:
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents.
 
-        Reading does not prolong the lifetime. Raises SessionNotFound.
+        Reading does not extend the lifetime. Raises SessionNotFound.
         """
         presented = candidates(request.headers)
         session = await self._sessions.find(presented) if presented else None
@@ -76,7 +76,7 @@ class SessionHandlers:
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
     async def look_up_sessions(self, request: web.Request) -> web.Response:
-        """Answer 200 with the live ones of many sessions, and the ids of the others.
+        """Answer 200 with the live sessions among many ids, and the other ids.
 
         A string that is not a session id is missing, like an unknown id.
         """
@@ -100,10 +100,10 @@ class SessionHandlers:
 
 
 def session_not_found() -> errors.SessionNotFound:
-    """Return the error of a request that presents no live session."""
+    """Return the error for a request that presents no live session."""
     return errors.SessionNotFound("The request presents no live session. Create one with POST.")
 
 
 def id_taken() -> RuntimeError:
-    """Return the error of a new session whose random id exists already."""
+    """Return the error for a new session whose random id exists already."""
     return RuntimeError("the id of a new session is taken: the random source is broken")

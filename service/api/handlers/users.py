@@ -31,9 +31,9 @@ class UserHandlers:
     """GET of `/users/{user_id}/sessions` and DELETE of `/users/{user_id}`."""
 
     def __init__(self, users: UserStore, metrics: Metrics, forget_answers: Callable[[], None]) -> None:
-        """`forget_answers` drops cached answers.
+        """`forget_answers` drops cached answers, which may hold the id of a user.
 
-        Each erasure calls it, as they hold user ids.
+        Each erasure calls it.
         """
         self._users = users
         self._metrics = metrics

@@ -1,8 +1,8 @@
 -- Returns counters of one shard, all as of the same moment. Reads only.
 --
 -- KEYS  the base of the shard
--- ARGV  number of sources, the sources. Then for each row: the start of its keys,
---       which a source completes, and the first and last byte of the counters
+-- ARGV  number of sources, the sources. Then for each row: the start of its keys, and
+--       the first and last byte of the counters. The name of a source completes a key.
 -- Returns for each row one string: the bytes of the first source, of the second, and so
 -- on. A key that is missing, too short or of another program counts as zeros.
 --

@@ -1,5 +1,5 @@
--- Returns how many sessions a user created in a range of days, by the top lists of one
--- shard. Reads only.
+-- Returns how many sessions a user created in a range of days, according to the top
+-- lists of one shard. Reads only.
 --
 -- KEYS  the base of the shard
 -- ARGV  user id, first and last day of the range

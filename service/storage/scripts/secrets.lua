@@ -1,8 +1,9 @@
--- Records the fingerprint of a secret, and returns those under which sessions may live.
+-- Records the fingerprint of a secret. Returns the fingerprints of all secrets under
+-- which sessions may live.
 --
 -- KEYS  the hash of fingerprints
--- ARGV  now (seconds since the epoch). To record a fingerprint also: the fingerprint,
---       and how long sessions that are created under it may live.
+-- ARGV  now (seconds since the epoch). To record a fingerprint, also the fingerprint
+--       and the time in seconds for which sessions that are created under it may live.
 --
 -- The hash lives as long as its longest-lived fingerprint. Repeatable.
 

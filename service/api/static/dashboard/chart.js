@@ -8,7 +8,7 @@ import { byId, element, resizeChildren, setText } from "./dom.js";
 import { formatInteger } from "./format.js";
 import { formatInterval, stackHeights } from "./series.js";
 
-const MIN_TOP = 4; // an axis of few sessions keeps whole numbers
+const MIN_TOP = 4; // with few sessions, the axis still has whole numbers
 const TOOLTIP_GAP_PIXELS = 12;
 const OUTSIDE = -10; // a position at which uPlot shows no cursor
 

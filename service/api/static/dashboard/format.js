@@ -2,7 +2,7 @@
 
 import { DAY_MS } from "./ranges.js";
 
-/** Shown in the place of a value that is not known. */
+/** Shown instead of an unknown value. */
 export const UNKNOWN = "–";
 
 const LOCALE = "en-GB";

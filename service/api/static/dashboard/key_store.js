@@ -1,5 +1,6 @@
 /**
- * Stores the operator key in sessionStorage, which the browser clears with the tab.
+ * Stores the operator key in sessionStorage, which the browser clears when the tab is
+ * closed.
  *
  * A browser that blocks cookies also blocks storage. The key is then only in the state
  * of the page, and the operator signs in again after a reload.

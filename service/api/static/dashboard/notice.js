@@ -40,7 +40,7 @@ export function describeAge(asOfMs) {
 }
 
 /**
- * Return that the figures cover less than the selected range.
+ * Return the notice for figures that cover less than the selected range.
  *
  * @param {number} startMs
  * @returns {string}

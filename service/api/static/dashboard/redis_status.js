@@ -1,5 +1,5 @@
 /**
- * The Redis panel: the state of Redis, the memory forecast, and warnings about
+ * The Redis panel: the status of Redis, the memory forecast, and warnings about
  * settings.
  */
 
@@ -22,7 +22,7 @@ const NAMES = /** @type {const} */ ([
 ]);
 
 /**
- * Show the state of Redis.
+ * Show the status of Redis.
  *
  * @param {import("./types.js").StoreAnswer} store
  */
@@ -107,7 +107,7 @@ function describeForecast(seconds) {
  * @returns {import("./types.js").StatusValue}
  */
 function describeFullMemory({ may_evict: mayEvict, memory_limit_bytes: limit }) {
-  if (limit === 0) return { value: "the system ends Redis", isAlarming: true };
+  if (limit === 0) return { value: "the system kills Redis", isAlarming: true };
   if (mayEvict === null) return { value: UNREPORTED };
   return mayEvict ? { value: "may evict sessions", isAlarming: true } : { value: "rejects new sessions" };
 }

@@ -123,7 +123,7 @@ export function stackHeights({ totals, series }) {
 }
 
 /**
- * Return an interval of a stack as a string. `so far` marks the one that is not over.
+ * Return an interval of a stack as a string. `so far` marks one that has not ended.
  *
  * @param {import("./types.js").Stack} stack
  * @param {number} index

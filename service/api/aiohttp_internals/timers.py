@@ -1,26 +1,26 @@
-"""The two clocks of a client connection: for a stalled head and for idleness.
+"""The two timers of a client connection: for a stalled head and for idleness.
 
-Other deadlines are elsewhere: that of a body in `json_body.py`, that of the TLS
-handshake in `site.py`.
+Other deadlines are elsewhere: for a body in `json_body.py`, for the TLS handshake in
+`site.py`.
 
 No deadline for a head
 ----------------------
-Without it: aiohttp has one clock, which starts after each response. A client that sends
+Without it: aiohttp has one timer, which starts after each response. A client that sends
     a part of a head holds its connection as long as an idle one, 75 s.
 Upstream: none found.
 Versions: 3.14.
-Test: tests/api/test_connection_clocks.py
+Test: tests/api/test_connection_timeouts.py
     test_a_head_that_stalls_ends_the_connection
 Can go when: aiohttp has a deadline for heads.
 
-A keep-alive clock that closes busy connections
+A keep-alive timer that closes busy connections
 -----------------------------------------------
 Without it: aiohttp closes a connection as idle although a part of a head has arrived, a
     request waits in the kernel's buffer, or a slow client still receives a response. A
     proxy then answers with 502.
 Upstream: https://github.com/aio-libs/aiohttp/issues/13283 and 2682 (closed).
 Versions: 3.14.
-Test: tests/api/test_connection_clocks.py
+Test: tests/api/test_connection_timeouts.py
     test_a_request_that_waits_while_the_service_is_paused_is_served
     test_a_head_that_begins_just_in_time_is_served
     test_a_response_that_a_slow_client_reads_is_sent_whole
@@ -35,8 +35,8 @@ from aiohttp.web_protocol import RequestHandler
 from service.api import request_limits
 from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
 
-# The next turn of the event loop reads what has arrived. Two turns are far shorter than
-# this.
+# Bytes that wait in the kernel are checked again after this time. The event loop reads
+# them in its next turn, far sooner.
 _RECHECK_SECONDS = 0.05
 
 
@@ -46,35 +46,36 @@ class TimedConnection(RequestHandler):
     It is idle after `keepalive_timeout` seconds without a request.
     """
 
-    __slots__ = ("_head_clock", "_unsent_bytes", "is_lent")
+    __slots__ = ("_head_timer", "_unsent_bytes", "has_pending_answer")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # This clock runs until the head is complete.
-        self._head_clock: asyncio.TimerHandle | None = None
+        # This timer runs until the head is complete.
+        self._head_timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0  # at the last check
-        self.is_lent = False  # a request of the front door waits for Redis
+        # The front door waits for Redis, to answer a request on this connection.
+        self.has_pending_answer = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock for the first head."""
+        """Start the timer for the first head."""
         super().connection_made(transport)
-        self.start_head_clock()
+        self.start_head_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the clocks."""
-        self.stop_head_clock()
+        """Stop the timers."""
+        self.stop_head_timer()
         super().connection_lost(exc)
 
-    def start_head_clock(self) -> None:
+    def start_head_timer(self) -> None:
         """Close the connection after HEAD_SECONDS if the head is incomplete then."""
-        self.stop_head_clock()
-        self._head_clock = self._loop.call_later(request_limits.HEAD_SECONDS, self._close_stalled)
+        self.stop_head_timer()
+        self._head_timer = self._loop.call_later(request_limits.HEAD_SECONDS, self._close_stalled)
 
-    def stop_head_clock(self) -> None:
-        """Stop the clock for heads. The clock for idle connections runs on."""
-        if self._head_clock is not None:
-            self._head_clock.cancel()
-            self._head_clock = None
+    def stop_head_timer(self) -> None:
+        """Stop the timer for heads. The timer for idle connections keeps running."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def finish_requests(self) -> None:
         """Answer the requests that have arrived, then close.
@@ -86,24 +87,24 @@ class TimedConnection(RequestHandler):
     def close(self) -> None:
         """Close the connection when it is idle.
 
-        The front door closes it after a pending answer of its own.
+        If the front door has a pending answer, it closes the connection after that.
         """
-        if not self.is_lent:
+        if not self.has_pending_answer:
             super().close()
 
     def _is_idle(self) -> bool:
-        if self.is_lent or self._messages:
+        if self.has_pending_answer or self._messages:
             return False
         return self._waiter is not None and not self._waiter.done()
 
     def _close_stalled(self, *, is_last_check: bool = False) -> None:
-        self._head_clock = None
+        self._head_timer = None
         if not self._is_idle():
             self.finish_requests()
         elif has_unread_bytes(self.transport) and not is_last_check:
-            # After a pause of the machine the clock fires before the rest of the head
+            # After a pause of the machine the timer fires before the rest of the head
             # is read.
-            self._head_clock = self._loop.call_later(
+            self._head_timer = self._loop.call_later(
                 _RECHECK_SECONDS, lambda: self._close_stalled(is_last_check=True)
             )
         else:
@@ -112,15 +113,15 @@ class TimedConnection(RequestHandler):
     def _process_keepalive(self) -> None:
         """Close an idle connection.
 
-        aiohttp's clock calls it, and starts after each response.
+        aiohttp's keep-alive timer, which starts after each response, calls this method.
         """
-        if self.is_lent:
+        if self.has_pending_answer:
             self.postpone_close()
         if self._is_idle() and self._loop.time() >= self._next_keepalive_close_time:
             self._keepalive_handle = None
-            if self._head_clock is not None:
-                # The clock for heads decides, or the next response starts this clock
-                # again.
+            if self._head_timer is not None:
+                # The timer for heads closes a stalled connection. The next response
+                # starts this timer again.
                 return
             if has_unread_bytes(self.transport):
                 # A request is in the kernel's buffer. Closing now would lose it, and a
@@ -139,5 +140,5 @@ class TimedConnection(RequestHandler):
         return self._unsent_bytes != before
 
     def postpone_close(self) -> None:
-        """Restart the clock for idle connections. The front door has used this one."""
+        """Restart the timer for idle connections. The front door has answered."""
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

@@ -83,7 +83,7 @@ async def connect() -> AsyncIterator[Connect]:
         writer.close()
 
 
-def with_clocks(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
+def with_timeouts(monkeypatch: pytest.MonkeyPatch, *, head: float = LONG, keepalive: float = LONG) -> ServerSettings:
     """Set the timeout for heads, and return settings with the idle timeout."""
     monkeypatch.setattr(request_limits, "HEAD_SECONDS", head)
     return ServerSettings(keepalive_seconds=keepalive)
@@ -120,7 +120,7 @@ async def test_a_head_that_stalls_ends_the_connection(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """The head timeout applies to new and to reused connections."""
-    service = await start(server=with_clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, head=SHORT))
     client = await connect(service)
     packets = STALLS[case]
     data = b"".join(packets)
@@ -134,7 +134,7 @@ async def test_a_dripping_head_does_not_get_more_time(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
     """The head timeout counts from the first byte of the head to its last."""
-    service = await start(server=with_clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, head=SHORT))
     client = await connect(service)
     await client.ask(first, answers=first.count(b"HTTP/1.1"))
     started = time.monotonic()
@@ -168,7 +168,7 @@ async def test_an_idle_connection_outlives_the_head_timeout(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """An idle connection has no head timeout, whatever the packets before."""
-    service = await start(server=with_clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, head=SHORT))
     client = await connect(service)
     data = b"".join(IDLE[case])
     await client.ask(*IDLE[case], answers=data.count(GET) + data.count(POST))
@@ -181,7 +181,7 @@ async def test_an_idle_connection_is_closed_in_time(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """An idle connection closes `server.keepalive_seconds` after a response."""
-    service = await start(server=with_clocks(monkeypatch, keepalive=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, keepalive=SHORT))
     client = await connect(service)
     data = b"".join(IDLE[case])
     await client.ask(*IDLE[case], answers=data.count(GET) + data.count(POST))
@@ -192,7 +192,7 @@ async def test_a_head_that_begins_just_in_time_is_served(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The idle timeout ends at the first byte of a request."""
-    service = await start(server=with_clocks(monkeypatch, keepalive=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, keepalive=SHORT))
     client = await connect(service)
     for _ in range(3):
         await client.ask(GET)
@@ -207,7 +207,7 @@ async def test_a_request_that_waits_while_the_service_is_paused_is_served(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     """After a pause, a request that arrived in time is answered."""
-    service = await start(server=with_clocks(monkeypatch, head=SHORT, keepalive=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, head=SHORT, keepalive=SHORT))
     client = await connect(service)
     await client.ask(GET)
     client.writer.write(begun)
@@ -228,7 +228,7 @@ async def test_no_timeout_ends_a_request_in_progress(
     start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow request and those behind it are answered before a stalled head ends."""
-    service = await start(server=with_clocks(monkeypatch, head=SHORT, keepalive=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, head=SHORT, keepalive=SHORT))
     dispatcher = service.runner.server.request_handler.__self__  # type: ignore[union-attr]
     direct = dispatcher._direct_routes["GET", "/readyz"]
     get, part = (request.replace(b"/livez", b"/readyz") for request in (GET, PART))
@@ -253,7 +253,7 @@ async def test_a_response_that_a_slow_client_reads_is_sent_whole(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection whose client still reads a response is not idle."""
-    service = await start(server=with_clocks(monkeypatch, keepalive=SHORT * 2))
+    service = await start(server=with_timeouts(monkeypatch, keepalive=SHORT * 2))
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -303,7 +303,7 @@ async def test_a_stalled_tls_handshake_is_closed(
 
 async def test_the_timeouts_apply_to_tls(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """The idle and the head timeout apply to TLS connections."""
-    service = await start(server=with_clocks(monkeypatch, head=SHORT))
+    service = await start(server=with_timeouts(monkeypatch, head=SHORT))
     async with tls_port(service) as (port, trusting):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
         client = Client(reader, writer)
