@@ -62,7 +62,7 @@ class ServerSettings:
     )
     keepalive_seconds: float = setting(
         75.0,
-        "how long an idle connection stays open, longer than in the proxies before the service",
+        "how long an idle connection stays open. Set it longer than in the proxies in front of the service",
         check=Between(1, 7200),
     )
     trusted_proxies: tuple[str, ...] = setting(
@@ -119,7 +119,7 @@ class SessionSettings:
     source: str = setting("jay.api.playout.1.0.0", "`source` of sessions whose API key has none", check=check_source)
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,
-        "keys the hash under which a user's sessions are found, the same in all processes",
+        "key of the hash under which a user's sessions are found, the same in all processes",
         check=check_user_secret,
         secret=True,
         schema={"minLength": MIN_SECRET_LENGTH},
@@ -143,7 +143,7 @@ class CookieSettings:
     )
     domain: str | None = setting(
         None,
-        "`Domain`, empty for the host that set it",
+        "`Domain`. When empty, only the host that set the cookie gets it",
         check=check_cookie_domain,
     )
     path: str = setting("/", "`Path`", check=Matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
@@ -156,7 +156,7 @@ class CorsSettings:
 
     origins: tuple[str, ...] = setting(
         (),
-        "exact origins, such as https://www.example.com",
+        "origins whose pages may call the API, such as https://www.example.com",
         check=Each(check_origin),
         example='"https://www.example.com"',
     )
@@ -176,7 +176,7 @@ class AnalyticsSettings:
 
     retention_days: int = setting(90, "how long counts are kept", check=Between(1, MAX_RETENTION_DAYS))
     top_users: int = setting(
-        100, "users kept per day and shard in the list of the most active", check=Between(10, 1000)
+        100, "length of the list of most active users, per day and shard", check=Between(10, 1000)
     )
 
 
@@ -184,7 +184,7 @@ class AnalyticsSettings:
 class MetricsSettings:
     """Metrics for Prometheus."""
 
-    enabled: bool = setting(default=True, help_text="count requests, sessions and calls of Redis, for /metrics")
+    enabled: bool = setting(default=True, help_text="count requests, sessions and calls to Redis, for /metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +201,9 @@ class LogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TracingSettings:
-    """Traces by OpenTelemetry, an optional extra.
+    """Traces by OpenTelemetry, which is an optional extra.
 
-    Its own OTEL_ variables set the rest.
+    OpenTelemetry's own OTEL_ variables set everything else.
     """
 
     otlp_endpoint: str | None = setting(
@@ -213,7 +213,7 @@ class TracingSettings:
     )
     sample_ratio: float = setting(
         1.0,
-        "share of requests that are traced. A request that belongs to a trace follows that trace",
+        "share of requests that are traced. A request with `traceparent` is traced if its caller is",
         check=Between(0, 1),
     )
 

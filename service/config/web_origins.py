@@ -79,7 +79,7 @@ def _punycode(host: str) -> str | None:
     """Return a host in punycode, or None where browsers may spell it differently.
 
     Python's codec follows IDNA 2003 and browsers UTS 46. The two differ in a few
-    letters, such as `ß`, which the codec replaces. Those do not survive the way back.
+    letters, such as `ß`, which the codec replaces. Decoding does not restore those.
     """
     try:
         encoded = host.encode("idna").decode("ascii")

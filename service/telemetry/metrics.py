@@ -15,7 +15,7 @@ MultiprocessMode: TypeAlias = Literal["livesum", "livemax", "livemin"]
 
 
 class Counter:
-    """A number per label values that only grows."""
+    """A number for each combination of label values. It only grows."""
 
     def __init__(self, name: str, help_text: str, labels: Labels) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Histogram:
     def observe_all(self, labels: Labels, values: list[float]) -> None:
         """Count many values and sort them in place.
 
-        Of thousands, each costs a fifth of `observe`.
+        With thousands of values, each costs a fifth of a call of `observe`.
         """
         numbers = self._numbers(labels)
         values.sort()
@@ -81,7 +81,7 @@ class Histogram:
 
 
 class Gauge:
-    """A number per label values that goes up and down.
+    """A number for each combination of label values. It goes up and down.
 
     `multiprocess_mode` is how the numbers of all workers become one. Infinity means
     that there is no number now, and no sample is written for it.
@@ -122,7 +122,7 @@ class Metrics:
     def __init__(self) -> None:
         self.requests = Histogram(
             "jay_http_request_duration_seconds",
-            "Answered requests, by the time from their head to their answer",
+            "Time from the head of a request to its answer",
             ("method", "route", "status"),
             _SECONDS,
         )
@@ -133,13 +133,13 @@ class Metrics:
         )
         self.ended = Counter("jay_sessions_ended", "Sessions ended by DELETE", _SOURCE)
         self.erased = Counter("jay_sessions_erased", "Sessions ended by an erasure of their user", ())
-        self.batch_sizes = Histogram("jay_batch_size", "Requests that share one call of Redis", _OPERATION, _SIZES)
+        self.batch_sizes = Histogram("jay_batch_size", "Requests that share one call to Redis", _OPERATION, _SIZES)
         self.batch_waits = Histogram(
-            "jay_batch_wait_seconds", "Wait of the first request of a batch", _OPERATION, _SHORT_SECONDS
+            "jay_batch_wait_seconds", "Time that the first request of a batch waits", _OPERATION, _SHORT_SECONDS
         )
         self.waiting = Gauge("jay_batch_waiting", "Requests waiting for the next batch", _OPERATION)
         self.redis_calls = Histogram(
-            "jay_redis_call_duration_seconds", "Calls of Redis, including failed ones", _OPERATION, _SHORT_SECONDS
+            "jay_redis_call_duration_seconds", "Time of calls to Redis, failed or not", _OPERATION, _SHORT_SECONDS
         )
         self.redis_errors = Counter("jay_redis_errors", "Errors of Redis and its connections, by kind", ("kind",))
         self.breaker_open = Gauge(
