@@ -123,7 +123,7 @@ class Dispatcher:
             answer = self._cors.answer_options(request)
             if answer is not None:
                 return answer
-            error = errors.PreflightRefused("Add the origin of the page to cors.origins, as browsers spell it.")
+            error = errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
         return problem_of(translate(error), request_id)
@@ -170,7 +170,7 @@ def _ends_connection(request: web.Request) -> bool:
 def problem_of(error: Exception, request_id: str) -> web.Response:
     """Return the problem document for an error. A bug of the service is logged."""
     if not isinstance(error, errors.JayError):
-        _logger.error("internal error, request_id %s", request_id, exc_info=error, extra={"is_of_client": True})
+        _logger.error("internal error, request_id %s", request_id, exc_info=error, extra={"may_quote_client": True})
     return problem_response(error, request_id)
 
 

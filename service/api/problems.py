@@ -54,7 +54,7 @@ _TABLE: dict[type[Exception], _Problem] = {
         headers=lambda _: {hdrs.WWW_AUTHENTICATE: f'ApiKey header="{wire.API_KEY}"'},
     ),
     errors.Forbidden: _Problem(403, "forbidden", "The API key may not do this"),
-    errors.PreflightRefused: _Problem(403, "forbidden", "The preflight is rejected"),
+    errors.PreflightRejected: _Problem(403, "forbidden", "The preflight is rejected"),
     errors.NotFound: _Problem(404, "not-found", "There is nothing at this path"),
     errors.SessionNotFound: _Problem(404, "session-not-found", "There is no live session"),
     errors.MethodNotAllowed: _Problem(

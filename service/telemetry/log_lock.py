@@ -1,12 +1,12 @@
-"""The lock of the processes that write to one log."""
+"""The lock that the processes of the service take to write to one log."""
 
 import fcntl
 import os
 import tempfile
 
 
-class Turn:
-    """A lock between this process and its forks.
+class LogLock:
+    """A lock that this process shares with its forks.
 
     The kernel releases it when its holder dies.
     """

@@ -11,7 +11,7 @@ GOLDEN = {
     errors.UnsupportedVersion: (400, "unsupported-version"),
     errors.Unauthorized: (401, "unauthorized"),
     errors.Forbidden: (403, "forbidden"),
-    errors.PreflightRefused: (403, "forbidden"),
+    errors.PreflightRejected: (403, "forbidden"),
     errors.NotFound: (404, "not-found"),
     errors.SessionNotFound: (404, "session-not-found"),
     errors.RequestTimeout: (408, "request-timeout"),
