@@ -44,7 +44,7 @@ def show(client: ApiClient, options: CountsOptions) -> None:
 def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
     """Show the table and refresh it until Ctrl-C.
 
-    Without a terminal, print one after the other.
+    Without a terminal, print one table after the other.
 
     When a request fails, the last table stays, and a line gives the reason.
     """
@@ -134,7 +134,7 @@ def _title(figure: str) -> str:
 def sparkline(numbers: Sequence[int], width: int, sparks: str = _SPARKS) -> str:
     """Return up to `width` bars, each for one number or the sum of neighbors.
 
-    Zero is a blank.
+    A zero is shown as a blank.
     """
     step = -(-len(numbers) // width) or 1
     sums = [sum(numbers[at : at + step]) for at in range(0, len(numbers), step)]

@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 DAYS = 7
 _BATCH = 250
 _TIMEOUT_SECONDS = 5.0
-_LEAST_TTL_SECONDS = 60
+_MIN_TTL_SECONDS = 60
 _USERS_PER_SESSION = 0.08
 _MINUTES_TO_END = 25.0  # on average, for sessions that are ended
 
@@ -128,7 +128,7 @@ class _Week:
     ) -> list[Session]:
         """Return the new sessions of an hour.
 
-        Adds the ids to end to `ends`, by hour.
+        Adds the ids of the sessions that will be ended to `ends`, by hour.
         """
         found = []
         for source, expected in zip(_SOURCES, per_source, strict=True):
@@ -145,7 +145,7 @@ class _Week:
         return found
 
     def _popular(self, users: int) -> int:
-        """Return the number of a user. A few users come often, most rarely."""
+        """Return the number of a user. A few users come often, most come rarely."""
         return 1 + int(users * self._chance.random() ** 1.6)
 
     def _store(self, hour: int) -> RedisSessionStore:
@@ -155,7 +155,7 @@ class _Week:
         return RedisSessionStore(
             self._connection,
             Keyspace(self._settings.redis.key_prefix),
-            ttl_seconds=min(max(left, _LEAST_TTL_SECONDS), ttl_seconds),
+            ttl_seconds=min(max(left, _MIN_TTL_SECONDS), ttl_seconds),
             analytics=self._settings.analytics,
             clock=lambda: min((hour + 0.5) * HOUR, self._now),
         )

@@ -28,7 +28,7 @@ def prepare() -> None:
     sys.stderr = _usable(sys.stderr, 2, "w", _ESCAPE)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print a line to standard error.
 
     If that fails, only the exit status reports the error.

@@ -21,9 +21,9 @@ def moment(text: str | None) -> str | None:
 
 
 def suitable_interval(start: str | None, end: str | None) -> str | None:
-    """Return a series' interval that suits its length. `moment` returns the ends.
+    """Return the interval that suits a range, whose ends are results of `moment`.
 
-    None leaves the choice to the service. It also reports strings that are not times.
+    None leaves the choice to the service. It also rejects strings that are not times.
     """
     if start is None:
         return None
