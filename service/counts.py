@@ -31,7 +31,7 @@ class Interval(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CountRange:
-    """A range from `start` to before `end`. Both are at the start of an interval."""
+    """A range of whole intervals from `start` (inclusive) to `end` (exclusive)."""
 
     start: int
     end: int

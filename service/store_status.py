@@ -13,7 +13,7 @@ NO_EVICTION = "noeviction"
 class RedisStatus:
     """The status of the server.
 
-    None: Redis does not report it, or does not allow it.
+    A field is None if Redis does not report it or the Redis user may not read it.
     """
 
     server: str | None  # such as "Valkey 9.1.2"
@@ -62,7 +62,7 @@ def _without_limit(status: RedisStatus) -> Risk:
     whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
     in_use = "" if used is None else f" ({used / 2**20:,.0f} MiB in use{whole})"
     return Risk(
-        f"no memory limit is set{in_use}: when memory runs out, the system ends Redis",
+        f"no memory limit is set{in_use}: when memory runs out, the operating system kills Redis",
         "set maxmemory to half of the memory that Redis can have, and maxmemory-policy noeviction",
     )
 

@@ -34,11 +34,11 @@ from service.telemetry.scratch_folders import scratch_folders
 
 _logger = logging.getLogger(__name__)
 
-# the supervisor replaces a worker whose event loop is blocked for so long
+# The supervisor replaces a worker whose event loop is blocked for longer.
 _HUNG_SECONDS = 30
-# For glibc's resolver. By default a silent name server holds each of libuv's two
-# look-ups for 10 s, and the service finds a Redis that is back under its name that much
-# later.
+# Options of glibc's resolver. By default, each of libuv's two look-ups waits 10 s for a
+# name server that does not answer. The service would find a Redis that is back that
+# much later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
 # for the clean-up of a worker, after the drain and the requests in flight
 _EXIT_SECONDS = 1.5

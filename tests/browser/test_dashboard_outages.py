@@ -52,7 +52,7 @@ def set_hidden(page: Any, *, hidden: bool) -> None:
 @pytest.mark.parametrize(
     ("memory", "size", "consequence"),
     [
-        (0, "no limit is set", "the system ends Redis"),
+        (0, "no limit is set", "the system kills Redis"),
         (100_000_000, "of 100 MB", "rejects new sessions"),
     ],
 )

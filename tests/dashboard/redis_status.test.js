@@ -50,7 +50,7 @@ test("settings that lose sessions are alarms", () => {
   assert.deepEqual(persistence, { value: "append-only file is off", isAlarming: true });
   assert.deepEqual(full, { value: "may evict sessions", isAlarming: true });
   assert.deepEqual(describeRedis(storeAnswer({ memory_limit_bytes: 0 })).full, {
-    value: "the system ends Redis",
+    value: "the system kills Redis",
     isAlarming: true,
   });
   assert.deepEqual(describeRedis(storeAnswer()).full, { value: "rejects new sessions" });

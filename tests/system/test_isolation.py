@@ -1,7 +1,7 @@
 """An operator's heaviest requests do not delay visitors or readiness.
 
 One of 16 shards is filled to the documented maxima: 400 days, 60 sources and full top
-lists. Shards are read one after the other, so the longest call of Redis does not depend
+lists. Shards are read one after the other, so the longest call to Redis does not depend
 on their number.
 
 The test checks the statuses, and that no call takes as long as the default timeout by

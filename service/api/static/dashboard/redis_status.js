@@ -107,7 +107,7 @@ function describeForecast(seconds) {
  * @returns {import("./types.js").StatusValue}
  */
 function describeFullMemory({ may_evict: mayEvict, memory_limit_bytes: limit }) {
-  if (limit === 0) return { value: "the system ends Redis", isAlarming: true };
+  if (limit === 0) return { value: "the system kills Redis", isAlarming: true };
   if (mayEvict === null) return { value: UNREPORTED };
   return mayEvict ? { value: "may evict sessions", isAlarming: true } : { value: "rejects new sessions" };
 }
