@@ -96,7 +96,10 @@ def _add_users(commands: Group) -> Sequence[argparse.ArgumentParser]:
 
 def _add_doctor(commands: Group) -> argparse.ArgumentParser:
     doctor = _add(
-        commands, "doctor", "check a running deployment and print advice. Exits with status 1 on problems", "doctor"
+        commands,
+        "doctor",
+        "check a running deployment and print advice. Exit with status 1 if there is a problem",
+        "doctor",
     )
     doctor.add_argument(
         "--origin",

@@ -97,7 +97,9 @@ class _Week:
         """Write about `sessions` sessions. Returns how many were created and ended."""
         ends: defaultdict[int, list[str]] = defaultdict(list)
         created = ended = 0
-        for hour, per_source in track(self._plan(sessions), "Writing", console=Console(), transient=True):
+        console, plan = Console(), self._plan(sessions)
+        is_hidden = not console.is_terminal
+        for hour, per_source in track(plan, "Writing", console=console, transient=True, disable=is_hidden):
             starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
             store = self._store(hour)
             for batch in _batches(starting):

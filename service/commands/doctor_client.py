@@ -138,7 +138,7 @@ def _version_and_caching(created: Answer) -> Iterator[CheckResult]:
         answered = f"the service answers with API version {version}" if version else "the answer has no API version"
         yield problem(answered, f"this program expects {versions.LATEST}. Update the older of the two")
     if created.headers.get("Cache-Control") == "no-store":
-        yield good("answers must not be cached: Cache-Control is `no-store`")
+        yield good("answers forbid caching: Cache-Control is `no-store`")
     else:
         yield problem("Cache-Control is not `no-store`", "make the proxy or CDN keep the service's header")
 
@@ -213,10 +213,10 @@ def _cors(client: ApiClient, origin: str) -> Iterator[CheckResult]:
     }
     preflight = client.send("OPTIONS", _PATH, headers)
     if preflight.status < HTTPStatus.MULTIPLE_CHOICES and _allows(preflight, origin):
-        yield good(f"pages of {origin} may call: the preflight passes")
+        yield good(f"pages of {origin} may call the API: the preflight passes")
     else:
         advice = "add exactly this string to cors.origins and restart, and make the proxy pass OPTIONS"
-        yield problem(f"pages of {origin} may not call: the preflight fails ({preflight.status})", advice)
+        yield problem(f"pages of {origin} may not call the API: the preflight fails ({preflight.status})", advice)
     plain, answer = (client.send("GET", _PATH, {"Origin": given}) for given in (None, origin))
     if _is_problem(answer, "forbidden") and not _is_problem(plain, "forbidden"):
         yield unknown(

@@ -24,14 +24,14 @@ def show(client: ApiClient, user_id: str) -> None:
     column = Column("Active", [f"{row['active']:,}" for row in rows], f"{active:,}")
     figures = Figures("Source", [row["source"] for row in rows], "All sources", [column])
     console = Console()
-    heading = tables.shortened(f"User {user_id}", max(console.width, MIN_WIDTH), console)
+    heading = tables.shorten(f"User {user_id}", max(console.width, MIN_WIDTH), console)
     console.print(Text(heading, style="bold", no_wrap=True, overflow="ignore"), crop=False)
-    console.print(tables.laid_out(figures, console), crop=False)
+    console.print(tables.lay_out(figures, console), crop=False)
     created = document["created"]
     low, high = created["at_least"], created["at_most"]
     number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     console.print(
-        f"Sessions created {time_range.spoken(document['from'], document['to'])}: {number}", highlight=False
+        f"Sessions created {time_range.range_in_words(document['from'], document['to'])}: {number}", highlight=False
     )
 
 

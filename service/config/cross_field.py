@@ -1,5 +1,6 @@
 """Validation across settings, each of which is valid by itself."""
 
+import math
 import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from service.api_keys import ApiKey, Scope, demo_keys_in
 from service.config.certificate import load_pair
 from service.config.host_name import is_loopback
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings, TlsSettings
+from service.counts import DAY
 from service.errors import TlsError
 
 
@@ -22,8 +24,9 @@ def cross_field_errors(settings: Settings, redis_password: str | None = None) ->
     tls = settings.server.tls
     if (tls.certificate is None) != (tls.key is None):
         yield "server.tls: certificate and key go together. Set both or neither"
-    if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
-        yield "analytics.retention_days must be at least session.ttl_seconds, or live sessions are not counted"
+    if settings.session.ttl_seconds > settings.analytics.retention_days * DAY:
+        days = math.ceil(settings.session.ttl_seconds / DAY)
+        yield f"analytics.retention_days must be at least {days}, the lifetime of sessions (session.ttl_seconds) in days"
     if settings.redis.url == "embedded" and _is_not_directory(settings.redis.data_dir):
         folder = settings.redis.data_dir
         yield f"redis.data_dir: {folder} is not a directory. Name a directory for the data of the embedded server"
