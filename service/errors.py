@@ -14,7 +14,7 @@
         │   └── UnsupportedVersion  the answer lists the supported versions    400
         ├── Unauthorized            the key is missing or unknown              401
         ├── Forbidden               the key lacks the scope or the origin      403
-        │   └── PreflightRejected    the origin is not configured               403
+        │   └── PreflightRejected   the origin is not configured               403
         ├── NotFound                unknown path                               404
         │   └── SessionNotFound     unknown, expired, ended or malformed id    404
         ├── MethodNotAllowed        `Allow` lists the methods                  405

@@ -76,7 +76,7 @@ def parse_session_id(value: str) -> str | None:
 def is_source(value: str) -> bool:
     """Return whether a string is a valid source.
 
-    A deployment has a handful of sources.
+    Results are cached, because a deployment has only a handful of sources.
     """
     return _SOURCE.fullmatch(value) is not None
 
@@ -103,7 +103,7 @@ class UserDigest:
         return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint").hexdigest()
 
     def __call__(self, user_id: str) -> str:
-        """Return 24 hex digits.
+        """Return the digest of a user id in 24 hex digits.
 
         With 96 bits, the probability of a collision among 10^9 users is 10^-11.
         """
@@ -114,9 +114,9 @@ class SessionStore(Protocol):
     """Where sessions are kept for their lifetime, and counted.
 
     Every method is atomic and idempotent: called again after a lost reply, it returns
-    the same result and counts once. All raise StoreUnavailable when the store does not
-    answer, so that an outage never looks like an expired session, and Overloaded when
-    too many requests wait. A list of candidates has at least one session id.
+    the same result and counts once. All raise Overloaded when too many requests wait,
+    and StoreUnavailable when the store does not answer, so that an outage never looks
+    like an expired session. A list of candidates has at least one session id.
     """
 
     def create(self, session: Session) -> Future[bool]:
@@ -135,13 +135,13 @@ class SessionStore(Protocol):
 class SessionBatchStore(Protocol):
     """The operations of `SessionStore` on many sessions at once.
 
-    Errors are the same.
+    The methods raise the same errors.
     """
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them.
 
-        Returns False for each whose id is taken.
+        Returns False for each session whose id is taken.
         """
 
     async def find_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Session | None]:

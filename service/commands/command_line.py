@@ -15,7 +15,7 @@ Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser.
 
-    It sets `command` to the key of the command's function in `cli.py`.
+    It sets `command` to the key of the command in `_COMMANDS` of `cli.py`.
     """
     description = "Run and operate the tracking-session service."
     parser = argparse.ArgumentParser(prog="jay-tracking", description=description)

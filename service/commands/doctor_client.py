@@ -1,7 +1,7 @@
 """The doctor's checks by requests: whether proxies pass requests and answers unchanged.
 
 A check that the key's scopes or origins do not allow is reported as skipped, with the
-scope that it needs. It says nothing about the deployment.
+scope that it needs. A skipped check says nothing about the deployment.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class ClientChecks:
         self.clock_offset: Offset | None = None
 
     def run(self) -> Iterator[CheckResult]:
-        """Create, read and end a session, then run the key's other checks."""
+        """Create, read and end a session, then run the other checks of the key."""
         try:
             yield from _readiness(self._client)
             created = self._client.send("POST", _PATH)
@@ -55,7 +55,7 @@ class ClientChecks:
         try:
             yield from self._session(created)
             if created.status != HTTPStatus.SERVICE_UNAVAILABLE:
-                # one result for one cause
+                # The 503 is reported already.
                 yield from self._operator()
             if self._origin:
                 yield from _cors(self._client, self._origin)

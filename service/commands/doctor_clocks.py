@@ -1,7 +1,7 @@
 """The doctor's checks of the clocks of the service, Redis and this machine.
 
-This machine's clock is read before and after each other clock. So an offset is known as
-an interval, as wide as the answer took.
+This machine's clock is read before and after each other clock. So an offset is an
+interval, which is as wide as the time that the answer took.
 """
 
 import dataclasses

@@ -26,7 +26,7 @@ def cross_field_errors(settings: Settings, redis_password: str | None = None) ->
         yield "server.tls: certificate and key go together. Set both or neither"
     if settings.session.ttl_seconds > settings.analytics.retention_days * DAY:
         days = math.ceil(settings.session.ttl_seconds / DAY)
-        yield f"analytics.retention_days must be at least {days}, the lifetime of sessions (session.ttl_seconds) in days"
+        yield f"analytics.retention_days must be at least {days}, as sessions live that long (session.ttl_seconds)"
     if settings.redis.url == "embedded" and _is_not_directory(settings.redis.data_dir):
         folder = settings.redis.data_dir
         yield f"redis.data_dir: {folder} is not a directory. Name a directory for the data of the embedded server"

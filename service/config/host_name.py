@@ -12,7 +12,7 @@ _MAX_LENGTH = 253
 def host_error(host: str) -> str | None:
     """Return what a host must be, or None for a valid name or address.
 
-    IPv6 has no brackets.
+    An IPv6 address has no brackets.
     """
     if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
         return None if _is_address(host) else "a valid IP address, without a zone"

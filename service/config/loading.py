@@ -1,6 +1,6 @@
 """Reads the settings from `config.yaml`, and overrides them by the environment.
 
-Reading goes on after an error, so that one run reports every error. The environment
+Reading continues after an error, so that one run reports every error. The environment
 names a setting by its sections joined by two underscores, such as `JAY_SERVER__PORT`.
 The same name with `_FILE` names a file that holds the value. An empty variable counts
 as unset.

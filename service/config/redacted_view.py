@@ -5,12 +5,12 @@ from service.config.settings import Settings
 
 
 def effective_settings(settings: Settings) -> dict[str, str]:
-    """Return every setting by its name, as it may be shown."""
+    """Return every setting by its name, without secrets."""
     return {setting.name: setting.show(setting.value_in(settings)) for setting in all_settings()}
 
 
 def changed_settings(settings: Settings) -> dict[str, str]:
-    """Return the settings that differ from their defaults, as they may be shown."""
+    """Return the settings that differ from their defaults, without secrets."""
     default = Settings()
     return {
         setting.name: setting.show(setting.value_in(settings))

@@ -26,7 +26,7 @@ _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?")
 
 
 def check_origin(value: str) -> str | None:
-    """Return what an origin must be instead, or None if browsers spell it so."""
+    """Return what an origin must be instead, or None if browsers send it so."""
     if value == "*":
         return "must not be `*`: pages call with cookies, and browsers then accept exact origins only"
     if value == "null":

@@ -159,8 +159,8 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def handle_hup(self) -> None:
         """Reload the API keys and the certificate, here and in the workers.
 
-        Each is reloaded even when the other fails. A terminal that is closed sends the
-        same signal. Then the service stops.
+        Each is reloaded even when the other fails. A terminal that closes sends the
+        same signal, and the service then stops instead.
         """
         if self._terminals and not os.isatty(self._terminals[0]):
             nowhere = os.open(os.devnull, os.O_RDWR)

@@ -13,7 +13,7 @@ class LogLock:
 
     def __init__(self) -> None:
         can_name = hasattr(os, "memfd_create")
-        self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115
+        self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - kept open
         os.set_inheritable(self._file, False)
 
     def __enter__(self) -> None:
