@@ -151,7 +151,7 @@ class _Week:
         return 1 + int(users * self._chance.random() ** 1.6)
 
     def _store(self, hour: int) -> RedisSessionStore:
-        """Return a store with the clock of an hour, and the lifetime that is left now."""
+        """Return a store with the clock of an hour and the lifetime that is left."""
         ttl_seconds = self._settings.session.ttl_seconds
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
         return RedisSessionStore(
