@@ -81,7 +81,7 @@ def service(**variables: str) -> Iterator[Running]:
                 text=True,
             )
         try:
-            while not (found := re.search(r"Tracking sessions on (\S+?),", log.read_text())):
+            while not (found := re.search(r"Serving on (\S+?),", log.read_text())):
                 assert popen.poll() is None, log.read_text()
                 assert time.monotonic() - started < START_SECONDS
                 time.sleep(0.005)

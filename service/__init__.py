@@ -1,7 +1,6 @@
 """Tracking sessions correlate a visitor's actions over many requests.
 
-A visitor is anonymous unless the visitor agreed. The path of a request, and where to
-look:
+A visitor is anonymous unless the visitor has agreed to be identified. Where to look:
 
     __main__.py, cli.py  the entry point, the command line
     commands/            one module per command: counts, users, doctor, demo
@@ -11,8 +10,9 @@ look:
     api/                 HTTP: read routes.py, dispatcher.py, auth.py, then handlers/
     storage/             Redis: read keyspace.py, session_store.py, then scripts/*.lua
     telemetry/           request log, metrics, Prometheus export, tracing
+    stop_signals.py      blocks signals while a process starts or ends
 
-The domain has no I/O. It declares the contracts of the stores:
+The modules of the domain have no I/O. They declare the contracts of the stores:
 
     sessions.py, counts.py, api_keys.py, rate_limits.py, store_status.py, versions.py
     errors.py            all errors as a tree

@@ -37,8 +37,8 @@ class ApiKey:
 
     `sha256` is the hex digest of the raw key. `source` overrides the session source. If
     `origins` is set, only pages of these web origins may use the key. `create_limit`
-    limits the sessions that one client address creates. Keys that share a `name` are a
-    rotation.
+    limits the sessions that one client address creates. In a rotation, the old and the
+    new key have the same `name`.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ApiKey:
     def allows_origin(self, origin: str | None) -> bool:
         """Return whether a request with this `Origin` may use the key.
 
-        Only pages send one.
+        Only web pages send this header.
         """
         return origin is None or self.origins is None or origin in self.origins
 

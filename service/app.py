@@ -78,11 +78,13 @@ async def build(  # 60 lines: the list of all parts, each named once
     cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest)
     limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
     source = settings.session.source
-    of_sessions = SessionHandlers(sessions, lookup, factory, cookie, limits=limits, source=source, metrics=metrics)
-    of_counts = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
-    of_users = UserHandlers(users, metrics, of_counts.forget_answers)
-    of_redis, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
-    table = routes.table(Handlers(of_sessions, of_counts, of_users, of_redis, health))
+    session_handlers = SessionHandlers(
+        sessions, lookup, factory, cookie, limits=limits, source=source, metrics=metrics
+    )
+    analytics_handlers = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
+    user_handlers = UserHandlers(users, metrics, analytics_handlers.forget_answers)
+    status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
+    table = routes.table(Handlers(session_handlers, analytics_handlers, user_handlers, status_handler, health))
     if exporter is not None:
         table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
     app, authorizer = web.Application(), Authorizer(Keyring(settings.api_keys))

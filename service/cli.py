@@ -1,8 +1,8 @@
 """The command line: `jay-tracking`, also `python -m service`.
 
-It calls the modules of `commands/`, which import their dependencies late: a command
-starts faster that way. The exit status is 0 for success, 1 for failure, and 2 for an
-invalid command line or configuration.
+Each command imports its module of `commands/` only when it runs, so that every command
+starts fast. The exit status is 0 for success, 1 for failure, 2 for an invalid command
+line or configuration, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -39,15 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # raises here, not at exit, if the reader is gone
     except ConfigError as error:
         for sentence in error.errors:
-            terminal.complain(f"configuration: {sentence}")
+            terminal.print_error(f"configuration: {sentence}")
         return MISCONFIGURED
     except (ServerError, CommandError) as error:
-        terminal.complain(f"jay-tracking: {error}")
+        terminal.print_error(f"jay-tracking: {error}")
         return FAILED
     except OSError as error:
         terminal.discard(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # readers like `head` end early
-            terminal.complain(f"jay-tracking: {describe(error)}")
+            terminal.print_error(f"jay-tracking: {describe(error)}")
         return FAILED
     except KeyboardInterrupt:
         return 0 if getattr(options, "watch", None) else INTERRUPTED
@@ -144,10 +144,7 @@ def _openapi(options: argparse.Namespace) -> int:
 
 
 def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
-    """Return a client.
-
-    URL and key are from the options, environment or configuration.
-    """
+    """Return a client with URL and key of the options, variables or configuration."""
     from service.commands.api_client import ApiClient
 
     url, key = options.url or os.environ.get(URL_VARIABLE), (options.key or os.environ.get(KEY_VARIABLE, "")).strip()

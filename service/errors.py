@@ -7,7 +7,7 @@
     │   └── TlsError                the certificate or its key is invalid
     ├── CommandError                a command of the command line failed
     ├── StoreUnavailable            Redis is down, hung, full, read-only       503
-    │   └── UnknownUserSecret       another secret may hide users' sessions    503
+    │   └── UnknownUserSecret       a user secret in use is not configured     503
     ├── Overloaded                  more requests than can be served in time   503
     └── RequestError                the client has to fix the request
         ├── MalformedRequest        not HTTP, or not JSON                      400
@@ -41,7 +41,7 @@ class ConfigError(JayError):
     """The settings are invalid. `errors` has one sentence for each error."""
 
     def __init__(self, errors: Sequence[str]) -> None:
-        super().__init__("; ".join(errors))
+        super().__init__(". ".join(errors))
         self.errors = tuple(errors)
 
 
@@ -64,7 +64,7 @@ class CommandError(JayError):
 class StoreUnavailable(JayError):
     """Redis cannot be used now.
 
-    The command may have run or not. All commands are repeatable.
+    The command may or may not have run. All commands are idempotent.
     """
 
 

@@ -50,11 +50,9 @@ class RateLimiter:
         self._full_at: dict[Hashable, float] = {}
 
     def admit(self, client: Hashable, limit: RateLimit) -> float:
-        """Count a request of a client.
+        """Count a request, and return the seconds to wait, 0.0 if it is admitted.
 
-        Returns the seconds to wait, 0.0 if it is admitted.
-
-        A request that is rejected does not count.
+        A rejected request does not count.
         """
         now = self._clock()
         full_at = max(self._full_at.get(client, now), now) + limit.seconds / limit.count
@@ -72,5 +70,5 @@ class RateLimiter:
                 del self._full_at[client]
 
 
-# Adding up count times seconds/count may end a few ulps above seconds.
+# `count` additions of `seconds / count` can exceed `seconds` by a rounding error.
 _ROUNDING_SECONDS = 1e-6

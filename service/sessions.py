@@ -1,4 +1,4 @@
-"""Tracking sessions: the session, its id, users' digests, contracts of stores.
+"""Tracking sessions: the session, its id, digests of user ids, contracts of stores.
 
 There is no I/O here. `service/storage/session_store.py` implements `SessionStore` and
 `SessionBatchStore`, and `service/storage/users.py` implements `UserStore`.
@@ -77,7 +77,7 @@ def parse_session_id(value: str) -> str | None:
 def is_source(value: str) -> bool:
     """Return whether a string is a valid source.
 
-    A deployment has a handful of sources.
+    Results are cached, because a deployment has only a handful of sources.
     """
     return _SOURCE.fullmatch(value) is not None
 
@@ -90,8 +90,8 @@ def shard_of(session_id: str) -> int:
 class UserDigest:
     """The keyed hash of user ids in Redis keys. A key does not reveal the user id.
 
-    With `secret`, a guessed user id can be checked against a digest. All processes of a
-    deployment need the same secret.
+    Anyone who has `secret` can check a guessed user id against a digest. All processes
+    of a deployment need the same secret.
     """
 
     def __init__(self, secret: str) -> None:
@@ -104,7 +104,7 @@ class UserDigest:
         return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint").hexdigest()
 
     def __call__(self, user_id: str) -> str:
-        """Return 24 hex digits.
+        """Return the digest of a user id in 24 hex digits.
 
         With 96 bits, the probability of a collision among 10^9 users is 10^-11.
         """
@@ -114,47 +114,47 @@ class UserDigest:
 class SessionStore(Protocol):
     """Where sessions are kept for their lifetime, and counted.
 
-    Every method is one atomic step and repeatable: called again after a lost reply, it
-    gives the same result and counts once. All raise StoreUnavailable when the store
-    cannot say what is true, so an expired session is never confused with an outage, and
-    Overloaded when too many requests wait.
+    Every method is atomic and idempotent: called again after a lost reply, it returns
+    the same result and counts once. All raise Overloaded when too many requests wait,
+    and StoreUnavailable when the store does not answer, so that an outage never looks
+    like an expired session. A list of candidates has at least one session id.
     """
 
     def create(self, session: Session) -> Future[bool]:
-        """Store a new session and count it. Returns False if its id is taken: a bug."""
+        """Store a new session and count it.
+
+        Returns False if its id is taken, which is a bug.
+        """
 
     def find(self, candidates: Sequence[str]) -> Future[Session | None]:
-        """Return the first of at least one candidate that is live, or None."""
+        """Return the session of the first candidate that is live, or None."""
 
     def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
-        """End all of at least one candidate that are live.
-
-        Returns the sources of those.
-        """
+        """End every live candidate. Returns the sources of the ended sessions."""
 
 
 class SessionBatchStore(Protocol):
     """The operations of `SessionStore` on many sessions at once.
 
-    Errors are the same.
+    The methods raise the same errors.
     """
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them.
 
-        Returns False for each whose id is taken.
+        Returns False for each session whose id is taken.
         """
 
     async def find_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Session | None]:
-        """Return for each request the first of its candidates that is live, or None."""
+        """Return for each request the session of the first live candidate, or None."""
 
     async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
-        """Return the live ones of at least one session, by id."""
+        """Return the live sessions by id. There is at least one session id."""
 
     async def end_many(self, requests: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
         """End every live candidate.
 
-        Returns for each request the sources of those it ended.
+        Returns, for each request, the sources of the ended sessions.
         """
 
 
@@ -162,7 +162,7 @@ class UserStore(Protocol):
     """The data of one user.
 
     All methods raise StoreUnavailable and Overloaded, and UnknownUserSecret while they
-    could miss sessions.
+    could miss sessions under a secret that is not configured.
     """
 
     async def find_sessions(self, user_id: str) -> Sequence[Session]:

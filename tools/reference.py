@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from service.config.options import options
 from service.config.schema import config_schema_json
+from service.config.setting_list import all_settings
 from service.config.settings import Settings
 from service.telemetry.metrics import Counter, Metrics
 
@@ -24,8 +24,8 @@ _SET_BY_COMPOSE = {"JAY_REDIS__URL", "JAY_REDIS__DATA_DIR", "JAY_SERVER__HOST"}
 def _settings_table() -> Iterator[str]:
     yield "| Setting | Default | Meaning |"
     yield "|---|---|---|"
-    for option in options():
-        yield f"| `{option.name}` | `{_default_of(option.name)}` | {option.field.metadata['help']} |"
+    for setting in all_settings():
+        yield f"| `{setting.name}` | `{_default_of(setting.name)}` | {setting.field.metadata['help']} |"
 
 
 def _default_of(name: str) -> str:
@@ -47,9 +47,9 @@ def _metrics_table() -> Iterator[str]:
 
 
 def _compose_variables() -> Iterator[str]:
-    for option in options():
-        if option.variable not in _SET_BY_COMPOSE:
-            yield f"      {option.variable}:"
+    for setting in all_settings():
+        if setting.variable not in _SET_BY_COMPOSE:
+            yield f"      {setting.variable}:"
 
 
 # By file, then by the name of the block.

@@ -172,7 +172,7 @@ def _ends_connection(request: web.Request) -> bool:
 def problem_of(error: Exception, request_id: str) -> web.Response:
     """Return the problem document for an error. A bug of the service is logged."""
     if not isinstance(error, errors.JayError):
-        _logger.error("internal error, request_id %s", request_id, exc_info=error, extra={"is_of_client": True})
+        _logger.error("internal error, request_id %s", request_id, exc_info=error, extra={"may_quote_client": True})
     return problem_response(error, request_id)
 
 

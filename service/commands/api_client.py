@@ -25,7 +25,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True)
 class Answer:
-    """A response. `headers` keeps duplicates, and `body` is not decoded.
+    """An HTTP response. `headers` keeps duplicates, and `body` is not decoded.
 
     `sent_at` and `received_at` are times of this machine's clock, in seconds since the
     epoch.
@@ -54,7 +54,7 @@ class Answer:
 class ApiClient:
     """Sends requests to one service, one at a time.
 
-    `url` is such as http://127.0.0.1:8080.
+    `url` is the URL of the service, such as http://127.0.0.1:8080.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ApiClient:
     def send(self, method: str, path: str, headers: Mapping[str, str | None] | None = None) -> Answer:
         """Send a request and return any response. A header of None is not sent.
 
-        Raises CommandError without a response.
+        Raises CommandError when no response arrives.
         """
         given = {"X-API-Key": self._key, **(headers or {})}
         sent = {name: value for name, value in given.items() if value is not None}
@@ -113,8 +113,10 @@ class ApiClient:
         if answer.status == http.client.OK and all(name in document for name in needs):
             return document
         if answer.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-            message = answer.detail() or f"The service rejects the request ({answer.status})."
-            raise CommandError(f"{message} Pass the key with --key or in JAY_KEY.")
+            message = answer.detail() or "The service rejects the request."
+            raise CommandError(
+                f"{self.url} answers with {answer.status}: {message} Pass the key with --key or in JAY_KEY."
+            )
         message = answer.detail() or "another server seems to listen there. Check the URL (--url, JAY_URL)"
         raise CommandError(f"{self.url} answers with {answer.status}: {message}")
 
@@ -127,7 +129,7 @@ class ApiClient:
 def _url_errors(url: str) -> Iterator[str]:
     """Yield the errors of a service's URL.
 
-    They repeat no part of it, as it may hold a password.
+    No error repeats a part of the URL, which may hold a password.
     """
     try:
         parts = urlsplit(url)

@@ -1,6 +1,6 @@
 """Converters for argparse.
 
-Each returns the value, or raises with what the argument must be.
+Each returns the value, or raises an error that says what the argument must be.
 """
 
 import re

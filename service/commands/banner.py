@@ -11,7 +11,7 @@ from service.config.settings import Settings
 def print_banner(url: str, settings: Settings) -> None:
     """Print the URL, the demo keys and a first command.
 
-    Keys are printed only if they are published ones.
+    Only published keys are printed.
     """
     demo_keys = demo_keys_in(settings.api_keys)
     if settings.environment == "development" and demo_keys:
@@ -19,7 +19,7 @@ def print_banner(url: str, settings: Settings) -> None:
 
 
 def _lines(url: str, settings: Settings, demo_keys: Mapping[str, ApiKey]) -> Iterator[str]:
-    yield f"Tracking sessions on {url}, kept in {_store(settings)}"
+    yield f"Serving on {url}, with sessions in {_store(settings)}"
     yield from ("", "API keys for development:")
     yield from (f"  {raw_key:20} {', '.join(sorted(key.scopes))}" for raw_key, key in demo_keys.items())
     if raw_key := _key_with(Scope.TRACK, demo_keys):
@@ -34,7 +34,7 @@ def _lines(url: str, settings: Settings, demo_keys: Mapping[str, ApiKey]) -> Ite
 
 def _store(settings: Settings) -> str:
     if settings.redis.url == "embedded":
-        return f"the embedded Valkey, in {settings.redis.data_dir}/"
+        return f"the embedded Valkey ({settings.redis.data_dir}/)"
     redis = urlsplit(settings.redis.url)
     return f"Redis at {redis.netloc.rpartition('@')[2] or redis.path}"
 

@@ -49,7 +49,7 @@ def _width() -> int | None:
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return [f"{name:{widths[0]}}  {shown:{widths[1]}}  {origin}" for name, shown, origin in rows]
+    return [f"{name:{widths[0]}}  {shown:{widths[1]}}  {provenance}" for name, shown, provenance in rows]
 
 
 def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str]:
@@ -57,8 +57,8 @@ def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str
 
     They break between words only, so that URLs and paths can be copied.
     """
-    name, shown, origin = row
-    first = f"{name:{indent}}{shown}  {origin}"
+    name, shown, provenance = row
+    first = f"{name:{indent}}{shown}  {provenance}"
     if len(first) <= width:
         yield first
         return
@@ -68,6 +68,6 @@ def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str
         del value[0]
     else:
         yield name
-    for line in [*value, origin]:
+    for line in [*value, provenance]:
         # a line that is too long for the column begins further left
         yield " " * min(indent, max(width - len(line), 2)) + line

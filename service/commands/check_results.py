@@ -14,7 +14,7 @@ _MIN_WIDTH = 40  # below this width the terminal wraps the lines
 class Status(Enum):
     """The status of a check.
 
-    The value has the sign before the line, its color and an ASCII word.
+    The value has the sign before the line, its color, and an ASCII word in its place.
     """
 
     GOOD = ("✓", "green", "ok")
@@ -90,5 +90,5 @@ class Report:
     def conclude(self) -> None:
         """Print the number of problems."""
         summary = f"{self.problems} problem{'s' if self.problems != 1 else ''} found"
-        text = Text(summary, style="red") if self.problems else Text("No problem found", style="green")
+        text = Text(summary, style="red") if self.problems else Text("No problems found", style="green")
         self._console.print(text)

@@ -15,7 +15,7 @@ Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser.
 
-    It sets `command` to the key of the command's function in `cli.py`.
+    It sets `command` to the key of the command in `_COMMANDS` of `cli.py`.
     """
     description = "Run and operate the tracking-session service."
     parser = argparse.ArgumentParser(prog="jay-tracking", description=description)
@@ -23,7 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve = _add(commands, "serve", "run the service until SIGTERM or Ctrl-C", "serve")
-    check_help = "print every setting with its value and source, or every error"
+    check_help = "print every setting, its value and where it came from, or every error"
     check = _add(commands, "check-config", check_help, "check_config")
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of config.yaml instead")
     health = _add(
@@ -35,9 +35,10 @@ def make_parser() -> argparse.ArgumentParser:
     health.add_argument("--url", help="URL of the service (default: from the configuration)")
     health.add_argument("--live", action="store_true", help="check only that the process runs, not Redis")
     clients = [_add_counts(commands), *_add_users(commands), _add_doctor(commands), _add_demo(commands)]
+    key_help = "API key (default: JAY_KEY, then a demo key). Other users can see --key, so prefer JAY_KEY"
     for command in clients:
         command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
-        command.add_argument("--key", help="API key. Prefer JAY_KEY, because other users may see the command line")
+        command.add_argument("--key", help=key_help)
     for command in (serve, check, health, *clients):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="configuration file (default: JAY_CONFIG, then ./config.yaml)"
@@ -71,12 +72,12 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
         help="end, in the same forms. A date includes its whole day (default: now)",
     )
     counts.add_argument(
-        "--interval", choices=("hour", "day"), help="step of the series (default: by the length of the range)"
+        "--interval", choices=("hour", "day"), help="step of the series (default: depends on the length of the range)"
     )
     counts.add_argument("--source", type=argument_types.utf8, help="show only this source")
     form = counts.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print the whole answer of the API")
-    form.add_argument("--csv", action="store_true", help="print the series with start, source, created and ended")
+    form.add_argument("--json", action="store_true", help="print the whole answer of the API as JSON")
+    form.add_argument("--csv", action="store_true", help="print start, source, created and ended as CSV")
     watch_help, seconds = "refresh the table until Ctrl-C (default: every 2 seconds)", argument_types.seconds
     form.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help=watch_help)
     return counts
@@ -89,23 +90,26 @@ def _add_users(commands: Group) -> Sequence[argparse.ArgumentParser]:
     erase = _add(users, "erase", "end a user's sessions and remove the user id, after confirmation", "users")
     erase.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     for command in (show, export, erase):
-        command.add_argument("user_id", metavar="USER_ID", type=argument_types.utf8)
+        command.add_argument("user_id", metavar="USER_ID", type=argument_types.utf8, help="id of the user")
     return show, export, erase
 
 
 def _add_doctor(commands: Group) -> argparse.ArgumentParser:
     doctor = _add(
-        commands, "doctor", "check a running deployment and print advice. Exits with status 1 on problems", "doctor"
+        commands,
+        "doctor",
+        "check a running deployment and print advice. Exit with status 1 if there is a problem",
+        "doctor",
     )
     doctor.add_argument(
         "--origin",
         type=argument_types.origin,
-        help="check also that pages of this origin may call, like https://www.example.com",
+        help="also check that pages of this origin may call the API, such as https://www.example.com",
     )
     of_redis = doctor.add_mutually_exclusive_group()
-    of_redis.add_argument("--repair", action="store_true", help="repair the indexes of users")
+    of_redis.add_argument("--repair", action="store_true", help="repair the indexes of users' sessions")
     of_redis.add_argument(
-        "--no-redis", action="store_true", help="check only requests, on a machine that cannot reach Redis"
+        "--no-redis", action="store_true", help="skip the checks of Redis, for a machine that cannot reach it"
     )
     return doctor
 
@@ -113,16 +117,21 @@ def _add_doctor(commands: Group) -> argparse.ArgumentParser:
 def _add_demo(commands: Group) -> argparse.ArgumentParser:
     demo_help = "fill an empty development service with a generated week of sessions"
     demo = _add(commands, "demo", demo_help, "demo")
-    size, size_help = argument_types.demo_size, "approximate number (default: 50000)"
-    demo.add_argument("--sessions", type=size, default=50_000, help=size_help)
+    size_help = "approximate number of sessions, from 1000 to 1000000 (default: 50000)"
+    demo.add_argument("--sessions", type=argument_types.demo_size, default=50_000, help=size_help)
     return demo
 
 
 def _group(commands: Group, name: str, help_text: str, dest: str = argparse.SUPPRESS) -> Group:
-    return commands.add_parser(name, help=help_text).add_subparsers(required=True, metavar="COMMAND", dest=dest)
+    group = commands.add_parser(name, help=help_text, description=_sentence(help_text))
+    return group.add_subparsers(title="commands", required=True, metavar="COMMAND", dest=dest)
 
 
 def _add(commands: Group, name: str, help_text: str, command: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    parser = commands.add_parser(name, help=help_text, description=_sentence(help_text))
     parser.set_defaults(command=command)
     return parser
+
+
+def _sentence(help_text: str) -> str:
+    return f"{help_text[0].upper()}{help_text[1:]}."

@@ -44,7 +44,7 @@ def show(client: ApiClient, options: CountsOptions) -> None:
 def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
     """Show the table and refresh it until Ctrl-C.
 
-    Without a terminal, print one after the other.
+    Without a terminal, print one table after the other.
 
     When a request fails, the last table stays, and a line gives the reason.
     """
@@ -88,7 +88,7 @@ def print_csv(client: ApiClient, options: CountsOptions) -> None:
 
 
 def _fetch(client: ApiClient, options: CountsOptions) -> dict[str, Any]:
-    start, end = time_range.moment(options.start), time_range.moment(options.end)
+    start, end = time_range.api_time(options.start), time_range.api_time(options.end)
     return client.fetch(
         f"{PATH}/sessions",
         needs=("as_of", "from", "to", "interval", "totals", "sources", "series"),
@@ -101,12 +101,12 @@ def _fetch(client: ApiClient, options: CountsOptions) -> dict[str, Any]:
 
 def _view(document: dict[str, Any], console: Console) -> RenderableType:
     """Return the heading, the table and the footnote."""
-    span = time_range.spoken(document["from"], document["to"])
+    span = time_range.range_in_words(document["from"], document["to"])
     heading = f"Sessions {span}, by {document['interval']}"
     footnote = f"As of {document['as_of']}. Unique users are approximate and cover whole UTC days."
     return Group(
         Text(heading, style="bold"),
-        tables.laid_out(_figures(document, console), console),
+        tables.lay_out(_figures(document, console), console),
         Text(footnote, style="dim italic"),
     )
 
@@ -134,7 +134,7 @@ def _title(figure: str) -> str:
 def sparkline(numbers: Sequence[int], width: int, sparks: str = _SPARKS) -> str:
     """Return up to `width` bars, each for one number or the sum of neighbors.
 
-    Zero is a blank.
+    A zero is shown as a blank.
     """
     step = -(-len(numbers) // width) or 1
     sums = [sum(numbers[at : at + step]) for at in range(0, len(numbers), step)]

@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 DAYS = 7
 _BATCH = 250
 _TIMEOUT_SECONDS = 5.0
-_LEAST_TTL_SECONDS = 60
+_MIN_TTL_SECONDS = 60
 _USERS_PER_SESSION = 0.08
 _MINUTES_TO_END = 25.0  # on average, for sessions that are ended
 
@@ -97,7 +97,9 @@ class _Week:
         """Write about `sessions` sessions. Returns how many were created and ended."""
         ends: defaultdict[int, list[str]] = defaultdict(list)
         created = ended = 0
-        for hour, per_source in track(self._plan(sessions), "Writing", console=Console(), transient=True):
+        console, plan = Console(), self._plan(sessions)
+        is_hidden = not console.is_terminal
+        for hour, per_source in track(plan, "Writing", console=console, transient=True, disable=is_hidden):
             starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
             store = self._store(hour)
             for batch in _batches(starting):
@@ -128,7 +130,7 @@ class _Week:
     ) -> list[Session]:
         """Return the new sessions of an hour.
 
-        Adds the ids to end to `ends`, by hour.
+        Adds the ids of the sessions that will be ended to `ends`, by hour.
         """
         found = []
         for source, expected in zip(_SOURCES, per_source, strict=True):
@@ -145,17 +147,17 @@ class _Week:
         return found
 
     def _popular(self, users: int) -> int:
-        """Return the number of a user. A few users come often, most rarely."""
+        """Return the number of a user. A few users come often, most come rarely."""
         return 1 + int(users * self._chance.random() ** 1.6)
 
     def _store(self, hour: int) -> RedisSessionStore:
-        """Return a store with the clock of an hour and the remaining lifetime."""
+        """Return a store with the clock of an hour and the lifetime that is left."""
         ttl_seconds = self._settings.session.ttl_seconds
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
         return RedisSessionStore(
             self._connection,
             Keyspace(self._settings.redis.key_prefix),
-            ttl_seconds=min(max(left, _LEAST_TTL_SECONDS), ttl_seconds),
+            ttl_seconds=min(max(left, _MIN_TTL_SECONDS), ttl_seconds),
             analytics=self._settings.analytics,
             clock=lambda: min((hour + 0.5) * HOUR, self._now),
         )

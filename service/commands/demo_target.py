@@ -25,7 +25,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.readiness import READINESS_KEYS
 from service.storage.redis_errors import is_denied
 
-_STATE_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
+_STATUS_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
 _SCANNED_AT_ONCE = 1000
 
 
@@ -44,7 +44,7 @@ def check_environments(settings: Settings, client: ApiClient) -> str:
         raise CommandError(
             "the embedded server is not running here. Start the service first, for example with `make run`"
         )
-    answer = client.send("GET", _STATE_PATH)
+    answer = client.send("GET", _STATUS_PATH)
     environment = answer.document().get("environment")
     if environment == "production":
         raise CommandError(f"the service at {client.url} is in production, and the demo would falsify its counts")
@@ -54,7 +54,7 @@ def check_environments(settings: Settings, client: ApiClient) -> str:
             "Pass a key with the scope `analytics` with --key or in JAY_KEY"
         )
     if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        raise CommandError(f"the service at {client.url} has no Redis: {answer.detail() or 'see its log'}")
+        raise CommandError(f"the service at {client.url} cannot use its Redis: {answer.detail() or 'see its log'}")
     if answer.status != HTTPStatus.OK or environment != "development":
         raise CommandError(
             f"{client.url} does not say whether it is in production ({answer.status}). It is an older version of the "
@@ -104,13 +104,13 @@ async def _has_keys(connection: RedisConnection, keyspace: Keyspace) -> bool:
 
 
 async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> Any:
-    # the next cursor, and keys as bytes
+    """Return the next cursor, and keys as bytes."""
     try:
-        following, keys = await redis.scan(cursor, match=keyspace.pattern, count=_SCANNED_AT_ONCE)
+        next_cursor, keys = await redis.scan(cursor, match=keyspace.pattern, count=_SCANNED_AT_ONCE)
     except exceptions.ResponseError as error:
         if is_denied(error):
             raise CommandError(
                 "the demo cannot see whether this Redis has sessions. Allow the Redis user +scan"
             ) from None
         raise
-    return following, keys
+    return next_cursor, keys

@@ -8,7 +8,7 @@ from rich.console import Console
 from service.commands import doctor_certificate, doctor_clocks, doctor_redis
 from service.commands.api_client import ApiClient
 from service.commands.check_results import Report, unknown
-from service.commands.doctor_client import ClientSide
+from service.commands.doctor_client import ClientChecks
 from service.config.settings import Settings
 from service.storage.embedded import find_redis
 
@@ -22,16 +22,17 @@ def examine(client: ApiClient, settings: Settings | None, origin: str | None, *,
     console = Console()
     report = Report(console)
     if client.url.startswith("https:"):
-        report.part(f"Certificate at {client.url}", doctor_certificate.look(client.url))
-    client_side = ClientSide(client, origin)
-    report.part(f"Requests to {client.url}", client_side.look())
+        report.part(f"Certificate at {client.url}", doctor_certificate.check(client.url))
+    client_checks = ClientChecks(client, origin)
+    report.part(f"Requests to {client.url}", client_checks.run())
     if settings is not None and (url := find_redis(settings.redis)) is None:
         advice = "pass the service's configuration with --config, run the doctor on its machine, or use --no-redis"
         report.part("Redis", [unknown("the embedded server does not run here", advice)])
     elif settings is not None and url is not None:
-        if client_side.is_reached and (clocks := asyncio.run(doctor_clocks.look(client_side.clock, settings, url))):
+        clock_offset = client_checks.clock_offset
+        if client_checks.is_reached and (clocks := asyncio.run(doctor_clocks.check(clock_offset, settings, url))):
             report.part("Clocks", clocks)
-        for title, results in asyncio.run(doctor_redis.look(settings, url, console, repair=repair)):
+        for title, results in asyncio.run(doctor_redis.check(settings, url, console, repair=repair)):
             report.part(title, results)
     report.conclude()
     return report.problems

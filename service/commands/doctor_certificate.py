@@ -14,7 +14,7 @@ _HTTPS_PORT = 443
 _RENEW = "renew it, then send SIGHUP to the service or reload the proxy that ends TLS"
 
 
-def look(url: str) -> Iterator[CheckResult]:
+def check(url: str) -> Iterator[CheckResult]:
     """Yield the results about the dates of the certificate at an https:// URL.
 
     The doctor's requests check whether the certificate can be trusted.

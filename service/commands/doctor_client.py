@@ -1,7 +1,7 @@
-"""The doctor's checks by requests: do requests and answers pass the proxies unchanged.
+"""The doctor's checks by requests: whether proxies pass requests and answers unchanged.
 
 A check that the key's scopes or origins do not allow is reported as skipped, with the
-scope that it needs. It says nothing about the deployment.
+scope that it needs. A skipped check says nothing about the deployment.
 """
 
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ _NOT_READY = {
 }
 
 
-class ClientSide:
+class ClientChecks:
     """Checks the service by the requests of a client.
 
-    After `look`, `is_reached` is whether the service answered, and `clock` is the
+    After `run`, `is_reached` is whether the service answered, and `clock_offset` is the
     offset of its clock, None when no answer had a time.
     """
 
@@ -40,10 +40,10 @@ class ClientSide:
         self._client = client
         self._origin = origin
         self.is_reached = False
-        self.clock: Offset | None = None
+        self.clock_offset: Offset | None = None
 
-    def look(self) -> Iterator[CheckResult]:
-        """Create, read and end a session, then run the key's other checks."""
+    def run(self) -> Iterator[CheckResult]:
+        """Create, read and end a session, then run the other checks of the key."""
         try:
             yield from _readiness(self._client)
             created = self._client.send("POST", _PATH)
@@ -51,11 +51,11 @@ class ClientSide:
             yield problem(str(error), "start the service, or pass the URL that clients use with --url")
             return
         self.is_reached = True
-        self.clock = offset_of(created)
+        self.clock_offset = offset_of(created)
         try:
             yield from self._session(created)
             if created.status != HTTPStatus.SERVICE_UNAVAILABLE:
-                # one result for one cause
+                # The 503 is reported already.
                 yield from self._operator()
             if self._origin:
                 yield from _cors(self._client, self._origin)
@@ -88,9 +88,9 @@ class ClientSide:
         if _is_problem(answer, "unauthorized"):
             return
         if answer.status == HTTPStatus.OK and "as_of" in answer.document():
-            self.clock = self.clock or offset_of(answer)
+            self.clock_offset = self.clock_offset or offset_of(answer)
             yield good("counts can be read")
-            yield from doctor_memory.look(self._client)
+            yield from doctor_memory.check(self._client)
         elif _is_problem(answer, "forbidden"):
             yield _skipped("reading counts", "analytics")
         elif answer.document():
@@ -126,7 +126,8 @@ def _readiness(client: ApiClient) -> Iterator[CheckResult]:
 def _advice(answer: Answer) -> str:
     if _is_problem(answer, "unauthorized"):
         return "pass a key of this service with --key or in JAY_KEY"
-    return "search the service's log for the request_id of the answer" if answer.document() else "check --url"
+    request_id = answer.document().get("request_id")
+    return f"search the service's log for the request_id {request_id}" if request_id else "check --url"
 
 
 def _version_and_caching(created: Answer) -> Iterator[CheckResult]:
@@ -135,9 +136,9 @@ def _version_and_caching(created: Answer) -> Iterator[CheckResult]:
         yield good(f"API version {version}")
     else:
         answered = f"the service answers with API version {version}" if version else "the answer has no API version"
-        yield problem(answered, f"this program knows {versions.LATEST}. Update the older of the two")
+        yield problem(answered, f"this program expects {versions.LATEST}. Update the older of the two")
     if created.headers.get("Cache-Control") == "no-store":
-        yield good("proxies and browsers must not cache answers")
+        yield good("answers forbid caching: Cache-Control is `no-store`")
     else:
         yield problem("Cache-Control is not `no-store`", "make the proxy or CDN keep the service's header")
 
@@ -146,11 +147,12 @@ def _headers(created: Answer, session_id: str) -> Iterator[CheckResult]:
     if created.headers.get(wire.SESSION_TOKEN) == session_id:
         yield good(f"the header {wire.SESSION_TOKEN} of the answer arrives")
     else:
-        yield problem(f"the header {wire.SESSION_TOKEN} of the answer does not arrive", "make the proxy pass it")
+        advice = "make the proxy pass this header"
+        yield problem(f"the header {wire.SESSION_TOKEN} of the answer does not arrive", advice)
     cookies = [cookie for line in created.headers.get_all("Set-Cookie", []) for cookie in SimpleCookie(line).values()]
     ours = [cookie for cookie in cookies if cookie.key == wire.SESSION_TOKEN and cookie.value == session_id]
     if len(ours) == 1 and ours[0]["secure"] and ours[0]["httponly"]:
-        yield good("the cookie of the answer arrives, Secure and HttpOnly")
+        yield good("the cookie of the answer arrives with Secure and HttpOnly")
     else:
         yield problem("the cookie of the answer is lost or changed", "make the proxy pass Set-Cookie unchanged")
 
@@ -163,7 +165,7 @@ def _ways(client: ApiClient, session_id: str) -> Iterator[CheckResult]:
         (
             f"the header {wire.SESSION_TOKEN_ALIAS}",
             {str(wire.SESSION_TOKEN_ALIAS): session_id},
-            "make the proxy pass it",
+            "make the proxy pass this header",
         ),
     )
     arrived: dict[str, str] = {}
@@ -187,13 +189,13 @@ def _ways(client: ApiClient, session_id: str) -> Iterator[CheckResult]:
 def _paths(client: ApiClient) -> Iterator[CheckResult]:
     """Request a user id with a slash.
 
-    Behind a proxy that decodes paths, the answer is 404.
+    A proxy that decodes paths causes the answer 404.
     """
     answer = client.send("GET", f"{wire.OPERATOR_PATH}/users/a%2F..%2Fb/sessions")
     if answer.status == HTTPStatus.NOT_FOUND:
         advice = (
-            "some users cannot be exported or erased, or another user is instead. Make the proxy pass paths "
-            "unchanged (nginx: no path after the host in proxy_pass)"
+            "an export or an erasure can fail or reach another user. Make the proxy pass paths unchanged "
+            "(in nginx, use proxy_pass without a path after the host)"
         )
         yield problem("a proxy decodes or normalizes paths", advice)
     elif answer.status in {HTTPStatus.OK, HTTPStatus.FORBIDDEN}:
@@ -211,10 +213,10 @@ def _cors(client: ApiClient, origin: str) -> Iterator[CheckResult]:
     }
     preflight = client.send("OPTIONS", _PATH, headers)
     if preflight.status < HTTPStatus.MULTIPLE_CHOICES and _allows(preflight, origin):
-        yield good(f"pages of {origin} may call: the preflight passes")
+        yield good(f"pages of {origin} may call the API: the preflight passes")
     else:
         advice = "add exactly this string to cors.origins and restart, and make the proxy pass OPTIONS"
-        yield problem(f"pages of {origin} may not call: the preflight fails ({preflight.status})", advice)
+        yield problem(f"pages of {origin} may not call the API: the preflight fails ({preflight.status})", advice)
     plain, answer = (client.send("GET", _PATH, {"Origin": given}) for given in (None, origin))
     if _is_problem(answer, "forbidden") and not _is_problem(plain, "forbidden"):
         yield unknown(
@@ -225,7 +227,8 @@ def _cors(client: ApiClient, origin: str) -> Iterator[CheckResult]:
     if _allows(answer, origin) and exposed >= {name.lower() for name in wire.RESPONSE_HEADERS}:
         yield good("pages can read answers, including errors")
     else:
-        yield problem("pages cannot read answers", "make the proxy pass the Access-Control headers and add none")
+        advice = "make the proxy pass the Access-Control headers and add none of its own"
+        yield problem("pages cannot read answers", advice)
 
 
 def _allows(answer: Answer, origin: str) -> bool:

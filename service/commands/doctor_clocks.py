@@ -1,7 +1,7 @@
 """The doctor's checks of the clocks of the service, Redis and this machine.
 
-This machine's clock is read before and after each other clock. So an offset is known as
-an interval, as wide as the answer took.
+This machine's clock is read before and after each other clock. So an offset is an
+interval, which is as wide as the time that the answer took.
 """
 
 import dataclasses
@@ -59,10 +59,10 @@ def offset_of(answer: Answer) -> Offset | None:
     return None
 
 
-async def look(service: Offset | None, settings: Settings, url: str) -> list[CheckResult]:
+async def check(service: Offset | None, settings: Settings, url: str) -> list[CheckResult]:
     """Return the results.
 
-    There are none when Redis does not answer, which other checks report.
+    There are no results when Redis does not answer. Other checks report that.
     """
     connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     try:
@@ -105,8 +105,9 @@ def compare(service: Offset | None, redis: Offset | None) -> Iterator[CheckResul
     if service and redis:
         if difference := (service - redis).words():
             advice = (
-                "synchronize both machines, for example with chrony. Sessions have the time of the service's clock. "
-                "With a wrong one they count in the wrong hour, and an erasure can miss sessions of other machines"
+                "synchronize both machines, for example with chrony. The start of a session is the time of the "
+                "service's clock. If it is wrong, sessions count in the wrong hour, and an erasure can miss sessions "
+                "of other machines"
             )
             yield problem(f"the service's clock is {difference} Redis's", advice)
         else:

@@ -10,22 +10,22 @@ from service.api import wire
 from service.commands.api_client import ApiClient
 from service.commands.check_results import CheckResult, good, unknown, warning
 
-_STORE = f"{wire.OPERATOR_PATH}/analytics/store"
+_STATUS_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
 _SOON_SECONDS = 86400
 _HOUR, _DAY = 3600, 86400
 _IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * _HOUR, 2 * _DAY
 
 
-def look(client: ApiClient) -> Iterator[CheckResult]:
+def check(client: ApiClient) -> Iterator[CheckResult]:
     """Yield the forecast of the worker that answers.
 
     Yields nothing without a memory limit.
     """
-    answer = client.send("GET", _STORE)
-    state = answer.document()
-    if answer.status != HTTPStatus.OK or not state.get("memory_limit_bytes"):
+    answer = client.send("GET", _STATUS_PATH)
+    status = answer.document()
+    if answer.status != HTTPStatus.OK or not status.get("memory_limit_bytes"):
         return  # other checks report a missing limit
-    seconds = state.get("memory_full_seconds")
+    seconds = status.get("memory_full_seconds")
     if not isinstance(seconds, int | float):
         yield unknown(
             "no forecast of when memory is full, because it does not grow or the service has just started",

@@ -19,7 +19,7 @@ _LOG_SETTINGS = {
 }
 
 
-async def look(
+async def check(
     connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
 ) -> AsyncIterator[CheckResult]:
     """Yield results about command logs and user secrets. Raises StoreUnavailable."""

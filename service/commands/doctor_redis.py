@@ -22,11 +22,11 @@ from service.store_status import Risk, risks_of
 
 _OLDEST_VERSION = (7, 0)
 _TIMEOUT_SECONDS = 5.0
-_FULL = 0.8  # of maxmemory
-_AUDIT_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
+_NEARLY_FULL = 0.8  # of maxmemory
+_READ_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
 
 
-async def look(
+async def check(
     settings: Settings, url: str, console: Console, *, repair: bool
 ) -> list[tuple[str, list[CheckResult]]]:
     """Return results with headings about the Redis of the settings.
@@ -46,7 +46,7 @@ async def look(
         with _Bar(console, total) as advance:
             report = await consistency_check.run(advance, repair=repair)
         parts.append(("Counts and indexes", list(_report(report, repair=repair))))
-        privacy = doctor_privacy.look(connection, keyspace, (digest, *previous))
+        privacy = doctor_privacy.check(connection, keyspace, (digest, *previous))
         parts.append(("Users' data", [result async for result in privacy]))
     except StoreUnavailable as error:
         advice = "check redis.url, and that this machine reaches it. Until then the service answers with 503"
@@ -88,16 +88,16 @@ def _persistence(info: Mapping[str, Any]) -> Iterator[CheckResult]:
 
 
 def _memory(info: Mapping[str, Any]) -> Iterator[CheckResult]:
-    state = status_of(info)
-    risks = risks_of(state)
-    if state.memory_limit_bytes != 0:  # without a limit nothing is evicted
+    status = status_of(info)
+    risks = risks_of(status)
+    if status.memory_limit_bytes != 0:  # without a limit nothing is evicted
         yield from _eviction(risks)
-    used, limit = state.memory_used_bytes, state.memory_limit_bytes
+    used, limit = status.memory_used_bytes, status.memory_limit_bytes
     if (risk := risks.get("memory_limit")) is not None:
         yield problem(risk.problem, risk.advice)
     elif limit is None or used is None:
         yield unknown("the memory in use and its limit are not in INFO")
-    elif used > _FULL * limit:
+    elif used > _NEARLY_FULL * limit:
         advice = "give Redis more memory. When it is full, sessions cannot be created"
         yield problem(f"memory is nearly full: {used / limit:.0%} of maxmemory", advice)
     else:
@@ -116,7 +116,7 @@ def _eviction(risks: Mapping[str, Risk | None]) -> Iterator[CheckResult]:
 
 def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[CheckResult]:
     if report is None:
-        yield unknown("the Redis user may not read all keys", f"allow the user {_AUDIT_COMMANDS}")
+        yield unknown("the Redis user may not read all keys", f"allow the user {_READ_COMMANDS}")
         return
     yield good(f"{report.sessions:,} sessions, {report.users:,} of them with a user id, in {report.keys:,} keys")
     if report.wrong_hours:
@@ -127,7 +127,7 @@ def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[Check
         hours = f"{len(report.wrong_hours)} of {report.compared_hours} counts by hour"
         yield problem(f"{hours} differ from the number of sessions", advice)
     elif report.compared_hours:
-        yield good(f"counts equal the number of sessions ({report.compared_hours} by hour, source and shard)")
+        yield good(f"counts equal the number of sessions ({report.compared_hours} counts by hour, source and shard)")
     else:
         yield good("there are no counts to compare yet")
     yield from doctor_privacy.index_findings(report, repair=repair)

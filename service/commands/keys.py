@@ -13,4 +13,4 @@ def new(name: str, scopes: Collection[str]) -> None:
     print(f"The key, which is shown only once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
     print(f"  - name: {name}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(entry['scopes'])}]")
     print(f"\nOr, as an environment variable:\n\n  JAY_API_KEYS='{json.dumps([entry])}'\n")
-    print("Send SIGHUP to the service to reload config.yaml. A changed variable needs a restart.")
+    print("To apply a change of config.yaml, send SIGHUP to the service. To apply a changed variable, restart it.")

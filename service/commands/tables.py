@@ -54,7 +54,7 @@ class Figures:
     charts: Sequence[str] = ()
 
 
-def laid_out(figures: Figures, console: Console) -> RenderableType:
+def lay_out(figures: Figures, console: Console) -> RenderableType:
     """Return the widest layout that fits the console."""
     options: list[Sequence[str]] = [figures.charts, ()] if figures.charts else [()]
     for charts in options:
@@ -62,7 +62,7 @@ def laid_out(figures: Figures, console: Console) -> RenderableType:
         if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).minimum <= console.width:
             return table
     width = max(console.width, MIN_WIDTH)
-    names = [shortened(name, width, console) for name in (*figures.names, figures.total_name)]
+    names = [shorten(name, width, console) for name in (*figures.names, figures.total_name)]
     for charts in options:
         lines = list(_two_lines_each(figures, names, charts))
         if max(map(cell_len, lines)) <= width:
@@ -117,7 +117,7 @@ def _rows(figures: Figures) -> list[tuple[str, ...]]:
     return list(zip(*((*column.figures, column.total) for column in figures.columns), strict=True))
 
 
-def shortened(name: str, width: int, console: Console) -> str:
+def shorten(name: str, width: int, console: Console) -> str:
     """Return a name of at most `width` cells. Dots replace the middle of a longer one.
 
     Both ends stay, because names of sources and users often differ only in one of them.

@@ -28,7 +28,7 @@ def prepare() -> None:
     sys.stderr = _usable(sys.stderr, 2, "w", _ESCAPE)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print a line to standard error.
 
     If that fails, only the exit status reports the error.
@@ -50,7 +50,7 @@ def discard(stream: TextIO) -> None:
 
 def _usable(stream: TextIO | None, descriptor: int, mode: str, errors: str) -> TextIO:
     if stream is None:  # it was closed when Python started
-        return open(descriptor, mode, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[return-value]  # text
+        return open(descriptor, mode, encoding="utf-8", errors=errors, closefd=False)  # type: ignore[return-value]  # a text file
     if reconfigure := getattr(stream, "reconfigure", None):
         reconfigure(errors=errors)
     return stream

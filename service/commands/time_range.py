@@ -9,21 +9,21 @@ _DAY = timedelta(days=1)
 _HOURLY = timedelta(days=3)  # a longer series by hour has more points than a sparkline
 
 
-def moment(text: str | None) -> str | None:
+def api_time(argument: str | None) -> str | None:
     """Return the API's parameter for an argument.
 
     Ages like `7d` and `24h` become times.
     """
-    if text is None or not (ago := _AGO.fullmatch(text)):
-        return text
+    if argument is None or not (ago := _AGO.fullmatch(argument)):
+        return argument
     length = timedelta(**{"hours" if ago[2] == "h" else "days": int(ago[1])})
     return (datetime.now(UTC) - length).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def suitable_interval(start: str | None, end: str | None) -> str | None:
-    """Return a series' interval that suits its length. `moment` returns the ends.
+    """Return the interval that suits a range, whose ends are results of `api_time`.
 
-    None leaves the choice to the service. It also reports strings that are not times.
+    None leaves the choice to the service. It also rejects strings that are not times.
     """
     if start is None:
         return None
@@ -38,7 +38,7 @@ def suitable_interval(start: str | None, end: str | None) -> str | None:
     return "hour" if length <= _HOURLY else "day"
 
 
-def spoken(start: str, end: str) -> str:
+def range_in_words(start: str, end: str) -> str:
     """Return the range of an answer in words.
 
     `end` is exclusive, so a range of days ends a day earlier.

@@ -24,13 +24,15 @@ def show(client: ApiClient, user_id: str) -> None:
     column = Column("Active", [f"{row['active']:,}" for row in rows], f"{active:,}")
     figures = Figures("Source", [row["source"] for row in rows], "All sources", [column])
     console = Console()
-    heading = tables.shortened(f"User {user_id}", max(console.width, MIN_WIDTH), console)
+    heading = tables.shorten(f"User {user_id}", max(console.width, MIN_WIDTH), console)
     console.print(Text(heading, style="bold", no_wrap=True, overflow="ignore"), crop=False)
-    console.print(tables.laid_out(figures, console), crop=False)
+    console.print(tables.lay_out(figures, console), crop=False)
     created = document["created"]
     low, high = created["at_least"], created["at_most"]
     number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    console.print(f"Created {time_range.spoken(document['from'], document['to'])}: {number}", highlight=False)
+    console.print(
+        f"Sessions created {time_range.range_in_words(document['from'], document['to'])}: {number}", highlight=False
+    )
 
 
 def export(client: ApiClient, user_id: str) -> None:
@@ -64,13 +66,13 @@ def _export(client: ApiClient, user_id: str) -> dict[str, Any]:
 
 
 def _check_same(answered: object, user_id: str) -> None:
-    """Raise CommandError if an answer is of another user.
+    """Raise CommandError if an answer is about another user.
 
     Some proxies decode or normalize paths.
     """
     if answered != user_id:
         raise CommandError(
-            "the answer is of another user, because a proxy changed the path. "
+            "the answer is about another user, because a proxy changed the path. "
             "Make the proxy pass paths unchanged, or pass the service's own URL with --url"
         )
 
@@ -78,10 +80,10 @@ def _check_same(answered: object, user_id: str) -> None:
 def _encoded(user_id: str) -> str:
     """Return a user id as a segment of a path.
 
-    Dots are encoded as well: `.` and `..` are directories.
+    Dots are encoded as well, because `.` and `..` are directories.
     """
     if not user_id:
-        raise CommandError("the user id is empty. Guests have none")
+        raise CommandError("the user id is empty. Sessions of guests have no user id")
     try:
         return quote(user_id, safe="").replace(".", "%2E")
     except UnicodeEncodeError:

@@ -24,7 +24,7 @@ API_KEYS_SCHEMA: Mapping[str, object] = {
             "name": {
                 "type": "string",
                 **check_key_name.schema,
-                "description": "a name for logs. Two entries of one name make a rotation",
+                "description": "name of the key in logs. In a rotation, the old and the new entry have the same name",
             },
             "sha256": {
                 "type": "string",

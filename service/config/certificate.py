@@ -15,7 +15,7 @@ from typing import NoReturn, Self
 
 from service import errors
 
-# ACME clients renew 30 days before the end. At 14 days the renewal has failed
+# ACME clients renew 30 days before the end. After 16 more days, the renewal has failed.
 WARNING_DAYS = 14
 
 _MAX_BYTES = 1 << 20  # a certificate chain has a few kilobytes
@@ -60,7 +60,7 @@ class Validity:
         return (self.ends_at - now).days
 
     def warning(self, now: datetime) -> str | None:
-        """Return what is notable about the dates, as the end of a sentence, or None."""
+        """Return the problem with the dates as the end of a sentence, or None."""
         if now >= self.ends_at:
             return f"expired on {self.ends_at:%Y-%m-%d}: clients reject it"
         if now < self.starts_at:
@@ -97,9 +97,9 @@ def _unusable(setting: str, path: Path, reason: str, advice: str) -> str:
 
 
 def _check_file(setting: str, path: Path, mark: bytes) -> None:
-    """Raise TlsError for a file that cannot be right.
+    """Raise TlsError for a file that cannot hold the certificate or the key.
 
-    OpenSSL would read a device or a pipe without end.
+    OpenSSL would read a device or a pipe forever.
     """
     try:
         mode = path.stat().st_mode
@@ -128,7 +128,8 @@ def _diagnosis(certificate: Path, key: Path, error: OSError | ValueError) -> str
     except (OSError, ValueError):
         return _unusable("certificate", certificate, "it is damaged or cut off", "Copy the file again")
     if reason in {"EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"}:
-        return _unusable("certificate", certificate, f"OpenSSL: {reason}", "Have a stronger one issued")
+        advice = "Request a certificate with a longer key and a newer signature"
+        return _unusable("certificate", certificate, f"OpenSSL: {reason}", advice)
     return _unusable("key", key, "it is damaged or cut off", "Copy the file again")
 
 

@@ -1,5 +1,6 @@
 """Validation across settings, each of which is valid by itself."""
 
+import math
 import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,22 +11,25 @@ from service.api_keys import ApiKey, Scope, demo_keys_in
 from service.config.certificate import load_pair
 from service.config.host_name import is_loopback
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings, TlsSettings
+from service.counts import DAY
 from service.errors import TlsError
 
 
 def cross_field_errors(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
     """Yield a sentence for each contradiction, and in production for published secrets.
 
-    `redis_password` is the variable from which docker-compose.yml makes `redis.url`.
+    `redis_password` is JAY_REDIS_PASSWORD, from which docker-compose.yml makes
+    `redis.url`.
     """
     tls = settings.server.tls
     if (tls.certificate is None) != (tls.key is None):
         yield "server.tls: certificate and key go together. Set both or neither"
-    if settings.session.ttl_seconds > settings.analytics.retention_days * 86400:
-        yield "analytics.retention_days: must be at least session.ttl_seconds, or live sessions are not counted"
-    if settings.redis.url == "embedded" and _is_no_directory(settings.redis.data_dir):
+    if settings.session.ttl_seconds > settings.analytics.retention_days * DAY:
+        days = math.ceil(settings.session.ttl_seconds / DAY)
+        yield f"analytics.retention_days must be at least {days}, as sessions live that long (session.ttl_seconds)"
+    if settings.redis.url == "embedded" and _is_not_directory(settings.redis.data_dir):
         folder = settings.redis.data_dir
-        yield f"redis.data_dir: {folder} is not a directory. Name another one for the data of the embedded server"
+        yield f"redis.data_dir: {folder} is not a directory. Name a directory for the data of the embedded server"
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
             "tracing.otlp_endpoint: OpenTelemetry is not installed. Run `pip install --no-deps --require-hashes -r "
@@ -47,12 +51,12 @@ def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
         )
     if settings.session.user_secret == DEVELOPMENT_USER_SECRET:
         yield (
-            "session.user_secret: has its published default. Set JAY_SESSION__USER_SECRET to your own, such as "
+            "session.user_secret has its published default. Set JAY_SESSION__USER_SECRET to your own, such as "
             "the output of `openssl rand -hex 32`"
         )
     if DEVELOPMENT_REDIS_PASSWORD in {redis_password, unquote(urlsplit(settings.redis.url).password or "")}:
         yield (
-            "redis.url: has the published password of docker-compose.yml. Set JAY_REDIS_PASSWORD to your own, "
+            "redis.url has the published password of docker-compose.yml. Set JAY_REDIS_PASSWORD to your own, "
             "such as the output of `openssl rand -hex 32`, or name another Redis in JAY_REDIS__URL"
         )
 
@@ -77,7 +81,7 @@ def _is_unlimited(key: ApiKey) -> bool:
     return Scope.TRACK in key.scopes and key.create_limit is None
 
 
-def _is_no_directory(path: Path) -> bool:
+def _is_not_directory(path: Path) -> bool:
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
     except OSError:
@@ -101,5 +105,5 @@ def _can_trace() -> bool:
     """
     try:
         return all(map(find_spec, ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")))
-    except ModuleNotFoundError:  # its parent package
+    except ModuleNotFoundError:  # a parent package is missing
         return False

@@ -25,9 +25,9 @@ def setting(
     `check` returns what the converted value must be, or None when the value is valid.
     `parse` replaces conversion and check. It returns the value and all errors, each as
     the end of a sentence about the setting. `show` returns the value for people and
-    logs. Without it a `secret` is never shown. `example` has entries of a list in JSON,
-    for the error about a variable that is no list. `schema` adds keywords of JSON
-    Schema to those of the type and the check.
+    logs. Without `show`, the value of a `secret` is never shown. `example` has entries
+    of a list in JSON, for the error about a variable that is not a list. `schema` adds
+    keywords of JSON Schema to those of the type and the check.
     """
     metadata = {
         "help": help_text,

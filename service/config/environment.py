@@ -1,9 +1,9 @@
-"""The environment variables of the service, as compose, Docker and shells pass them."""
+"""The environment variables of the service, as Compose, Docker and shells pass them."""
 
 from collections.abc import Mapping
 
 PREFIX = "JAY_"
-REDIS_PASSWORD_VARIABLE = "JAY_REDIS_PASSWORD"  # noqa: S105 - its name
+REDIS_PASSWORD_VARIABLE = "JAY_REDIS_PASSWORD"  # noqa: S105 - a name
 
 # Only docker-compose.yml reads these. They are in the same .env as the settings, so the
 # service ignores them.
@@ -31,7 +31,7 @@ def own_variables(environ: Mapping[str, str]) -> dict[str, str]:
 def _unquoted(value: str) -> str:
     """Remove one pair of quotes.
 
-    Shells and compose do so, but `docker run --env-file` does not.
+    Shells and Compose remove quotes, but `docker run --env-file` does not.
     """
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]:
         return value[1:-1]

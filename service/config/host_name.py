@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-# underscores: service names of Compose
+# Compose allows underscores in the names of services, which are host names.
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _MAX_LENGTH = 253
@@ -12,13 +12,13 @@ _MAX_LENGTH = 253
 def host_error(host: str) -> str | None:
     """Return what a host must be, or None for a valid name or address.
 
-    IPv6 has no brackets.
+    An IPv6 address has no brackets.
     """
     if ":" in host or re.fullmatch("[0-9.]+", host, re.ASCII):
         return None if _is_address(host) else "a valid IP address, without a zone"
     if len(host) <= _MAX_LENGTH and _NAME.fullmatch(host):
         return None
-    return "a host name of letters, digits, - and _ between dots, with at most 63 characters between two dots"
+    return "a host name whose parts between dots have 1 to 63 letters, digits, - or _"
 
 
 def is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
-"""Reads the settings from `config.yaml`, then from the environment, which wins.
+"""Reads the settings from `config.yaml`, and overrides them by the environment.
 
-Reading goes on after an error, so that one run reports every error. The environment
+Reading continues after an error, so that one run reports every error. The environment
 names a setting by its sections joined by two underscores, such as `JAY_SERVER__PORT`.
 The same name with `_FILE` names a file that holds the value. An empty variable counts
 as unset.
@@ -18,7 +18,7 @@ from typing import Any, get_origin
 
 from service.config.cross_field import cross_field_errors, unusable_files
 from service.config.environment import COMPOSE_VARIABLES, REDIS_PASSWORD_VARIABLE, own_variables
-from service.config.options import Option, options
+from service.config.setting_list import Setting, all_settings
 from service.config.settings import Settings
 from service.config.text_file import UnreadableText, read_secret
 from service.config.values import as_utf8, parse_number
@@ -28,10 +28,12 @@ from service.errors import ConfigError
 DEFAULT_FILE = Path("config.yaml")
 CONFIG_VARIABLE = "JAY_CONFIG"
 URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # for commands that call the service
-_NO_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, *COMPOSE_VARIABLES}
+_NOT_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, *COMPOSE_VARIABLES}
 _FILE_SUFFIX = "_FILE"
 # Kubernetes sets such variables for each service, and one may be named `jay-tracking`.
-_OF_KUBERNETES = re.compile(r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+=")
+_KUBERNETES_VARIABLE = re.compile(
+    r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\w+)?=(tcp|udp|sctp)://|_PORT_\d+_\w+="
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,15 @@ class _Draft:
 def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_files: bool = True) -> LoadedConfig:
     """Read the settings.
 
-    `file` wins over `JAY_CONFIG`, which wins over `config.yaml` in the working
-    directory. Only the last may be missing. `reads_tls_files` checks the certificate
-    and the key as well, which only the service needs. Raises ConfigError with every
-    error.
+    `file` has precedence over `JAY_CONFIG`, which has precedence over `config.yaml` in
+    the working directory. Only the last may be missing. `reads_tls_files` checks the
+    certificate and the key as well, which only the service needs. Raises ConfigError
+    with every error.
     """
     environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     draft = _Draft()
-    known = {option.name: option for option in options()}
+    known = {setting.name: setting for setting in all_settings()}
     _read_file(named or DEFAULT_FILE, known, draft, required=named is not None)
     _read_environment(environ, known, draft)
     if not draft.errors:
@@ -77,7 +79,7 @@ def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_file
     return LoadedConfig(settings, provenance)
 
 
-def _read_file(path: Path, known: Mapping[str, Option], draft: _Draft, *, required: bool) -> None:
+def _read_file(path: Path, known: Mapping[str, Setting], draft: _Draft, *, required: bool) -> None:
     try:
         content = read_yaml(path)
     except FileNotFoundError:
@@ -89,40 +91,40 @@ def _read_file(path: Path, known: Mapping[str, Option], draft: _Draft, *, requir
         _read_mapping(content or {}, "", known, draft, str(path))
 
 
-def _read_mapping(content: object, prefix: str, known: Mapping[str, Option], draft: _Draft, origin: str) -> None:
+def _read_mapping(content: object, prefix: str, known: Mapping[str, Setting], draft: _Draft, provenance: str) -> None:
     if not isinstance(content, dict):
-        draft.errors.append(f"{origin}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
+        draft.errors.append(f"{provenance}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
         return
     for key, value in content.items():
         name = f"{prefix}{key}"
         if name in known:
-            _accept(known[name], value, draft, origin)
-        elif any(option.startswith(f"{name}.") for option in known):
-            if value is not None:  # in a section without a line that is not a comment
-                _read_mapping(value, f"{name}.", known, draft, origin)
+            _accept(known[name], value, draft, provenance)
+        elif any(setting.startswith(f"{name}.") for setting in known):
+            if value is not None:  # a section whose lines are all comments
+                _read_mapping(value, f"{name}.", known, draft, provenance)
         else:
-            sections = {option.rpartition(".")[0] for option in known} - {""}
-            draft.errors.append(f"{origin}: {name} is not a setting{_nearest(name, {*known, *sections})}")
+            sections = {setting.rpartition(".")[0] for setting in known} - {""}
+            draft.errors.append(f"{provenance}: {name} is not a setting{_nearest(name, {*known, *sections})}")
 
 
-def _read_environment(environ: Mapping[str, str], known: Mapping[str, Option], draft: _Draft) -> None:
-    variables = {option.variable: option for option in known.values()}
+def _read_environment(environ: Mapping[str, str], known: Mapping[str, Setting], draft: _Draft) -> None:
+    variables = {setting.variable: setting for setting in known.values()}
     for variable, string in environ.items():
-        if variable in _NO_SETTINGS:
+        if variable in _NOT_SETTINGS:
             continue
-        option = variables.get(variable)
-        if option is not None:
-            _accept_string(option, string, draft, variable)
-        elif option := variables.get(variable.removesuffix(_FILE_SUFFIX)):
-            if environ.get(option.variable):
-                draft.errors.append(f"{variable}: {option.variable} is set as well. Unset one of the two")
+        setting = variables.get(variable)
+        if setting is not None:
+            _accept_string(setting, string, draft, variable)
+        elif setting := variables.get(variable.removesuffix(_FILE_SUFFIX)):
+            if environ.get(setting.variable):
+                draft.errors.append(f"{variable}: {setting.variable} is set as well. Unset one of the two")
                 continue
             try:
-                _accept_string(option, read_secret(Path(string)), draft, variable)
+                _accept_string(setting, read_secret(Path(string)), draft, variable)
             except UnreadableText as error:
                 draft.errors.append(f"{variable}: the file it names {error}")
-        elif not _OF_KUBERNETES.search(f"{variable}={string}"):
-            draft.errors.append(f"{variable}: is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}")
+        elif not _KUBERNETES_VARIABLE.search(f"{variable}={string}"):
+            draft.errors.append(f"{variable} is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}")
 
 
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -130,29 +132,34 @@ def _nearest(name: str, known: typing.Iterable[str]) -> str:
     return f". Did you mean {close[0]}?" if close else ". `jay-tracking check-config` lists all settings"
 
 
-def _accept_string(option: Option, string: str, draft: _Draft, origin: str) -> None:
+def _accept_string(setting: Setting, string: str, draft: _Draft, provenance: str) -> None:
     """Read a value from the environment: always a string, and JSON for lists."""
     string = as_utf8(string).removeprefix("\ufeff")
     value: object = string
-    if option.kind is bool:
+    if setting.kind is bool:
         value = {"true": True, "false": False, "1": True, "0": False}.get(string.lower(), string)
-    elif option.kind in (int, float):
-        value = parse_number(string, option.kind)
-    elif get_origin(option.kind) is tuple:
+    elif setting.kind in (int, float):
+        value = parse_number(string, setting.kind)
+    elif get_origin(setting.kind) is tuple:
         try:
             value = json.loads(string)
         except (ValueError, RecursionError):
-            draft.errors.append(f"{origin}: must be a JSON list, such as [{option.field.metadata['example']}]")
+            subject = _subject(setting, provenance)
+            draft.errors.append(f"{subject} must be a JSON list, such as [{setting.field.metadata['example']}]")
             return
-    _accept(option, value, draft, origin)
+    _accept(setting, value, draft, provenance)
 
 
-def _accept(option: Option, value: object, draft: _Draft, origin: str) -> None:
-    subject = origin if origin == option.variable else f"{origin}: {option.name}"
-    converted, errors = option.read(value)
-    draft.errors += [f"{subject}{error}" for error in errors]
-    draft.values[option.name] = converted
-    draft.provenance[option.name] = origin
+def _accept(setting: Setting, value: object, draft: _Draft, provenance: str) -> None:
+    converted, errors = setting.read(value)
+    draft.errors += [f"{_subject(setting, provenance)}{error}" for error in errors]
+    draft.values[setting.name] = converted
+    draft.provenance[setting.name] = provenance
+
+
+def _subject(setting: Setting, provenance: str) -> str:
+    """Return the start of an error's sentence: the variable, or file and name."""
+    return provenance if provenance == setting.variable else f"{provenance}: {setting.name}"
 
 
 def _build(section: type, draft: _Draft, prefix: str = "") -> Any:

@@ -23,7 +23,7 @@ FORMS = (
 _ESCAPES = "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 _MAX_DB = 2**31 - 1
 _MAX_SOCKET_PATH = 107  # bytes in sockaddr_un, less the final null byte
-_SWITCH = ("true", "false", "yes", "no", "1", "0")
+_BOOLEANS = ("true", "false", "yes", "no", "1", "0")
 
 
 def check_redis_url(value: str) -> str | None:
@@ -119,7 +119,7 @@ def _key_errors(values: Mapping[str, str]) -> Iterator[str]:
         try:
             # With an empty password OpenSSL does not prompt for one.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: "")
-        except OSError as error:  # of which ssl.SSLError is one
+        except OSError as error:  # ssl.SSLError is a subclass
             reason = getattr(error, "reason", None) or error.strerror
             yield (
                 f"has parameters ssl_certfile and ssl_keyfile, which must be the PEM files of one pair, with a key "
@@ -165,6 +165,6 @@ _CHECKS: Mapping[str, Callable[[str], str | None]] = {
     "ssl_ca_certs": _authorities_error,
     "ssl_cert_reqs": _one_of("required", "optional", "none"),
     "ssl_certfile": _file_error,
-    "ssl_check_hostname": _one_of(*_SWITCH),
+    "ssl_check_hostname": _one_of(*_BOOLEANS),
     "ssl_keyfile": _file_error,
 }

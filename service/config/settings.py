@@ -203,9 +203,9 @@ class LogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TracingSettings:
-    """Traces by OpenTelemetry, an optional extra.
+    """Traces by OpenTelemetry, which is an optional extra.
 
-    Its own OTEL_ variables set the rest.
+    OpenTelemetry's own OTEL_ variables set everything else.
     """
 
     otlp_endpoint: str | None = setting(
@@ -215,7 +215,7 @@ class TracingSettings:
     )
     sample_ratio: float = setting(
         1.0,
-        "share of requests that are traced. A request that belongs to a trace follows that trace",
+        "share of requests that are traced. A request with `traceparent` is traced if its caller is",
         check=Between(0, 1),
     )
 

@@ -10,7 +10,7 @@ _SIZE = re.compile(SIZE_PATTERN)
 _UNITS = {"b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 # Below 8 MB an empty server has hardly any room for sessions. No server has more than 4
 # TB.
-_LEAST_MEMORY, _MOST_MEMORY = 8 * 1024**2, 4 * 1024**4
+_MIN_BYTES, _MAX_BYTES = 8 * 1024**2, 4 * 1024**4
 
 
 def parse_size(string: str) -> int | None:
@@ -22,6 +22,6 @@ def parse_size(string: str) -> int | None:
 def check_max_memory(value: str) -> str | None:
     """Check the memory limit of the embedded server."""
     size = parse_size(value)
-    if value == HALF or (size is not None and _LEAST_MEMORY <= size <= _MOST_MEMORY):
+    if value == HALF or (size is not None and _MIN_BYTES <= size <= _MAX_BYTES):
         return None
     return "must be `half` or a size from 8mb to 4096gb, such as 512mb or 2gb"

@@ -4,8 +4,8 @@ import codecs
 import os
 from pathlib import Path
 
-# configurations have kilobytes. This bounds the damage of a wrong path, such as a
-# device
+# A configuration has a few kilobytes. The limit protects against a wrong path, such as
+# that of a device.
 MAX_BYTES = 1 << 20
 
 _BYTE_ORDER_MARKS = (

@@ -1,6 +1,6 @@
 """Checks of single settings.
 
-Each returns the end of a sentence about the setting, or None.
+Each returns the error as the end of a sentence about the setting, or None.
 
 A check that a JSON Schema can express as well has a property `schema` with its
 keywords.
@@ -62,7 +62,7 @@ class Matching:
 class Each:
     """A check for lists whose entries all pass `check`.
 
-    The error has the number of the first that fails.
+    The error gives the number of the first entry that fails.
     """
 
     check: Check
@@ -92,7 +92,7 @@ def check_network(value: str) -> str | None:
     if network.prefixlen == 0:
         return "must not cover all addresses: every client could then claim any address"
     if "/" in value and str(network.network_address) != str(ipaddress.ip_interface(value).ip):
-        return f"has bits set after the prefix: {network}"
+        return f"has bits set after the prefix. Did you mean {network}?"
     return None
 
 

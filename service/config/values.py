@@ -19,7 +19,7 @@ _MAX_DIGITS = 80  # of a number, and of a value in a message
 
 
 def as_utf8(string: str) -> str:
-    """Return the string of a variable as UTF-8: secrets are equal in all locales."""
+    """Decode a variable as UTF-8, so that a secret is the same in every locale."""
     try:
         return os.fsencode(string).decode()
     except UnicodeError:
@@ -27,7 +27,7 @@ def as_utf8(string: str) -> str:
 
 
 def parse_number(string: str, kind: type[int] | type[float]) -> int | float | str:
-    """Return the number in the string of a variable, or the string without one."""
+    """Return the number in a string, or the string itself if it is not a number."""
     form = INTEGER if kind is int else NUMBER
     return kind(string) if form.fullmatch(string) and len(string) <= _MAX_DIGITS else string
 

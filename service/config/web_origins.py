@@ -26,7 +26,7 @@ _NUMERIC = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?")
 
 
 def check_origin(value: str) -> str | None:
-    """Return what an origin must be instead, or None if browsers spell it so."""
+    """Return what an origin must be instead, or None if browsers send it so."""
     if value == "*":
         return "must not be `*`: pages call with cookies, and browsers then accept exact origins only"
     if value == "null":
@@ -79,7 +79,7 @@ def _punycode(host: str) -> str | None:
     """Return a host in punycode, or None where browsers may spell it differently.
 
     Python's codec follows IDNA 2003 and browsers UTS 46. The two differ in a few
-    letters, such as `ß`, which the codec replaces. Those do not survive the way back.
+    letters, such as `ß`, which the codec replaces. Decoding does not restore those.
     """
     try:
         encoded = host.encode("idna").decode("ascii")

@@ -16,7 +16,7 @@ _MERGE = "uses `<<`"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of YAML 1.2, and without values that surprise.
+    """A YAML loader with the numbers of YAML 1.2 and without surprising values.
 
     PyYAML follows YAML 1.1, where `010` is 8, `12:30:00` is 45000, `1_000` is 1000 and
     `2026-01-31` is a date. Here these are strings. A name that occurs twice is an
@@ -60,7 +60,7 @@ def read_yaml(path: Path) -> object:
     except UnreadableText as error:
         reason = str(error)
     except yaml.YAMLError as error:
-        reason = _of_yaml(error)
+        reason = _yaml_reason(error)
     except (
         ArithmeticError,
         AttributeError,
@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> object:
     raise ConfigError([f"{path}: {reason}"])
 
 
-def _of_yaml(error: yaml.YAMLError) -> str:
+def _yaml_reason(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f" near line {mark.line + 1}" if mark else ""
     problem = getattr(error, "problem", None)

@@ -34,19 +34,19 @@ from service.telemetry.scratch_folders import scratch_folders
 
 _logger = logging.getLogger(__name__)
 
-# the supervisor replaces a worker whose event loop is blocked for so long
+# The supervisor replaces a worker whose event loop is blocked for longer.
 _HUNG_SECONDS = 30
-# For glibc's resolver. By default a silent name server holds each of libuv's two
-# look-ups for 10 s, and the service finds a Redis that is back under its name that much
-# later.
+# Options of glibc's resolver. By default, a look-up waits 10 s for a name server that
+# does not answer, and libuv runs only two look-ups at a time. So the service would find
+# a Redis that has recovered up to 10 s later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
 # for the clean-up of a worker, after the drain and the requests in flight
 _EXIT_SECONDS = 1.5
 
-Load: TypeAlias = Callable[[], Settings]
+LoadSettings: TypeAlias = Callable[[], Settings]
 
 
-def serve(settings: Settings, load: Load, announce: Callable[[str], None]) -> None:
+def serve(settings: Settings, load: LoadSettings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then exit the process.
 
     Returns only when the signal arrives before anything has started. Signals are held
@@ -90,7 +90,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
     def __init__(
         self,
         settings: Settings,
-        load: Load,
+        load: LoadSettings,
         listener: socket.socket,
         embedded: EmbeddedServer | None,
         *,

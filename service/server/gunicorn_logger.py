@@ -6,7 +6,7 @@ from gunicorn.glogging import Logger
 class SupervisorLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
     """A logger of gunicorn without handlers.
 
-    Its lines go to those of the root logger.
+    The handlers of the root logger write its lines.
     """
 
     def setup(self, cfg: object) -> None:

@@ -1,4 +1,4 @@
-"""How long workers have been silent, without the pauses of the supervisor."""
+"""Measures how long workers have been silent, not counting pauses of the supervisor."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class Heartbeats:
     def silences(self, beats: Mapping[int, float]) -> Mapping[int, float]:
         """Return the seconds since each heartbeat changed, by pid.
 
-        `beats` has the latest ones.
+        `beats` has the latest heartbeats.
         """
         step, last = self._awake.step(), self._last
         self._last = {

@@ -1,6 +1,6 @@
 """The parent process.
 
-It starts workers, replaces those that end or hang, and stops them in order.
+It starts workers, replaces those that end or hang, and stops them at shutdown.
 
 gunicorn's arbiter has the main loop and the signal queue. `Supervisor` changes its
 reaction to failures: one worker that cannot start would halt it, a pause of the machine
@@ -39,8 +39,8 @@ class _Birth(NamedTuple):
 class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """The parent process of the service."""
 
-    def __init__(self, service: object) -> None:
-        super().__init__(service)
+    def __init__(self, app: object) -> None:
+        super().__init__(app)
         self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
         self._births: dict[int, _Birth] = {}
         self._heartbeats = Heartbeats()
@@ -159,8 +159,8 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def handle_hup(self) -> None:
         """Reload the API keys and the certificate, here and in the workers.
 
-        Each is reloaded even when the other fails. A terminal that is closed sends the
-        same signal. Then the service stops.
+        Each is reloaded even when the other fails. A terminal that closes sends the
+        same signal, and the service then stops instead.
         """
         if self._terminals and not os.isatty(self._terminals[0]):
             nowhere = os.open(os.devnull, os.O_RDWR)

@@ -23,9 +23,9 @@ class ServerTls:
         self._certificate, self._key = certificate, key
         self.context, self._validity = load_pair(certificate, key)
         self._current = self.context
-        # OpenSSL calls it in every handshake, also for a client that names no server. A
-        # reload makes a new context. Loading a new pair into the one in use would leave
-        # a certificate without its key when the second file is broken.
+        # OpenSSL calls it in every handshake, even if the client sends no server name.
+        # A reload makes a new context. Loading a new pair into the one in use would
+        # leave a certificate without its key when the second file is broken.
         self.context.sni_callback = self._present
 
     @classmethod
@@ -52,7 +52,7 @@ class ServerTls:
     def log_validity(self) -> None:
         """Log when the certificate ends, as a warning if that is past or near."""
         if warning := self._validity.warning(datetime.now(UTC)):
-            _logger.warning("certificate %s %s. Renew it and send SIGHUP.", self._certificate, warning)
+            _logger.warning("certificate %s %s. Renew it and send SIGHUP", self._certificate, warning)
         else:
             end = f"{self._validity.ends_at:%Y-%m-%dT%H:%M:%SZ}"
             _logger.info("certificate %s is valid until %s", self._certificate, end)

@@ -1,4 +1,4 @@
-"""Combines single operations that arrive together into one call of Redis.
+"""Combines single operations that arrive together into one call to Redis.
 
 DESIGN
 A coalescer turns an operation on many items, such as `find_many(ids)`, into an

@@ -51,7 +51,7 @@ class RedisConnection:
     """Runs operations on Redis in one lane.
 
     When a reply is lost, the retry repeats a command that has run. So every operation
-    has to be repeatable: run twice, it returns the same and changes the same.
+    has to be idempotent: run twice, it returns the same and changes the same.
 
     `prepare` runs on each new connection before its first request. Connections that
     share a `log_limit` log an outage once.
@@ -94,7 +94,7 @@ class RedisConnection:
         return {(self.lane.name, "idle"): idle, (self.lane.name, "used"): used}
 
     async def run(self, name: str, operation: Operation[T]) -> T:
-        """Run one repeatable operation on the client. `name` is its label in metrics.
+        """Run one idempotent operation on the client. `name` is its label in metrics.
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
         Overloaded when this lane has no free connection in time. With a connection, the

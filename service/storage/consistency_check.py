@@ -227,7 +227,7 @@ class ConsistencyCheck:
         return await self._connection.run("inspect", run)
 
     async def _read(self, *commands: Command) -> list[Any]:
-        """Return the replies to repeatable commands that are sent together.
+        """Return the replies to idempotent commands that are sent together.
 
         An error reply, such as WRONGTYPE, is returned. Raises _Denied when a command is
         not allowed, because the reply then says nothing about the key.

@@ -30,7 +30,7 @@ async def send_together(client: Redis, commands: Sequence[Command]) -> list[Any]
 
 
 async def read(connection: RedisConnection, name: str, commands: Sequence[Command]) -> list[Any]:
-    """Return the replies to repeatable commands.
+    """Return the replies to idempotent commands.
 
     Raises the errors of `RedisConnection.run`.
 

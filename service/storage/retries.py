@@ -15,7 +15,7 @@ RETRY_PAUSES_SECONDS = (1.5 * OPEN_SECONDS, 3 * OPEN_SECONDS)
 
 
 class Retries:
-    """Runs the calls of one operation. Each call has to be repeatable.
+    """Runs the calls of one operation. Each call has to be idempotent.
 
     When Redis does not answer the first call, the operation fails at once. A later call
     is repeated after pauses, because otherwise the client would repeat the whole

@@ -7,7 +7,7 @@ import logging
 import mmap
 
 from service.store_status import RISKS, RedisStatus, risks_of
-from service.telemetry.log_lock import Turn
+from service.telemetry.log_lock import LogLock
 
 _logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ class RiskLog:
     """Remembers the logged risks in memory that this process shares with its forks."""
 
     def __init__(self) -> None:
-        self._turn = Turn()
+        self._lock = LogLock()
         self._is_logged = mmap.mmap(-1, len(RISKS))
 
     def record(self, status: RedisStatus) -> None:
@@ -25,11 +25,11 @@ class RiskLog:
         A setting that Redis does not report is skipped.
         """
         found = risks_of(status)
-        with self._turn:
+        with self._lock:
             for position, name in enumerate(RISKS):
                 if name not in found:
                     continue
                 risk, was_logged = found[name], self._is_logged[position]
                 self._is_logged[position] = risk is not None
                 if risk is not None and not was_logged:
-                    _logger.warning("Redis: %s; %s", risk.problem, risk.advice)
+                    _logger.warning("Redis: %s. Fix: %s", risk.problem, risk.advice)

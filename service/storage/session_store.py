@@ -1,6 +1,6 @@
 """Sessions in Redis: in batches, and one by one through coalescers.
 
-Every operation is one round trip and one atomic step. It is repeatable: called again
+Every operation is one round trip and one atomic step. It is idempotent: called again
 after a lost reply, it returns the same and counts once.
 """
 

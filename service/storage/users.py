@@ -1,6 +1,6 @@
 """The sessions of one user: export, counts and erasure.
 
-Each call of Redis visits a bounded number of sessions, so that other calls do not wait.
+Each call to Redis visits a bounded number of sessions, so that other calls do not wait.
 A user's sessions are looked up under the current secret and under each previous one.
 """
 

@@ -1,13 +1,14 @@
-"""The part of an exception that may be in a log line or on a terminal, by its type.
+"""Decides which part of an exception may appear in a log line or on a terminal.
 
 The message of an exception may quote a client: a session id, a user id or an API key.
 So a line has the exception's type, and only that part of the message that cannot come
 from a client:
 
-    JayError           its message. Of a RequestError nothing, as it may name a field
+    RequestError       nothing, as its message may name a field that the client sent
+    other JayErrors    the message
     ssl.SSLError       OpenSSL's reason, a constant
     OSError            the system's message for the error number, and the file
-    ImportError        its message, which names modules
+    ImportError        the message, which names modules
     all others         nothing
 """
 
@@ -20,18 +21,18 @@ from pathlib import Path
 from service.errors import JayError, RequestError
 
 
-def describe(error: BaseException, *, is_of_client: bool = False) -> str:
+def describe(error: BaseException, *, may_quote_client: bool = False) -> str:
     """Return an error's type and the part of its message that is not from a client.
 
-    `is_of_client` is for errors raised while a request was handled. Of the name of a
-    file only the part that exists on this machine is returned then, because a client
+    `may_quote_client` is for errors raised while a request was handled. For these, only
+    the part of a file name that exists on this machine is returned, because a client
     may have sent the rest.
     """
-    name, message = type(error).__qualname__, _safe_message(error, is_of_client=is_of_client)
+    name, message = type(error).__qualname__, _safe_message(error, may_quote_client=may_quote_client)
     return f"{name}: {message}" if message else name
 
 
-def _safe_message(error: BaseException, *, is_of_client: bool) -> str:
+def _safe_message(error: BaseException, *, may_quote_client: bool) -> str:
     if isinstance(error, JayError):
         return "" if isinstance(error, RequestError) else str(error)
     if isinstance(error, ssl.SSLError):
@@ -39,11 +40,11 @@ def _safe_message(error: BaseException, *, is_of_client: bool) -> str:
     if isinstance(error, socket.gaierror | socket.herror):
         return str(error.strerror or "")
     if isinstance(error, OSError):
-        return _system_message(error, is_of_client=is_of_client)
+        return _system_message(error, may_quote_client=may_quote_client)
     return str(error) if isinstance(error, ImportError) else ""
 
 
-def _system_message(error: OSError, *, is_of_client: bool) -> str:
+def _system_message(error: OSError, *, may_quote_client: bool) -> str:
     """Return the system's own message.
 
     Libraries put addresses and more into `strerror`.
@@ -53,7 +54,7 @@ def _system_message(error: OSError, *, is_of_client: bool) -> str:
     message = f"{os.strerror(error.errno)} ({errno.errorcode.get(error.errno, error.errno)})"
     names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
     paths = [os.fsdecode(name) for name in names]
-    shown = [_existing_part(path) if is_of_client else path for path in paths]
+    shown = [_existing_part(path) if may_quote_client else path for path in paths]
     return ": ".join([message, " -> ".join(shown)]) if shown else message
 
 

@@ -42,7 +42,7 @@ def _writable_at_once(descriptor: int) -> int:
 
 
 def _line_end(data: bytes, begin: int, most: int) -> int:
-    """Return the end of the whole lines that fit `most` bytes, at least of one line."""
+    """Return the end of the whole lines that fit into `most` bytes, at least one."""
     if len(data) - begin <= most:
         return len(data)
     return data.rfind(b"\n", begin, begin + most) + 1 or data.index(b"\n", begin) + 1

@@ -24,7 +24,7 @@ class LogLimit:
     def reset(self) -> bool:
         """Allow a line about every problem again.
 
-        Returns whether there was one since the last reset.
+        Returns whether there was a problem since the last reset.
         """
         had_problems = bool(self._quiet_until)
         self._quiet_until.clear()

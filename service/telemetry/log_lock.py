@@ -1,19 +1,19 @@
-"""The lock of the processes that write to one log."""
+"""The lock that the processes of the service take to write to one log."""
 
 import fcntl
 import os
 import tempfile
 
 
-class Turn:
-    """A lock between this process and its forks.
+class LogLock:
+    """A lock that this process shares with its forks.
 
     The kernel releases it when its holder dies.
     """
 
     def __init__(self) -> None:
         can_name = hasattr(os, "memfd_create")
-        self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115
+        self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - kept open
         os.set_inheritable(self._file, False)
 
     def __enter__(self) -> None:

@@ -7,7 +7,7 @@ the other threads put bytes into a bounded queue. While the queue is full, lines
 dropped and counted. After the next write that succeeds, one line reports their number.
 
 Order: the lines of one process keep their order. Processes that share a stream take a
-lock (`Turn`), so that no line begins inside another. The content of lines is not
+lock (`LogLock`), so that no line begins inside another. The content of lines is not
 decided here.
 """
 
@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import TextIO, TypeAlias, cast
 
 from service.telemetry.line_writes import write_lines
-from service.telemetry.log_lock import Turn
+from service.telemetry.log_lock import LogLock
 
 # 5,000 lines of requests, 0.25 s at full load.
 CAPACITY_BYTES = 1 << 20
@@ -35,7 +35,7 @@ DescribeDropped: TypeAlias = Callable[[int], str]
 _Item: TypeAlias = bytes | threading.Event
 
 
-def notice(dropped: int) -> str:
+def dropped_notice(dropped: int) -> str:
     """Return the line that reports the number of dropped lines, as plain text."""
     return f"{dropped} log lines were dropped because the reader of the log did not keep up\n"
 
@@ -52,7 +52,7 @@ class LogStream(io.TextIOBase):
         self,
         descriptor: int,
         encoding: str,
-        turn: Turn,
+        lock: LogLock,
         *,
         errors: str = "backslashreplace",
         is_terminal: bool = False,
@@ -60,9 +60,9 @@ class LogStream(io.TextIOBase):
         self._descriptor = descriptor
         self._encoding = encoding
         self._errors = errors
-        self._turn = turn
+        self._lock = lock
         self._is_terminal = is_terminal
-        self.describe_dropped: DescribeDropped = notice
+        self.describe_dropped: DescribeDropped = dropped_notice
         self._begin()
 
     def _begin(self) -> None:
@@ -75,7 +75,7 @@ class LogStream(io.TextIOBase):
         self._guard = threading.RLock()
         self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._begun_line = ""
+        self._partial_line = ""
         self._waiting_bytes = 0
         self._is_full = False
         self._unreported = 0
@@ -111,11 +111,11 @@ class LogStream(io.TextIOBase):
         with self._guard:
             lines, newline, rest = text.rpartition("\n")
             if newline:
-                data = f"{self._begun_line}{lines}\n".encode(self._encoding, self._errors)
-                self._begun_line = rest
+                data = f"{self._partial_line}{lines}\n".encode(self._encoding, self._errors)
+                self._partial_line = rest
                 self._submit(data)
             else:
-                self._begun_line += rest
+                self._partial_line += rest
         return len(text)
 
     def drain_dropped(self) -> int:
@@ -132,7 +132,7 @@ class LogStream(io.TextIOBase):
             return
         deadline = time.monotonic() + seconds
         self._wait_until_written(deadline)
-        if self._begun_line:  # last, when the queue has room for it
+        if self._partial_line:  # last, when the queue has room for it
             self.write("\n")
             self._wait_until_written(deadline)
 
@@ -179,9 +179,9 @@ class LogStream(io.TextIOBase):
     def _write_lines(self, data: bytes) -> int:
         """Write lines and wait as long as that takes.
 
-        Return how many failed: no reader, or a full disk.
+        Returns how many lines failed, because there is no reader or the disk is full.
         """
-        with self._turn:
+        with self._lock:
             return write_lines(self._descriptor, data)
 
 
@@ -192,29 +192,29 @@ def install() -> None:
     tracebacks, the banner. Lines that are in the queue at exit are written within
     `_EXIT_SECONDS`.
     """
-    # Python warns of forks beside threads. The log's thread holds no lock that a fork
-    # would copy.
+    # Python warns about a fork in a process that has threads. The log's thread holds no
+    # lock that a fork would copy.
     warnings.filterwarnings("ignore", r".*multi-threaded, use of (fork|forkpty)\(\)", DeprecationWarning)
-    turn = Turn()
-    errors = _over(sys.stderr, turn)
+    lock = LogLock()
+    errors = _over(sys.stderr, lock)
     # One stream where both are one terminal, file or pipe, so that the lines keep their
     # order.
-    output = errors if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()) else _over(sys.stdout, turn)
+    output = errors if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()) else _over(sys.stdout, lock)
     sys.stdout, sys.stderr = cast("TextIO", output), cast("TextIO", errors)
     for stream in {output, errors}:
         atexit.register(stream.drain, _EXIT_SECONDS)
 
 
-def _over(stream: TextIO, turn: Turn) -> LogStream:
+def _over(stream: TextIO, lock: LogLock) -> LogStream:
     stream.flush()
     errors = stream.errors or "backslashreplace"
-    return LogStream(stream.fileno(), stream.encoding, turn, errors=errors, is_terminal=stream.isatty())
+    return LogStream(stream.fileno(), stream.encoding, lock, errors=errors, is_terminal=stream.isatty())
 
 
 def _started(thread: threading.Thread) -> threading.Thread:
     """Start a thread with all signals blocked.
 
-    They are for the main thread, which may wait for one.
+    The signals are for the main thread, which may wait for one.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from service.config.settings import LogSettings
 from service.telemetry.error_text import describe
-from service.telemetry.log_stream import LogStream, notice
+from service.telemetry.log_stream import LogStream, dropped_notice
 from service.telemetry.request_recorder import RequestRecord
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 def configure(settings: LogSettings, stream: TextIO | None = None) -> "RequestLog":
     """Set up the logging of the process to `stream`, by default standard error.
 
-    Return the request log.
+    Returns the request log.
     """
     stream = stream or sys.stderr
     as_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
@@ -44,7 +44,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> "RequestLo
 
 
 def _dropped_record(dropped: int) -> logging.LogRecord:
-    message = notice(dropped).rstrip()
+    message = dropped_notice(dropped).rstrip()
     return logging.makeLogRecord(
         {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": message}
     )
@@ -53,25 +53,25 @@ def _dropped_record(dropped: int) -> logging.LogRecord:
 def traceback_text(record: logging.LogRecord) -> str | None:
     """Return the traceback of a record's error and its causes, without unsafe messages.
 
-    None without an error.
+    Returns None for a record without an error.
     """
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
         return None
-    return "".join(_traceback(error, is_of_client=getattr(record, "is_of_client", False)))
+    return "".join(_traceback(error, may_quote_client=getattr(record, "may_quote_client", False)))
 
 
-def _traceback(error: BaseException | None, *, is_of_client: bool) -> Iterator[str]:
+def _traceback(error: BaseException | None, *, may_quote_client: bool) -> Iterator[str]:
     """Yield the traceback of an error and its causes, the first cause first."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__
     for one in reversed(chain):
-        yield f"{describe(one, is_of_client=is_of_client)}\n{''.join(traceback.format_tb(one.__traceback__))}"
+        yield f"{describe(one, may_quote_client=may_quote_client)}\n{''.join(traceback.format_tb(one.__traceback__))}"
         if isinstance(one, BaseExceptionGroup):
             for member in one.exceptions:
-                yield from _traceback(member, is_of_client=is_of_client)
+                yield from _traceback(member, may_quote_client=may_quote_client)
 
 
 class JsonFormatter(logging.Formatter):
@@ -106,15 +106,18 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
-        # the base class would make one with all messages
+        # The base class would write the messages of all errors.
         record.exc_text = traceback_text(record)
         return super().format(record)
 
 
 def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log errors that no task awaits. asyncio would log their messages."""
+    """Log errors that no task awaits.
+
+    asyncio would log their messages, which may quote a client.
+    """
     error = context.get("exception")
-    _logger.error("event loop: %s", context["message"], exc_info=error, extra={"is_of_client": True})
+    _logger.error("event loop: %s", context["message"], exc_info=error, extra={"may_quote_client": True})
 
 
 def log_uncaught() -> None:
@@ -126,7 +129,7 @@ def log_uncaught() -> None:
 
 
 def _log_uncaught(message: str, error: BaseException | None) -> None:
-    _logger.critical(message, exc_info=error, extra={"is_of_client": True})
+    _logger.critical(message, exc_info=error, extra={"may_quote_client": True})
 
 
 class RequestLog:

@@ -15,7 +15,7 @@ MultiprocessMode: TypeAlias = Literal["livesum", "livemax", "livemin"]
 
 
 class Counter:
-    """A number per label values that only grows."""
+    """A number for each combination of label values. It only grows."""
 
     def __init__(self, name: str, help_text: str, labels: Labels) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Histogram:
     def observe_all(self, labels: Labels, values: list[float]) -> None:
         """Count many values and sort them in place.
 
-        Of thousands, each costs a fifth of `observe`.
+        With thousands of values, each costs a fifth of a call of `observe`.
         """
         numbers = self._numbers(labels)
         values.sort()
@@ -81,7 +81,7 @@ class Histogram:
 
 
 class Gauge:
-    """A number per label values that goes up and down.
+    """A number for each combination of label values. It goes up and down.
 
     `multiprocess_mode` is how the numbers of all workers become one. Infinity means
     that there is no number now, and no sample is written for it.

@@ -55,10 +55,9 @@ def _make_somewhere() -> tuple[Path, int]:
 def _make(root: Path) -> tuple[Path, int]:
     """Return a new folder and its lock, which the workers inherit.
 
-    Remove folders of killed services.
-
-    The folder gets its final name after it is locked. So another service that starts at
-    the same moment does not take it for a folder of a killed service.
+    Removes the folders of killed services as well. The folder gets its final name after
+    it is locked. So another service that starts at the same moment does not take it for
+    a folder of a killed service.
     """
     unlocked = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=root))
     lock = os.open(unlocked, os.O_RDONLY)

@@ -55,7 +55,7 @@ class PrometheusExporter:
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus's text format.
 
-        Blocks: it reads files.
+        It blocks, because it reads files.
         """
         registry = CollectorRegistry()
         if folder := os.environ.get(VARIABLE):
@@ -75,7 +75,7 @@ def supervisor_drop_counter(drain: Callable[[], int]) -> Callable[[], None]:
 class _BulkHistogram(prometheus_client.Histogram):
     """A histogram that takes many values at once.
 
-    The library's takes one at a time, in 1.5 µs.
+    The library's histogram takes one value at a time, in 1.5 µs.
     """
 
     def add(self, numbers: Sequence[float]) -> None:
@@ -87,10 +87,7 @@ class _BulkHistogram(prometheus_client.Histogram):
 
 
 class _ExportedMetric:
-    """The library's metric beside one of ours.
-
-    It writes the numbers to the worker's file.
-    """
+    """One of our metrics, and the library's metric that writes to the worker's file."""
 
     def __init__(self, one: Counter | Histogram | Gauge, registry: CollectorRegistry) -> None:
         self._drain = one.drain
@@ -108,7 +105,7 @@ class _ExportedMetric:
                 *described, registry=registry, multiprocess_mode=one.multiprocess_mode
             )
             self._export = prometheus_client.Gauge.set
-            if not one.labels:  # the library's starts at 0
+            if not one.labels:  # the library's gauge starts at 0
                 self._metric.set(math.inf)
         self._children: dict[Labels, Any] = {} if one.labels else {(): self._metric}
 

@@ -1,7 +1,7 @@
 """Records answered requests, and passes them in batches to the log and the metrics.
 
-One line of the standard logging module would cost a tenth of a GET, and one observation
-of Prometheus's client half of that.
+For each request, a line of the logging module would add 10 % to the time of a GET, and
+an observation of Prometheus's client 5 %.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from service.telemetry.log_limit import LogLimit
 _logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
-# 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. With
-# smaller ones, writing the log costs as much.
+# 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. Smaller
+# batches cost as much, because the log is written more often.
 BATCH_SIZE = 256
 
 # Time in seconds since the epoch, method, route, status, duration in seconds, request
@@ -66,7 +66,7 @@ class RequestRecorder:
         for callback in self._on_flush:
             try:
                 callback()
-            except Exception as error:  # noqa: BLE001 - any error is logged, and the others still run
+            except Exception as error:  # noqa: BLE001 - any error is logged, and the other callbacks still run
                 self._report(callback, error)
 
     def _scheduled_flush(self) -> None:

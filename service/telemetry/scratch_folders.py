@@ -22,7 +22,10 @@ def scratch_folders() -> Iterator[Path]:
 
 
 def _usual_folder() -> Path | None:
-    """Return the folder for temporary files. The first call needs file descriptors."""
+    """Return the folder for temporary files, None without one.
+
+    The first call opens a file, so it fails when no file descriptor is free.
+    """
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:  # tempfile finds no writable folder

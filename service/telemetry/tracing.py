@@ -26,15 +26,15 @@ CLOSE_SECONDS = 1.0  # a worker has 1.5 s for its clean-up
 _QUIET_SECONDS = 60.0
 _CONVENTIONS = "https://opentelemetry.io/schemas/1.38.0"
 
-# They log a line per span or attempt. Some lines quote a client, or a header for the
-# collector.
+# These loggers write a line per span or attempt. Some lines quote a client, or a header
+# for the collector.
 _SILENT = ("opentelemetry", "urllib3")
 
 
 class Tracing:
     """The tracer of the process.
 
-    It samples every span: its callers start only those to be sampled.
+    It samples every span, because callers start a span only for a sampled request.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -54,7 +54,7 @@ class Tracing:
 class CollectorExporter(OTLPSpanExporter):
     """Sends spans to a collector by OTLP over HTTP.
 
-    Logs at most once a minute that they do not arrive.
+    Logs at most once a minute that spans do not arrive.
     """
 
     def __init__(self, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -79,11 +79,11 @@ class CollectorExporter(OTLPSpanExporter):
         self._quiet_until = now + _QUIET_SECONDS
         self._is_out = problem is not None
         if problem is None:
-            _logger.warning("traces arrive again")
+            _logger.warning("traces arrive at the collector again")
         else:
             _logger.error(
-                "traces do not arrive (%s) and are dropped. Check tracing.otlp_endpoint, the collector and the "
-                "OTEL_ variables. Requests are not affected",
+                "traces do not arrive at the collector (%s) and are dropped. Check tracing.otlp_endpoint, the "
+                "collector and the OTEL_ variables. Requests are not affected",
                 problem,
             )
 
@@ -100,16 +100,16 @@ class _Transport(requests.Session):
         except Exception as error:
             self.problem = type(error).__name__
             raise
-        # The exporter takes a redirect, which it does not follow, for a success.
-        is_taken = response.status_code < HTTPStatus.MULTIPLE_CHOICES
-        self.problem = None if is_taken else f"status {response.status_code}"
+        # The exporter does not follow redirects, and treats them as a success.
+        is_accepted = response.status_code < HTTPStatus.MULTIPLE_CHOICES
+        self.problem = None if is_accepted else f"status {response.status_code}"
         return response
 
 
 def _resource() -> Resource:
     """Return the resource of the spans.
 
-    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override our attributes.
     """
     ours = {"service.name": "jay-tracking", "service.version": __version__}
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})

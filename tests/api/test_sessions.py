@@ -194,7 +194,7 @@ async def test_head_is_get_without_a_body(service: Service) -> None:
 
 
 async def test_delete_ends_every_session_presented(service: Service) -> None:
-    """DELETE ends every session in cookies and headers, and is repeatable."""
+    """DELETE ends every session in cookies and headers, and is idempotent."""
     ids = [await service.create() for _ in range(4)]
     headers = {"Cookie": f"{TOKEN}={ids[0]}; {TOKEN}={ids[1]}", TOKEN: ids[2], "X-Jay-Tracking": ids[3]}
     for presented in (headers, headers, {}):

@@ -194,7 +194,7 @@ async def test_a_redis_that_rejects_info_is_no_failure(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"appendonly": "no"}, ["no append-only file: a restart of Redis loses sessions; set appendonly yes"]),
+        ({"appendonly": "no"}, ["no append-only file: a restart of Redis loses sessions. Fix: set appendonly yes"]),
         ({"maxmemory-policy": "allkeys-lru"}, ["maxmemory-policy allkeys-lru may evict sessions and counts"]),
         # Every key of the service has a lifetime.
         ({"maxmemory-policy": "volatile-ttl"}, ["maxmemory-policy volatile-ttl may evict sessions and counts"]),
@@ -227,7 +227,7 @@ async def test_a_risky_setting_is_logged_at_the_start(
     for line, word, one in zip(said, words, state["warnings"], strict=True):
         assert word in line
         assert line.partition(" (")[0].startswith(f"Redis: {one['problem'].partition(' (')[0]}")
-        assert line.endswith(f"; {one['advice']}")
+        assert line.endswith(f". Fix: {one['advice']}")
 
 
 @pytest.mark.usefixtures("_impatient")

@@ -15,7 +15,7 @@ from service import __version__
 from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
 from service.config.loading import load
-from service.config.options import options
+from service.config.setting_list import all_settings
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -49,7 +49,7 @@ def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
-    assert list(rows) == [option.name for option in options()]
+    assert list(rows) == [setting.name for setting in all_settings()]
     assert "hunter" not in done.stdout
     assert rows["redis.url"].split() == ["rediss://jay:***@redis.example:6379/1?***", "JAY_REDIS__URL"]
     assert rows["session.user_secret"].split() == ["(secret)", "JAY_SESSION__USER_SECRET"]
@@ -65,7 +65,7 @@ def test_all_configuration_errors_are_printed_at_once(run: Run, name: str) -> No
     assert (done.returncode, done.stdout) == (2, "")
     assert sorted(done.stderr.splitlines()) == [
         "configuration: JAY_SERVER__PORT must be a whole number, not 'http'",
-        "configuration: JAY_SERVER__WROKERS: is not a setting. Did you mean JAY_SERVER__WORKERS?",
+        "configuration: JAY_SERVER__WROKERS is not a setting. Did you mean JAY_SERVER__WORKERS?",
     ]
 
 

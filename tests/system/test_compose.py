@@ -18,7 +18,7 @@ import yaml
 from service.api_keys import hash_key
 from service.config.environment import COMPOSE_VARIABLES
 from service.config.loading import load
-from service.config.options import options
+from service.config.setting_list import all_settings
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
 from service.storage.memory_limit import allowed_bytes
 from tests.support import compose
@@ -63,7 +63,9 @@ def test_compose_keeps_the_variables_of_the_image(project: Path) -> None:
 
 def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
     """Every setting in .env reaches the service with its name and value."""
-    values = {option.variable: EVERY_SETTING.get(option.variable, f"value-{option.name}") for option in options()}
+    values = {
+        setting.variable: EVERY_SETTING.get(setting.variable, f"value-{setting.name}") for setting in all_settings()
+    }
     values |= {"JAY_SERVER__PORT": "9000", "JAY_API_KEYS_FILE": "keys.json", "OTEL_SERVICE_NAME": "jay"}
     (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
     api = compose.up(folder)["api"]
@@ -73,7 +75,7 @@ def test_every_setting_in_a_dotenv_reaches_the_service(folder: Path) -> None:
 
 def test_every_setting_reaches_the_service_from_a_file_and_the_shell(folder: Path) -> None:
     """Settings also reach the service from another --env-file and from the shell."""
-    values = {option.variable: f"value-{option.name}" for option in options()} | {"JAY_SERVER__PORT": "9000"}
+    values = {setting.variable: f"value-{setting.name}" for setting in all_settings()} | {"JAY_SERVER__PORT": "9000"}
     (folder / "other.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     for api in (compose.up(folder, "--env-file", "other.env")["api"], compose.up(folder, **values)["api"]):
         assert {name: api.environment.get(name) for name in values} == values
@@ -101,7 +103,7 @@ def test_another_redis_can_be_configured(folder: Path) -> None:
 def test_variables_of_the_compose_file_do_not_stop_the_service(project: Path, folder: Path) -> None:
     """The service accepts exactly the variables that only the compose file uses."""
     read = set(re.findall(r"\$\{(JAY_\w+)", (project / "docker-compose.yml").read_text("utf-8")))
-    settings = {option.variable for option in options()}
+    settings = {setting.variable for setting in all_settings()}
     assert read - settings - {"JAY_CONFIG"} == COMPOSE_VARIABLES
     (folder / ".env").write_text(
         "".join(f"{name}=./value\n" for name in sorted(COMPOSE_VARIABLES - {"JAY_REDIS_PASSWORD"}))
@@ -260,7 +262,7 @@ def test_one_dotenv_means_the_same_to_compose_docker_and_a_shell(folder: Path, r
     assert loaded.settings.cors.origins == ("https://a.example", "https://b.example")
     assert loaded.settings.api_keys[0].name == "web"
     assert {name for name, origin in loaded.provenance.items() if origin.startswith("JAY_")} == {
-        option.name for option in options() if option.variable in values
+        setting.name for setting in all_settings() if setting.variable in values
     }
 
 

@@ -71,7 +71,7 @@ def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> 
     for word in ("API version", "append-only file", "Redis evicts no keys", "MiB in use", "20 sessions, 10 of them"):
         assert word in output
     assert "counts equal the number of sessions" in output
-    assert "No problem found" in output
+    assert "No problems found" in output
 
 
 def test_a_proxy_that_drops_underscores_is_found(proxy: Callable[..., Process], doctor: Doctor) -> None:

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from service.api_keys import hash_key
-from service.config.options import options
+from service.config.setting_list import all_settings
 from tests.support.processes import (
     DEADLINE_SECONDS,
     KEY,
@@ -312,7 +312,7 @@ def test_the_start_logs_the_settings(launch: Launch) -> None:
     """The first log line has all settings without secrets."""
     process = launch(JAY_SESSION__USER_SECRET="hunter2-secret", JAY_CORS__ORIGINS='["https://www.example.com"]')
     first = json.loads(process.log[0])
-    assert list(first["settings"]) == [option.name for option in options()]
+    assert list(first["settings"]) == [setting.name for setting in all_settings()]
     assert first["settings"]["cors.origins"] == "https://www.example.com"
     assert first["settings"]["session.user_secret"] == "(secret)"
     assert "cors.origins=https://www.example.com" in first["message"]

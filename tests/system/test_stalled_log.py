@@ -53,7 +53,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 def ready(process: Process) -> Process:
     def url() -> str | None:
         assert process.popen.poll() is None
-        found = re.search(r"Tracking sessions on (\S+?),", "\n".join(process.output))
+        found = re.search(r"Serving on (\S+?),", "\n".join(process.output))
         return found and found[1]
 
     process.url = eventually(url, "a line with the URL")

@@ -102,7 +102,7 @@ def test_a_dead_collector_causes_one_log_line(launch: Launch) -> None:
     sessions(process, 50)
     stop_in_time(process)
     (line,) = warnings(process)
-    assert "traces do not arrive (ConnectionError)" in line
+    assert "traces do not arrive at the collector (ConnectionError)" in line
     assert "canary" not in "".join(process.log)
 
 
@@ -128,7 +128,7 @@ def test_a_collector_that_refuses_is_logged_once(launch: Launch, status: int) ->
         sessions(process)
         stop_in_time(process)
         (line,) = warnings(process)
-        assert f"traces do not arrive (status {status})" in line
+        assert f"traces do not arrive at the collector (status {status})" in line
 
 
 UNTRACED = """

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from service.api_keys import Scope, hash_key
 from service.config.cross_field import warnings
 from service.config.loading import load
-from service.config.options import options
 from service.config.redacted_view import effective_settings
+from service.config.setting_list import all_settings
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, ServerSettings, Settings
 from service.errors import ConfigError
 from service.rate_limits import RateLimit
@@ -52,8 +52,8 @@ def test_the_checked_in_file_is_the_default(project: Path) -> None:
         "demo": {Scope.TRACK},
         "demo-operator": {Scope.VALIDATE, Scope.ANALYTICS, Scope.PRIVACY},
     }
-    named = {option.name for option in options() if loaded.provenance[option.name] != "default"}
-    assert named == {option.name for option in options()}
+    named = {setting.name for setting in all_settings() if loaded.provenance[setting.name] != "default"}
+    assert named == {setting.name for setting in all_settings()}
 
 
 def test_the_environment_wins_over_the_file() -> None:
@@ -109,7 +109,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 def test_production_refuses_the_published_redis_password(variables: dict[str, str]) -> None:
     """Production rejects the published Redis password in every variable."""
     (error,) = errors({**PRODUCTION, **variables})
-    assert error.startswith("redis.url: has the published password")
+    assert error.startswith("redis.url has the published password")
     assert "Set JAY_REDIS_PASSWORD" in error
     assert DEVELOPMENT_REDIS_PASSWORD not in error
     assert load(variables).settings.environment == "development"
@@ -137,9 +137,9 @@ def test_all_errors_are_reported_at_once_with_the_nearest_name() -> None:
         "cors: {origins: ['*']}\nredis: {url: http://redis}\n",
     )
     assert sorted(found) == [
-        "JAY_REDIS_URL: is not a setting. Did you mean JAY_REDIS__URL?",
+        "JAY_REDIS_URL is not a setting. Did you mean JAY_REDIS__URL?",
         "JAY_SERVER__PORT must be a whole number, not 'http'",
-        "JAY_SERVER__PROT: is not a setting. Did you mean JAY_SERVER__PORT?",
+        "JAY_SERVER__PROT is not a setting. Did you mean JAY_SERVER__PORT?",
         "JAY_SESSION__TTL_SECONDS must be from 1 to 34560000, not 0",
         "config.yaml: cookie must be a mapping of names to values",
         "config.yaml: cors.origins entry 1 must not be `*`: pages call with cookies, and browsers then accept exact "
@@ -283,7 +283,7 @@ def test_cors_lists_are_checked_entry_by_entry() -> None:
         "JAY_CORS__ORIGINS entry 2 must be spelled as browsers send it: https://a.example",
     )
     assert errors({"JAY_CORS__REQUEST_HEADERS": "x-client-version"}) == (
-        'JAY_CORS__REQUEST_HEADERS: must be a JSON list, such as ["x-client-version"]',
+        'JAY_CORS__REQUEST_HEADERS must be a JSON list, such as ["x-client-version"]',
     )
     assert errors({}, "cors: {request_headers: [x-fine, '*']}") == (
         "config.yaml: cors.request_headers entry 2 must not be `*`: pages call with cookies, and browsers then read "
@@ -303,7 +303,7 @@ def test_production_rejects_published_secrets(project: Path) -> None:
     """Production rejects the demo keys and the development secret."""
     load(PRODUCTION)
     found = errors({"JAY_ENVIRONMENT": "production", "JAY_CONFIG": str(project / "config.yaml")})
-    assert [line.partition(":")[0] for line in found] == ["api_keys", "api_keys", "session.user_secret"]
+    assert [line.split()[0].rstrip(":") for line in found] == ["api_keys", "api_keys", "session.user_secret"]
     assert "no client has access" in errors({**PRODUCTION, "JAY_API_KEYS": "[]"})[0]
 
 
@@ -324,7 +324,7 @@ def test_settings_that_contradict_each_other_are_errors() -> None:
 
 
 VARIABLES = st.sampled_from(
-    [option.variable for option in options()] + [option.variable + "_FILE" for option in options()]
+    [setting.variable for setting in all_settings()] + [setting.variable + "_FILE" for setting in all_settings()]
 )
 
 

@@ -8,8 +8,8 @@ import jsonschema_rs
 import pytest
 
 from service.cli import main
-from service.config.options import options
 from service.config.schema import config_schema, config_schema_json
+from service.config.setting_list import all_settings
 from service.config.yaml_file import read_yaml
 
 ENTRY = {"name": "web", "sha256": "0" * 64, "scopes": ["track"]}
@@ -36,11 +36,11 @@ def test_the_checked_in_file_is_valid(project: Path, validator: jsonschema_rs.Dr
 
 def test_every_setting_has_its_help_and_its_default() -> None:
     """An editor shows both, and the default is valid."""
-    for option in options():
+    for setting in all_settings():
         node: Any = config_schema()
-        for part in option.name.split("."):
+        for part in setting.name.split("."):
             node = node["properties"][part]
-        assert node["description"] == option.field.metadata["help"]
+        assert node["description"] == setting.field.metadata["help"]
         assert jsonschema_rs.is_valid(node, node["default"])
 
 

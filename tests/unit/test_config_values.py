@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from service.api_keys import hash_key
 from service.app import build
 from service.config.loading import load
-from service.config.options import Option, options
+from service.config.setting_list import Setting, all_settings
 from service.config.settings import Settings
 from service.errors import ConfigError, ServerError
 from service.server.listener import bind
@@ -257,8 +257,8 @@ FITTING = {
 }
 
 
-def values(option: Option) -> st.SearchStrategy[str]:
-    return FITTING.get(option.kind, ODD)
+def values(setting: Setting) -> st.SearchStrategy[str]:
+    return FITTING.get(setting.kind, ODD)
 
 
 async def works(settings: Settings) -> None:
@@ -273,8 +273,10 @@ async def works(settings: Settings) -> None:
 @given(st.data())
 async def test_accepted_variables_are_usable(data: st.DataObject) -> None:
     """Variables that `check-config` accepts work, and others are sentences."""
-    some = data.draw(st.lists(st.sampled_from(list(options())), max_size=3, unique_by=lambda option: option.name))
-    environ = {option.variable: data.draw(values(option)) for option in some}
+    some = data.draw(
+        st.lists(st.sampled_from(list(all_settings())), max_size=3, unique_by=lambda setting: setting.name)
+    )
+    environ = {setting.variable: data.draw(values(setting)) for setting in some}
     await accepted_means_usable(environ)
 
 
@@ -282,9 +284,9 @@ async def test_accepted_variables_are_usable(data: st.DataObject) -> None:
 @given(st.data())
 async def test_an_accepted_file_is_usable(data: st.DataObject) -> None:
     """Any YAML that `check-config` accepts works in the service."""
-    option = data.draw(st.sampled_from(list(options())))
-    *sections, name = option.name.split(".")
-    line = f"{name}: {data.draw(values(option))}"
+    setting = data.draw(st.sampled_from(list(all_settings())))
+    *sections, name = setting.name.split(".")
+    line = f"{name}: {data.draw(values(setting))}"
     for section in reversed(sections):
         line = f"{section}: {{{line}}}"
     save("config.yaml", line)

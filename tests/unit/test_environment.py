@@ -64,5 +64,5 @@ def test_variables_of_the_compose_file_are_skipped() -> None:
 )
 def test_an_old_name_is_answered_with_the_new_one(old: str, new: str) -> None:
     """The error for an old name of the Compose file names the current one."""
-    with pytest.raises(ConfigError, match=f"{old}: is not a setting. Did you mean {new}\\?"):
+    with pytest.raises(ConfigError, match=f"{old} is not a setting. Did you mean {new}\\?"):
         load({old: "x"})

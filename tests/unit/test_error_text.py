@@ -49,7 +49,7 @@ def _restored() -> Iterator[None]:
         (TimeoutError(), "TimeoutError"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "gaierror: Name or service not known"),
         (errors.ServerError("use another port"), "ServerError: use another port"),
-        (errors.ConfigError(["a is wrong", "b too"]), "ConfigError: a is wrong; b too"),
+        (errors.ConfigError(["a is wrong", "b too"]), "ConfigError: a is wrong. b too"),
         (errors.StoreUnavailable("TimeoutError"), "StoreUnavailable: TimeoutError"),
         (ModuleNotFoundError("No module named 'x'"), "ModuleNotFoundError: No module named 'x'"),
     ],
@@ -93,9 +93,9 @@ def test_a_message_that_may_quote_a_client_is_not_logged(error: Exception) -> No
     """Only the type and the place of such an error are logged."""
     error.add_note(CANARY)
     assert type(error).__qualname__ in describe(error)
-    for is_of_client in (False, True):
-        assert CANARY not in describe(error, is_of_client=is_of_client)
-    assert CANARY not in logged(error, is_of_client=False)
+    for may_quote_client in (False, True):
+        assert CANARY not in describe(error, may_quote_client=may_quote_client)
+    assert CANARY not in logged(error, may_quote_client=False)
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_while_a_request_is_handled_a_path_is_shown_as_far_as_it_exists(name: st
 
     The rest may come from the client.
     """
-    text = describe(FileNotFoundError(errno.ENOENT, "x", name), is_of_client=True)
+    text = describe(FileNotFoundError(errno.ENOENT, "x", name), may_quote_client=True)
     assert text.startswith("FileNotFoundError: No such file or directory (ENOENT): ")
     assert CANARY not in text
-    assert describe(PermissionError(errno.EACCES, "x", __file__), is_of_client=True).endswith(__file__)
-    assert describe(PermissionError(errno.EACCES, "x", f"{Path(__file__).parent}/new"), is_of_client=True).endswith(
-        f"{Path(__file__).parent}/…"
-    )
+    assert describe(PermissionError(errno.EACCES, "x", __file__), may_quote_client=True).endswith(__file__)
+    assert describe(
+        PermissionError(errno.EACCES, "x", f"{Path(__file__).parent}/new"), may_quote_client=True
+    ).endswith(f"{Path(__file__).parent}/…")
 
 
-def logged(error: BaseException, *, is_of_client: bool) -> str:
+def logged(error: BaseException, *, may_quote_client: bool) -> str:
     """Return the whole log of a chained error, as text and as JSON."""
     shown = ""
     for form in ("text", "json"):
@@ -127,14 +127,14 @@ def logged(error: BaseException, *, is_of_client: bool) -> str:
             except type(error) as first:
                 raise LookupError from first
         except LookupError:
-            logging.getLogger("service").exception("failed", extra={"is_of_client": is_of_client})
+            logging.getLogger("service").exception("failed", extra={"may_quote_client": may_quote_client})
         shown += stream.getvalue()
     return shown
 
 
 def test_the_log_says_which_file_cannot_be_used() -> None:
     """A file error outside a request is logged with its path."""
-    shown = logged(PermissionError(errno.EACCES, "x", "/dev/shm/wgunicorn-1"), is_of_client=False)  # noqa: S108
+    shown = logged(PermissionError(errno.EACCES, "x", "/dev/shm/wgunicorn-1"), may_quote_client=False)  # noqa: S108
     assert shown.count("PermissionError: Permission denied (EACCES): /dev/shm/wgunicorn-1") == 2
     assert shown.count("LookupError") >= 2
     assert "test_error_text.py" in shown

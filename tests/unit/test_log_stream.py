@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.telemetry.log_lock import Turn
+from service.telemetry.log_lock import LogLock
 from service.telemetry.log_stream import CAPACITY_BYTES, LogStream
 from tests.support.processes import eventually
 
@@ -86,7 +86,7 @@ def dropped_in(lines: list[str]) -> int:
 def test_a_stalled_reader_drops_lines_and_each_is_counted(ends: tuple[int, int]) -> None:
     """A stalled reader drops lines without blocking, and each one is counted."""
     draft, writing = ends
-    stream = LogStream(writing, "utf-8", Turn())
+    stream = LogStream(writing, "utf-8", LogLock())
     started = time.monotonic()
     written = 0
     while written < 20_000:
@@ -114,7 +114,7 @@ def test_a_stalled_reader_drops_lines_and_each_is_counted(ends: tuple[int, int])
 def test_the_queue_is_bounded() -> None:
     """A reader that never comes back costs the process 1 MiB."""
     draft, writing = os.pipe()
-    stream = LogStream(writing, "utf-8", Turn())
+    stream = LogStream(writing, "utf-8", LogLock())
     for _ in range(100):
         stream.write(f"{'y' * 100_000}\n")
     assert stream.drain_dropped() >= 100 - CAPACITY_BYTES / 100_000 - 1
@@ -126,7 +126,7 @@ def test_the_queue_is_bounded() -> None:
 def test_waiting_for_the_rest_has_a_deadline() -> None:
     """At exit, flushing to a stalled reader ends at the given deadline."""
     draft, writing = os.pipe()
-    stream = LogStream(writing, "utf-8", Turn())
+    stream = LogStream(writing, "utf-8", LogLock())
     stream.write(f"{'y' * 200_000}\n")
     started = time.monotonic()
     stream.drain(0.2)
@@ -143,7 +143,7 @@ def test_lines_lost_to_a_full_disk_or_a_closed_pipe_are_counted(tmp_path: Path) 
     draft, gone = os.pipe()
     os.close(draft)
     target = os.dup(full)
-    stream = LogStream(target, "utf-8", Turn())
+    stream = LogStream(target, "utf-8", LogLock())
     stream.write("one\ntwo\n")
     stream.drain(SECONDS)
     os.dup2(gone, target)
@@ -164,8 +164,8 @@ def test_lines_of_several_processes_do_not_mix() -> None:
     program = """
 import os, sys
 from service.telemetry.log_stream import LogStream
-from service.telemetry.log_lock import Turn
-stream = LogStream(2, "utf-8", Turn())
+from service.telemetry.log_lock import LogLock
+stream = LogStream(2, "utf-8", LogLock())
 stream.write("parent starts\\n")
 children = []
 for child in range(3):
@@ -202,7 +202,7 @@ stream.drain(30)
 def test_a_fork_does_not_repeat_pending_lines() -> None:
     """A child process writes neither the pending lines nor the drop count."""
     draft, writing = os.pipe()
-    stream = LogStream(writing, "utf-8", Turn())
+    stream = LogStream(writing, "utf-8", LogLock())
     stream.write(f"{'x' * 2 * CAPACITY_BYTES}\n")  # dropped
     stream.write(f"{'parent ' * 20_000}\n")  # pending
     stream.write("a begun line of the parent")
@@ -230,7 +230,7 @@ def test_a_fork_does_not_repeat_pending_lines() -> None:
 def test_a_line_may_be_written_in_parts() -> None:
     """A line may arrive in several writes, and an unfinished one is written at exit."""
     draft, writing = os.pipe()
-    stream = LogStream(writing, "ascii", Turn())
+    stream = LogStream(writing, "ascii", LogLock())
     print("one", "é", file=stream, flush=True)
     stream.write("two ")
     stream.write("three\nfour")
@@ -244,7 +244,7 @@ def test_signals_are_not_delivered_to_the_writing_thread() -> None:
     """The writer thread blocks all signals, so the main thread gets them."""
     draft, writing = os.pipe()
     before = threading.enumerate()
-    stream = LogStream(writing, "utf-8", Turn())
+    stream = LogStream(writing, "utf-8", LogLock())
     stream.write("hello\n")
     stream.drain(SECONDS)
     (thread,) = [thread for thread in threading.enumerate() if thread not in before]
@@ -261,7 +261,7 @@ def test_the_file_description_is_not_changed() -> None:
     """The stream does not make a shared descriptor non-blocking."""
     draft, writing = os.pipe()
     flags = fcntl.fcntl(writing, fcntl.F_GETFL)
-    stream = LogStream(writing, "utf-8", Turn())
+    stream = LogStream(writing, "utf-8", LogLock())
     stream.write("hello\n")
     stream.drain(SECONDS)
     assert fcntl.fcntl(writing, fcntl.F_GETFL) == flags

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from service.commands import time_range
 from service.commands.check_results import Report, good, problem
-from service.commands.tables import Column, Figures, laid_out, shortened
+from service.commands.tables import Column, Figures, lay_out, shorten
 
 SHORT = ["jay.api.playout.1.0.0", "tv.app.2"]
 LONG = [f"jay.web.player.{number}.{'x' * 46}{number}" for number in range(2)]
@@ -23,7 +23,7 @@ def console(width: int, encoding: str = "utf-8") -> Console:
 def printed(names: list[str], figures: list[str], width: int, charts: list[str] | None = None) -> list[str]:
     target = console(width)
     columns = [Column(title, figures, figures[-1]) for title in ("Active", "Created", "Ended", "Unique users")]
-    table = laid_out(Figures("Source", names, "All sources", columns, charts or []), target)
+    table = lay_out(Figures("Source", names, "All sources", columns, charts or []), target)
     with target.capture() as capture:
         target.print(table, crop=False)
     return capture.get().splitlines()
@@ -37,7 +37,7 @@ def test_a_table_fits_its_width(names: list[str], figures: list[str], width: int
     lines = printed(names, figures, width, ["▁▂▃▄▅▆▇█▁▂▃▄"] * len(names))
     assert max(map(cell_len, lines)) <= width
     for name in (*names, "All sources"):
-        shown = shortened(name, width, console(width))
+        shown = shorten(name, width, console(width))
         assert sum(shown in line for line in lines) == 1, name
         assert (shown == name) is (len(name) <= width)
     for figure in figures:
@@ -61,7 +61,7 @@ def test_the_widest_layout_is_used() -> None:
 def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:
     """A long name is shortened in its middle, measured in terminal cells."""
     for encoding, dots in (("utf-8", "…"), ("ascii", "...")):
-        shown = shortened(name, width, console(width, encoding))
+        shown = shorten(name, width, console(width, encoding))
         assert cell_len(shown) <= width
         head, found, tail = shown.partition(dots)
         assert name.startswith(head)
@@ -86,10 +86,10 @@ def test_check_results_are_wrapped_between_words(width: int) -> None:
 
 def test_ranges_are_shown_in_whole_days() -> None:
     """A range is shown with its last day included."""
-    spoken = time_range.spoken
-    assert spoken("2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z") == "on 2026-11-26 (UTC day)"
-    assert spoken("2026-11-20T00:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-20 to 2026-11-26 (UTC days)"
-    assert spoken("2026-11-26T17:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-26 17:00 to 2026-11-27 00:00 UTC"
+    in_words = time_range.range_in_words
+    assert in_words("2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z") == "on 2026-11-26 (UTC day)"
+    assert in_words("2026-11-20T00:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-20 to 2026-11-26 (UTC days)"
+    assert in_words("2026-11-26T17:00:00Z", "2026-11-27T00:00:00Z") == "from 2026-11-26 17:00 to 2026-11-27 00:00 UTC"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_an_unstable_collector_is_logged_once_a_minute(found: Collector, caplog:
     """Changes are logged at most once a minute, and the last line is true."""
     clock = Clock()
     exporter = CollectorExporter(found.url, clock)
-    lines = {200: "traces arrive again", 400: "traces do not arrive (status 400)"}
+    lines = {200: "traces arrive at the collector again", 400: "traces do not arrive at the collector (status 400)"}
     steps = [(0, 200, None), (1, 400, 400), (30, 400, None), (59, 200, None), (61, 200, 200), (121, 400, 400)]
     for seconds, status, told in [*steps, (180, 400, None), (182, 400, 400), (250, 200, 200), (320, 200, None)]:
         clock.now, found.status = 1000.0 + seconds, status

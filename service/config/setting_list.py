@@ -12,7 +12,7 @@ from service.config.values import convert, shown
 
 
 @dataclass(frozen=True)
-class Option:
+class Setting:
     """One setting.
 
     `name` is dotted, `kind` is its type, `field` has the metadata of `setting()`.
@@ -30,7 +30,7 @@ class Option:
     def read(self, value: object) -> tuple[object, list[str]]:
         """Return the converted value and all errors, each as the end of a sentence.
 
-        With errors the value is not to be used.
+        The value is valid only when there are no errors.
         """
         metadata = self.field.metadata
         if metadata["parse"]:
@@ -68,12 +68,12 @@ class Option:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def options(section: type = Settings, prefix: str = "") -> Iterator[Option]:
+def all_settings(section: type = Settings, prefix: str = "") -> Iterator[Setting]:
     """Yield every setting, in the order of `settings.py`."""
     kinds = typing.get_type_hints(section)
     for declared in dataclasses.fields(section):
         kind = kinds[declared.name]
         if dataclasses.is_dataclass(kind):
-            yield from options(typing.cast("type", kind), f"{prefix}{declared.name}.")
+            yield from all_settings(typing.cast("type", kind), f"{prefix}{declared.name}.")
         else:
-            yield Option(prefix + declared.name, kind, declared)
+            yield Setting(prefix + declared.name, kind, declared)
