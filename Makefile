@@ -12,10 +12,13 @@ PYTHON ?= $(shell for name in python3 $$($(VERSIONED)) python; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
+PEERS_ARGS ?=
 NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
+PEERS_VENV := .venv-peers
+PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
 .PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-creation bench-isolation \
-	bench-limits bench-memory bench-process bench-scale bench-traces reference screenshots lock clean
+	bench-limits bench-memory bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -64,6 +67,9 @@ bench-limits: $(VENV)/.dev ## Measure the cost of create_limit
 bench-memory: $(VENV)/.dev ## Measure the memory of a session in Redis
 	$(BIN)/python -m bench.memory
 
+bench-peers: $(VENV)/.dev $(PEERS_VENV)/.installed $(PEERS_NODE_MODULES) ## Measure the service beside others, 45 minutes
+	$(BIN)/python -m bench.peers $(PEERS_ARGS)
+
 bench-process: $(VENV)/.dev ## Measure start-up, idle memory and answers during outages
 	$(BIN)/python -m bench.process
 
@@ -87,9 +93,10 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) pyproject.toml --group build --extra otel -o requirements/otel.txt
 	$(COMPILE) pyproject.toml --group dev --extra otel -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements/browser.txt
+	$(COMPILE) --constraint requirements/runtime.txt --group peers -o requirements/peers.txt
 
 clean: ## Remove the virtual environments and all caches
-	rm -rf tests/dashboard/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf tests/dashboard/node_modules bench/peers/node/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 # Stamp files record what is installed. When a lock changes, make installs it again.
 $(VENV)/.python:
@@ -122,6 +129,16 @@ $(VENV)/.browser: requirements/browser.txt $(VENV)/.dev
 	@$(INSTALL) --require-hashes -r requirements/browser.txt
 	@$(CHECK)
 	@touch $@
+
+$(PEERS_VENV)/.installed: requirements/peers.txt | $(VENV)/.python
+	@echo "Installing the peers into $(PEERS_VENV) (once) ..."
+	@$(BIN)/python -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements/peers.txt
+	@touch $@
+
+# Without npm, the comparison leaves out the Node servers and says so.
+$(PEERS_NODE_MODULES): bench/peers/node/package-lock.json
+	@if command -v npm >/dev/null; then cd bench/peers/node && npm ci --silent && touch ../../../$@; fi
 
 # TypeScript checks the dashboard's JavaScript. Without npm, its test is skipped.
 $(NODE_MODULES): tests/dashboard/package-lock.json

@@ -153,8 +153,19 @@ def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
 
 def test_the_locks_name_no_download_host() -> None:
     """The locks name no download host."""
-    for path in (ROOT / "requirements").glob("*.txt"):
+    node = [ROOT / folder / "package-lock.json" for folder in ("tests/dashboard", "bench/peers/node")]
+    for path in (*(ROOT / "requirements").glob("*.txt"), *node):
         assert "://" not in path.read_text("utf-8")
+
+
+def test_the_peers_run_with_the_versions_of_the_service() -> None:
+    """The peers' lock has the service's version of each common package."""
+    service, peers = (
+        dict(re.findall(r"^([\w-]+)\S*==(\S+)", (ROOT / f"requirements/{name}.txt").read_text("utf-8"), re.MULTILINE))
+        for name in ("runtime", "peers")
+    )
+    assert {"aiohttp", "redis", "uvloop"} <= service.keys() & peers.keys()
+    assert all(peers[name] == service[name] for name in service.keys() & peers.keys())
 
 
 def test_each_lock_adds_to_the_one_before_it() -> None:

@@ -1,0 +1,1 @@
+"""The Python servers. They run with the packages of requirements/peers.txt."""
