@@ -13,7 +13,7 @@ from service.api.auth import Authorizer, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
-from service.api.front_door.lane import FastLane
+from service.api.front_door.fast_path import FastPath
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.sessions import SessionHandlers
@@ -101,9 +101,9 @@ async def build(  # 60 lines: the list of all parts, each named once
     app.on_startup.append(_starting(readiness, secrets, watch, ttl_seconds))
     app.on_cleanup.append(_closing(sessions, lanes, watch, recorder=recorder, tracing=tracing))
     # A trace begins with the request, so traced requests go through aiohttp.
-    lane = None
+    fast_path = None
     if tracing is None:
-        lane = FastLane(
+        fast_path = FastPath(
             sessions,
             authorizer,
             factory,
@@ -125,7 +125,7 @@ async def build(  # 60 lines: the list of all parts, each named once
         recorder=recorder,
         server=settings.server,
         wrap=wrap,
-        lane=lane,
+        fast_path=fast_path,
     )
 
 

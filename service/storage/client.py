@@ -1,9 +1,8 @@
 """Sends commands to Redis over the connections of redis-py.
 
-redis-py connects, authenticates, reconnects and parses. Its path for a command costs
-150 µs of CPU for a batch of 32 keys, and `Client.call` costs 50 µs (docs/performance.md).
-The difference is its packing in Python, its metrics, and the move of the connection out
-of the pool and back.
+redis-py connects, authenticates, reconnects and parses. Its own path for a command
+costs 120 µs of CPU for a batch of 32 keys. `Client.call` costs 31 µs, because it packs
+the command in C, leaves out redis-py's metrics, and keeps the connection.
 """
 
 import hashlib
@@ -69,7 +68,7 @@ class Client:
         """Return the reply to a command. Raises the errors of redis-py."""
         connection = self._kept.pop() if self._kept else await self._new_connection()
         try:
-            # Between two commands, data means that the server has closed the connection.
+            # Between two commands, data means that the server has closed it.
             if connection.is_connected and await connection.can_read():
                 await connection.disconnect(nowait=True)
             if not connection.is_connected:

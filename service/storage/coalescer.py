@@ -2,7 +2,7 @@
 
 DESIGN
 A coalescer turns an operation on many items, such as `find_many(ids)`, into an
-awaitable operation on one item. Requests do not know of each other. All items of one
+awaitable operation on one item. All items of one
 turn of the event loop are sent as one batch.
 
 Tick.    The first item schedules a dispatch with `call_soon`. The loop runs it after
@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 MAX_IN_FLIGHT = 1
 MAX_BATCH = 128
 MAX_WAITING = 4096
-# Two time-outs, the longest that the batch in flight may take.
+# Two timeouts, the longest that the batch in flight may take.
 MAX_WAIT_SECONDS = 0.5
 
 
@@ -119,7 +119,7 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         Raises Overloaded when the queue is full.
         """
         if len(self._waiting) >= self._max_waiting:
-            raise self._shortage("queue-full", f"{self._max_waiting} requests wait for Redis already")
+            raise self._overloaded("queue-full", f"{self._max_waiting} requests wait for Redis already")
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
         if not self._is_scheduled and len(self._in_flight) < self._max_in_flight:
@@ -133,7 +133,7 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             await asyncio.wait(self._in_flight) if self._in_flight else await asyncio.sleep(0)
 
     def _dispatch(self) -> None:
-        """Send the waiting items, as far as batches may be in flight."""
+        """Send the waiting items, up to `max_in_flight` batches."""
         self._is_scheduled = False
         now = self._loop.time()
         oldest = now - self._max_wait_seconds
@@ -147,13 +147,13 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
                     in_time.append((item, future))
                 elif not future.done():
                     reason = f"a request waited for {self._max_wait_seconds:g} s for its batch"
-                    future.set_exception(self._shortage("waited-too-long", reason))
+                    future.set_exception(self._overloaded("waited-too-long", reason))
             if in_time:
                 self._metrics.batch_sizes.observe(self._operation, len(in_time))
                 self._metrics.batch_waits.observe(self._operation, now - batch[0][2])
                 task = self._loop.create_task(self._send(in_time))
                 self._in_flight.add(task)
-                task.add_done_callback(self._landed)
+                task.add_done_callback(self._batch_done)
 
     async def _send(self, batch: "Sequence[tuple[Item, asyncio.Future[Result]]]") -> None:
         """Run a batch and set the result or the error of each item."""
@@ -163,7 +163,7 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
                 if not future.done():
                     future.set_result(result)
         except BaseException as error:
-            # A CancelledError would look to a request as if the request was cancelled.
+            # A CancelledError would look like a cancellation of the request.
             reason = StoreUnavailable("shutting down") if isinstance(error, asyncio.CancelledError) else error
             for _, future in batch:
                 if not future.done():
@@ -171,13 +171,13 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             if not isinstance(error, Exception):
                 raise
 
-    def _landed(self, task: "asyncio.Task[None]") -> None:
+    def _batch_done(self, task: "asyncio.Task[None]") -> None:
         """Send the next batch after one has its results."""
         self._in_flight.discard(task)
         if self._waiting and not self._is_scheduled:
             self._dispatch()
 
-    def _shortage(self, problem: str, reason: str) -> Overloaded:
+    def _overloaded(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
         if self._log_limit.allows(problem):
             message = "requests (%s) are answered 503: %s. If Redis is healthy, add workers"

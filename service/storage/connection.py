@@ -1,7 +1,7 @@
 """One lane to Redis: a pool of connections with timeouts, one retry and a breaker.
 
 DESIGN
-A worker has three lanes (`lanes.py`), so that one kind of calls does not delay another.
+A worker has three lanes (`lanes.py`), so that one kind of call does not delay another.
 Each lane has bounds for its connections and for its queue (`lane.py`).
 
 Shortage.  No connection is free in time, or the queue is full. The call raises
@@ -140,7 +140,7 @@ class RedisConnection:
         await self._client.reconnect()
 
     def retry_now(self) -> None:
-        """Let the next call try Redis at once, because another lane had an answer."""
+        """Let the next call try Redis at once, because Redis answered another lane."""
         self._breaker.retry_now()
 
     async def close(self) -> None:
@@ -182,7 +182,7 @@ class RedisConnection:
     async def _failed(self, error: Exception) -> None:
         """Raise StoreUnavailable for an error of Redis.
 
-        Return for a bug of the service.
+        Return if the error is a bug of the service.
         """
         kind = kind_of(error)
         if kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError):

@@ -78,7 +78,7 @@ class RedisSessionStore(SessionBatchStore):
         return created
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
-        """Return for each request the first of its candidates that is live, or None."""
+        """Return for each request the session of the first live candidate, or None."""
         found = await self.find_each(list(dict.fromkeys(chain.from_iterable(requests))))
         return [_first(found, candidates) for candidates in requests]
 
@@ -127,14 +127,14 @@ class BatchingSessionStore(SessionStore):
         return self._create.submit(session)
 
     def find(self, candidates: Candidates) -> Future[Session | None]:
-        """Return the first of at least one candidate that is live, or None.
+        """Return the session of the first live candidate, or None.
 
         Raises StoreUnavailable and Overloaded.
         """
         return self._find.submit(candidates)
 
     def end(self, candidates: Candidates) -> Future[Sequence[str]]:
-        """End every live one of at least one candidate. Returns the sources of those.
+        """End every live candidate. Returns the sources of the ended sessions.
 
         Raises StoreUnavailable and Overloaded.
         """

@@ -174,7 +174,7 @@ async def open_doors(start: Start, valkey: RedisServer) -> AsyncIterator[OpenDoo
         sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV))
         front, aiohttp = [await start(url, redis=RedisSettings(key_prefix=prefix), **sections) for prefix in prefixes]
         assert aiohttp.runner.server is not None
-        aiohttp.runner.server._lane = None  # type: ignore[attr-defined]
+        aiohttp.runner.server._fast_path = None  # type: ignore[attr-defined]
         store = redis.asyncio.Redis.from_url(url)
         clients.append(store)
         doors = Doors(front, aiohttp, store, prefixes)

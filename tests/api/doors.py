@@ -183,7 +183,7 @@ class Doors:
 
 async def put_session(service: "Service", session_id: str, user_id: str | None) -> None:
     """Create a session of a known id through the store of a service."""
-    lane = service.runner._lane
-    assert lane is not None
-    session = dataclasses.replace(lane._factory.new("app", user_id), id=session_id)
-    assert await lane._sessions.create(session)
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    session = dataclasses.replace(fast_path._factory.new("app", user_id), id=session_id)
+    assert await fast_path._sessions.create(session)

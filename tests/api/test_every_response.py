@@ -213,7 +213,7 @@ async def test_an_outage_is_503_and_changes_no_cookie(start: Start, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("place", "connection"),
-    [("handlers.sessions.candidates", "close"), ("front_door.lane.presented_in", "keep-alive")],
+    [("handlers.sessions.candidates", "close"), ("front_door.fast_path.presented_in", "keep-alive")],
 )
 async def test_a_bug_is_a_500_with_a_fixed_message(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, connection: str

@@ -61,7 +61,7 @@ from service.api.auth import Authorizer, Handler
 from service.api.cors import Cors
 from service.api.dispatcher import Dispatcher, MisframedRequest
 from service.api.front_door.door import FrontDoor
-from service.api.front_door.lane import FastLane
+from service.api.front_door.fast_path import FastPath
 from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
@@ -87,14 +87,14 @@ class Server(web.Server):
         self,
         dispatcher: Dispatcher,
         handler: Handler,
-        lane: FastLane | None,
+        fast_path: FastPath | None,
         make_request: Callable[..., web.BaseRequest],
         **kwargs: Any,
     ) -> None:
         super().__init__(handler, request_factory=self._request_of, **kwargs)  # type: ignore[arg-type]  # web.Request
         self._dispatcher = dispatcher
         self._make = make_request
-        self._lane = lane
+        self._fast_path = fast_path
         self._doors: set[FrontDoor] = set()
         self.keepalive_seconds: float = kwargs["keepalive_timeout"]
 
@@ -121,7 +121,7 @@ class Server(web.Server):
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # aiohttp's own, without a front door
         """Return the protocol for a new connection."""
-        return self.make_connection() if self._lane is None else FrontDoor(self, self._lane)
+        return self.make_connection() if self._fast_path is None else FrontDoor(self, self._fast_path)
 
     def make_connection(self) -> Connection:
         """Return aiohttp's protocol for a connection."""
@@ -165,12 +165,12 @@ class Runner(web.AppRunner):
         recorder: RequestRecorder,
         server: ServerSettings,
         wrap: Callable[[Handler], Handler],
-        lane: FastLane | None = None,
+        fast_path: FastPath | None = None,
     ) -> None:
         """`direct_routes` are the handlers that skip the router, by method and path.
 
-        `wrap` adds tracing to the dispatcher, or returns it unchanged. `lane` answers
-        frequent requests. Without it, aiohttp answers all.
+        `wrap` adds tracing to the dispatcher, or returns it unchanged. `fast_path`
+        answers frequent requests. Without it, aiohttp answers all.
         """
         super().__init__(
             app,
@@ -189,7 +189,7 @@ class Runner(web.AppRunner):
         self._recorder = recorder
         self._authorizer = authorizer
         self._wrap = wrap
-        self._lane = lane
+        self._fast_path = fast_path
         self._listeners: Sequence[socket.socket] = ()
         self._tls: ssl.SSLContext | None = None
         self.health = health
@@ -219,7 +219,7 @@ class Runner(web.AppRunner):
             recorder=self._recorder,
         )
         handler, options = self._wrap(dispatcher.handle), server._kwargs  # noqa: SLF001
-        return Server(dispatcher, handler, self._lane, server.request_factory, loop=server._loop, **options)  # noqa: SLF001
+        return Server(dispatcher, handler, self._fast_path, server.request_factory, loop=server._loop, **options)  # noqa: SLF001
 
     def _reg_site(self, site: web.BaseSite) -> None:
         site._backlog = BACKLOG  # noqa: SLF001 - see the module's docstring

@@ -4,7 +4,7 @@ Read in this order:
 
     door.py      the protocol of a connection: which requests it takes, in their order
     heads.py     recognizes a frequent request by its bytes
-    lane.py      answers it, by the same functions as the handlers
+    fast_path.py answers it, by the same functions as the handlers
     exchange.py  a request in progress
     answers.py   the bytes of an answer
     sockets.py   facts about a connection

@@ -7,7 +7,7 @@ Pending. A frequent request waits for Redis. Bytes that arrive are kept until it
          answered, so answers go out in the order of the requests.
 Slow.    aiohttp's protocol reads a request or answers one. It gets all bytes as they
          are. It is made for the first request that needs it and then stays.
-Idle.    The bytes begin with a new request. If the lane takes it, the door answers it.
+Idle.    The bytes begin with a new request. If the fast path takes it, the door answers.
          If not, aiohttp gets the bytes. The connection is slow until it has answered.
 
 So frequent requests skip aiohttp although they share a connection with others, as they
@@ -18,8 +18,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from service.api import request_limits
+from service.api.front_door.fast_path import FastPath
 from service.api.front_door.heads import read_head
-from service.api.front_door.lane import FastLane
 from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class FrontDoor(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        *("_clock", "_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_is_paused", "_kept"),
-        *("_lane", "_slow", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
+        *("_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_is_paused", "_kept"),
+        *("_fast_path", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
-    def __init__(self, host: "Host", lane: FastLane) -> None:
+    def __init__(self, host: "Host", fast_path: FastPath) -> None:
         self._host = host
-        self._lane = lane
+        self._fast_path = fast_path
         self._transport: asyncio.Transport | None = None
         self._slow: Connection | None = None
         self._exchange: Exchange | None = None  # the pending one
         self._kept = b""  # bytes behind the pending request
-        self._clock: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
         self._is_full = False  # the client is slow to read its answers
@@ -61,7 +61,7 @@ class FrontDoor(asyncio.Protocol):
         """Give the client time for its first byte."""
         self._transport = cast("asyncio.Transport", transport)
         self._used_at = asyncio.get_running_loop().time()
-        self._start_clock(request_limits.HEAD_SECONDS)
+        self._start_timer(request_limits.HEAD_SECONDS)
         self._host.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -114,8 +114,8 @@ class FrontDoor(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the clock. A pending request is finished and recorded, but not sent."""
-        if self._clock is not None:
-            self._clock.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._transport = None
         self._kept = b""
         self._host.closed(self)
@@ -129,13 +129,13 @@ class FrontDoor(asyncio.Protocol):
                 self._keep(data)
                 return
             head = read_head(data)
-            exchange = None if head is None else self._lane.begin(head, data, self._peer)
+            exchange = None if head is None else self._fast_path.begin(head, data, self._peer)
             if exchange is None:
                 self._hand_over(data)
                 return
             data = data[exchange.size :]
             if exchange.future is None:
-                self._write(self._lane.answer(exchange, exchange.result))
+                self._write(self._fast_path.answer(exchange, exchange.result))
                 continue
             self._exchange, self._kept = exchange, data
             if self._slow is not None:
@@ -152,7 +152,7 @@ class FrontDoor(asyncio.Protocol):
             return
         if self._slow is not None:
             self._slow.has_pending_answer = False
-        answer = self._lane.answer(exchange, future.exception() or future.result())
+        answer = self._fast_path.answer(exchange, future.exception() or future.result())
         if self._transport is not None:
             self._write(answer)
             self._release()
@@ -165,7 +165,7 @@ class FrontDoor(asyncio.Protocol):
             self._has_served = True
             if self._slow is not None:
                 self._slow.postpone_close()
-            if self._lane.is_draining or self.is_closing:
+            if self._fast_path.is_draining or self.is_closing:
                 self._transport = None
                 transport.close()
 
@@ -195,8 +195,8 @@ class FrontDoor(asyncio.Protocol):
         slow = self._slow
         if slow is None:
             slow = self._slow = self._host.make_connection()
-            if self._clock is not None:
-                self._clock.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             assert self._transport is not None  # noqa: S101 - `_take` looked
             slow.connection_made(self._transport)
         self._resume_reading()  # aiohttp pauses it by itself
@@ -213,7 +213,7 @@ class FrontDoor(asyncio.Protocol):
         left = self._used_at + idle_seconds - loop.time()
         left = left if left > 0 else self._reprieve(transport, idle_seconds)
         if left > 0:
-            self._start_clock(left)
+            self._start_timer(left)
         elif self._is_full:
             transport.abort()  # the client reads nothing, so `close` would not end
         else:
@@ -227,10 +227,10 @@ class FrontDoor(asyncio.Protocol):
         # A slow client has taken a part.
         return idle_seconds if self._unsent_bytes != before else 0
 
-    def _start_clock(self, seconds: float) -> None:
+    def _start_timer(self, seconds: float) -> None:
         """Look again after these seconds. A request does not touch the clock: 1 µs."""
         seconds = min(seconds, self._host.keepalive_seconds)
-        self._clock = asyncio.get_running_loop().call_later(seconds, self._close_idle)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 
     def _peer(self) -> str:
         return peer_of(self._transport)

@@ -30,7 +30,7 @@ _HEAD = re.compile(
     ).encode()
 )
 
-# The headers that the lane reads.
+# The headers that the fast path reads.
 _READ = {
     *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
     *(
@@ -44,7 +44,7 @@ _READ = {
     ),
 }
 # A request with one of these is for aiohttp: the bytes behind the head are read in
-# another way, or the answer depends on more than the lane knows.
+# another way, or the answer depends on more than the fast path knows.
 _HANDED_OVER = frozenset(
     name.encode()
     for name in (
@@ -86,8 +86,8 @@ _HEADERS = re.compile(
 
 _TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
 
-# Method, path, the headers that the lane reads by lower-case name, size in bytes. A
-# plain tuple takes a quarter of the time of a named one.
+# Method, path, the headers that the fast path reads by lower-case name, size in bytes.
+# A plain tuple takes a quarter of the time of a named one.
 Head: TypeAlias = tuple[bytes, bytes, dict[bytes, bytes], int]
 
 

@@ -3,8 +3,8 @@
 -- KEYS  one session key each, in the order of their groups
 -- ARGV  lifetimes of sessions, of counts and of counts by minute, size of a top list,
 --       tomorrow (days since the epoch), number of groups.
---       For each group: source, minute of the start (minutes since the epoch), number of
---       sessions, and number of those with a user. Sessions with a user come first.
+--       For each group: source, minute of the start (minutes since the epoch), number
+--       of sessions, number of those with a user. Sessions with a user come first.
 --       For each key: its value.
 --       For each key of a session with a user: user id and user digest.
 -- Returns for each key 1 when its session is stored, 0 when the key has another value.
@@ -30,7 +30,7 @@ local function extend(key, is_known)
   return expire_once(key, ttl) or expire(key, ttl, 'GT')
 end
 
--- An id that ends in one of 2 of the 16 hex digits prunes its index. So 1 creation in 8
+-- An id that ends in 0 or 8 prunes its index. So 1 creation in 8
 -- looks at 24 random entries, 3 per creation, and at most a third of a busy user's
 -- index is expired. Entries sorted by expiry would need 50 bytes more for each session.
 local PRUNING_IDS, PRUNED_ENTRIES = '[08]$', 24
@@ -64,7 +64,7 @@ local sizes = {}
 -- replaces the user with the least count, and takes over this count, which is also the
 -- error bound of the new entry. A user with more than (all sessions / top_size) is
 -- always in the list. The member '' is the floor: the greatest count of a user who was
--- replaced. It bounds the count of every user outside the list, also after an erasure.
+-- replaced. It bounds the count of every user outside the list, even after an erasure.
 -- No score is below it.
 local function add_to_top_list(key, user)
   if try('ZADD', key, 'XX', 'INCR', ONE_SESSION, user) then return true end
@@ -99,8 +99,8 @@ local function add_to_sketch(base, day, source, users)
   if #unions > 0 then try('DEL', unpack(unions)) end
 end
 
--- Returns the keys (without base) and counters of a source and a minute. The last ones
--- are kept: most batches have one source and minute, and Lua needs 0.2 µs to make a
+-- Returns the keys (without base) and counters of a source and a minute. The last
+-- result is kept: most batches have one source and minute, and Lua needs 0.2 µs to make a
 -- string from a number.
 local last_target
 local function target_of(source, minute)

@@ -1,4 +1,4 @@
-"""The fast lane: answers a frequent request without a task, request object or router.
+"""The fast path: answers a frequent request without a task, request object or router.
 
 It answers the requests of sessions, preflights and /livez that a valid API key sends
 without an error. Everything else is for aiohttp, so there is no second place that
@@ -50,7 +50,7 @@ _MAX_DIGITS = 4
 _NO_CONTENT = 204
 
 
-class FastLane:
+class FastPath:
     """Begins and finishes exchanges."""
 
     def __init__(
