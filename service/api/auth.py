@@ -26,11 +26,13 @@ class Authorizer:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._known: dict[bytes, ApiKey] = {}
+        self.version = 0  # changes with the keys
 
     def use(self, keyring: Keyring) -> None:
         """Replace the API keys. Every later request needs one of the new keys."""
         self._keyring = keyring
         self._known = {}
+        self.version += 1
 
     def find_known(self, raw_key: bytes) -> ApiKey | None:
         """Return a key that was used before, without hashing it again, or None.

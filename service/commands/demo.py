@@ -139,7 +139,7 @@ class _Week:
                 if at >= self._now:
                     continue
                 user = f"user-{self._popular(users):05}" if self._chance.random() < source.with_user else None
-                session = replace(self._new(source.name, user), started_at=int(at * 1e6))
+                session = self._new(source.name, user)._replace(started_at=int(at * 1e6))
                 found.append(session)
                 end = at + self._chance.expovariate(1 / (60 * _MINUTES_TO_END))
                 if self._chance.random() < source.ended and end < self._now:

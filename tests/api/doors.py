@@ -7,7 +7,6 @@ from random ids and times.
 """
 
 import asyncio
-import dataclasses
 import re
 import socket
 from collections import Counter
@@ -185,5 +184,5 @@ async def put_session(service: "Service", session_id: str, user_id: str | None) 
     """Create a session of a known id through the store of a service."""
     fast_path = service.runner._fast_path
     assert fast_path is not None
-    session = dataclasses.replace(fast_path._factory.new("app", user_id), id=session_id)
+    session = fast_path._factory.new("app", user_id)._replace(id=session_id)
     assert await fast_path._sessions.create(session)

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.api.front_door.door import MAX_KEPT_BYTES, FrontDoor
+from service.api_keys import Keyring
 from service.config.settings import ServerSettings
 from tests.api.conftest import OpenDoors, Service, Start
-from tests.api.doors import BODY, LAST, LIVEZ, A, Doors, cookie, normalized, request, turns
+from tests.api.doors import ABSENT, BODY, LAST, LIVEZ, USER, A, B, Doors, cookie, normalized, request, turns
+from tests.support.processes import TOKEN
 
 GET, POST, READYZ = request("GET", cookie(A)), request("POST", body=BODY), request(path="/readyz")
 END = request("DELETE", cookie(A))
@@ -234,3 +236,28 @@ async def test_a_connection_returns_to_the_front_door(doors: Doors) -> None:
             assert (await ask(fast)).startswith(b"HTTP/1.1 20")
         assert server.requests_count == number + 1
     writer.close()
+
+
+async def test_repeated_requests_get_their_own_answers(doors: Doors) -> None:
+    """Requests that repeat the head before, with other ids and bodies, are read anew."""
+    ids = (A, B, A.upper(), ABSENT, USER, "null", A[:-1] + "x", A)
+    gets = [request("GET", cookie(one)) for one in ids]
+    headers = [request("GET", f"{TOKEN}: {one}") for one in ids]
+    posts = [request("POST", body=b'{"user_id": "user-%d"}' % number) for number in range(3)]
+    others = [request("POST"), request("POST"), END, END, GET, *posts]
+    packets = [*gets, *headers, *posts, *others, b"".join(gets), b"".join(posts)]
+    answer = await doors.answers(*packets, LAST)
+    assert answer.count(b"HTTP/1.1 ") == 3 * len(ids) + 3 * len(posts) + 5 + 1
+
+
+async def test_a_repeat_after_a_change_of_keys(doors: Doors) -> None:
+    """A key that was removed is rejected in a repeated request too."""
+    async with connected(doors.front) as client:
+        for expected in (b"200", b"200", b"200", b"401", b"401"):
+            if expected == b"401":
+                doors.front.runner.use_keys(Keyring([]))
+            await send(client, GET)
+            received = b""
+            while not received.endswith(b"}"):
+                received += await asyncio.get_running_loop().sock_recv(client, 65536)
+            assert received.startswith(b"HTTP/1.1 " + expected)

@@ -5,7 +5,6 @@ fakeredis.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,7 @@ def mint(factory: SessionFactory) -> Mint:
     """Return a function that makes sessions with any start, in epoch seconds."""
 
     def session(moment: float, source: str = "s", user_id: str | None = None) -> Session:
-        return replace(factory.new(source, user_id), started_at=round(moment * 1_000_000))
+        return factory.new(source, user_id)._replace(started_at=round(moment * 1_000_000))
 
     return session
 

@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections import Counter
-from dataclasses import replace
 from operator import attrgetter
 
 import pytest
@@ -273,7 +272,7 @@ class Storm:
         for _ in range(self.chance.randint(1, 40)):
             user = f"user-{self.chance.randrange(12)}" if self.chance.random() < 0.8 else None
             session = self.factory.new(self.chance.choice("ab"), user)
-            new.append(replace(session, started_at=session.started_at + self.skew * 1_000_000))
+            new.append(session._replace(started_at=session.started_at + self.skew * 1_000_000))
         try:
             assert await self.store.create_many(new) == [True] * len(new)
         except StoreUnavailable:

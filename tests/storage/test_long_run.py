@@ -5,7 +5,6 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -95,7 +94,7 @@ class Model:
         users = [chance.choice(USERS) if chance.random() < 0.6 else None for _ in range(chance.randint(1, 60))]
         store, _, clock = chance.choice(self.services)
         new = [self.factory.new(chance.choice(SOURCES), user) for user in users]
-        sessions = [replace(session, started_at=round(clock() * 1_000_000)) for session in new]
+        sessions = [session._replace(started_at=round(clock() * 1_000_000)) for session in new]
         answer = await self.attempt("create", store.create_many(sessions))
         if answer is None:
             sessions = await self.stored(sessions)

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import redis.asyncio
@@ -105,7 +104,7 @@ async def test_creating_again_is_a_retry(
     session = factory.new("s", "u")
     for _ in range(3):
         assert await store.create_many([session]) == [True]
-    assert await store.create_many([replace(session, started_at=session.started_at + 1)]) == [False]
+    assert await store.create_many([session._replace(started_at=session.started_at + 1)]) == [False]
     assert await store.find_many([[session.id]]) == [session]
     assert (await read_counts(raw, keyspace)).created == {"s": 1}
     assert await top_users(raw, keyspace) == {"u": (1, 0)}

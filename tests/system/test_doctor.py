@@ -6,7 +6,6 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -137,8 +136,8 @@ def test_a_repair_reports_what_it_cannot_repair(launch: Launch, doctor: Doctor, 
         client.expire(keyspace.user(digest("w")), 600)
         one, other = (SessionFactory(UserDigest(secret)).new("s", "u") for secret in ("another-secret", "-" * 8))
         shard = (int(digest("u")[0], 16) + 1) % 16
-        other = replace(other, id=f"{shard:x}{other.id[1:]}")
-        for session in (one, replace(other, user_digest=digest("u"))):
+        other = other._replace(id=f"{shard:x}{other.id[1:]}")
+        for session in (one, other._replace(user_digest=digest("u"))):
             client.set(keyspace.session(session.id), encode(session), ex=600)
         status, output = doctor("--url", process.url, "--repair")
         assert status == 1

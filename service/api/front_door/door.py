@@ -7,7 +7,7 @@ Pending. A frequent request waits for Redis. Bytes that arrive are kept until it
          answered, so answers go out in the order of the requests.
 Slow.    aiohttp's protocol reads a request or answers one. It gets all bytes as they
          are. It is made for the first request that needs it and then stays.
-Idle.    The bytes begin with a new request. If the fast path takes it, the door answers.
+Idle.    The bytes begin with a new request. The door answers it, if the fast path can.
          If not, aiohttp gets the bytes. The connection is slow until it has answered.
 
 So frequent requests skip aiohttp although they share a connection with others, as they
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from service.api import request_limits
 from service.api.front_door.fast_path import FastPath
-from service.api.front_door.heads import read_head
+from service.api.front_door.repeats import Repeat
 from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class FrontDoor(asyncio.Protocol):
 
     __slots__ = (
         *("_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_is_paused", "_kept"),
-        *("_fast_path", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
+        *("_fast_path", "_repeat", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
     def __init__(self, host: "Host", fast_path: FastPath) -> None:
@@ -48,6 +48,7 @@ class FrontDoor(asyncio.Protocol):
         self._slow: Connection | None = None
         self._exchange: Exchange | None = None  # the pending one
         self._kept = b""  # bytes behind the pending request
+        self._repeat: Repeat | None = None  # the last frequent request
         self._timer: asyncio.TimerHandle | None = None
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
@@ -113,7 +114,7 @@ class FrontDoor(asyncio.Protocol):
             self._release()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the clock. A pending request is finished and recorded, but not sent."""
+        """Stop the timer. A pending request is finished and recorded, but not sent."""
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
@@ -128,8 +129,7 @@ class FrontDoor(asyncio.Protocol):
             if self._is_full:
                 self._keep(data)
                 return
-            head = read_head(data)
-            exchange = None if head is None else self._fast_path.begin(head, data, self._peer)
+            exchange = self._begin(data)
             if exchange is None:
                 self._hand_over(data)
                 return
@@ -144,6 +144,19 @@ class FrontDoor(asyncio.Protocol):
             return
         if self._has_ended and self._transport is not None:
             self._transport.close()
+
+    def _begin(self, data: bytes) -> "Exchange | None":
+        """Begin to answer the request in `data`. Returns None if it is for aiohttp."""
+        fast_path, repeat = self._fast_path, self._repeat
+        if repeat is not None and fast_path.planner.is_current(repeat.plan):
+            presented = repeat.presented_in(data)
+            if presented is not None:
+                return fast_path.begin(repeat.plan, presented, data, self._peer)
+        plan = fast_path.planner.plan(data)
+        exchange = plan and fast_path.begin(plan, None, data, self._peer)
+        # Most connections have one request, so the second is the first to be kept.
+        self._repeat = Repeat.of(exchange, data) if exchange and self._has_served else None
+        return exchange
 
     def _answer(self, future: "asyncio.Future[object]") -> None:
         """Answer the pending request, then go on with what came behind it."""

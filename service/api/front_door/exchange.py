@@ -1,4 +1,4 @@
-"""A frequent request in progress, and the table row that describes its kind."""
+"""A frequent request in progress, and the plan and the route that it follows."""
 
 import time
 from collections.abc import Callable
@@ -15,27 +15,8 @@ Answer: TypeAlias = tuple[int, str, bytes]
 Headers: TypeAlias = dict[bytes, bytes]  # by lower-case name
 # Returns the address at the other end of the connection.
 Peer: TypeAlias = Callable[[], str]
+Begin: TypeAlias = Callable[["Exchange", bytes, Peer], "Exchange | None"]
 Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
-
-
-class Exchange:
-    """A request in progress: everything that its answer and its record need.
-
-    `future` is the result of Redis, or None for an answer that needs none. `size` is
-    the number of bytes that the request has.
-    """
-
-    __slots__ = ("cors", "future", "key", "result", "session", "size", "started", "where")
-
-    def __init__(self, where: "Route", size: int, cors: str) -> None:
-        self.started = time.perf_counter()
-        self.where = where
-        self.size = size
-        self.cors = cors
-        self.key: ApiKey | None = None  # /livez and preflights need none
-        self.future: Future[Any] | None = None
-        self.result: Any = None  # where there is no future
-        self.session: Session | None = None  # the one that is created
 
 
 class Route(NamedTuple):
@@ -43,5 +24,43 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    begin: Callable[["Exchange", Headers, bytes, Peer], "Exchange | None"]
+    begin: Begin
     finish: Finish
+    needs_key: bool = True
+    takes_body: bool = False
+
+
+class Plan(NamedTuple):
+    """How to answer a request, as far as its head decides it.
+
+    Requests with equal heads have the same plan while the API keys are the same. `size`
+    is the length of the head in bytes.
+    """
+
+    route: Route
+    size: int
+    headers: Headers
+    cors: str
+    key: "ApiKey | None"  # /livez and preflights need none
+    keys_version: int
+
+
+class Exchange:
+    """A request in progress: everything that its answer and its record need.
+
+    `presented` are the session ids, or None before they are read. `future` is the
+    result of Redis, or None for an answer that needs none. `size` is the number of
+    bytes that the request has.
+    """
+
+    __slots__ = ("cors", "future", "plan", "presented", "result", "session", "size", "started")
+
+    def __init__(self, plan: Plan, presented: tuple[str, ...] | None) -> None:
+        self.started = time.perf_counter()
+        self.plan = plan
+        self.presented = presented
+        self.size = plan.size
+        self.cors = plan.cors
+        self.future: Future[Any] | None = None
+        self.result: Any = None  # where there is no future
+        self.session: Session | None = None  # the one that is created

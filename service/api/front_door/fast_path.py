@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
 from aiohttp import hdrs
 
-from service import errors, versions
+from service import errors
 from service.api import wire
 from service.api.auth import Authorizer
 from service.api.cors import Cors
@@ -26,23 +25,21 @@ from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
-from service.api.front_door.exchange import Answer, Exchange, Headers, Peer, Route
-from service.api.front_door.heads import Head, has_body, presented_in, text_of
+from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
+from service.api.front_door.heads import presented_in, text_of
+from service.api.front_door.plans import Planner
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
 from service.api.problems import problem_response
 from service.api.responses import empty_response, json_response, open_json_response
-from service.api.session_body import render
+from service.api.session_body import session_json
 from service.api.session_token import SessionCookie
-from service.api_keys import Scope
 from service.sessions import Session, SessionFactory, SessionStore
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_recorder import RequestRecorder
 
-_KEY, _VERSION = wire.API_KEY.lower().encode(), wire.API_VERSION.lower().encode()
 _FORWARDED_FOR = wire.X_FORWARDED_FOR.lower().encode()
-_LATEST = versions.LATEST.encode()
 _MEDIA_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 # aiohttp-cors answers preflights for these methods, which have a route.
 _ROUTED = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
@@ -68,7 +65,6 @@ class FastPath:
         source: str,
     ) -> None:
         self._sessions = sessions
-        self._authorizer = authorizer
         self._factory = factory
         self._cookie = cookie
         self._limits = limits
@@ -78,7 +74,7 @@ class FastPath:
         self._metrics = metrics
         self._source = source
         self._date = DateLine()
-        self._routes = dict(self._all_routes())
+        self.planner = Planner(dict(self._all_routes()), authorizer, cors)
         self._found_start = start_of(json_response(b""))
         self._created_start = start_of(json_response(b"", 201))
         self._ended_start = start_of(empty_response({hdrs.SET_COOKIE: cookie.deletion}))
@@ -97,9 +93,10 @@ class FastPath:
                 ("DELETE", self._begin_end, self._ended),
                 ("OPTIONS", self._begin_preflight, self._passed),
             ):
-                yield (method.encode(), path.encode()), Route(method, path, begin, finish)
+                route = Route(method, path, begin, finish, method != "OPTIONS", takes_body=method == "POST")
+                yield (method.encode(), path.encode()), route
         for method in ("GET", "HEAD"):
-            route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive)
+            route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive, needs_key=False)
             yield (method.encode(), wire.LIVEZ_PATH.encode()), route
 
     @property
@@ -107,23 +104,17 @@ class FastPath:
         """Whether the service shuts down, so that each answer ends its connection."""
         return self._health.is_draining
 
-    def begin(self, head: Head, data: bytes, peer: Peer) -> Exchange | None:
+    def begin(self, plan: Plan, presented: tuple[str, ...] | None, data: bytes, peer: Peer) -> Exchange | None:
         """Begin to answer the request in `data`. Returns None if it is for aiohttp.
 
-        `peer` returns the address at the other end of the connection.
+        `presented` are the session ids of the request, or None if they have not been
+        read yet. `peer` returns the address at the other end of the connection.
         """
-        method, path, headers, size = head
-        route = self._routes.get((method, path))
-        connection = headers.get(b"connection")
-        if route is None or self._health.is_draining:
+        if self._health.is_draining:
             return None
-        if connection is not None and connection.lower() != b"keep-alive":
-            return None
-        origin = headers.get(b"origin")
-        cors = "" if origin is None else self._cors.lines(origin) or ""
-        exchange = Exchange(route, size, cors)
+        exchange = Exchange(plan, presented)
         try:
-            return route.begin(exchange, headers, data, peer)
+            return plan.route.begin(exchange, data, peer)
         except Exception as error:  # noqa: BLE001 - a limit, a full queue or a bug: the client gets its answer
             exchange.result = error
             return exchange
@@ -135,31 +126,20 @@ class FastPath:
             status, start, body = _problem(result, request_id)
         else:
             try:
-                status, start, body = exchange.where.finish(exchange, result, request_id)
+                status, start, body = exchange.plan.route.finish(exchange, result, request_id)
             except Exception as error:  # noqa: BLE001 - a bug of ours, which `problem_of` logs
                 status, start, body = _problem(error, request_id)
         now = time.time()
         length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
         close = CLOSE if self._health.is_draining else ""
         head = f"{start}X-Request-Id: {request_id}\r\n{exchange.cors}{length}{self._date.at(now)}{close}\r\n"
-        where, key = exchange.where, exchange.key
+        route, key = exchange.plan.route, exchange.plan.key
         seconds = time.perf_counter() - exchange.started
-        self._record((now, where.method, where.path, status, seconds, request_id, key.name if key else "-"))
-        return head.encode() if where.method == "HEAD" else head.encode() + body
+        self._record((now, route.method, route.path, status, seconds, request_id, key.name if key else "-"))
+        return head.encode() if route.method == "HEAD" else head.encode() + body
 
-    def _admit(self, exchange: Exchange, headers: Headers) -> bool:
-        """Return whether a handler would accept the request's version and key."""
-        key = self._authorizer.find_known(headers.get(_KEY, b""))
-        version = headers.get(_VERSION)
-        if key is None or Scope.TRACK not in key.scopes or (version and version != _LATEST):
-            return False
-        exchange.key = key
-        return key.origins is None or key.allows_origin(text_of(headers.get(b"origin")))
-
-    def _begin_find(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        if has_body(headers) or not self._admit(exchange, headers):
-            return None
-        if presented := presented_in(headers):
+    def _begin_find(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
+        if presented := _presented_in(exchange):
             exchange.future = self._sessions.find(presented)
         return exchange
 
@@ -168,12 +148,10 @@ class FastPath:
             self._metrics.missed.add((self._source_of(exchange),))
             return 404, self._missing_start, b'%b%b"}' % (self._missing_body, request_id.encode())
         self._metrics.found.add((session.source,))
-        return 200, self._found_start, orjson.dumps(render(session))
+        return 200, self._found_start, session_json(session)
 
-    def _begin_end(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        if has_body(headers) or not self._admit(exchange, headers):
-            return None
-        if presented := presented_in(headers):
+    def _begin_end(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
+        if presented := _presented_in(exchange):
             exchange.future = self._sessions.end(presented)
         return exchange
 
@@ -182,14 +160,12 @@ class FastPath:
             self._metrics.ended.add((source,))
         return _NO_CONTENT, self._ended_start, b""
 
-    def _begin_create(self, exchange: Exchange, headers: Headers, data: bytes, peer: Peer) -> Exchange | None:
-        if not self._admit(exchange, headers):
-            return None
+    def _begin_create(self, exchange: Exchange, data: bytes, peer: Peer) -> Exchange | None:
         try:
-            user_id = self._user_id(exchange, headers, data)
+            user_id = self._user_id(exchange, data)
         except (errors.RequestError, ValueError):
             return None  # aiohttp's way explains it
-        key = exchange.key
+        key, headers = exchange.plan.key, exchange.plan.headers
         if key is not None and key.create_limit is not None:
             forwarded = text_of(headers.get(_FORWARDED_FOR)), text_of(headers.get(b"forwarded"))
             self._limits.count(key, key.create_limit, self._limits.addresses.behind(peer(), *forwarded))
@@ -197,8 +173,10 @@ class FastPath:
         exchange.future = self._sessions.create(session)
         return exchange
 
-    def _user_id(self, exchange: Exchange, headers: Headers, data: bytes) -> str | None:
+    @staticmethod
+    def _user_id(exchange: Exchange, data: bytes) -> str | None:
         """Return the user id in a body. Raises ValueError if aiohttp has to read it."""
+        headers = exchange.plan.headers
         digits = headers.get(b"content-length", b"0")
         if len(digits) > _MAX_DIGITS or (length := int(digits)) > MAX_BYTES:
             raise ValueError("the body is too large")
@@ -219,11 +197,11 @@ class FastPath:
             return _problem(id_taken(), request_id)
         self._metrics.created.add((session.source,))
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
-        return 201, self._created_start + token, orjson.dumps(render(session))
+        return 201, self._created_start + token, session_json(session)
 
-    def _begin_preflight(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        is_routed = headers.get(b"access-control-request-method") in _ROUTED
-        if not exchange.cors or not is_routed or has_body(headers):
+    def _begin_preflight(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange | None:
+        headers = exchange.plan.headers
+        if not exchange.cors or headers.get(b"access-control-request-method") not in _ROUTED:
             return None
         exchange.result, exchange.cors = self._cors.preflight_lines(headers[b"origin"])
         return exchange
@@ -231,15 +209,21 @@ class FastPath:
     def _passed(self, exchange: Exchange, _: None, __: str) -> Answer:
         return _NO_CONTENT, exchange.result, b""
 
-    def _begin_livez(self, exchange: Exchange, headers: Headers, _: bytes, __: Peer) -> Exchange | None:
-        return None if has_body(headers) else exchange
+    def _begin_livez(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
+        return exchange
 
     def _alive(self, _: Exchange, __: None, ___: str) -> Answer:
         return 200, self._alive_start, ALIVE
 
     def _source_of(self, exchange: Exchange) -> str:
-        key = exchange.key
+        key = exchange.plan.key
         return (key and key.source) or self._source
+
+
+def _presented_in(exchange: Exchange) -> tuple[str, ...]:
+    if exchange.presented is None:
+        exchange.presented = presented_in(exchange.plan.headers)
+    return exchange.presented
 
 
 def _problem(error: Exception, request_id: str) -> Answer:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.api.count_query import rfc3339
 from service.api.responses import json_response
-from service.api.session_body import render
+from service.api.session_body import session_json
 from service.api.user_id import user_id_in_path
 from service.sessions import Session, UserStore
 from service.telemetry.metrics import Metrics
@@ -71,5 +71,5 @@ async def _render_parts(sessions: Sequence[Session]) -> AsyncIterator[bytes]:
     """
     for start in range(0, len(sessions), _SESSIONS_PER_PART):
         part = sessions[start : start + _SESSIONS_PER_PART]
-        yield orjson.dumps([render(session) for session in part])[1:-1]
+        yield b",".join(map(session_json, part))
         await asyncio.sleep(0)

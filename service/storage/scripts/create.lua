@@ -100,8 +100,8 @@ local function add_to_sketch(base, day, source, users)
 end
 
 -- Returns the keys (without base) and counters of a source and a minute. The last
--- result is kept: most batches have one source and minute, and Lua needs 0.2 µs to make a
--- string from a number.
+-- result is kept, because most batches have one source and minute. Lua needs 0.2 µs to
+-- make a string from a number.
 local last_target
 local function target_of(source, minute)
   local known = last_target

@@ -1,0 +1,53 @@
+"""Recognizes a request that repeats the one before on its connection.
+
+A page, a television or a back end sends the same head again and again, at most with
+another session id. To compare a head takes 0.5 µs, and to read it takes 5 µs.
+"""
+
+import re
+
+from service.api.front_door.exchange import Exchange, Plan
+from service.sessions import SESSION_ID_LENGTH, SESSION_ID_PATTERN
+
+# A connection keeps the head of its last request, and there may be many connections.
+_MAX_BYTES = 2048
+
+_ID = re.compile(SESSION_ID_PATTERN.encode())
+
+
+class Repeat:
+    """The head of a request and its plan, without the session id.
+
+    Another id in the same place changes nothing else, because it has the same length
+    and the same kind of characters. A head that presents several ids only matches an
+    equal one.
+    """
+
+    __slots__ = ("_after", "_before", "_presented", "plan")
+
+    def __init__(self, head: bytes, plan: Plan, presented: tuple[str, ...]) -> None:
+        self.plan = plan
+        self._presented = presented
+        self._before, self._after = head, b""
+        if len(presented) == 1:
+            parts = re.split(presented[0].encode(), head, flags=re.IGNORECASE)
+            if len(parts) == 2:  # noqa: PLR2004 - the id is in the head once
+                self._before, self._after = parts
+
+    @classmethod
+    def of(cls, exchange: Exchange, data: bytes) -> "Repeat | None":
+        """Return what a later request is compared with, or None for a long head."""
+        plan = exchange.plan
+        return cls(data[: plan.size], plan, exchange.presented or ()) if plan.size <= _MAX_BYTES else None
+
+    def presented_in(self, data: bytes) -> tuple[str, ...] | None:
+        """Return the session ids of a request that repeats this one, or None."""
+        before, after = self._before, self._after
+        if not data.startswith(before):
+            return None
+        if not after:
+            return self._presented
+        start, end = len(before), len(before) + SESSION_ID_LENGTH
+        if not data.startswith(after, end) or not _ID.fullmatch(data, start, end):
+            return None
+        return (data[start:end].decode().lower(),)
