@@ -239,7 +239,7 @@ async def test_a_connection_returns_to_the_front_door(doors: Doors) -> None:
 
 
 async def test_repeated_requests_get_their_own_answers(doors: Doors) -> None:
-    """Requests that repeat the head before, with other ids and bodies, are read anew."""
+    """Repeated heads with other ids and bodies get answers of their own."""
     ids = (A, B, A.upper(), ABSENT, USER, "null", A[:-1] + "x", A)
     gets = [request("GET", cookie(one)) for one in ids]
     headers = [request("GET", f"{TOKEN}: {one}") for one in ids]

@@ -32,7 +32,7 @@ LINES = (
 
 
 def nothing(*_: object) -> None:
-    """Stand in for what a route does."""
+    """Begin or finish nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def without_ids(plan: Plan) -> Plan:
 def test_a_repeat_is_read_like_a_first_request(
     planner: Planner, method: str, lines: list[str], first: str, second: str, rest: bytes
 ) -> None:
-    """A request that is taken as a repeat has the same plan and ids when it is read whole."""
+    """A repeat has the same plan and ids as when it is read whole."""
     repeat = repeat_of(planner, head_of(method, lines, first))
     if repeat is None:
         return
