@@ -30,9 +30,9 @@ class Repeat:
         self._presented = presented
         self._before, self._after = head, b""
         if len(presented) == 1:
-            parts = re.split(presented[0].encode(), head, flags=re.IGNORECASE)
-            if len(parts) == 2:  # noqa: PLR2004 - the id is in the head once
-                self._before, self._after = parts
+            before, session_id, after = head.lower().partition(presented[0].encode())
+            if presented[0].encode() not in after:
+                self._before, self._after = head[: len(before)], head[len(before) + len(session_id) :]
 
     @classmethod
     def of(cls, exchange: Exchange, data: bytes) -> "Repeat | None":
