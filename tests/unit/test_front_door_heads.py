@@ -1,7 +1,6 @@
 """aiohttp's parser reads every head that the front door takes in the same way."""
 
 import asyncio
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.api import wire
-from service.api.front_door.heads import Head, _pattern_of, read_head
+from service.api.front_door.heads import Head, read_head
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 
 PATH = wire.SESSION_PATHS[0].encode()
@@ -199,14 +198,3 @@ def test_limits_are_those_of_the_parser(loop: asyncio.AbstractEventLoop) -> None
         data = START + b"X: " + b"y" * (size - len(START) - 7) + b"\r\n\r\n"
         assert len(data) == size
         assert (check(loop, data) is not None) == (size == MAX_FIELD_BYTES)
-
-
-@given(st.sets(st.from_regex(r"\A[a-z][a-z_-]{0,5}\Z"), min_size=1, max_size=6), st.data())
-def test_a_pattern_matches_its_names_in_any_case_and_nothing_else(found: set[str], data: st.DataObject) -> None:
-    """The pattern matches each name, also one that another name begins with."""
-    pattern = re.compile(_pattern_of(sorted(found)))
-    for name in found:
-        spelled = "".join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in name)
-        assert pattern.fullmatch(spelled), (pattern, spelled)
-    other = data.draw(st.from_regex(r"\A[a-z][a-z_-]{0,5}\Z"))
-    assert bool(pattern.fullmatch(other)) == (other in found)

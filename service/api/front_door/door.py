@@ -38,7 +38,7 @@ class FrontDoor(asyncio.Protocol):
 
     __slots__ = (
         *("_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_is_paused", "_kept"),
-        *("_fast_path", "_repeat", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
+        *("_fast_path", "_repeats", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
     def __init__(self, host: "Host", fast_path: FastPath) -> None:
@@ -48,7 +48,7 @@ class FrontDoor(asyncio.Protocol):
         self._slow: Connection | None = None
         self._exchange: Exchange | None = None  # the pending one
         self._kept = b""  # bytes behind the pending request
-        self._repeat: Repeat | None = None  # the last frequent request
+        self._repeats: dict[int, Repeat] = {}  # by first byte, one for each method
         self._timer: asyncio.TimerHandle | None = None
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
@@ -147,7 +147,7 @@ class FrontDoor(asyncio.Protocol):
 
     def _begin(self, data: bytes) -> "Exchange | None":
         """Begin to answer the request in `data`. Returns None if it is for aiohttp."""
-        fast_path, repeat = self._fast_path, self._repeat
+        fast_path, repeat = self._fast_path, self._repeats.get(data[0])
         if repeat is not None and fast_path.planner.is_current(repeat.plan):
             presented = repeat.presented_in(data)
             if presented is not None:
@@ -155,7 +155,8 @@ class FrontDoor(asyncio.Protocol):
         plan = fast_path.planner.plan(data)
         exchange = plan and fast_path.begin(plan, None, data, self._peer)
         # Most connections have one request, so the second is the first to be kept.
-        self._repeat = Repeat.of(exchange, data) if exchange and self._has_served else None
+        if exchange is not None and self._has_served and (repeat := Repeat.of(exchange, data)):
+            self._repeats[data[0]] = repeat
         return exchange
 
     def _answer(self, future: "asyncio.Future[object]") -> None:

@@ -13,36 +13,32 @@ other bytes to aiohttp. It never repairs, guesses or rejects. It takes a head th
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 from service.api import wire
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS
 from service.api.session_token import candidates_in
 
-_PATHS = "|".join(map(re.escape, (*wire.SESSION_PATHS, wire.LIVEZ_PATH)))
-
-# Possessive quantifiers: a head that does not match costs no more than one that does.
-_HEAD = re.compile(
-    (
-        rf"(GET|HEAD|POST|DELETE|OPTIONS) ({_PATHS}) HTTP/1\.1\r\n"
-        rf"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n){{0,{MAX_HEADERS}}}+\r\n"
-    ).encode()
-)
-
-# The headers that the fast path reads.
-_READ = {
-    *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
-    *(
-        "Forwarded",
-        "Cookie",
-        "Origin",
-        "Access-Control-Request-Method",
-        "Content-Length",
-        "Content-Type",
-        "Connection",
-    ),
+_STARTS = {
+    f"{method} {path} HTTP/1.1".encode(): (method.encode(), path.encode())
+    for path in (*wire.SESSION_PATHS, wire.LIVEZ_PATH)
+    for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 }
+# Possessive quantifiers: a line that does not match costs no more than one that does.
+_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t -~]*+)")
+
+# The headers that the fast path reads. aiohttp rejects a request that repeats Host or
+# User-Agent.
+_READ = frozenset(
+    name.lower().encode()
+    for name in (
+        *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
+        *("Forwarded", "Cookie", "Origin", "Access-Control-Request-Method"),
+        *("Content-Length", "Content-Type", "Connection", "Host", "User-Agent"),
+    )
+)
 # A request with one of these is for aiohttp: the bytes behind the head are read in
 # another way, or the answer depends on more than the fast path knows.
 _HANDED_OVER = frozenset(
@@ -53,36 +49,12 @@ _HANDED_OVER = frozenset(
         "sec-websocket-key1",  # aiohttp rejects it
     )
 )
-# aiohttp rejects a request that repeats one of these.
-_SINGLE = {"Host", "User-Agent"}
-_HOST, _LENGTH = b"host", b"content-length"
+_LENGTH = b"content-length"
 
-
-def _pattern_of(names: Iterable[str]) -> str:
-    """Return a pattern for names in any case.
-
-    It decides letter by letter, which is twice as fast as a list of names. Such a list
-    is three times as fast as the flag IGNORECASE.
-    """
-    rest_by_letter: dict[str, set[str]] = {}
-    for name in names:
-        rest_by_letter.setdefault(name[:1], set()).add(name[1:])
-    branches = [
-        (f"[{letter}{letter.upper()}]" if letter.isalpha() else re.escape(letter)) + _pattern_of(sorted(rest))
-        for letter, rest in sorted(rest_by_letter.items())
-        if letter
-    ]
-    if "" in rest_by_letter and branches:
-        return f"(?:{'|'.join(branches)})?"  # a name ends here, and others go on
-    return f"(?:{'|'.join(branches)})" if len(branches) > 1 else "".join(branches)
-
-
-_HEADERS = re.compile(
-    (
-        rf"\n({_pattern_of(name.lower() for name in (*_READ, *map(bytes.decode, _HANDED_OVER), *_SINGLE))}):"
-        r"[ \t]*([^\r]*[^\r \t]|)[ \t]*\r"
-    ).encode()
-)
+# Most lines of a head are the same in all requests of a browser or a program. Looking
+# one up takes 0.1 µs, and reading it takes 0.6 µs. The longest lines are cookies, which
+# differ.
+_CACHED_LINES, _CACHED_BYTES = 1024, 256
 
 _TOKEN, _ALIAS = wire.SESSION_TOKEN.lower().encode(), wire.SESSION_TOKEN_ALIAS.lower().encode()
 
@@ -93,16 +65,40 @@ Head: TypeAlias = tuple[bytes, bytes, dict[bytes, bytes], int]
 
 def read_head(data: bytes) -> Head | None:
     """Return the head at the start of `data`, or None when it is for aiohttp."""
-    head = _HEAD.match(data)
-    if head is None or (size := head.end()) > MAX_FIELD_BYTES:
+    end = data.find(b"\r\n\r\n", 0, MAX_FIELD_BYTES)
+    if end < 0:
         return None
-    found = _HEADERS.findall(data, 0, size)
-    headers = {name.lower(): value for name, value in found}
-    if len(headers) < len(found) or _HOST not in headers or not _HANDED_OVER.isdisjoint(headers):
+    first, *lines = data[:end].split(b"\r\n")
+    start = _STARTS.get(first)
+    if start is None or len(lines) > MAX_HEADERS:
         return None
-    if _LENGTH in headers and not headers[_LENGTH].isdigit():
-        return None
-    return head[1], head[2], headers, size
+    headers: dict[bytes, bytes] = {}
+    for line in lines:
+        name, value = _read_cached(line) if len(line) <= _CACHED_BYTES else _read_line(line)
+        if name is None or name in headers:
+            return None
+        if name:
+            headers[name] = value
+    return (*start, headers, end + 4) if b"host" in headers else None
+
+
+def _read_line(line: bytes) -> tuple[bytes | None, bytes]:
+    """Return the lower-case name and the value of a header that the fast path reads.
+
+    The name is empty for every other header, and None when aiohttp has to read the
+    head.
+    """
+    found = _LINE.fullmatch(line)
+    name = None if found is None else found[1].lower()
+    if found is None or name in _HANDED_OVER:
+        return None, b""
+    if name not in _READ:
+        return b"", b""
+    value = found[2].rstrip(b" \t")
+    return (None, b"") if name == _LENGTH and not value.isdigit() else (name, value)
+
+
+_read_cached = lru_cache(_CACHED_LINES)(_read_line)
 
 
 def presented_in(headers: Mapping[bytes, bytes]) -> tuple[str, ...]:
