@@ -116,6 +116,7 @@ class Keyspace:
         """
         self._prefix = prefix
         self._bases = tuple(f"{prefix}{{{tag}}}{within}" for tag in SHARD_TAGS)
+        self._base_by_digit = {f"{shard:x}": base for shard, base in enumerate(self._bases)}
         self.pattern = f"{prefix}{{*"
 
     def temporary(self, token: str) -> "Keyspace":
@@ -136,7 +137,7 @@ class Keyspace:
 
         `session_id` must come from `parse_session_id` or `SessionFactory`.
         """
-        return self._bases[shard_of(session_id)] + session_id
+        return self._base_by_digit[session_id[0]] + session_id
 
     def user(self, user_digest: str) -> str:
         """Return the key of a user's index. The digest's first digit is the shard."""

@@ -6,7 +6,7 @@ after a lost reply, it returns the same and counts once.
 
 import time
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
 
@@ -79,18 +79,24 @@ class RedisSessionStore(SessionBatchStore):
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the session of the first live candidate, or None."""
-        found = await self.find_each(list(dict.fromkeys(chain.from_iterable(requests))))
-        return [_first(found, candidates) for candidates in requests]
+        ids = [session_id for candidates in requests for session_id in candidates]
+        values = iter(await self._values_of(ids))
+        return [_first_live(candidates, values) for candidates in requests]
 
     async def find_each(self, session_ids: Sequence[str]) -> Mapping[str, Session]:
         """Return the live sessions among at least one id, by id."""
-        keys = [self._keyspace.session(session_id) for session_id in session_ids]
-        values = await self.connection.call("find", "MGET", *keys)
+        values = await self._values_of(session_ids)
         return {
             session_id: session
             for session_id, value in zip(session_ids, values, strict=True)
             if value is not None and (session := decode(session_id, value))
         }
+
+    async def _values_of(self, session_ids: Sequence[str]) -> Sequence[bytes | None]:
+        values: list[bytes | None] = await self.connection.call(
+            "find", "MGET", *map(self._keyspace.session, session_ids)
+        )
+        return values
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate.
@@ -146,8 +152,11 @@ class BatchingSessionStore(SessionStore):
             await coalescer.close()
 
 
-def _first(found: Mapping[str, Session], candidates: Candidates) -> Session | None:
+def _first_live(candidates: Candidates, values: Iterator[bytes | None]) -> Session | None:
+    """Return the first live session. `values` has one value for each candidate."""
+    first = None
     for session_id in candidates:
-        if session := found.get(session_id):
-            return session
-    return None
+        value = next(values)
+        if first is None and value is not None:
+            first = decode(session_id, value)
+    return first

@@ -16,6 +16,8 @@ _logger = logging.getLogger(__name__)
 # so that a repeated creation does not store it again (create.lua).
 ERASED = b"-"
 
+_GUEST_FIELDS = 2
+
 
 def encode(session: Session) -> bytes:
     """Return the value of a session.
@@ -35,18 +37,20 @@ def decode(session_id: str, value: bytes | str) -> Session | None:
     if value == ERASED:
         return None
     try:
-        started_at, source, *user = orjson.loads(value)
+        content = orjson.loads(value)
+        user_id = digest = None
+        if len(content) == _GUEST_FIELDS:
+            started_at, source = content
+        else:
+            started_at, source, user_id, digest = content
         if (
             type(started_at) is int
             and 0 <= started_at < MAX_EXACT_INTEGER  # in the year 2255
             and type(source) is str
             and is_source(source)
+            and (len(content) == _GUEST_FIELDS or type(user_id) is type(digest) is str)
         ):
-            if not user:
-                return Session(session_id, started_at, source)
-            user_id, digest = user
-            if type(user_id) is type(digest) is str:
-                return Session(session_id, started_at, source, user_id, digest)
+            return Session(session_id, started_at, source, user_id, digest)
     except (ValueError, TypeError):  # not JSON, or not a list of two or four
         pass
     _logger.error("foreign data under a session key: another program writes with our key prefix")
