@@ -52,8 +52,8 @@ class Session(NamedTuple):
         Source: spec, "start_time": "2023-01-15T14:30:24.123456".
         """
         minute, microseconds = divmod(self.started_at, 60_000_000)
-        digits = f"{microseconds:08}"
-        return f"{_format_minute(minute)}:{digits[:2]}.{digits[2:]}"
+        digits = str(100_000_000 + microseconds)  # faster than a format with a width
+        return f"{_format_minute(minute)}:{digits[1:3]}.{digits[3:]}"
 
 
 @lru_cache(maxsize=2048)

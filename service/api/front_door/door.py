@@ -133,7 +133,7 @@ class FrontDoor(asyncio.Protocol):
             if exchange is None:
                 self._hand_over(data)
                 return
-            data = data[exchange.size :]
+            data = data[exchange.size :] if exchange.size < len(data) else b""
             if exchange.future is None:
                 self._write(self._fast_path.answer(exchange, exchange.result))
                 continue
