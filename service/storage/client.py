@@ -38,10 +38,7 @@ class Client:
     """
 
     def __init__(self, url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> None:
-        """`prepare` runs on each new connection before its first command.
-
-        Connecting takes `timeout_seconds` at most.
-        """
+        """`prepare` runs on each new connection before its first command."""
 
         async def connect(connection: AbstractConnection) -> None:
             await connection.on_connect()
@@ -52,7 +49,8 @@ class Client:
             url,
             max_connections=2 * lane.connections,
             socket_timeout=None,
-            socket_connect_timeout=timeout_seconds,
+            # The caller ends an attempt to connect sooner, unless this process is late.
+            socket_connect_timeout=4 * timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=connect,
             health_check_interval=0,

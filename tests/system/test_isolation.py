@@ -40,7 +40,6 @@ LOOKED_UP = 1000
 LOOKUPS = 64
 SESSIONS_OF_USER = 10_000
 LONG_CALL_US = 250_000  # the default timeout: a visitor who waits longer gets 503
-TIMEOUT_SECONDS = 2.0  # a shared machine may not run a process for 0.25 s
 PREFIX = "full"
 SHARD = 7
 KEYSPACE = Keyspace(PREFIX)
@@ -136,7 +135,6 @@ async def request_service(launch: Launch, full: Full) -> AsyncIterator[Request]:
     process = launch(
         JAY_REDIS__URL=full.url,
         JAY_REDIS__KEY_PREFIX=PREFIX,
-        JAY_REDIS__TIMEOUT_SECONDS=str(TIMEOUT_SECONDS),
         JAY_ANALYTICS__RETENTION_DAYS=str(SETTINGS.retention_days),
         JAY_ANALYTICS__TOP_USERS=str(SETTINGS.top_users),
     )
