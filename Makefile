@@ -17,8 +17,8 @@ NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 PEERS_VENV := .venv-peers
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-creation bench-isolation \
-	bench-limits bench-memory bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
+.PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-batches bench-creation bench-isolation \
+	bench-limits bench-memory bench-overload bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -55,6 +55,9 @@ format: $(VENV)/.dev ## Fix what the linter can fix, and format the code
 bench: $(VENV)/.dev ## Measure the CPU time of GET and POST
 	$(BIN)/python -m bench.http
 
+bench-batches: $(VENV)/.dev ## Measure how many batches should be in flight
+	$(BIN)/python -m bench.batches
+
 bench-creation: $(VENV)/.dev ## Measure the time of Redis for each new session
 	$(BIN)/python -m bench.creation
 
@@ -69,6 +72,9 @@ bench-memory: $(VENV)/.dev ## Measure the memory of a session in Redis
 
 bench-peers: $(VENV)/.dev $(PEERS_VENV)/.installed $(PEERS_NODE_MODULES) ## Measure the service beside others, 45 minutes
 	$(BIN)/python -m bench.peers $(PEERS_ARGS)
+
+bench-overload: $(VENV)/.dev ## Measure answers with more requests than a worker can serve
+	$(BIN)/python -m bench.overload
 
 bench-process: $(VENV)/.dev ## Measure start-up, idle memory and answers during outages
 	$(BIN)/python -m bench.process

@@ -8,9 +8,10 @@ turn of the event loop are sent as one batch.
 Tick.    The first item schedules a dispatch with `call_soon`. The loop runs it after
          all callbacks that are ready now. So the batch has the request of every socket
          that this turn found readable.
-Flight.  At most `max_in_flight` batches are in flight. Later items wait for the next
-         batch. Under load the batches grow, without a timer: a lone request is sent at
-         once.
+Flight.  Items that arrive while a batch is in flight wait for the next one. Under load
+         the batches grow, without a timer: a lone request is sent at once. When Redis
+         is far away, more batches leave: as soon as a batch is full, or when the last
+         one left 2 ms ago. At most `max_in_flight` are in flight.
 Order.   Items are sent in the order of their arrival. The results of two batches may
          arrive in either order. A client that needs an order awaits the first result
          before it sends the second request, as HTTP clients do.
@@ -38,10 +39,13 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
 # With 64 connections on one worker, one batch in flight has 32 requests on average and
-# a GET costs 2 µs less than with two in flight, which have 25 (docs/benchmarks.md).
-MAX_IN_FLIGHT = 1
+# a GET costs 2 µs less than with two in flight, which have 25 (docs/performance.md). On
+# one machine, a batch takes 0.1 to 1.5 ms.
+LONG_FLIGHT_SECONDS = 0.002
+MAX_IN_FLIGHT = 4
 MAX_BATCH = 128
-MAX_WAITING = 4096
+# A worker answers these in 25 to 50 ms. Those beyond are rejected at once.
+MAX_WAITING = 1024
 # Two timeouts, the longest that the batch in flight may take.
 MAX_WAIT_SECONDS = 0.5
 
@@ -93,7 +97,9 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         max_waiting: int = MAX_WAITING,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
         metrics: Metrics | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """`clock` returns seconds, by default those of the event loop."""
         self._run_batch = run_batch
         self._max_in_flight = max_in_flight
         self._max_batch = max_batch
@@ -102,6 +108,8 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         self._operation = (operation,)
         self._metrics = metrics or Metrics()
         self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self._sent_at = 0.0
         # The queue: item, its future result, its time of arrival.
         self._waiting: list[tuple[Item, asyncio.Future[Result], float]] = []
         self._is_scheduled = False
@@ -121,8 +129,9 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         if len(self._waiting) >= self._max_waiting:
             raise self._overloaded("queue-full", f"{self._max_waiting} requests wait for Redis already")
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting.append((item, future, self._loop.time()))
-        if not self._is_scheduled and len(self._in_flight) < self._max_in_flight:
+        now = self._clock()
+        self._waiting.append((item, future, now))
+        if not self._is_scheduled and self._may_leave(now):
             self._is_scheduled = True
             self._loop.call_soon(self._dispatch)
         return future
@@ -132,12 +141,19 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         while self._in_flight or self._is_scheduled:
             await asyncio.wait(self._in_flight) if self._in_flight else await asyncio.sleep(0)
 
+    def _may_leave(self, now: float) -> bool:
+        """Return whether the waiting items may be sent now."""
+        if not self._in_flight:
+            return True
+        is_full, is_long = len(self._waiting) >= self._max_batch, now - self._sent_at > LONG_FLIGHT_SECONDS
+        return len(self._in_flight) < self._max_in_flight and (is_full or is_long)
+
     def _dispatch(self) -> None:
-        """Send the waiting items, up to `max_in_flight` batches."""
+        """Send the waiting items, as far as batches may leave."""
         self._is_scheduled = False
-        now = self._loop.time()
+        now = self._clock()
         oldest = now - self._max_wait_seconds
-        while self._waiting and len(self._in_flight) < self._max_in_flight:
+        while self._waiting and self._may_leave(now):
             # The queue is replaced before anything is sent. Items that arrive from now
             # on are in the next batch.
             batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
@@ -151,6 +167,7 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             if in_time:
                 self._metrics.batch_sizes.observe(self._operation, len(in_time))
                 self._metrics.batch_waits.observe(self._operation, now - batch[0][2])
+                self._sent_at = now
                 task = self._loop.create_task(self._send(in_time))
                 self._in_flight.add(task)
                 task.add_done_callback(self._batch_done)

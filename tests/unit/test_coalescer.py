@@ -58,6 +58,42 @@ async def test_items_gather_while_a_batch_is_under_way() -> None:
     await coalescer.close()
 
 
+async def test_a_full_batch_does_not_wait_for_the_one_in_flight() -> None:
+    """While a batch is in flight, full batches leave, up to `max_in_flight`."""
+    run = Batches()
+    run.gate.clear()
+    coalescer = Coalescer(run, max_in_flight=3, max_batch=2)
+    futures = [coalescer.submit(0)]
+    await turns()
+    for number in range(1, 6):
+        futures.append(coalescer.submit(number))
+        await turns()
+    assert run.seen == [[0], [1, 2], [3, 4]]
+    futures.append(coalescer.submit(6))
+    await turns()
+    assert run.seen == [[0], [1, 2], [3, 4]]
+    run.gate.set()
+    assert await asyncio.gather(*futures) == list(range(0, 70, 10))
+    assert run.seen[3:] == [[5, 6]]
+    await coalescer.close()
+
+
+async def test_items_do_not_wait_for_a_long_flight() -> None:
+    """When the last batch left 2 ms ago, the next item leaves with all that wait."""
+    run, now = Batches(), [0.0]
+    run.gate.clear()
+    coalescer = Coalescer(run, clock=lambda: now[0])
+    futures = []
+    for number, moment in enumerate((0.0, 0.001, 0.002, 0.0021, 0.003, 0.0042)):
+        now[0] = moment
+        futures.append(coalescer.submit(number))
+        await turns()
+    assert run.seen == [[0], [1, 2, 3], [4, 5]]
+    run.gate.set()
+    assert await asyncio.gather(*futures) == list(range(0, 60, 10))
+    await coalescer.close()
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), ValueError("a bug"), KeyError("x")])
 async def test_a_failed_batch_fails_each_waiter(error: Exception) -> None:
     """A failed batch raises its error in each waiter, and the next batch runs."""
@@ -157,4 +193,4 @@ async def test_closing_waits_for_batches_in_flight() -> None:
 
 def test_the_bounds_keep_an_outage_short() -> None:
     """The queue's time and length limits are the documented ones."""
-    assert (bounds.MAX_WAIT_SECONDS, bounds.MAX_WAITING, bounds.MAX_IN_FLIGHT) == (0.5, 4096, 1)
+    assert (bounds.MAX_WAIT_SECONDS, bounds.MAX_WAITING, bounds.MAX_IN_FLIGHT) == (0.5, 1024, 4)

@@ -1,0 +1,64 @@
+"""More requests than a worker can answer: `make bench-overload`, 30 s. Needs wrk.
+
+`wrk` reads a session with 64 connections, the usual load, and then with more. The
+figures are the successful reads per second, the share of 503, the time of an answer,
+and the growth of the worker's memory. A client of `wrk` repeats a request at once after
+503, so it is harder on the service than a client that honors Retry-After.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+from bench.processes import KEY, TOKEN, Running, create, service
+
+CONNECTIONS = 64, 512, 1024, 2048, 4096
+SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one run."""
+
+    reads: float
+    refused: float
+    p99: str
+
+    @classmethod
+    def of(cls, output: str) -> "Result":
+        """Read the output of wrk."""
+
+        def number(pattern: str) -> float:
+            found = re.search(pattern, output)
+            return float(found[1]) if found else 0.0
+
+        total, refused = number(r"(\d+) requests in"), number(r"Non-2xx or 3xx responses: (\d+)")
+        late = re.search(r"99%\s+(\S+)", output)
+        return cls((total - refused) / SECONDS, refused / max(total, 1), late[1] if late else "?")
+
+
+def read(running: Running, session_id: str, connections: int) -> Result:
+    """Read one session over many connections."""
+    headers = ("-H", f"X-API-Key: {KEY}", "-H", f"{TOKEN}: {session_id}")
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *headers, running.url]
+    return Result.of(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    """Run the service, measure and print."""
+    with service() as running:
+        session_id = create(running.url)
+        read(running, session_id, CONNECTIONS[0])
+        before = running.memory_kib("Pss")
+        for connections in CONNECTIONS:
+            found = read(running, session_id, connections)
+            grown = (running.memory_kib("Pss") - before) / 1024
+            print(
+                f"{connections:5} connections: {found.reads:8,.0f} reads/s, {found.refused:6.1%} refused, "
+                f"p99 {found.p99:>8}, memory +{grown:.1f} MiB",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
