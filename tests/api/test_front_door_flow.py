@@ -2,14 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from service.api.front_door.door import MAX_KEPT_BYTES, FrontDoor
+from service.api.front_door.door import REST_SECONDS, FrontDoor
+from service.api.front_door.inbox import MAX_KEPT_BYTES
 from service.api_keys import Keyring
 from service.config.settings import ServerSettings
+from service.errors import Overloaded
+from service.sessions import Session
 from tests.api.conftest import OpenDoors, Service, Start
 from tests.api.doors import ABSENT, BODY, LAST, LIVEZ, USER, A, B, Doors, cookie, normalized, request, turns
 from tests.support.processes import TOKEN
@@ -92,7 +95,7 @@ async def test_a_slow_reader_gets_the_same_answers(doors: Doors, half_close: boo
                 await until(lambda door=door: door._is_full)  # type: ignore[misc]
                 for _ in range(50):
                     await asyncio.sleep(0)
-                    assert len(door._kept) <= MAX_KEPT_BYTES + READ_BYTES
+                    assert len(door._inbox) <= MAX_KEPT_BYTES + READ_BYTES
                     assert door._transport is not None
                     assert door._transport.get_write_buffer_size() < 2 * 65536
             reading = asyncio.create_task(read_to_end(client))
@@ -114,7 +117,7 @@ async def test_a_slow_reader_that_closes_its_side_gets_every_answer(
         door = await door_of(doors.front)
         shrink(door._transport)
         await send(client, request_ * count)
-        await until(lambda: door._is_full and door._kept)
+        await until(lambda: door._is_full and len(door._inbox))
         client.shutdown(socket.SHUT_WR)
         await until(lambda: door._has_ended)
         assert (await read_to_end(client)).count(b"\r\nServer: ") == count
@@ -129,7 +132,7 @@ async def test_requests_that_wait_for_redis_do_not_fill_the_memory(doors: Doors)
         for _ in range(50):
             exchange = door._exchange
             await until(lambda exchange=exchange: door._exchange is not exchange)  # type: ignore[misc]
-            largest = max(largest, len(door._kept))
+            largest = max(largest, len(door._inbox))
         assert MAX_KEPT_BYTES < largest <= MAX_KEPT_BYTES + 2 * READ_BYTES
         sending.cancel()
 
@@ -261,3 +264,30 @@ async def test_a_repeat_after_a_change_of_keys(doors: Doors) -> None:
             while not received.endswith(b"}"):
                 received += await asyncio.get_running_loop().sock_recv(client, 65536)
             assert received.startswith(b"HTTP/1.1 " + expected)
+
+
+async def test_a_connection_rests_after_an_overload(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 503 `overloaded`, the next requests of a connection wait, and are answered."""
+    fast_path = doors.front.runner._fast_path
+    assert fast_path is not None
+    find, calls = fast_path._sessions.find, list[float]()
+    loop = asyncio.get_running_loop()
+
+    def overloaded_at_first(candidates: Sequence[str]) -> "asyncio.Future[Session | None]":
+        calls.append(loop.time())
+        if len(calls) == 1:
+            raise Overloaded("too many")
+        return find(candidates)
+
+    monkeypatch.setattr(fast_path._sessions, "find", overloaded_at_first)
+    async with connected(doors.front) as client:
+        await send(client, GET + GET)
+        received = b""
+        while not received.endswith(b"}"):
+            received += await loop.sock_recv(client, 65536)
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: " in received
+        await send(client, GET + LAST)
+        rest = await read_to_end(client)
+    assert rest.count(b"HTTP/1.1 200 ") == 3
+    assert calls[1] - calls[0] >= REST_SECONDS

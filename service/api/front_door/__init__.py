@@ -3,8 +3,11 @@
 Read in this order:
 
     door.py      the protocol of a connection: which requests it takes, in their order
-    heads.py     recognizes a frequent request by its bytes
+    inbox.py     bytes that wait for their turn
+    plans.py     decides by the head how to answer
+    heads.py     reads a head that all parsers read in the same way
     fast_path.py answers it, by the same functions as the handlers
+    repeats.py   recognizes a request that repeats the one before
     exchange.py  a request in progress
     answers.py   the bytes of an answer
     sockets.py   facts about a connection

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, cast
 
 from service.api import request_limits
 from service.api.front_door.fast_path import FastPath
-from service.api.front_door.repeats import Repeat
+from service.api.front_door.inbox import Inbox
+from service.api.front_door.repeats import Repeats
 from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
+from service.errors import Overloaded
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
@@ -29,15 +31,15 @@ if TYPE_CHECKING:
 
 # The next turn of the event loop reads the bytes in the kernel, far sooner than this.
 _RECHECK_SECONDS = 0.05
-# Requests behind a pending one are kept up to this size. Then reading pauses.
-MAX_KEPT_BYTES = 65_536
+# After 503 `overloaded`. The client is asked to wait for a second.
+REST_SECONDS = 0.25
 
 
 class FrontDoor(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        *("_exchange", "_has_ended", "_has_served", "_host", "_is_full", "_is_paused", "_kept"),
+        *("_exchange", "_has_ended", "_has_served", "_host", "_inbox", "_is_full"),
         *("_fast_path", "_repeats", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
@@ -47,13 +49,12 @@ class FrontDoor(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._slow: Connection | None = None
         self._exchange: Exchange | None = None  # the pending one
-        self._kept = b""  # bytes behind the pending request
-        self._repeats: dict[int, Repeat] = {}  # by first byte, one for each method
+        self._inbox: Inbox  # bytes behind the pending request
+        self._repeats = Repeats()
         self._timer: asyncio.TimerHandle | None = None
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
-        self._is_full = False  # the client is slow to read its answers
-        self._is_paused = False  # too many bytes are kept
+        self._is_full = False  # the client is slow to read its answers, or rests
         self._unsent_bytes = 0  # at the last look
         self._has_ended = False  # the client has closed its side
         self.is_closing = False  # after the pending answer
@@ -61,6 +62,7 @@ class FrontDoor(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the client time for its first byte."""
         self._transport = cast("asyncio.Transport", transport)
+        self._inbox = Inbox(self._transport)
         self._used_at = asyncio.get_running_loop().time()
         self._start_timer(request_limits.HEAD_SECONDS)
         self._host.opened(self)
@@ -68,11 +70,11 @@ class FrontDoor(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
         if self._exchange is not None:
-            self._keep(data)
+            self._inbox.add(data)
         elif self._slow is not None and not self._slow.is_at_rest():
             self._slow.data_received(data)
         elif self._is_full:
-            self._keep(data)
+            self._inbox.add(data)
         else:
             self._take(data)
 
@@ -94,7 +96,7 @@ class FrontDoor(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Stay open for the answers that remain when the client closes its side."""
-        if (self._exchange is not None or self._kept) and not is_tls(self._transport):
+        if (self._exchange is not None or self._inbox) and not is_tls(self._transport):
             self._has_ended = True
             return True
         return self._slow.eof_received() if self._slow is not None else None
@@ -110,7 +112,7 @@ class FrontDoor(asyncio.Protocol):
         self._is_full = False
         if self._slow is not None:
             self._slow.resume_writing()
-        if self._exchange is None and self._kept:
+        if self._exchange is None:
             self._release()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -118,7 +120,7 @@ class FrontDoor(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
-        self._kept = b""
+        self._inbox.close()
         self._host.closed(self)
         if self._slow is not None:
             self._slow.connection_lost(exc)
@@ -127,37 +129,26 @@ class FrontDoor(asyncio.Protocol):
         """Answer the requests in `data` until one is pending or is for aiohttp."""
         while data and self._transport is not None:
             if self._is_full:
-                self._keep(data)
+                self._inbox.add(data)
                 return
-            exchange = self._begin(data)
+            # Most connections have one request, so the second is the first to be kept.
+            exchange = self._repeats.begin(self._fast_path, data, self._peer, keeps=self._has_served)
             if exchange is None:
                 self._hand_over(data)
                 return
             data = data[exchange.size :] if exchange.size < len(data) else b""
             if exchange.future is None:
                 self._write(self._fast_path.answer(exchange, exchange.result))
+                self._rest_after(exchange.result)
                 continue
-            self._exchange, self._kept = exchange, data
+            self._exchange = exchange
+            self._inbox.add(data)
             if self._slow is not None:
                 self._slow.has_pending_answer = True
             exchange.future.add_done_callback(self._answer)
             return
         if self._has_ended and self._transport is not None:
             self._transport.close()
-
-    def _begin(self, data: bytes) -> "Exchange | None":
-        """Begin to answer the request in `data`. Returns None if it is for aiohttp."""
-        fast_path, repeat = self._fast_path, self._repeats.get(data[0])
-        if repeat is not None and fast_path.planner.is_current(repeat.plan):
-            presented = repeat.presented_in(data)
-            if presented is not None:
-                return fast_path.begin(repeat.plan, presented, data, self._peer)
-        plan = fast_path.planner.plan(data)
-        exchange = plan and fast_path.begin(plan, None, data, self._peer)
-        # Most connections have one request, so the second is the first to be kept.
-        if exchange is not None and self._has_served and (repeat := Repeat.of(exchange, data)):
-            self._repeats[data[0]] = repeat
-        return exchange
 
     def _answer(self, future: "asyncio.Future[object]") -> None:
         """Answer the pending request, then go on with what came behind it."""
@@ -166,9 +157,11 @@ class FrontDoor(asyncio.Protocol):
             return
         if self._slow is not None:
             self._slow.has_pending_answer = False
-        answer = self._fast_path.answer(exchange, future.exception() or future.result())
+        result = future.exception() or future.result()
+        answer = self._fast_path.answer(exchange, result)
         if self._transport is not None:
             self._write(answer)
+            self._rest_after(result)
             self._release()
 
     def _write(self, answer: bytes) -> None:
@@ -183,26 +176,32 @@ class FrontDoor(asyncio.Protocol):
                 self._transport = None
                 transport.close()
 
-    def _keep(self, data: bytes) -> None:
-        self._kept += data
-        if len(self._kept) > MAX_KEPT_BYTES and not self._is_paused and self._transport is not None:
-            self._is_paused = True
-            self._transport.pause_reading()
+    def _rest_after(self, result: object) -> None:
+        """Take no further request for a moment when there are too many.
+
+        Otherwise clients that ignore Retry-After would take the time of those that were
+        not rejected.
+        """
+        if isinstance(result, Overloaded) and self._transport is not None and not self._is_full:
+            self._is_full = True
+            self._inbox.pause()
+            asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)
+
+    def _end_rest(self) -> None:
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)
+        elif self._exchange is None:
+            self._is_full = False
+            self._release()
 
     def _release(self) -> None:
         """Take the bytes that were kept."""
-        data, self._kept = self._kept, b""
-        if data:
+        if data := self._inbox.take():
             self.data_received(data)
         elif self._has_ended and self._transport is not None:
             self._transport.close()
-        if len(self._kept) <= MAX_KEPT_BYTES:
-            self._resume_reading()
-
-    def _resume_reading(self) -> None:
-        if self._is_paused and self._transport is not None:
-            self._is_paused = False
-            self._transport.resume_reading()
+        if not self._is_full:
+            self._inbox.resume()
 
     def _hand_over(self, data: bytes) -> None:
         """Let aiohttp read the bytes and answer the request."""
@@ -213,7 +212,7 @@ class FrontDoor(asyncio.Protocol):
                 self._timer.cancel()
             assert self._transport is not None  # noqa: S101 - `_take` looked
             slow.connection_made(self._transport)
-        self._resume_reading()  # aiohttp pauses it by itself
+        self._inbox.resume()  # aiohttp pauses it by itself
         slow.data_received(data)
         if self._has_ended and not slow.eof_received() and self._transport is not None:
             self._transport.close()
