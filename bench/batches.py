@@ -1,10 +1,10 @@
 """How many batches should be in flight: `make bench-batches`, 30 s.
 
-Visitors read sessions through a coalescer, without HTTP. The link to Redis has no delay,
-or a delay of at least 1 ms in each direction. On the slow link, visitors pause for up to
-10 ms after a read, so that requests arrive while a batch is in flight. The figures for each
-number of batches in flight and of visitors are the median time of a read, the CPU time
-of this process per read, and the reads per second.
+Visitors read sessions through a coalescer, without HTTP. The link to Redis has no
+delay, or a delay of at least 1 ms in each direction. On the slow link, visitors pause
+for up to 10 ms after a read, so that requests arrive while a batch is in flight. The
+figures for each number of batches in flight and of visitors are the median time of a
+read, the CPU time of this process per read, and the reads per second.
 """
 
 import asyncio

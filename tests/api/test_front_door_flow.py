@@ -267,7 +267,7 @@ async def test_a_repeat_after_a_change_of_keys(doors: Doors) -> None:
 
 
 async def test_a_connection_rests_after_an_overload(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 503 `overloaded`, the next requests of a connection wait, and are answered."""
+    """After 503 `overloaded`, later requests of a connection wait for their answer."""
     fast_path = doors.front.runner._fast_path
     assert fast_path is not None
     find, calls = fast_path._sessions.find, list[float]()

@@ -79,7 +79,7 @@ async def test_a_full_batch_does_not_wait_for_the_one_in_flight() -> None:
 
 
 async def test_items_do_not_wait_for_a_long_flight() -> None:
-    """When the last batch left 2 ms ago, the next item leaves with all that wait."""
+    """When the last batch left 2 ms ago, the next item and all before it leave."""
     run, now = Batches(), [0.0]
     run.gate.clear()
     coalescer = Coalescer(run, clock=lambda: now[0])

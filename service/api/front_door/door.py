@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # The next turn of the event loop reads the bytes in the kernel, far sooner than this.
 _RECHECK_SECONDS = 0.05
 # After 503 `overloaded`. The client is asked to wait for a second.
-REST_SECONDS = 0.25
+REST_SECONDS = 0.5
 
 
 class FrontDoor(asyncio.Protocol):
