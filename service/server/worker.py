@@ -63,7 +63,8 @@ class Worker(GunicornWorker):
         self._runner = await self.app.build()
         # Sites made by aiohttp's worker would have asyncio's timeout for TLS
         # handshakes, 60 s.
-        self._runner.listen_on(self.sockets, self.app.tls.context if self.app.tls else None)
+        tls = self.app.tls.context if self.app.tls else None
+        self._runner.listen_on(self.sockets, tls, is_shared=self.cfg.workers > 1)
         self.sockets = []
         stop_signals.release()
         return self._runner

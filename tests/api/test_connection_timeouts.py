@@ -275,25 +275,32 @@ async def test_a_response_that_a_slow_client_reads_is_sent_whole(
 
 
 @asynccontextmanager
-async def tls_port(service: Service) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
+async def tls_port(service: Service, *, is_shared: bool = False) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
     """Let a service listen with TLS too, and yield the port and a client's context."""
     authority, serving, trusting = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)
     authority.configure_trust(trusting)
     listener = socket.create_server(("127.0.0.1", 0))
     tls_site = Site(service.runner, listener, ssl_context=serving)
+    tls_site.is_shared = is_shared
     await tls_site.start()
     yield listener.getsockname()[1], trusting
     await tls_site.stop()
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
+@pytest.mark.parametrize("is_shared", [False, True])
 async def test_a_stalled_tls_handshake_is_closed(
-    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sent: bytes
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    sent: bytes,
+    *,
+    is_shared: bool,
 ) -> None:
     """A stalled TLS handshake is closed without an error in the log."""
     monkeypatch.setattr(site, "HANDSHAKE_SECONDS", SHORT)
-    async with tls_port(service) as (port, _):
+    async with tls_port(service, is_shared=is_shared) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
         assert await Client(reader, writer).seconds_until_closed() > SHORT * 0.8

@@ -191,12 +191,16 @@ class Runner(web.AppRunner):
         self._wrap = wrap
         self._fast_path = fast_path
         self._listeners: Sequence[socket.socket] = ()
+        self._is_shared = False
         self._tls: ssl.SSLContext | None = None
         self.health = health
 
-    def listen_on(self, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
-        """Set the bound sockets that `setup` listens on."""
-        self._listeners, self._tls = listeners, tls
+    def listen_on(self, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None, *, is_shared: bool) -> None:
+        """Set the bound sockets that `setup` listens on.
+
+        `is_shared`: other workers listen on them too.
+        """
+        self._listeners, self._tls, self._is_shared = listeners, tls, is_shared
 
     def use_keys(self, keyring: Keyring) -> None:
         """Replace the API keys."""
@@ -206,7 +210,9 @@ class Runner(web.AppRunner):
         """Start the application, then listen."""
         await super().setup()
         for listener in self._listeners:
-            await Site(self, listener, ssl_context=self._tls).start()
+            site = Site(self, listener, ssl_context=self._tls)
+            site.is_shared = self._is_shared
+            await site.start()
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -16,19 +16,32 @@ from typing import cast
 
 from aiohttp import web
 
+from service.api.acceptor import Acceptor
+
 # The time from the connection to the end of the handshake.
 HANDSHAKE_SECONDS = 15.0
 
 
 class Site(web.SockSite):
-    """A `web.SockSite` that limits the time of TLS handshakes."""
+    """A `web.SockSite` that limits the time of TLS handshakes.
+
+    `is_shared`: other workers listen on the socket too.
+    """
+
+    is_shared = False
 
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
+        # A site exists only for a runner with a server.
+        make_protocol = cast("web.Server", self._runner.server)
+        if self.is_shared:
+            acceptor = Acceptor(self._sock, make_protocol, tls=self._ssl_context, handshake_seconds=HANDSHAKE_SECONDS)
+            acceptor.start(self._backlog)
+            self._server = cast("asyncio.Server", acceptor)
+            return
         self._server = await asyncio.get_running_loop().create_server(
-            # A site exists only for a runner with a server.
-            cast("web.Server", self._runner.server),
+            make_protocol,
             sock=self._sock,
             ssl=self._ssl_context,
             backlog=self._backlog,

@@ -1,0 +1,92 @@
+"""Accepts connections one at a time, so that several workers share them.
+
+uvloop accepts all waiting connections at once. When a proxy opens 64 connections to two
+workers, one of them gets 63. An `Acceptor` takes one connection per turn of its event
+loop and leaves the others to the workers that are free. It costs 30 µs more per
+connection, so a service with one worker has none.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+_logger = logging.getLogger(__name__)
+
+# asyncio waits as long when the process has too many open files.
+_PAUSE_SECONDS = 1.0
+
+
+class Acceptor:
+    """Listens on a socket that other processes listen on too.
+
+    It has the methods of `asyncio.Server` that aiohttp calls.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        tls: ssl.SSLContext | None,
+        handshake_seconds: float,
+    ) -> None:
+        self.sockets = (listener,)
+        self._listener = listener
+        self._make_protocol = make_protocol
+        self._tls = tls
+        self._handshake_seconds = handshake_seconds if tls is not None else None
+        self._loop = asyncio.get_running_loop()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    def start(self, backlog: int) -> None:
+        """Listen. `backlog` is the number of connections that may wait."""
+        self._listener.setblocking(False)
+        self._listener.listen(backlog)
+        self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Accept no further connection. Other processes still may."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            for task in self._opening:
+                task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until no connection is being opened."""
+        await asyncio.gather(*self._opening, return_exceptions=True)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # another worker has taken it, or the client has closed it
+        except OSError as error:
+            _logger.warning("cannot accept a connection, trying again in %g s: %s", _PAUSE_SECONDS, error.strerror)
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(_PAUSE_SECONDS, self._resume)
+            return
+        task = self._loop.create_task(self._open(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    def _resume(self) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(self._listener, self._accept)
+
+    async def _open(self, connection: socket.socket) -> None:
+        """Give the connection a protocol. A client may fail its TLS handshake."""
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(
+                self._make_protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_seconds
+            )
+        except (OSError, asyncio.CancelledError):
+            with suppress(OSError):
+                connection.close()

@@ -1,0 +1,98 @@
+"""Workers that listen on one socket share its connections."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from service.api import acceptor as module
+from service.api.acceptor import Acceptor
+
+CONNECTIONS = 64
+
+
+class Greeter(asyncio.Protocol):
+    """Sends its name to each client and closes."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(self.name)
+        transport.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A bound socket that does not listen yet."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        yield one
+
+
+def new_acceptor(listener: socket.socket, name: bytes = b"a") -> Acceptor:
+    """Return an acceptor that listens as another process would, on its own descriptor."""
+    one = Acceptor(listener.dup(), lambda: Greeter(name), tls=None, handshake_seconds=1)
+    one.start(128)
+    return one
+
+
+async def name_of(client: socket.socket) -> bytes:
+    """Return the name that a client receives."""
+    client.setblocking(False)
+    async with asyncio.timeout(30):
+        return await asyncio.get_running_loop().sock_recv(client, 16)
+
+
+async def test_waiting_connections_are_shared_evenly(listener: socket.socket) -> None:
+    """When many connections wait, each acceptor takes one per turn of the event loop."""
+    with ExitStack() as clients:
+        opened = [clients.enter_context(socket.create_connection(listener.getsockname())) for _ in range(CONNECTIONS)]
+        both = [new_acceptor(listener, name) for name in (b"a", b"b")]
+        names = [await name_of(client) for client in opened]
+        for one in both:
+            one.close()
+            await one.wait_closed()
+    assert abs(names.count(b"a") - names.count(b"b")) <= 2
+
+
+async def test_a_closed_acceptor_leaves_connections_to_the_others(listener: socket.socket) -> None:
+    """After one acceptor has closed, the other gets every connection."""
+    first, second = new_acceptor(listener, b"a"), new_acceptor(listener, b"b")
+    first.close()
+    first.close()
+    for _ in range(3):
+        with socket.create_connection(listener.getsockname()) as client:
+            assert await name_of(client) == b"b"
+    second.close()
+
+
+async def test_it_goes_on_after_an_error(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a free descriptor, it logs one line and tries again after a pause."""
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+
+    class Full(socket.socket):
+        """A socket whose first two attempts to accept fail."""
+
+        failures = 2
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if self.failures:
+                self.failures -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    full = Full(fileno=listener.dup().detach())
+    one = Acceptor(full, lambda: Greeter(b"a"), tls=None, handshake_seconds=1)
+    one.start(8)
+    with socket.create_connection(listener.getsockname()) as client:
+        assert await name_of(client) == b"a"
+    one.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot accept a connection, trying again in 0.01 s: Too many open files"
+    ] * 2
