@@ -4,7 +4,8 @@ Visitors read sessions through a coalescer, without HTTP. The link to Redis has 
 delay, or a delay of at least 1 ms in each direction. On the slow link, visitors pause
 for up to 10 ms after a read, so that requests arrive while a batch is in flight. The
 figures for each number of batches in flight and of visitors are the median time of a
-read, the CPU time of this process per read, and the reads per second.
+read, the CPU time of this process per read, and the reads per second. The number of
+batches is an upper limit: `coalescer.py` says when more than one leaves.
 """
 
 import asyncio

@@ -1,9 +1,10 @@
 """More requests than a worker can answer: `make bench-overload`, 30 s. Needs wrk.
 
-`wrk` reads a session with 64 connections, the usual load, and then with more. The
-figures are the successful reads per second, the share of 503, the time of an answer,
-and the growth of the worker's memory. A client of `wrk` repeats a request at once after
-503, so it is harder on the service than a client that honors Retry-After.
+`wrk` reads a session over 64 connections, the usual load, and then over more. The
+figures are the successful reads per second, the share of 503, the time in which 99 % of
+the requests are answered, and the growth of the worker's memory. After 503, `wrk` sends
+the next request at once. So it loads the service more than a client that honors
+Retry-After.
 """
 
 import re

@@ -79,7 +79,7 @@ def _random_id() -> str:
 def parse_session_id(value: str) -> str | None:
     """Return the id in lower case, or None if it is not a UUID in the 8-4-4-4-12 form.
 
-    Only the result of this function may become part of a Redis key.
+    Only an id in this form, in lower case, may become part of a Redis key.
     """
     return value.lower() if _SESSION_ID.fullmatch(value) else None
 

@@ -60,9 +60,10 @@ def ask(port: int, request: bytes) -> Answer:
 
 
 def send_all(port: int, requests: Iterable[bytes], status: int) -> list[Session]:
-    """Send requests over 32 connections. Each response must have the status, at last.
+    """Send requests over 32 connections. Each response must have the status.
 
-    Return the sessions of the responses, in any order.
+    After a 503, the request is sent again. Return the sessions of the responses, in any
+    order.
     """
     source = iter(requests)
     sessions = []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bench.peers.requests import TITLES
 
-# With less, the service waited for Redis and wrk.
+# When less of its CPU was used, the service waited for Redis and wrk.
 FULL_SHARE = 0.9
 
 

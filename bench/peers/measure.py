@@ -31,7 +31,7 @@ from tests.support.servers import RedisServer
 SCRIPT = Path(__file__).with_name("load.lua")
 LIVE_SESSIONS = 4000
 ENDED_SESSIONS = 600
-LEAST_CREATED = 500
+LEAST_CREATED = 500  # before the memory of sessions is measured
 # Memory is read every 0.5 s, until it is steady. The error is below 1 B per session.
 STEADY_READINGS = 4
 STEADY_BYTES = 16_384
@@ -67,7 +67,7 @@ class Cpus:
             os.sched_setaffinity(0, {self.load})
 
     def service_busy_seconds(self) -> float:
-        """Return for how long the service's CPU has worked or was taken by the host."""
+        """Return the seconds in which the service's CPU worked or the host took it."""
         line = next(
             line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{self.service} ")
         )
@@ -104,7 +104,7 @@ class Instance:
         return urlsplit(self.server.url).path
 
     def create(self, count: int, users_among: int = 0) -> list[Session]:
-        """Create sessions, every n-th of a new user, or all of guests."""
+        """Create sessions. Every `users_among`-th has a new user. With 0, none has."""
 
         def requests() -> Iterator[bytes]:
             for number in range(count):

@@ -33,7 +33,10 @@ Start = Callable[[int, Path], AbstractContextManager[Running]]
 
 @dataclass(frozen=True)
 class System:
-    """A measured system. `missing` returns why it cannot run, or an empty string."""
+    """A measured system. `missing` returns why it cannot run, or an empty string.
+
+    The default of `missing` is `str`, which returns an empty string.
+    """
 
     name: str
     title: str

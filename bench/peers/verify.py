@@ -20,7 +20,7 @@ def _record(answer: Answer) -> dict[str, str]:
 def verify(port: int, path: str, store: redis.Redis, *, has_header: bool) -> None:
     """Create, read and end a session, and look into Redis.
 
-    Raise `AssertionError` with the answer that is not as the contract says.
+    Raise `AssertionError` with the answer that breaks the contract.
     """
     rejected = ask(port, without_key(path))
     assert rejected.status == 401, rejected  # noqa: PLR2004

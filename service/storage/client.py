@@ -32,9 +32,9 @@ _pack: Callable[[Sequence[Word]], bytes] = hiredis.pack_command  # type: ignore[
 class Client:
     """Runs single commands. The caller limits their time and retries them.
 
-    `redis` is redis-py's client, for everything else. A connection that has carried a
-    command of `call` is kept here and carries the next one. So with both in use there
-    are at most twice the lane's number of connections.
+    `redis` is redis-py's client, for everything else. `call` takes a connection from
+    the pool and keeps it for later calls, and `redis` uses the others. So the pool
+    needs up to twice the connections of the lane.
     """
 
     def __init__(self, url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> None:
@@ -66,7 +66,7 @@ class Client:
         """Return the reply to a command. Raises the errors of redis-py."""
         connection = self._kept.pop() if self._kept else await self._new_connection()
         try:
-            # Between two commands, data means that the server has closed it.
+            # Between two commands, data or an end means that the server has closed it.
             if connection.is_connected and await connection.can_read():
                 await connection.disconnect(nowait=True)
             if not connection.is_connected:
@@ -76,7 +76,7 @@ class Client:
         except ResponseError:
             raise
         except BaseException:
-            # The reply may still arrive.
+            # The reply may still arrive, and would be the next command's.
             await connection.disconnect(nowait=True)
             raise
         finally:
@@ -92,7 +92,7 @@ class Client:
     def script(self, text: str) -> Script:
         """Return a function that runs a script with keys and arguments.
 
-        A server that does not have the script yet is sent it.
+        It sends the script to a server that does not have it yet.
         """
         digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 

@@ -2,16 +2,17 @@
 
 DESIGN
 A coalescer turns an operation on many items, such as `find_many(ids)`, into an
-awaitable operation on one item. All items of one
-turn of the event loop are sent as one batch.
+awaitable operation on one item. All items of one turn of the event loop are sent as one
+batch.
 
 Tick.    The first item schedules a dispatch with `call_soon`. The loop runs it after
          all callbacks that are ready now. So the batch has the request of every socket
          that this turn found readable.
 Flight.  Items that arrive while a batch is in flight wait for the next one. Under load
-         the batches grow, without a timer: a lone request is sent at once. When Redis
-         is far away, more batches leave: as soon as a batch is full, or when the last
-         one left 2 ms ago. At most `max_in_flight` are in flight.
+         the batches grow, without a timer: a lone request is sent at once. A further
+         batch leaves when it is full, or when an item arrives more than 2 ms after the
+         last batch left, as when Redis is far away. At most `max_in_flight` batches are
+         in flight.
 Order.   Items are sent in the order of their arrival. The results of two batches may
          arrive in either order. A client that needs an order awaits the first result
          before it sends the second request, as HTTP clients do.
@@ -38,15 +39,16 @@ Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
-# With 64 connections on one worker, one batch in flight has 32 requests on average and
-# a GET costs 2 µs less than with two in flight, which have 25 (docs/performance.md). On
-# one machine, a batch takes 0.1 to 1.5 ms.
+# With 64 connections on one worker, a batch has 32 requests on average. With two in
+# flight it has 25, and a GET costs 2 µs more (docs/performance.md). When Redis is on
+# the same machine, a batch takes 0.1 to 1.5 ms.
 LONG_FLIGHT_SECONDS = 0.002
 MAX_IN_FLIGHT = 4
 MAX_BATCH = 128
-# A worker answers these in 25 to 50 ms. Those beyond are rejected at once.
+# A worker answers 1,024 requests in 25 to 50 ms. It rejects further ones at once.
 MAX_WAITING = 1024
-# Two timeouts, the longest that the batch in flight may take.
+# Two timeouts of Redis, which a batch in flight takes at most. A late process may take
+# longer (`deadlines.py`).
 MAX_WAIT_SECONDS = 0.5
 
 

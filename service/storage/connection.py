@@ -10,8 +10,8 @@ Outage.    Redis does not answer in time, or the connection breaks. The breaker 
            and a probe closes it when Redis answers again.
 Demotion.  The server answers that it is not the primary any more. All lanes close their
            connections, and the next call resolves the server's name again.
-Unfit.     A new connection has to pass the self-test before it carries a request. If it
-           fails, it is closed.
+Unfit.     A new connection has to pass the self-test before it carries a request. A
+           connection that fails is closed.
 """
 
 import asyncio
@@ -69,7 +69,8 @@ class RedisConnection:
         log_limit: LogLimit | None = None,
     ) -> None:
         self.lane = lane
-        # A call takes two timeouts at most: two attempts of one, or one of two.
+        # A call takes two timeouts at most: two attempts of one, or one of two. When
+        # this process is late, it takes up to four (`deadlines.py`).
         self.deadline_seconds = 2 * settings.timeout_seconds
         self._deadlines = Deadlines(settings.timeout_seconds * (1 if lane.repeats_timeouts else 2))
         self._metrics = metrics or Metrics()
@@ -98,7 +99,7 @@ class RedisConnection:
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
         Overloaded when this lane has no free connection in time. With a connection, the
-        operation takes two timeouts at most.
+        operation takes `deadline_seconds` at most, unless this process is late.
         """
         if not self._breaker.admits():
             self._metrics.redis_errors.add(("breaker",))
@@ -124,7 +125,7 @@ class RedisConnection:
         return result
 
     async def call(self, name: str, *words: Word) -> Any:
-        """Return the reply to one repeatable command. Raises as `run` does."""
+        """Return the reply to one idempotent command. Raises as `run` does."""
         return await self.run(name, lambda _: self._client.call(*words))
 
     def script(self, name: str) -> Script:

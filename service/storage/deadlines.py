@@ -1,10 +1,10 @@
 """Timeouts of calls that do not blame Redis when this process was late.
 
 DESIGN
-The event loop runs late when a request keeps it busy, when the machine has no time for
-the process, or when the machine was paused. A timer then fires before the loop has read
-a reply that arrived in time. So when the timer fires late, each call that is due gets
-the whole time once more, and the loop reads first.
+The event loop runs late when a request keeps it busy, when the machine has no CPU time
+for the process, or when the machine was paused. A timer then fires before the loop has
+read a reply that arrived in time. So when the timer fires late, each call that is due
+gets the whole time once more, and the loop reads first. A call gets it only once.
 
 One timer serves all calls. It costs 10 µs to start and to cancel one for each call.
 """
@@ -20,7 +20,10 @@ _LATE_SHARE = 0.1
 
 
 class Deadlines:
-    """Limits the time of calls. All have the same limit, so the oldest is due first."""
+    """Limits the time of calls.
+
+    All have the same limit, so a new call is never due before the others.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

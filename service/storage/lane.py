@@ -22,8 +22,8 @@ class Lane:
     measured_as: str | None = None
 
 
-# At most four batches each of creations, reads and endings are in flight. Usually it is
-# one.
+# At most four batches each of creations, reads and endings are in flight (MAX_IN_FLIGHT
+# in `coalescer.py`). Usually there is one of each.
 SESSIONS = Lane("sessions", connections=12, waiting=16, wait_timeouts=1, repeats_timeouts=True)
 # Every call is short (docs/reliability.md), so a long queue drains in time: 1,000 calls
 # of 10 ms on 4 connections take 2.5 s.

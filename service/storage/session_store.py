@@ -1,6 +1,7 @@
 """Sessions in Redis: in batches, and one by one through coalescers.
 
-Every operation is one round trip and one atomic step. It is idempotent: called again
+Every operation is one round trip and one atomic step. Once an hour, a creation for a
+user makes another one (`user_secrets.py`). An operation is idempotent: called again
 after a lost reply, it returns the same and counts once.
 """
 

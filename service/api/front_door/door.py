@@ -1,17 +1,19 @@
 """The protocol of a client connection, which hands rare requests to aiohttp.
 
 DESIGN
-A connection is in one of three states. `data_received` looks at them in this order.
+A connection is in one of four states. `data_received` checks them in this order.
 
 Pending. A frequent request waits for Redis. Bytes that arrive are kept until it is
          answered, so answers go out in the order of the requests.
-Slow.    aiohttp's protocol reads a request or answers one. It gets all bytes as they
-         are. It is made for the first request that needs it and then stays.
+Slow.    aiohttp's protocol object reads a request or answers one, and gets all bytes.
+         The first request that needs the object makes it, and the connection keeps it.
+Full.    The client is slow to read its answers, or rests after 503 `overloaded`. Bytes
+         that arrive are kept.
 Idle.    The bytes begin with a new request. The door answers it, if the fast path can.
-         If not, aiohttp gets the bytes. The connection is slow until it has answered.
+         Otherwise, the connection is slow until aiohttp has answered.
 
 So frequent requests skip aiohttp although they share a connection with others, as they
-do behind a proxy. Both sides write to the same transport, each only in its turn.
+do behind a proxy. The door and aiohttp write to one transport, each only in its turn.
 """
 
 import asyncio
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 # The next turn of the event loop reads the bytes in the kernel, far sooner than this.
 _RECHECK_SECONDS = 0.05
-# After 503 `overloaded`. The client is asked to wait for a second.
+# Half of Retry-After. Without the rest, clients that ignore Retry-After would take the
+# CPU time of the accepted requests.
 REST_SECONDS = 0.5
 
 
@@ -55,7 +58,7 @@ class FrontDoor(asyncio.Protocol):
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
         self._is_full = False  # the client is slow to read its answers, or rests
-        self._unsent_bytes = 0  # at the last look
+        self._unsent_bytes = 0  # at the last check
         self._has_ended = False  # the client has closed its side
         self.is_closing = False  # after the pending answer
 
@@ -90,7 +93,7 @@ class FrontDoor(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close the connection at once, unless it only sends its last answers."""
+        """Close the connection at once, unless it closes after its last answers."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
 
@@ -116,7 +119,7 @@ class FrontDoor(asyncio.Protocol):
             self._release()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the timer. A pending request is finished and recorded, but not sent."""
+        """Stop the timer. The answer to a pending request is recorded, but not sent."""
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
@@ -131,7 +134,7 @@ class FrontDoor(asyncio.Protocol):
             if self._is_full:
                 self._inbox.add(data)
                 return
-            # Most connections have one request, so the second is the first to be kept.
+            # Most connections have one request, so the first head is not kept.
             exchange = self._repeats.begin(self._fast_path, data, self._peer, keeps=self._has_served)
             if exchange is None:
                 self._hand_over(data)
@@ -177,17 +180,14 @@ class FrontDoor(asyncio.Protocol):
                 transport.close()
 
     def _rest_after(self, result: object) -> None:
-        """Take no further request for a moment when there are too many.
-
-        Otherwise clients that ignore Retry-After would take the time of those that were
-        not rejected.
-        """
+        """After 503 `overloaded`, take no request for REST_SECONDS."""
         if isinstance(result, Overloaded) and self._transport is not None and not self._is_full:
             self._is_full = True
             self._inbox.pause()
             asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)
 
     def _end_rest(self) -> None:
+        """Take requests again, but not before all answers are in the kernel."""
         if self._transport is not None and self._transport.get_write_buffer_size():
             asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)
         elif self._exchange is None:
@@ -212,7 +212,7 @@ class FrontDoor(asyncio.Protocol):
                 self._timer.cancel()
             assert self._transport is not None  # noqa: S101 - `_take` looked
             slow.connection_made(self._transport)
-        self._inbox.resume()  # aiohttp pauses it by itself
+        self._inbox.resume()  # aiohttp pauses the reading by itself
         slow.data_received(data)
         if self._has_ended and not slow.eof_received() and self._transport is not None:
             self._transport.close()
@@ -233,15 +233,15 @@ class FrontDoor(asyncio.Protocol):
             transport.close()
 
     def _reprieve(self, transport: asyncio.Transport, idle_seconds: float) -> float:
-        """Return for how long a connection may stay on whose time is up."""
+        """Return for how many more seconds an expired connection stays open."""
         if self._exchange is not None or (not self._is_full and has_unread_bytes(transport)):
             return _RECHECK_SECONDS
         before, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
-        # A slow client has taken a part.
+        # The client is slow, but has read something.
         return idle_seconds if self._unsent_bytes != before else 0
 
     def _start_timer(self, seconds: float) -> None:
-        """Look again after these seconds. A request does not touch the clock: 1 µs."""
+        """Check later. No request restarts the timer, which would cost 1 µs each."""
         seconds = min(seconds, self._host.keepalive_seconds)
         self._timer = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 

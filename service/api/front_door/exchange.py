@@ -49,8 +49,8 @@ class Exchange:
     """A request in progress: everything that its answer and its record need.
 
     `presented` are the session ids, or None before they are read. `future` is the
-    result of Redis, or None for an answer that needs none. `size` is the number of
-    bytes that the request has.
+    result of Redis, or None for an answer that needs none. `size` is the length of the
+    head and the body in bytes.
     """
 
     __slots__ = ("cors", "future", "plan", "presented", "result", "session", "size", "started")
@@ -62,5 +62,5 @@ class Exchange:
         self.size = plan.size
         self.cors = plan.cors
         self.future: Future[Any] | None = None
-        self.result: Any = None  # where there is no future
+        self.result: Any = None  # when there is no future
         self.session: Session | None = None  # the one that is created

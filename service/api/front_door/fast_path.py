@@ -1,10 +1,10 @@
 """The fast path: answers a frequent request without a task, request object or router.
 
-It answers the requests of sessions, preflights and /livez that a valid API key sends
-without an error. Everything else is for aiohttp, so there is no second place that
-explains errors. Only two kinds of errors are answered here: those that appear after
-Redis was asked, and a creation above its limit. A second attempt could create a second
-session, or count twice.
+It answers valid requests for sessions, preflights and /livez. Everything else is for
+aiohttp, so only one place explains the errors of clients. The fast path answers these
+errors itself: a session that does not exist, a Redis that cannot serve, an overload and
+a creation above its limit. A second attempt through aiohttp would ask Redis again. It
+could also create a second session, or count twice.
 
 Policy and constants are those of the handlers: keys and origins (`auth.py`, `cors.py`),
 candidates (`session_token.py`), bodies (`create_body.py`), limits (`create_limits.py`),

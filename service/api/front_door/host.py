@@ -1,4 +1,4 @@
-"""The server of the front doors, as they see it."""
+"""The contract of the server that makes front doors: the part that they use."""
 
 from typing import TYPE_CHECKING, Protocol
 

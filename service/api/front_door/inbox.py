@@ -2,12 +2,12 @@
 
 import asyncio
 
-# Reading pauses above this size.
+# Reading pauses above this size. One read may add 256 KiB to it.
 MAX_KEPT_BYTES = 65_536
 
 
 class Inbox:
-    """Keeps bytes, and pauses reading when they are too many."""
+    """Keeps bytes, and pauses reading when it has too many."""
 
     __slots__ = ("_is_paused", "_kept", "_transport")
 
@@ -37,7 +37,7 @@ class Inbox:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read from the socket again, unless there are too many bytes."""
+        """Read from the socket again, unless too many bytes are kept."""
         if self._is_paused and self._transport is not None and len(self._kept) <= MAX_KEPT_BYTES:
             self._is_paused = False
             self._transport.resume_reading()

@@ -42,7 +42,7 @@ def _unacknowledged_bytes(transport: asyncio.BaseTransport) -> int:
         return 0
     try:
         return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-    except OSError:  # macOS does not say
+    except OSError:  # macOS does not have this call
         return 0
 
 

@@ -101,9 +101,9 @@ class SessionHandlers:
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
-        """Run one lookup in a turn of the event loop.
+        """Run the block in a turn of the event loop in which no other lookup runs it.
 
-        A thousand ids take 1 ms. Visitors are answered between two lookups.
+        A thousand ids take 1 ms. So visitors are answered between two lookups.
         """
         async with self._lookup_turn:
             await asyncio.sleep(0)

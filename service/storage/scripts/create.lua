@@ -30,9 +30,9 @@ local function extend(key, is_known)
   return expire_once(key, ttl) or expire(key, ttl, 'GT')
 end
 
--- An id that ends in 0 or 8 prunes its index. So 1 creation in 8
--- looks at 24 random entries, 3 per creation, and at most a third of a busy user's
--- index is expired. Entries sorted by expiry would need 50 bytes more for each session.
+-- An id that ends in 0 or 8 prunes its index. So 1 creation in 8 looks at 24 random
+-- entries, 3 per creation, and at most a third of a busy user's index is expired.
+-- Entries sorted by expiry would need 50 bytes more for each session.
 local PRUNING_IDS, PRUNED_ENTRIES = '[08]$', 24
 
 local function prune(key, base)
