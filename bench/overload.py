@@ -8,6 +8,7 @@ Retry-After.
 """
 
 import re
+import resource
 import subprocess
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ def read(running: Running, session_id: str, connections: int) -> Result:
 
 def main() -> None:
     """Run the service, measure and print."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with service() as running:
         session_id = create(running.url)
         read(running, session_id, CONNECTIONS[0])

@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from service.storage.lane import Lane
@@ -112,7 +113,7 @@ class Client:
         """
         await self._pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
         # The connection may be broken already.
-        with suppress(OSError, RedisConnectionError):
+        with suppress(OSError, RedisConnectionError, RedisTimeoutError):
             await self._pool.disconnect(inuse_connections=False)
         for connection in self._kept:
             await connection.disconnect(nowait=True)

@@ -41,7 +41,7 @@ class Deadlines:
             try:
                 return await call
             finally:
-                del self._due[timeout]
+                self._due.pop(timeout, None)
                 self._extended.discard(timeout)
 
     def _start_timer(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -55,9 +55,10 @@ class Deadlines:
         now = loop.time()
         is_late = now - expected_at > _LATE_SHARE * self._seconds
         for timeout in [one for one, due in self._due.items() if due <= now]:
-            self._due[timeout] = now + self._seconds
             if is_late and timeout not in self._extended:
                 self._extended.add(timeout)
+                self._due[timeout] = now + self._seconds
             else:
+                del self._due[timeout]
                 timeout.reschedule(now)
         self._start_timer(loop)

@@ -34,7 +34,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def new_acceptor(listener: socket.socket, name: bytes = b"a") -> Acceptor:
-    """Return an acceptor that listens as another process would, on its own descriptor."""
+    """Return an acceptor with its own descriptor, as in another process."""
     one = Acceptor(listener.dup(), lambda: Greeter(name), tls=None, handshake_seconds=1)
     one.start(128)
     return one
@@ -48,7 +48,7 @@ async def name_of(client: socket.socket) -> bytes:
 
 
 async def test_waiting_connections_are_shared_evenly(listener: socket.socket) -> None:
-    """When many connections wait, each acceptor takes one per turn of the event loop."""
+    """Each acceptor takes one waiting connection per turn of the event loop."""
     with ExitStack() as clients:
         opened = [clients.enter_context(socket.create_connection(listener.getsockname())) for _ in range(CONNECTIONS)]
         both = [new_acceptor(listener, name) for name in (b"a", b"b")]

@@ -60,14 +60,14 @@ class Repeats:
     __slots__ = ("_by_first_byte",)
 
     def __init__(self) -> None:
-        self._by_first_byte: dict[int, Repeat] = {}
+        self._by_first_byte: dict[int, Repeat] | None = None  # 64 bytes less while idle
 
     def begin(self, fast_path: FastPath, data: bytes, peer: Peer, *, keeps: bool) -> Exchange | None:
         """Begin to answer the request in `data`. Returns None if it is for aiohttp.
 
         With `keeps`, a later request is compared with this one.
         """
-        repeat = self._by_first_byte.get(data[0])
+        repeat = self._by_first_byte.get(data[0]) if self._by_first_byte else None
         if repeat is not None and fast_path.planner.is_current(repeat.plan):
             presented = repeat.presented_in(data)
             if presented is not None:
@@ -75,5 +75,5 @@ class Repeats:
         plan = fast_path.planner.plan(data)
         exchange = plan and fast_path.begin(plan, None, data, peer)
         if keeps and exchange is not None and (repeat := Repeat.of(exchange, data)):
-            self._by_first_byte[data[0]] = repeat
+            self._by_first_byte = {**(self._by_first_byte or {}), data[0]: repeat}
         return exchange

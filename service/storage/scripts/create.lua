@@ -13,7 +13,8 @@
 -- group writes its counters once.
 -- Repeatable: after a lost reply the script finds the values that it stored, returns 1
 -- and counts nothing. A session that an erasure ended in between is not stored again.
--- When counting fails, the script deletes every session that it has stored.
+-- When counting a group fails, the script deletes the sessions of this group. Groups
+-- before it stay, with their counts, as after a lost reply.
 
 -- Lifetimes stay strings: Redis needs 0.3 µs to convert a number to an argument.
 local ttl, count_lifetime, minutes_lifetime = ARGV[1], ARGV[2], ARGV[3]
@@ -137,7 +138,8 @@ local function count(group)
   add_to_sketch(base, target.day, group.source, group.users)
 end
 
-local reply, stored = {}, {}
+local reply = {}
+local stored = {} -- keys of the sessions that are not counted yet
 
 -- Stores the session of a key unless it has another value. Returns whether the session
 -- is a new one.
@@ -171,6 +173,7 @@ local function create_all()
       if of_user then user_field = user_field + USER_FIELDS end
     end
     if group.number > 0 then count(group) end
+    stored = {}
     first_key = last_key + 1
   end
 end
