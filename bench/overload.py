@@ -23,7 +23,7 @@ class Result:
     """The figures of one run."""
 
     reads: float
-    refused: float
+    rejected: float
     p99: str
 
     @classmethod
@@ -34,9 +34,9 @@ class Result:
             found = re.search(pattern, output)
             return float(found[1]) if found else 0.0
 
-        total, refused = number(r"(\d+) requests in"), number(r"Non-2xx or 3xx responses: (\d+)")
+        total, rejected = number(r"(\d+) requests in"), number(r"Non-2xx or 3xx responses: (\d+)")
         late = re.search(r"99%\s+(\S+)", output)
-        return cls((total - refused) / SECONDS, refused / max(total, 1), late[1] if late else "?")
+        return cls((total - rejected) / SECONDS, rejected / max(total, 1), late[1] if late else "?")
 
 
 def read(running: Running, session_id: str, connections: int) -> Result:
@@ -58,7 +58,7 @@ def main() -> None:
             found = read(running, session_id, connections)
             grown = (running.memory_kib("Pss") - before) / 1024
             print(
-                f"{connections:5} connections: {found.reads:8,.0f} reads/s, {found.refused:6.1%} refused, "
+                f"{connections:5} connections: {found.reads:8,.0f} reads/s, {found.rejected:6.1%} rejected, "
                 f"p99 {found.p99:>8}, memory +{grown:.1f} MiB",
                 flush=True,
             )

@@ -1,8 +1,8 @@
 """Accepts connections one at a time, so that several workers share them.
 
 uvloop accepts all waiting connections at once. When a proxy opens 64 connections to two
-workers, one of them gets 63. An `Acceptor` takes one connection per turn of its event
-loop and leaves the others to the workers that are free. It costs 30 µs more per
+workers, one of them gets nearly all. An `Acceptor` takes one connection per turn of its
+event loop and leaves the others to the workers that are free. It costs more for each
 connection, so a service with one worker has none.
 """
 
@@ -40,7 +40,6 @@ class Acceptor:
         self._handshake_seconds = handshake_seconds if tls is not None else None
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
-        self._is_closed = False
 
     def start(self, backlog: int) -> None:
         """Listen. `backlog` is the number of connections that may wait."""
@@ -50,16 +49,14 @@ class Acceptor:
 
     def close(self) -> None:
         """Accept no further connection. Other processes still may."""
-        if not self._is_closed:
-            self._is_closed = True
+        if self._is_open():
             self._loop.remove_reader(self._listener)
             self._listener.close()
             for task in self._opening:
                 task.cancel()
 
-    async def wait_closed(self) -> None:
-        """Wait until no connection is being opened."""
-        await asyncio.gather(*self._opening, return_exceptions=True)
+    def _is_open(self) -> bool:
+        return self._listener.fileno() >= 0
 
     def _accept(self) -> None:
         try:
@@ -76,7 +73,7 @@ class Acceptor:
         task.add_done_callback(self._opening.discard)
 
     def _resume(self) -> None:
-        if not self._is_closed:
+        if self._is_open():
             self._loop.add_reader(self._listener, self._accept)
 
     async def _open(self, connection: socket.socket) -> None:

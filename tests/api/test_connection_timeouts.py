@@ -281,8 +281,7 @@ async def tls_port(service: Service, *, is_shared: bool = False) -> AsyncIterato
     authority.issue_cert("127.0.0.1").configure_cert(serving)
     authority.configure_trust(trusting)
     listener = socket.create_server(("127.0.0.1", 0))
-    tls_site = Site(service.runner, listener, ssl_context=serving)
-    tls_site.is_shared = is_shared
+    tls_site = Site(service.runner, listener, tls=serving, is_shared=is_shared)
     await tls_site.start()
     yield listener.getsockname()[1], trusting
     await tls_site.stop()

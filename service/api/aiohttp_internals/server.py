@@ -210,9 +210,7 @@ class Runner(web.AppRunner):
         """Start the application, then listen."""
         await super().setup()
         for listener in self._listeners:
-            site = Site(self, listener, ssl_context=self._tls)
-            site.is_shared = self._is_shared
-            await site.start()
+            await Site(self, listener, tls=self._tls, is_shared=self._is_shared).start()
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -12,6 +12,8 @@ Can go when: `web.SockSite` passes `ssl_handshake_timeout` on.
 """
 
 import asyncio
+import socket
+import ssl
 from typing import cast
 
 from aiohttp import web
@@ -23,19 +25,21 @@ HANDSHAKE_SECONDS = 15.0
 
 
 class Site(web.SockSite):
-    """A `web.SockSite` that limits the time of TLS handshakes.
+    """A `web.SockSite` that limits the time of TLS handshakes."""
 
-    `is_shared`: other workers listen on the socket too.
-    """
-
-    is_shared = False
+    def __init__(
+        self, runner: web.BaseRunner, sock: socket.socket, *, tls: ssl.SSLContext | None, is_shared: bool = False
+    ) -> None:
+        """`is_shared`: other workers listen on the socket too."""
+        super().__init__(runner, sock, ssl_context=tls)
+        self._is_shared = is_shared
 
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
         # A site exists only for a runner with a server.
         make_protocol = cast("web.Server", self._runner.server)
-        if self.is_shared:
+        if self._is_shared:
             acceptor = Acceptor(self._sock, make_protocol, tls=self._ssl_context, handshake_seconds=HANDSHAKE_SECONDS)
             acceptor.start(self._backlog)
             self._server = cast("asyncio.Server", acceptor)

@@ -139,7 +139,7 @@ class FrontDoor(asyncio.Protocol):
             if exchange is None:
                 self._hand_over(data)
                 return
-            data = data[exchange.size :] if exchange.size < len(data) else b""
+            data = data[exchange.size :]
             if exchange.future is None:
                 self._write(self._fast_path.answer(exchange, exchange.result))
                 self._rest_after(exchange.result)

@@ -32,7 +32,7 @@ class Repeat:
         self._before, self._after = head, b""
         if len(presented) == 1:
             before, session_id, after = head.lower().partition(presented[0].encode())
-            if presented[0].encode() not in after:
+            if session_id not in after:
                 self._before, self._after = head[: len(before)], head[len(before) + len(session_id) :]
 
     @classmethod
@@ -75,5 +75,7 @@ class Repeats:
         plan = fast_path.planner.plan(data)
         exchange = plan and fast_path.begin(plan, None, data, peer)
         if keeps and exchange is not None and (repeat := Repeat.of(exchange, data)):
-            self._by_first_byte = {**(self._by_first_byte or {}), data[0]: repeat}
+            if self._by_first_byte is None:
+                self._by_first_byte = {}
+            self._by_first_byte[data[0]] = repeat
         return exchange
