@@ -98,7 +98,7 @@ async def build(  # 60 lines: the list of all parts, each named once
     metrics.breaker_open.set_function(lanes.open_breakers)
     metrics.connections.set_function(lanes.connections)
     metrics.memory_full.set_function(watch.memory_full)
-    app.on_startup.append(_starting(readiness, secrets, watch, ttl_seconds))
+    app.on_startup.append(_starting(lanes, readiness, secrets, watch, ttl_seconds))
     app.on_cleanup.append(_closing(sessions, lanes, watch, recorder=recorder, tracing=tracing))
     # A trace begins with the request, so traced requests go through aiohttp.
     fast_path = None
@@ -159,13 +159,14 @@ def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coal
 
 
 def _starting(
-    readiness: Readiness, secrets: UserSecrets, watch: StoreWatch, ttl_seconds: int
+    lanes: Lanes, readiness: Readiness, secrets: UserSecrets, watch: StoreWatch, ttl_seconds: int
 ) -> Callable[[web.Application], Awaitable[None]]:
     async def check_redis(_: web.Application) -> None:
         """Log if Redis is unavailable or the user secret has changed, then watch Redis.
 
         The service starts in both cases.
         """
+        lanes.start()
         with suppress(StoreUnavailable, Overloaded):  # the connection logs them
             await readiness.check()
         await secrets.start(ttl_seconds)

@@ -82,7 +82,7 @@ async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: A
         for shard in range(SHARD_COUNT)
         for day in (today - 1, today, today + 1)
     ]
-    if not await connection.run("demo", lambda redis: redis.exists(*counted)):
+    if not any(await connection.call_all("demo", [("EXISTS", key) for key in counted])):
         raise CommandError(
             f"the service at {client.url} uses another Redis or redis.key_prefix than this configuration. "
             "Pass the service's configuration with --config, or its URL with --url"
@@ -94,13 +94,16 @@ async def _has_keys(connection: RedisConnection, keyspace: Keyspace) -> bool:
 
     Raises CommandError if SCAN is not allowed.
     """
-    cursor = 0
-    while True:
-        cursor, keys = await connection.run("demo", partial(_page, keyspace=keyspace, cursor=cursor))
-        if not all(keyspace.exists_without_sessions(key.decode(errors="replace")) for key in keys):
-            return True
-        if not cursor:
-            return False
+    for url in await connection.server_urls():
+        cursor = 0
+        while True:
+            page = partial(_page, keyspace=keyspace, cursor=cursor)
+            cursor, keys = await connection.run_on(url, "demo", page)
+            if not all(keyspace.exists_without_sessions(key.decode(errors="replace")) for key in keys):
+                return True
+            if not cursor:
+                break
+    return False
 
 
 async def _page(redis: Redis, *, keyspace: Keyspace, cursor: int) -> Any:

@@ -41,7 +41,9 @@ async def check(
     consistency_check = ConsistencyCheck(connection, keyspace, digest, ttl_seconds=ttl_seconds, previous=previous)
     parts: list[tuple[str, list[CheckResult]]] = []
     try:
-        parts.append(("Redis", list(_server(await consistency_check.server()))))
+        for number, info in enumerate(servers := await consistency_check.servers(), start=1):
+            heading = f"Redis, primary {number} of {len(servers)}" if len(servers) > 1 else "Redis"
+            parts.append((heading, list(_server(info))))
         total = await consistency_check.count_keys()
         with _Bar(console, total) as advance:
             report = await consistency_check.run(advance, repair=repair)

@@ -15,11 +15,13 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from service.config.host_name import host_error
+from service.config.redis_servers import SENTINEL_CREDENTIALS, Topology, split_hosts, topology_of
 
 FORMS = (
-    "must be `embedded` or a URL like redis://user:password@host:6379/0, "
-    "rediss://host:6380/0 or unix:///run/redis.sock"
+    "must be `embedded` or a URL like redis://user:password@host:6379/0, rediss://host:6380/0, "
+    "redis+sentinel://host,host,host/NAME/0, redis+cluster://host,host,host or unix:///run/redis.sock"
 )
+_SCHEMES = {f"{scheme}{kind}" for scheme in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")} | {"unix"}
 _ESCAPES = "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 _MAX_DB = 2**31 - 1
 _MAX_SOCKET_PATH = 107  # bytes in sockaddr_un, less the final null byte
@@ -36,7 +38,7 @@ def check_redis_url(value: str) -> str | None:
         return f"is not a valid URL. {_ESCAPES}"
     if parts.fragment or parts.netloc.count("@") > 1 or re.search(r"\s", value):
         return f"is not a valid URL. {_ESCAPES}"
-    if parts.scheme not in {"redis", "rediss", "unix"}:
+    if parts.scheme not in _SCHEMES:
         return FORMS
     address = _unix_errors(parts) if parts.scheme == "unix" else _tcp_errors(parts)
     return ", and ".join([*address, *_parameter_errors(parts)]) or None
@@ -55,19 +57,32 @@ def without_password(url: str) -> str:
 
 
 def _tcp_errors(parts: SplitResult) -> Iterator[str]:
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
+    hosts = split_hosts(parts)
+    if not all(not port or _is_port(port) for _, port in hosts):
         # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks
         # like a port.
         yield f"must have a port from 1 to 65535 ({_ESCAPES})"
-    if not parts.hostname:
+    topology = topology_of(parts.scheme)
+    if not all(host for host, _ in hosts):
         yield FORMS
-    elif error := host_error(unquote(parts.hostname)):
+    elif len(hosts) > 1 and topology is Topology.SERVER:
+        yield "names several hosts, which needs redis+sentinel:// or redis+cluster://"
+    elif error := next(filter(None, (host_error(unquote(host)) for host, _ in hosts)), None):
         yield f"must have {error}"
-    if parts.path not in {"", "/"} and not _is_db(parts.path[1:]):
+    yield from _path_errors(parts.path, topology)
+
+
+def _path_errors(path: str, topology: Topology) -> Iterator[str]:
+    if topology is Topology.SENTINEL:
+        found = re.fullmatch(r"/([A-Za-z0-9._-]+)(?:/(.*))?", path, re.ASCII)
+        if not found:
+            yield "must have the name of the primary as its path, such as /mymaster/0"
+        elif found[2] and not _is_db(found[2]):
+            yield "must have the number of a database after the name of the primary, such as /mymaster/0"
+    elif topology is Topology.CLUSTER:
+        if path not in {"", "/", "/0"}:
+            yield "must have no path, because a cluster has only database 0"
+    elif path not in {"", "/"} and not _is_db(path[1:]):
         yield "must have the number of a database, such as /0, or nothing as its path"
 
 
@@ -88,7 +103,9 @@ def _parameter_errors(parts: SplitResult) -> Iterator[str]:
     for name, value in values.items():
         if error := _value_error(name, value, parts.scheme):
             yield f"has the parameter {name}{error}"
-    if "db" in values and parts.scheme != "unix" and parts.path not in {"", "/"}:
+    path = parts.path.strip("/")
+    database = path.partition("/")[2] if parts.scheme.endswith("+sentinel") else path
+    if "db" in values and parts.scheme != "unix" and database:
         yield "has a database both in the path and in the parameter db"
     yield from _key_errors(values)
 
@@ -105,8 +122,12 @@ def _name_errors(names: Sequence[str]) -> Iterator[str]:
 def _value_error(name: str, value: str, scheme: str) -> str | None:
     if not value:
         return " without a value"
-    if name.startswith("ssl_") and scheme != "rediss":
+    if name.startswith("ssl_") and not scheme.startswith("rediss"):
         return ", which needs rediss://"
+    if name in SENTINEL_CREDENTIALS and not scheme.endswith("+sentinel"):
+        return ", which needs redis+sentinel://"
+    if name == "db" and scheme.endswith("+cluster"):
+        return ", but a cluster has only database 0"
     error = _CHECKS[name](value)
     return f", which must be {error}" if error else None
 
@@ -125,6 +146,10 @@ def _key_errors(values: Mapping[str, str]) -> Iterator[str]:
                 f"has parameters ssl_certfile and ssl_keyfile, which must be the PEM files of one pair, with a key "
                 f"without a passphrase ({reason})"
             )
+
+
+def _is_port(string: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", string, re.ASCII) is not None and 0 < int(string) < 65_536  # noqa: PLR2004
 
 
 def _is_db(string: str) -> bool:
@@ -167,4 +192,5 @@ _CHECKS: Mapping[str, Callable[[str], str | None]] = {
     "ssl_certfile": _file_error,
     "ssl_check_hostname": _one_of(*_BOOLEANS),
     "ssl_keyfile": _file_error,
+    **dict.fromkeys(SENTINEL_CREDENTIALS, lambda _: None),
 }

@@ -89,7 +89,7 @@ class RedisSettings:
 
     url: str = setting(
         "embedded",
-        "`embedded` (a private Valkey) or redis://, rediss://, unix:// with user and password",
+        "`embedded` (a private Valkey), or redis://, rediss://, unix://, redis+sentinel://, redis+cluster://",
         check=check_redis_url,
         secret=True,
         show=without_password,
@@ -108,6 +108,12 @@ class RedisSettings:
     )
     timeout_seconds: float = setting(
         0.25, "longest wait for a connection, and longest wait for a reply", check=Between(0.01, 10)
+    )
+    durability: Literal["fast", "synced", "replicated"] = setting(
+        "fast", "when a write is acknowledged: in memory, on disk (Redis 7.2), or on all connected replicas"
+    )
+    group_by_shard: Literal["auto", "always", "never"] = setting(
+        "auto", "whether a command may only have keys of one shard. `auto` finds out whether Redis needs that"
     )
 
 

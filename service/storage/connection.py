@@ -1,60 +1,56 @@
-"""One lane to Redis: a pool of connections with timeouts, one retry and a breaker.
+"""One lane to Redis: sends each command to the server of its shard.
 
 DESIGN
-A worker has three lanes (`lanes.py`), so that one kind of call does not delay another.
-Each lane has bounds for its connections and for its queue (`lane.py`).
+A single server and a primary that Sentinel watches serve all shards. With Redis
+Cluster, each primary serves some of them. Each server has a `ServerLane` with its own
+connections, queue and breaker. So a primary that is down costs only the requests of its
+own shards.
 
-Shortage.  No connection is free in time, or the queue is full. The call raises
-           Overloaded. Redis is not the cause, so the breaker does not count it.
-Outage.    Redis does not answer in time, or the connection breaks. The breaker opens,
-           and a probe closes it when Redis answers again.
-Demotion.  The server answers that it is not the primary any more. All lanes close their
-           connections, and the next call resolves the server's name again.
-Unfit.     A new connection has to pass the self-test before it carries a request. A
-           connection that fails is closed.
+Redirect.  A server that does not serve a shard any more answers MOVED. The command is
+           sent to the server that the answer names, and the map is updated. ASK sends
+           one command to the server to which its slot is moving.
+Moving.    While a slot moves key by key, no server has all keys of the shard, and
+           counts would go wrong. So scripts name a key that never exists, the guard.
+           Both servers then reject them with TRYAGAIN, and the request is answered 503.
+           Sessions can be read in the meantime.
 """
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
+from service.config.redis_servers import RedisServers
 from service.config.settings import RedisSettings
-from service.errors import Overloaded, StoreUnavailable
-from service.storage.breaker import OPEN_SECONDS, Breaker
-from service.storage.client import Client, Prepare, Script, Word
+from service.errors import StoreUnavailable
+from service.storage.client import Command, Word
 from service.storage.connection_events import ConnectionEvents
-from service.storage.deadlines import Deadlines
+from service.storage.discovery import Discovery
+from service.storage.durability import Durability
+from service.storage.keyspace import guard_key
 from service.storage.lane import SESSIONS, Lane
-from service.storage.redis_errors import ErrorKind, kind_of, message_of
-from service.storage.script_files import script_text
+from service.storage.script_files import script_digest
+from service.storage.self_test import SelfTest
+from service.storage.server_lane import Accept, Operation, ServerLane
+from service.storage.server_map import ServerMap
+from service.storage.sharding import key_in, shard_in
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
 T = TypeVar("T")
-Operation = Callable[["Redis"], Awaitable[T]]
+Script = Callable[[Sequence[str], Sequence[Word]], Awaitable[Any]]
 
-_logger = logging.getLogger(__name__)
-
-_MAX_PROBE_PAUSE_SECONDS = 2.0  # during a long outage
+_MAX_REDIRECTS = 3
+_ASKING: Command = ("ASKING",)
+# A server rejects a command with several keys while it moves them one after the other.
+_TRY_AGAIN_SECONDS = 0.02
 
 
 class RedisConnection:
-    """Runs operations on Redis in one lane.
+    """Runs commands on the servers of their shards in one lane.
 
-    When a reply is lost, the retry repeats a command that has run. So every operation
-    has to be idempotent: run twice, it returns the same and changes the same.
-
-    `prepare` runs on each new connection before its first request. Connections that
-    share a `log_limit` log an outage once.
+    Commands and operations have to be idempotent, because a lost reply is retried.
     """
 
     def __init__(
@@ -64,175 +60,224 @@ class RedisConnection:
         metrics: Metrics | None = None,
         *,
         lane: Lane = SESSIONS,
-        prepare: Prepare | None = None,
+        prepare: SelfTest | None = None,
         events: ConnectionEvents | None = None,
         log_limit: LogLimit | None = None,
+        servers: ServerMap | None = None,
     ) -> None:
+        """`prepare` tests each new connection before its first request.
+
+        Connections that share a `log_limit` log an outage once. `servers` is shared by
+        the connections of a worker.
+        """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
         # this process is late, it takes up to four (`deadlines.py`).
-        self.deadline_seconds = 2 * settings.timeout_seconds
-        self._deadlines = Deadlines(settings.timeout_seconds * (1 if lane.repeats_timeouts else 2))
+        self.deadline_seconds = 2 * (settings.timeout_seconds + Durability.of(settings).wait_seconds)
+        self.servers = servers or ServerMap(Discovery.of(url, settings))
+        self.servers.on_change(self._retire_servers)
+        self._owns_servers = servers is None
+        self._settings = settings
         self._metrics = metrics or Metrics()
+        self._prepare = prepare
         self._events = events or ConnectionEvents()
         self._log_limit = log_limit or LogLimit()
-        self._client = Client(url, settings.timeout_seconds, lane, prepare)
-        self._breaker = Breaker()
-        self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
-        self._free = asyncio.Semaphore(lane.connections)
-        self._waiting = 0
-        self._had_outage = False
-        self._probe: asyncio.Task[None] | None = None
+        self._lanes: dict[str, ServerLane] = {}
 
     @property
     def is_open(self) -> bool:
-        """Whether the breaker is open."""
-        return self._breaker.is_open
+        """Whether the breaker of a server is open."""
+        return any(one.is_open for one in self._lanes.values())
+
+    @property
+    def groups_by_shard(self) -> bool:
+        """Whether a command may only have keys of one shard."""
+        return self.servers.groups_by_shard
 
     def connections(self) -> Mapping[Labels, float]:
         """Return the number of connections by lane and state."""
-        idle, used = self._client.connections()
+        numbers = [one.connections() for one in self._lanes.values()]
+        idle, used = sum(idle for idle, _ in numbers), sum(used for _, used in numbers)
         return {(self.lane.name, "idle"): idle, (self.lane.name, "used"): used}
 
-    async def run(self, name: str, operation: Operation[T]) -> T:
-        """Run one idempotent operation on the client. `name` is its label in metrics.
+    async def call(self, name: str, *words: Word) -> Any:
+        """Return the reply to one command with a key. `name` is its label in metrics.
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
-        Overloaded when this lane has no free connection in time. With a connection, the
-        operation takes `deadline_seconds` at most, unless this process is late.
+        Overloaded when this lane has no free connection in time.
         """
-        if not self._breaker.admits():
-            self._metrics.redis_errors.add(("breaker",))
-            raise StoreUnavailable("Redis did not answer a moment ago")
-        try:
-            await self._acquire()
-        except BaseException:
-            self._breaker.cancelled()
-            raise
-        started = time.perf_counter()
-        try:
-            result = await self._attempt(operation)
-        except Exception as error:
-            await self._failed(error)
-            raise
-        except BaseException:
-            self._breaker.cancelled()
-            raise
-        finally:
-            self._free.release()
-            self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
-        self._succeeded()
-        return result
+        [reply] = await self.call_all(name, [words])
+        return reply
 
-    async def call(self, name: str, *words: Word) -> Any:
-        """Return the reply to one idempotent command. Raises as `run` does."""
-        return await self.run(name, lambda _: self._client.call(*words))
+    async def call_all(
+        self, name: str, commands: Sequence[Command], accept: Accept | None = None, *, is_write: bool = False
+    ) -> list[Any]:
+        """Return the replies to commands, each of which has keys of one server.
 
-    def script(self, name: str) -> Script:
-        """Return a function that runs `scripts/<name>.lua` with keys and arguments.
-
-        It raises as `run` does.
+        The commands to one server are sent together. `accept` returns a value in place
+        of an error reply, or raises the error, which is the default. The replies to
+        writes are returned after the writes are as durable as `redis.durability`
+        demands. Raises as `call` does.
         """
-        script = self._client.script(script_text(name))
-        return lambda keys, arguments: self.run(name, lambda _: script(keys, arguments))
+        await self.servers.load()
+        accept = accept or _reject
+        if self.groups_by_shard:
+            return await self._call_shards(name, commands, accept, is_write=is_write)
+        return await self._send(self.servers.urls[0], name, commands, accept, is_write=is_write)
 
-    async def reconnect(self) -> None:
-        """Close all connections, so that the server's name is resolved again."""
-        await self._client.reconnect()
+    def script(self, name: str, *, is_write: bool = False) -> Script:
+        """Return a function that runs `scripts/<name>.lua` with keys of one shard.
 
-    def retry_now(self) -> None:
-        """Let the next call try Redis at once, because Redis answered another lane."""
-        self._breaker.retry_now()
+        It returns and raises as `call_all` does.
+        """
+
+        async def run(keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+            [reply] = await self.call_all(name, [self.script_command(name, keys, arguments)], is_write=is_write)
+            return reply
+
+        return run
+
+    def script_command(self, name: str, keys: Sequence[str], arguments: Sequence[Word]) -> Command:
+        """Return the command that runs a script."""
+        if self.groups_by_shard:
+            keys = (*keys, guard_key(keys[0]))
+        return ("EVALSHA", script_digest(name), len(keys), *keys, *arguments)
+
+    async def run(self, name: str, operation: Operation[T]) -> T:
+        """Run one operation on the client of one server, the first. Raises as `call`."""
+        await self.servers.load()
+        return await self.run_on(self.servers.urls[0], name, operation)
+
+    async def server_urls(self) -> Sequence[str]:
+        """Return the URLs of all servers. Raises StoreUnavailable."""
+        await self.servers.load()
+        return list(dict.fromkeys(self.servers.urls))
+
+    async def run_on_each(self, name: str, operation: Operation[T]) -> list[T]:
+        """Run an operation on the client of each server. Raises as `call` does."""
+        return await _all([self.run_on(url, name, operation) for url in await self.server_urls()])
+
+    async def run_on(self, url: str, name: str, operation: Operation[T]) -> T:
+        """Run an operation on the client of one server. Raises as `call` does."""
+        try:
+            return await self._lane_of(url).run(name, operation)
+        except StoreUnavailable:
+            self.servers.refresh_soon()
+            raise
+
+    async def reconnect(self, url: str | None = None) -> None:
+        """Close all connections, or those to one server."""
+        lanes = [one for one in self._lanes.values() if url in {None, one.url}]
+        await asyncio.gather(*(one.reconnect() for one in lanes))
+
+    def retry_now(self, url: str) -> None:
+        """Let the next call try a server at once, because it answered another lane."""
+        if url in self._lanes:
+            self._lanes[url].retry_now()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._probe is not None:
-            self._probe.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._probe
-        await self._client.close()
+        if self._owns_servers:
+            await self.servers.close()
+        await asyncio.gather(*(one.close() for one in self._lanes.values()))
 
-    async def _acquire(self) -> None:
-        """Wait for a free connection. Raises Overloaded."""
-        if not self._free.locked():
-            await self._free.acquire()
-            return
-        if self._waiting >= self.lane.waiting:
-            raise self._shortage("queue-full", f"{self.lane.waiting} calls wait for a connection already")
-        self._waiting += 1
+    async def _call_shards(
+        self, name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool
+    ) -> list[Any]:
+        """Send each command to the server of its shard, and follow redirects."""
+        replies: list[Any] = [None] * len(commands)
+        urls = self.servers.urls
+        pending = {position: _Target(urls[shard_in(key_in(command))]) for position, command in enumerate(commands)}
+        redirects = _MAX_REDIRECTS if self.servers.follows_redirects else 0
+        for is_last in (*[False] * redirects, True):
+            by_target: dict[_Target, list[int]] = {}
+            for position, target in pending.items():
+                by_target.setdefault(target, []).append(position)
+            accepts = accept if is_last else _accept_redirects(accept)
+            calls = []
+            for target, positions in by_target.items():
+                prepared = target.prepared(commands[position] for position in positions)
+                calls.append(self._send(target.url, name, prepared, accepts, is_write=is_write))
+            pending = {}
+            for (target, positions), found in zip(by_target.items(), await _all(calls), strict=True):
+                for position, reply in zip(positions, target.replies(found), strict=True):
+                    if isinstance(reply, AskError | TryAgainError):
+                        pending[position] = await self._redirected(commands[position], reply, target)
+                    else:
+                        replies[position] = reply
+            if not pending:
+                break
+        return replies
+
+    async def _redirected(self, command: Command, error: ResponseError, target: "_Target") -> "_Target":
+        """Return the target of a command that was not served."""
+        if isinstance(error, AskError):
+            # An empty name stands for the server that answered.
+            host, port = error.host or RedisServers.of(target.url).hosts[0][0], error.port
+            if isinstance(error, MovedError):
+                return _Target(self.servers.moved(shard_in(key_in(command)), host, port))
+            return _Target(self.servers.url_of(host, port), is_asking=True)
+        await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        return target
+
+    async def _send(
+        self, url: str, name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool
+    ) -> list[Any]:
         try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
-        except TimeoutError:
-            reason = f"no connection was free within {self._wait_seconds:g} s"
-            raise self._shortage("no-connection", reason) from None
-        finally:
-            self._waiting -= 1
+            return await self._lane_of(url).call_all(name, commands, accept, is_write=is_write)
+        except StoreUnavailable:
+            self.servers.refresh_soon()
+            raise
 
-    async def _attempt(self, operation: Operation[T]) -> T:
-        """Run the operation, and once more after a lost reply."""
-        try:
-            return await self._deadlines.limit(operation(self._client.redis))
-        except RedisConnectionError:
-            pass
-        except (TimeoutError, RedisTimeoutError):
-            if not self.lane.repeats_timeouts:
-                raise
-        return await self._deadlines.limit(operation(self._client.redis))
+    def _lane_of(self, url: str) -> ServerLane:
+        found = self._lanes.get(url)
+        if found is None:
+            found = self._lanes[url] = ServerLane(
+                url,
+                self._settings,
+                self.lane,
+                metrics=self._metrics,
+                prepare=self._prepare.of_server(self.servers, url) if self._prepare else None,
+                events=self._events,
+                log_limit=self._log_limit,
+            )
+        return found
 
-    async def _failed(self, error: Exception) -> None:
-        """Raise StoreUnavailable for an error of Redis.
+    async def _retire_servers(self) -> None:
+        """Close the connections to servers that serve no shard any more."""
+        retired = [self._lanes.pop(url) for url in [*self._lanes] if url not in self.servers.urls]
+        await asyncio.gather(*(one.retire() for one in retired))
 
-        Return if the error is a bug of the service.
-        """
-        kind = kind_of(error)
-        if kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError):
-            self._had_outage = True
-            self._breaker.failed()
-            self._start_probe()
-        else:  # Redis answered at once, so the next calls need not be held back
-            self._breaker.succeeded()
-        if kind is ErrorKind.BUG:
-            return
-        if kind in {ErrorKind.DEMOTED, ErrorKind.DENIED, ErrorKind.UNFIT}:
-            await self._events.demoted(self.reconnect)
-        raise self._unavailable(type(error).__name__, message_of(error)) from None
 
-    def _succeeded(self) -> None:
-        was_open = self._breaker.is_open
-        self._breaker.succeeded()
-        if self._had_outage:
-            self._had_outage = False
-            if self._log_limit.reset():
-                _logger.warning("Redis serves again")
-        if was_open:
-            self._events.breaker_changed()
-            self._events.recovered()
+class _Target(NamedTuple):
+    """Where a command is sent. `is_asking`: its slot is moving to this server."""
 
-    def _start_probe(self) -> None:
-        """Send PING until Redis answers, so that the breaker closes by itself."""
-        self._events.breaker_changed()
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.get_running_loop().create_task(self._probe_until_closed())
+    url: str
+    is_asking: bool = False
 
-    async def _probe_until_closed(self) -> None:
-        pause = OPEN_SECONDS
-        while self._breaker.is_open:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
-            with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
-                await self.call("probe", "PING")
+    def prepared(self, commands: Iterable[Command]) -> Sequence[Command]:
+        """Return the commands as they are sent."""
+        return [one for command in commands for one in ((_ASKING, command) if self.is_asking else (command,))]
 
-    def _shortage(self, problem: str, reason: str) -> Overloaded:
-        self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows(problem):
-            message = "requests of the lane %s are answered 503: %s. Redis is not the cause, so add workers"
-            _logger.warning(message, self.lane.name, reason)
-        return Overloaded(reason)
+    def replies(self, found: Sequence[Any]) -> Sequence[Any]:
+        """Return the replies to the commands, without those to ASKING."""
+        return found[1::2] if self.is_asking else found
 
-    def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
-        self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows(problem):
-            reason = f"{problem}: {message}" if message else problem
-            _logger.error("Redis cannot serve (%s). Check redis.url. Requests are answered 503 until it can", reason)
-        return StoreUnavailable(problem)
+
+def _accept_redirects(accept: Accept) -> Accept:
+    return lambda error: error if isinstance(error, AskError | TryAgainError) else accept(error)
+
+
+def _reject(error: ResponseError) -> Any:
+    raise error
+
+
+async def _all(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return the results of calls. Raises the first error after all have ended."""
+    if len(calls) == 1:
+        return [await calls[0]]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]  # errors are raised above

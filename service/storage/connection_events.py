@@ -9,10 +9,10 @@ class ConnectionEvents:
     def breaker_changed(self) -> None:
         """Handle a breaker that has opened or closed."""
 
-    def recovered(self) -> None:
-        """Handle the first answer after an outage."""
+    def recovered(self, url: str) -> None:
+        """Handle the first answer of a server after an outage."""
 
-    async def demoted(self, reconnect: Callable[[], Awaitable[None]]) -> None:
+    async def demoted(self, url: str, reconnect: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG002
         """Handle a server that is not the primary any more, or is unfit.
 
         `reconnect` closes the connections of the lane that noticed it.

@@ -12,8 +12,9 @@ twice.
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -21,11 +22,12 @@ from redis.asyncio import Redis
 
 from service.counts import HOUR
 from service.sessions import SECOND_US, Session, UserDigest, shard_of
+from service.storage.client import Command
 from service.storage.connection import RedisConnection
 from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Bucket, LiveCounts
-from service.storage.pipelines import Command, pages, send_together
+from service.storage.pipelines import pages
 from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_value import ERASED, decode
@@ -93,16 +95,19 @@ class ConsistencyCheck:
         self._live_counts = LiveCounts(self._read, keyspace)
         self._ttl_seconds = ttl_seconds
 
-    async def server(self) -> dict[str, Any] | None:
-        """Return the fields of INFO, or None when it is not allowed.
+    async def servers(self) -> Sequence[dict[str, Any] | None]:
+        """Return the fields of INFO of each server, or None where it is not allowed.
 
         Raises StoreUnavailable.
         """
-        return await self._if_allowed(lambda client: client.info())
+        urls = await self._connection.server_urls()
+        return [await self._if_allowed(url, lambda client: client.info()) for url in urls]
 
     async def count_keys(self) -> int | None:
         """Return the number of keys in Redis, or None when DBSIZE is not allowed."""
-        return await self._if_allowed(lambda client: client.dbsize())
+        urls = await self._connection.server_urls()
+        numbers = [await self._if_allowed(url, lambda client: client.dbsize()) for url in urls]
+        return None if None in numbers else sum(filter(None, numbers))
 
     async def run(self, progress: Callable[[int], None], *, repair: bool) -> ConsistencyReport | None:
         """Check all keys, or return None when a command is not allowed.
@@ -121,14 +126,11 @@ class ConsistencyCheck:
     async def _run(self, scan: _Scan) -> ConsistencyReport:
         began = time.time()
         before = await self._live_counts.by_hour(began - self._ttl_seconds, began)
-        cursor = 0
-        while True:
-            cursor, keys = await self._scan_page(cursor)
-            new_keys = scan.seen.add(keys)
-            await self._visit([key.decode(errors="replace") for key in new_keys], scan)
-            scan.progress(len(new_keys))
-            if not cursor:
-                break
+        for url in await self._connection.server_urls():
+            async for keys in self._pages_of(url):
+                new_keys = scan.seen.add(keys)
+                await self._visit([key.decode(errors="replace") for key in new_keys], scan)
+                scan.progress(len(new_keys))
         after = await self._live_counts.by_hour(began - self._ttl_seconds, began)
         report, live = scan.report, scan.live
         # Earlier sessions have expired.
@@ -142,13 +144,17 @@ class ConsistencyCheck:
                     report.wrong_hours.append(bucket)
         return report
 
-    async def _scan_page(self, cursor: int) -> Any:
-        page = await self._if_allowed(
-            lambda client: client.scan(cursor, match=self._keyspace.pattern, count=_SCAN_COUNT)
-        )
-        if page is None:
-            raise _Denied
-        return page
+    async def _pages_of(self, url: str) -> AsyncIterator[Sequence[bytes]]:
+        """Yield all keys of a server in pages."""
+        cursor = 0
+        while True:
+            page = await self._if_allowed(url, partial(_scan_page, cursor=cursor, pattern=self._keyspace.pattern))
+            if page is None:
+                raise _Denied
+            cursor, keys = page
+            yield keys
+            if not cursor:
+                return
 
     async def _visit(self, keys: Sequence[str], scan: _Scan) -> None:
         keys = [key for key in keys if not self._keyspace.is_temporary(key)]
@@ -215,7 +221,7 @@ class ConsistencyCheck:
         if scan.repair:
             await self._read(*(("HDEL", index, session_id) for index, session_id in expired))
 
-    async def _if_allowed(self, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
+    async def _if_allowed(self, url: str, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
         async def run(client: Redis) -> T | None:
             try:
                 return await operation(client)
@@ -224,7 +230,7 @@ class ConsistencyCheck:
                     return None
                 raise
 
-        return await self._connection.run("inspect", run)
+        return await self._connection.run_on(url, "inspect", run)
 
     async def _read(self, *commands: Command) -> list[Any]:
         """Return the replies to idempotent commands that are sent together.
@@ -234,7 +240,11 @@ class ConsistencyCheck:
         """
         if not commands:
             return []
-        replies = await self._connection.run("inspect", lambda client: send_together(client, commands))
+        replies = await self._connection.call_all("inspect", commands, lambda error: error)
         if any(isinstance(reply, exceptions.ResponseError) and is_denied(reply) for reply in replies):
             raise _Denied
         return replies
+
+
+async def _scan_page(client: Redis, *, cursor: int, pattern: str) -> Any:
+    return await client.scan(cursor, match=pattern, count=_SCAN_COUNT)

@@ -10,6 +10,7 @@ from service.sessions import Session, UserDigest, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Read
+from service.storage.sharding import by_shard
 
 
 @dataclass
@@ -38,7 +39,7 @@ class IndexCheck:
         self._read = read
         self._keyspace = keyspace
         self._user_digests = user_digests
-        self._repair = connection.script("repair")
+        self._connection = connection
 
     async def check(self, sessions: Sequence[tuple[Session, str]], report: IndexReport, *, repair: bool) -> None:
         """Check sessions of users, each with the user digest in its value."""
@@ -48,8 +49,14 @@ class IndexCheck:
         missing = await self._missing(missing)
         report.not_indexed += len(missing)
         if missing and repair:
-            await self._repair([self._keyspace.session(session.id) for session, _ in missing], ())
+            await self._repair([session.id for session, _ in missing])
             report.repaired += len(missing) - len(await self._missing(missing))
+
+    async def _repair(self, session_ids: Sequence[str]) -> None:
+        parts = by_shard(map(shard_of, session_ids))
+        keys = [[self._keyspace.session(session_ids[position]) for position in part] for part in parts]
+        commands = [self._connection.script_command("repair", one, ()) for one in keys]
+        await self._connection.call_all("repair", commands, is_write=True)
 
     def _is_reachable(self, session: Session, digest: str, report: IndexReport) -> bool:
         assert session.user_id is not None  # noqa: S101 - the caller passes sessions of users

@@ -39,6 +39,11 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
                                                           its sessions may live. Only
                                                           in shard 0
     base test:<token>:…        as above  10 s             temporary keys of a self-test
+    base mark                  string    10 s             "". The last write of a batch
+                                                          whose durability is awaited
+    base guard                 -         -                never exists. A script that
+                                                          names it fails while its slot
+                                                          moves to another server
 
 <hour> and <day> count from the epoch, UTC. A live session has neither expired nor
 ended. The space after `base` is not part of a key. The scripts have the same names at
@@ -53,10 +58,11 @@ at most (Space-Saving). Doubles are exact up to 2^53, so both numbers may reach 
 and the order of the scores is the order of the counts.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.counts import DAY, HOUR
-from service.sessions import SESSION_ID_LENGTH, SHARD_COUNT, parse_session_id, shard_of
+from service.sessions import SECOND_US, SESSION_ID_LENGTH, SHARD_COUNT, Session, parse_session_id, shard_of
 
 # A hex digit as hash tag would leave 8 of 16 primaries without a shard. The slot of
 # each of these tags is within 2 % of a shard's width around 1024·n + 512, the middle of
@@ -77,6 +83,7 @@ UNIONS_SECONDS = HOUR
 RECEIPT_SECONDS = 300
 # Longer than the retries of a creation: four timeouts of 10 s, the longest setting.
 ERASED_SECONDS = 60
+MARK_SECONDS = 10
 
 
 def count_lifetime_seconds(retention_days: int) -> int:
@@ -104,6 +111,16 @@ class Lifetimes:
     def of(cls, ttl_seconds: int, retention_days: int) -> "Lifetimes":
         """Return the lifetimes under the settings."""
         return cls(ttl_seconds, count_lifetime_seconds(retention_days), ttl_seconds + 2 * HOUR)
+
+
+def mark_key(key: str) -> str:
+    """Return the key of the mark in the shard of another key."""
+    return f"{key.partition('}')[0]}}}mark"
+
+
+def guard_key(key: str) -> str:
+    """Return the key that never exists in the shard of another key."""
+    return f"{key.partition('}')[0]}}}guard"
 
 
 class Keyspace:
@@ -180,6 +197,20 @@ class Keyspace:
         """Return the key of a day's top list."""
         return f"{self._bases[shard]}top:{day}"
 
+    def counted(self, session: Session, tomorrow: int) -> Iterator[str]:
+        """Yield the keys that change with a new session, apart from the session's."""
+        base, moment = self._base_by_digit[session.id[0]], session.started_at // SECOND_US
+        day = moment // DAY
+        yield f"{base}minutes:{moment // HOUR}:{session.source}"
+        yield f"{base}day:{day}:{session.source}"
+        yield f"{base}sources:{day}"
+        if session.user_digest is not None:
+            yield f"{base}top:{day}"
+            yield f"{base}user:{session.user_digest}"
+            yield f"{base}unique:{day}:{session.source}"
+            for last_day in range(day, tomorrow + 1):
+                yield f"{base}unions:{last_day}"
+
     def id_in(self, key: str) -> str | None:
         """Return the session id in a session's key, and None for any other key."""
         session_id = parse_session_id(key[-SESSION_ID_LENGTH:])
@@ -194,7 +225,7 @@ class Keyspace:
 
         Starts, self-tests, reads of counts and erasures write such keys.
         """
-        names = ("unions:", "erased:")
+        names = ("unions:", "erased:", "mark")
         return key == self.secrets or self.is_temporary(key) or key.rpartition("}")[2].startswith(names)
 
 

@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.connection_events import ConnectionEvents
+from service.storage.discovery import Discovery
+from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS, READINESS, SESSIONS
 from service.storage.self_test import SelfTest
+from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
@@ -22,9 +25,19 @@ class Lanes(ConnectionEvents):
     """The three connections of a worker. An event of one lane concerns all of them."""
 
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
-        self_test, log_limit = SelfTest(keyspace), LogLimit()
+        self.servers = ServerMap(Discovery.of(url, settings))
+        self_test, log_limit = SelfTest(keyspace, Durability.of(settings)), LogLimit()
         self.sessions, self.operators, self.readiness = self._all = tuple(
-            RedisConnection(url, settings, metrics, lane=lane, prepare=self_test, events=self, log_limit=log_limit)
+            RedisConnection(
+                url,
+                settings,
+                metrics,
+                lane=lane,
+                prepare=self_test,
+                events=self,
+                log_limit=log_limit,
+                servers=self.servers,
+            )
             for lane in (SESSIONS, OPERATORS, READINESS)
         )
         self._on_change: Callable[[], None] = lambda: None
@@ -47,21 +60,27 @@ class Lanes(ConnectionEvents):
         """Return the number of connections by lane and state."""
         return {labels: number for one in self._all for labels, number in one.connections().items()}
 
+    def start(self) -> None:
+        """Watch which servers serve the shards, if they change without notice."""
+        self.servers.start_polling()
+
     async def close(self) -> None:
         """Close all connections."""
+        await self.servers.close()
         await asyncio.gather(*(connection.close() for connection in self._all))
 
     def breaker_changed(self) -> None:
         """Report the change, so that an idle worker's gauges are current."""
         self._on_change()
 
-    def recovered(self) -> None:
-        """Let the other lanes try Redis at once, because it answered one of them."""
+    def recovered(self, url: str) -> None:
+        """Let the other lanes try a server at once, because it answered one of them."""
         for connection in self._all:
-            connection.retry_now()
+            connection.retry_now(url)
         self._on_reconnect()
 
-    async def demoted(self, _: Callable[[], Awaitable[None]]) -> None:
-        """Close the connections of all lanes, because they go to the same server."""
-        await asyncio.gather(*(connection.reconnect() for connection in self._all))
+    async def demoted(self, url: str, _: Callable[[], Awaitable[None]]) -> None:
+        """Close the connections of all lanes to a server."""
+        self.servers.refresh_soon()
+        await asyncio.gather(*(connection.reconnect(url) for connection in self._all))
         self._on_reconnect()

@@ -16,6 +16,8 @@ from enum import Enum, auto
 
 from redis import exceptions
 
+from service.storage.durability import NotDurable
+
 
 class Unfit(exceptions.RedisError):
     """The self-test failed: this Redis cannot do what the service needs.
@@ -53,7 +55,7 @@ _CLASSES: tuple[tuple[ErrorKind, tuple[type[BaseException], ...]], ...] = (
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.InvalidResponse, OSError, TimeoutError),
     ),
     (ErrorKind.DENIED, (exceptions.ClusterCrossSlotError,)),
-    (ErrorKind.REJECTED, (exceptions.OutOfMemoryError, exceptions.TryAgainError)),
+    (ErrorKind.REJECTED, (exceptions.OutOfMemoryError, exceptions.TryAgainError, NotDurable)),
 )
 # Error replies for which redis-py has no class, by their first word.
 _CODES = {

@@ -1,6 +1,6 @@
 """Reads the memory, persistence and eviction of Redis from INFO, for operators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -24,7 +24,7 @@ class RedisStatusReader:
 
         Raises StoreUnavailable and Overloaded.
         """
-        return status_of(await self._connection.run("state", _info))
+        return combined([status_of(info) for info in await self._connection.run_on_each("state", _info)])
 
 
 async def _info(client: Redis) -> Mapping[str, Any]:
@@ -63,3 +63,35 @@ def status_of(info: Mapping[str, Any]) -> RedisStatus:
         eviction_policy=None if policy is None else str(policy),
         may_evict=None if policy is None else bool(limit) and policy != NO_EVICTION,
     )
+
+
+def combined(statuses: Sequence[RedisStatus]) -> RedisStatus:
+    """Return the status of a cluster: sums, and the riskiest setting of a server."""
+    first = statuses[0]
+    if len(statuses) == 1:
+        return first
+    limits = [status.memory_limit_bytes for status in statuses]
+    return RedisStatus(
+        server=f"{first.server or 'Redis'}, {len(statuses)} primaries",
+        memory_used_bytes=_sum([status.memory_used_bytes for status in statuses]),
+        memory_limit_bytes=0 if 0 in limits else _sum(limits),
+        machine_memory_bytes=_sum([status.machine_memory_bytes for status in statuses]),
+        append_only_file=_all([status.append_only_file for status in statuses]),
+        eviction_policy=next(
+            (status.eviction_policy for status in statuses if status.eviction_policy != NO_EVICTION), NO_EVICTION
+        ),
+        may_evict=_any([status.may_evict for status in statuses]),
+    )
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def _any(flags: Sequence[bool | None]) -> bool | None:
+    return None if None in flags else any(flags)
+
+
+def _all(flags: Sequence[bool | None]) -> bool | None:
+    return None if None in flags else all(flags)

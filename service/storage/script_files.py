@@ -4,6 +4,7 @@ A script uses the constants by name, for example `day * DAY`. Redis receives the
 which costs a script nothing, and no value is written in two languages.
 """
 
+import hashlib
 import re
 from functools import cache
 from importlib import resources
@@ -15,7 +16,7 @@ from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT
 from service.storage.script_replies import ErasureState, UnionReply
 from service.storage.session_value import ERASED
 
-NAMES = ("counters", "create", "created", "end", "erase", "secrets", "union", "user")
+NAMES = ("counters", "create", "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
 
 _CONSTANTS: dict[str, int | str] = {
     "DAY": DAY,
@@ -52,6 +53,17 @@ def script_text(name: str) -> str:
     folder = resources.files("service.storage") / "scripts"
     source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name))
     return _CONSTANT.sub(lambda found: _literal(_CONSTANTS[found[0]]), source)
+
+
+@cache
+def script_digest(name: str) -> str:
+    """Return the name of a script in EVALSHA."""
+    return hashlib.sha1(script_text(name).encode(), usedforsecurity=False).hexdigest()
+
+
+def script_with(digest: object) -> str:
+    """Return the text of the script with a digest."""
+    return next(script_text(name) for name in NAMES if script_digest(name) == digest)
 
 
 def _literal(value: int | str) -> str:

@@ -7,20 +7,23 @@ after a lost reply, it returns the same and counts once.
 
 import time
 from asyncio import Future
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from itertools import chain
 
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY, MINUTE
-from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore
+from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore, shard_of
+from service.storage.client import Command
 from service.storage.coalescer import Coalesce
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_value import decode, encode
+from service.storage.sharding import by_shard, in_order
 from service.storage.user_secrets import UserSecrets
 
 Candidates = Sequence[str]
+Group = tuple[str, str, int]  # first digit of the id, source, minute
 _MINUTE_US = MINUTE * SECOND_US
 
 
@@ -48,16 +51,34 @@ class RedisSessionStore(SessionBatchStore):
         self._top_users = analytics.top_users
         self._secrets = secrets
         self._clock = clock
-        self._create = connection.script("create")
-        self._end = connection.script("end")
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them.
 
         Returns False for each whose id is taken.
         """
-        groups: dict[tuple[str, str, int], tuple[list[int], list[int]]] = {}
-        for number, session in enumerate(sessions):
+        if self._secrets is not None and any(session.user_id is not None for session in sessions):
+            await self._secrets.record(self._lifetimes.session)
+        parts = self._parts(session.id for session in sessions)
+        creations = [self._creation(sessions, part) for part in parts]
+        replies = await self.connection.call_all("create", [command for command, _ in creations], is_write=True)
+        created = [False] * len(sessions)
+        for (_, order), flags in zip(creations, replies, strict=True):
+            for number, flag in zip(order, flags, strict=True):
+                created[number] = flag == 1
+        return created
+
+    def _parts(self, session_ids: Iterable[str]) -> Sequence[Sequence[int]]:
+        """Return the positions of the ids that may share a command."""
+        if self.connection.groups_by_shard:
+            return by_shard(map(shard_of, session_ids))
+        return [range(sum(1 for _ in session_ids))]
+
+    def _creation(self, sessions: Sequence[Session], part: Sequence[int]) -> tuple[Command, Sequence[int]]:
+        """Return the command that creates some of the sessions, and their order in it."""
+        groups: dict[Group, tuple[list[int], list[int]]] = {}
+        for number in part:
+            session = sessions[number]
             group = (session.id[0], session.source, session.started_at // _MINUTE_US)
             with_user, guests = groups.setdefault(group, ([], []))
             (guests if session.user_id is None else with_user).append(number)
@@ -66,17 +87,21 @@ class RedisSessionStore(SessionBatchStore):
         group_fields: list[str | int] = []
         for (_, source, minute), (with_user, guests) in groups.items():
             group_fields += (source, minute, len(with_user) + len(guests), len(with_user))
-        user_fields = [(session.user_id, session.user_digest) for session in ordered if session.user_id is not None]
-        if self._secrets is not None and user_fields:
-            await self._secrets.record(self._lifetimes.session)
+        users = [field for session in ordered if session.user_id is not None for field in session[3:5]]
         tomorrow = int(self._clock()) // DAY + 1
-        head = (*astuple(self._lifetimes), self._top_users, tomorrow, len(groups), *group_fields)
+        sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
-        arguments = [*head, *map(encode, ordered), *chain.from_iterable(user_fields)]
-        created = [False] * len(sessions)
-        for number, flag in zip(order, await self._create(keys, arguments), strict=True):
-            created[number] = flag == 1
-        return created
+        if self.connection.groups_by_shard:
+            keys += self._declared_keys(ordered, tomorrow)
+        arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered))
+        return self.connection.script_command("create", keys, (*arguments, *users)), order
+
+    def _declared_keys(self, sessions: Sequence[Session], tomorrow: int) -> Iterator[str]:
+        """Yield the further keys of a creation, for stores that want to know them."""
+        keys = dict[str, None]()
+        for session in sessions:
+            keys |= dict.fromkeys(self._keyspace.counted(session, tomorrow))
+        yield from keys
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the session of the first live candidate, or None."""
@@ -94,20 +119,30 @@ class RedisSessionStore(SessionBatchStore):
         }
 
     async def _values_of(self, session_ids: Sequence[str]) -> Sequence[bytes | None]:
-        values: list[bytes | None] = await self.connection.call(
-            "find", "MGET", *map(self._keyspace.session, session_ids)
-        )
-        return values
+        keys = [self._keyspace.session(session_id) for session_id in session_ids]
+        if not self.connection.groups_by_shard:
+            values: list[bytes | None] = await self.connection.call("find", "MGET", *keys)
+            return values
+        parts = self._parts(session_ids)
+        replies = await self.connection.call_all("find", [("MGET", *(keys[one] for one in part)) for part in parts])
+        return in_order(parts, replies)
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate.
 
         Returns for each request the sources of those it ended.
         """
-        keys = [self._keyspace.session(session_id) for session_id in chain.from_iterable(requests)]
-        arguments = (int(self._clock()), self._lifetimes.counts)
-        replies = iter(await self._end(keys, arguments))
-        return [[source for _ in candidates if (source := next(replies).decode())] for candidates in requests]
+        session_ids = list(chain.from_iterable(requests))
+        keys = [self._keyspace.session(session_id) for session_id in session_ids]
+        parts, now = self._parts(session_ids), int(self._clock())
+        commands = [
+            self.connection.script_command(
+                "end", [keys[one] for one in part], (now, self._lifetimes.counts, len(part))
+            )
+            for part in parts
+        ]
+        ended = iter(in_order(parts, await self.connection.call_all("end", commands, is_write=True)))
+        return [[source for _ in candidates if (source := next(ended).decode())] for candidates in requests]
 
 
 class BatchingSessionStore(SessionStore):

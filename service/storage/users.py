@@ -77,7 +77,7 @@ class RedisUserStore(UserStore):
         self._secrets = UserSecrets(connection, keyspace, self._user_digests)
         self._page = connection.script("user")
         self._created = connection.script("created")
-        self._erase = connection.script("erase")
+        self._erase = connection.script("erase", is_write=True)
 
     async def find_sessions(self, user_id: str) -> Sequence[Session]:
         """Return the live sessions, oldest first."""
@@ -128,7 +128,7 @@ class RedisUserStore(UserStore):
         Returns False when it does not start.
         """
         try:
-            return await self._connection.run("rewrite", _rewrite)
+            return all(await self._connection.run_on_each("rewrite", _rewrite))
         except StoreUnavailable:
             return False
 

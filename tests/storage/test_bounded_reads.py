@@ -26,7 +26,8 @@ from service.storage.connection import RedisConnection
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.lane import OPERATORS
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
-from service.storage.self_test import TTL_SECONDS, SelfTest
+from service.storage.self_test import SelfTest
+from service.storage.self_test_steps import TTL_SECONDS
 from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, Mint
 from tests.storage.counts import all_keys

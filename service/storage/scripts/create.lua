@@ -1,8 +1,8 @@
 -- Stores new sessions and counts each of them once, in one atomic step.
 --
--- KEYS  one session key each, in the order of their groups
+-- KEYS  one session key each, in the order of their groups. Other keys may follow.
 -- ARGV  lifetimes of sessions, of counts and of counts by minute, size of a top list,
---       tomorrow (days since the epoch), number of groups.
+--       tomorrow (days since the epoch), number of sessions, number of groups.
 --       For each group: source, minute of the start (minutes since the epoch), number
 --       of sessions, number of those with a user. Sessions with a user come first.
 --       For each key: its value.
@@ -18,8 +18,9 @@
 
 -- Lifetimes stay strings: Redis needs 0.3 µs to convert a number to an argument.
 local ttl, count_lifetime, minutes_lifetime = ARGV[1], ARGV[2], ARGV[3]
-local top_size, tomorrow, group_count = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local FIRST_GROUP, GROUP_FIELDS, USER_FIELDS = 7, 4, 2
+local top_size, tomorrow = tonumber(ARGV[4]), tonumber(ARGV[5])
+local session_count, group_count = tonumber(ARGV[6]), tonumber(ARGV[7])
+local FIRST_GROUP, GROUP_FIELDS, USER_FIELDS = 8, 4, 2
 local first_value = FIRST_GROUP + group_count * GROUP_FIELDS
 
 -- Extends the lifetime of an index to that of its new session. It is never shortened,
@@ -155,7 +156,7 @@ local function store(i)
 end
 
 local function create_all()
-  local first_key, user_field = 1, first_value + #KEYS
+  local first_key, user_field = 1, first_value + session_count
   for field = FIRST_GROUP, first_value - 1, GROUP_FIELDS do
     local last_key = first_key + ARGV[field + 2] - 1
     local last_of_users = first_key + ARGV[field + 3] - 1

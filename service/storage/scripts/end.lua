@@ -1,7 +1,7 @@
 -- Ends live sessions and counts each end once, in one atomic step.
 --
--- KEYS  one session key each
--- ARGV  now (seconds since the epoch), lifetime of counts
+-- KEYS  one session key each. Other keys may follow.
+-- ARGV  now (seconds since the epoch), lifetime of counts, number of sessions
 -- Returns for each key the source of the session that this call ended, or ''.
 --
 -- Repeatable: the call that finds a value deletes and counts it. A retry finds none.
@@ -9,7 +9,8 @@
 local now, count_lifetime = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local ended = {}
-for i, key in ipairs(KEYS) do
+for i = 1, tonumber(ARGV[3]) do
+  local key = KEYS[i]
   local session = decode(try('GET', key))
   ended[i] = ''
   if session then

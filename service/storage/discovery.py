@@ -1,0 +1,173 @@
+"""Finds the servers of the shards: one server, a primary of Sentinel, or a cluster.
+
+redis-py's own clients for Sentinel and Cluster are not used for commands. Its cluster
+client finds all servers again before the next command after any error, so a primary
+that hangs delays the commands to all others. Its Sentinel client asks the sentinels one
+after the other, so the first one that hangs takes the time of a whole command
+(docs/decisions.md).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.crc import key_slot
+from redis.exceptions import RedisError
+
+from service.config.redis_servers import RedisServers, Topology
+from service.config.settings import RedisSettings
+from service.sessions import SHARD_COUNT
+from service.storage.client import CONNECTION_SETTINGS
+from service.storage.keyspace import SHARD_TAGS
+
+_SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
+# Nodes of a cluster that are asked at the same time. All of them know the cluster.
+_ASKED_AT_ONCE = 3
+
+Slots = dict[tuple[int, int], dict[str, Any]]
+
+
+class Discovery:
+    """A single server, which is known from the start.
+
+    `fixed_urls` has its URL for each shard. `detects_groups` is whether the self-test
+    finds out if the server needs `groups_by_shard`.
+    """
+
+    needs_polling = False
+    asked = ""
+
+    def __init__(self, url: str, settings: RedisSettings) -> None:
+        self.groups_by_shard = settings.group_by_shard == "always"
+        self.detects_groups = settings.group_by_shard == "auto"
+        self.fixed_urls: Sequence[str] = (url,) * SHARD_COUNT
+
+    @staticmethod
+    def of(url: str, settings: RedisSettings) -> "Discovery":
+        """Return the discovery for `redis.url`."""
+        if url.startswith("unix:"):
+            return Discovery(url, settings)
+        servers = RedisServers.of(url)
+        match servers.topology:
+            case Topology.SENTINEL:
+                return SentinelDiscovery(servers, settings)
+            case Topology.CLUSTER:
+                return ClusterDiscovery(servers, settings)
+            case _:
+                return Discovery(url, settings)
+
+    def server_url(self, host: str, port: int) -> str:
+        """Return the URL of another server that a redirect names."""
+        return RedisServers.of(self.fixed_urls[0]).server_url(host, port)
+
+    async def find(self) -> Sequence[str] | None:
+        """Return the URL of each shard's server, or None when nobody knows it."""
+        return self.fixed_urls
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class _Asking(Discovery):
+    """Asks other processes for the servers, over connections that it keeps."""
+
+    def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
+        super().__init__("", settings)
+        self.fixed_urls = ()
+        self._servers = servers
+        self._timeout_seconds = settings.timeout_seconds
+        self._clients: dict[str, Redis] = {}
+
+    def server_url(self, host: str, port: int) -> str:
+        """Return the URL of a server of Redis."""
+        return self._servers.server_url(host, port)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _client(self, url: str) -> Redis:
+        if url not in self._clients:
+            self._clients[url] = Redis.from_url(url, max_connections=2, **CONNECTION_SETTINGS)
+        return self._clients[url]
+
+    async def _all_replies(self, questions: Sequence[Awaitable[Any]]) -> list[Any]:
+        """Return the replies that arrive in time."""
+
+        async def ask(question: Awaitable[Any]) -> Any:
+            with suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await question
+            return None
+
+        return [reply for reply in await asyncio.gather(*map(ask, questions)) if reply]
+
+
+class SentinelDiscovery(_Asking):
+    """The primary with the highest epoch, among the answers of all sentinels.
+
+    A sentinel that is cut off from the others may still name the primary before.
+    """
+
+    needs_polling = True
+
+    def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
+        super().__init__(servers, settings)
+        self.asked = f"no sentinel names a primary of {servers.name}"
+
+    async def find(self) -> Sequence[str] | None:
+        """Return the URL of the primary for each shard, or None."""
+        sentinels = [self._client(self._servers.sentinel_url(*host)) for host in self._servers.hosts]
+        states = await self._all_replies([one.sentinel_master(self._servers.name) for one in sentinels])
+        if not states:
+            return None
+        newest = max(states, key=lambda state: int(state["config-epoch"]))
+        return (self.server_url(newest["ip"], int(newest["port"])),) * SHARD_COUNT
+
+
+class ClusterDiscovery(_Asking):
+    """The primaries of the slots, as one of the nodes knows them.
+
+    A node may not know about a change yet. Redirects then lead to the right server.
+    """
+
+    asked = "no node of the cluster answers, or slots have no server"
+
+    def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
+        super().__init__(servers, settings)
+        self.groups_by_shard, self.detects_groups = True, False
+        self._known: set[tuple[str, int]] = set(servers.hosts)
+
+    async def find(self) -> Sequence[str] | None:
+        """Return the URL of each shard's primary, or None."""
+        nodes = random.sample(sorted(self._known), len(self._known))
+        for start in range(0, len(nodes), _ASKED_AT_ONCE):
+            asked = nodes[start : start + _ASKED_AT_ONCE]
+            for found in await self._all_replies([self._ask(*node) for node in asked]):
+                if len(found) == SHARD_COUNT:
+                    self._remember(found)
+                    return [self.server_url(*node) for node in found]
+        return None
+
+    async def _ask(self, host: str, port: int) -> Sequence[tuple[str, int]]:
+        """Return the primary of each shard. Fewer are returned when slots have none."""
+        client = self._client(self.server_url(host, port))
+        slots: Slots = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # the library's
+        return [
+            (primary[0] or host, int(primary[1]))  # without a name, it is the node itself
+            for slot in _SLOTS
+            for (first, last), nodes in slots.items()
+            if first <= slot <= last and (primary := nodes["primary"])
+        ]
+
+    def _remember(self, primaries: Sequence[tuple[str, int]]) -> None:
+        """Ask these nodes and those of the URL from now on, and no others."""
+        self._known = {*self._servers.hosts, *primaries}
+        current = {self.server_url(*node) for node in self._known}
+        for url in [url for url in self._clients if url not in current]:
+            client = self._clients.pop(url)
+            asyncio.get_running_loop().create_task(client.aclose())

@@ -1,0 +1,264 @@
+"""One lane to one Redis server: connections with timeouts, one retry and a breaker.
+
+DESIGN
+A worker has three lanes (`lanes.py`), so that one kind of call does not delay another.
+Each lane has bounds for its connections and for its queue (`lane.py`). With Redis
+Cluster, each primary has lanes of its own.
+
+Shortage.  No connection is free in time, or the queue is full. The call raises
+           Overloaded. Redis is not the cause, so the breaker does not count it.
+Outage.    Redis does not answer in time, or the connection breaks. The breaker opens,
+           and a probe closes it when Redis answers again.
+Demotion.  The server answers that it is not the primary any more. All lanes close their
+           connections, and the next call resolves the server's name again.
+Unfit.     A new connection has to pass the self-test before it carries a request. A
+           connection that fails is closed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from service.config.settings import RedisSettings
+from service.errors import Overloaded, StoreUnavailable
+from service.storage.breaker import OPEN_SECONDS, Breaker
+from service.storage.client import Client, Command, Prepare
+from service.storage.connection_events import ConnectionEvents
+from service.storage.deadlines import Deadlines
+from service.storage.durability import Durability
+from service.storage.lane import Lane
+from service.storage.redis_errors import ErrorKind, kind_of, message_of
+from service.telemetry.log_limit import LogLimit
+from service.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+T = TypeVar("T")
+Operation = Callable[["Redis"], Awaitable[T]]
+# Returns a value in place of an error reply, or raises the error.
+Accept = Callable[[ResponseError], Any]
+
+_logger = logging.getLogger(__name__)
+
+_MAX_PROBE_PAUSE_SECONDS = 2.0  # during a long outage
+
+
+class ServerLane:
+    """Runs operations on one server in one lane.
+
+    When a reply is lost, the retry repeats a command that has run. So every operation
+    has to be idempotent: run twice, it returns the same and changes the same.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: RedisSettings,
+        lane: Lane,
+        *,
+        metrics: Metrics,
+        prepare: Prepare | None,
+        events: ConnectionEvents,
+        log_limit: LogLimit,
+    ) -> None:
+        """`prepare` runs on each new connection before its first request.
+
+        Lanes that share a `log_limit` log an outage once.
+        """
+        self.url = url
+        self.lane = lane
+        self._durability = Durability.of(settings)
+        timeout = settings.timeout_seconds * (1 if lane.repeats_timeouts else 2)
+        self._deadlines = Deadlines(timeout)
+        self._write_deadlines = Deadlines(timeout + self._durability.wait_seconds)
+        self._metrics = metrics
+        self._events = events
+        self._log_limit = log_limit
+        self._client = Client(url, settings.timeout_seconds, lane, prepare)
+        self._breaker = Breaker()
+        self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
+        self._free = asyncio.Semaphore(lane.connections)
+        self._waiting = 0
+        self._had_outage = False
+        self._probe: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the breaker is open."""
+        return self._breaker.is_open
+
+    def connections(self) -> tuple[int, int]:
+        """Return the numbers of idle and of used connections."""
+        return self._client.connections()
+
+    async def run(self, name: str, operation: Operation[T]) -> T:
+        """Run one idempotent operation on the client. `name` is its label in metrics.
+
+        Raises StoreUnavailable when Redis does not answer or cannot serve, and
+        Overloaded when this lane has no free connection in time. With a connection, the
+        operation takes two timeouts at most, unless this process is late.
+        """
+        return await self._run(name, lambda: operation(self._client.redis), self._deadlines)
+
+    async def call_all(
+        self, name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool = False
+    ) -> list[Any]:
+        """Return the replies to idempotent commands that are sent together.
+
+        `accept` decides about each error reply. `is_write`: the replies are returned
+        only after the writes are as durable as `redis.durability` demands. Raises as
+        `run` does.
+        """
+
+        async def send() -> list[Any]:
+            replies = await self._client.call_all(commands)
+            return [accept(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
+
+        async def write() -> list[Any]:
+            replies = await self._durability.write(self._client, commands)
+            return [accept(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
+
+        if is_write and self._durability.is_waiting:
+            return await self._run(name, write, self._write_deadlines)
+        return await self._run(name, send, self._deadlines)
+
+    async def _run(self, name: str, operation: Callable[[], Awaitable[T]], deadlines: Deadlines) -> T:
+        if not self._breaker.admits():
+            self._metrics.redis_errors.add(("breaker",))
+            raise StoreUnavailable("Redis did not answer a moment ago")
+        try:
+            await self._acquire()
+        except BaseException:
+            self._breaker.cancelled()
+            raise
+        started = time.perf_counter()
+        try:
+            result = await self._attempt(operation, deadlines)
+        except Exception as error:
+            await self._failed(error)
+            raise
+        except BaseException:
+            self._breaker.cancelled()
+            raise
+        finally:
+            self._free.release()
+            self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
+        self._succeeded()
+        return result
+
+    async def reconnect(self) -> None:
+        """Close all connections, so that the server's name is resolved again."""
+        await self._client.reconnect()
+
+    def retry_now(self) -> None:
+        """Let the next call try Redis at once, because Redis answered another lane."""
+        self._breaker.retry_now()
+
+    async def retire(self) -> None:
+        """Close the connections, each after its command, because no call follows."""
+        await self._stop_probe()
+        await self.reconnect()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._stop_probe()
+        await self._client.close()
+
+    async def _stop_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probe
+
+    async def _acquire(self) -> None:
+        """Wait for a free connection. Raises Overloaded."""
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        if self._waiting >= self.lane.waiting:
+            raise self._shortage("queue-full", f"{self.lane.waiting} calls wait for a connection already")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            reason = f"no connection was free within {self._wait_seconds:g} s"
+            raise self._shortage("no-connection", reason) from None
+        finally:
+            self._waiting -= 1
+
+    async def _attempt(self, operation: Callable[[], Awaitable[T]], deadlines: Deadlines) -> T:
+        """Run the operation, and once more after a lost reply."""
+        try:
+            return await deadlines.limit(operation())
+        except RedisConnectionError:
+            pass
+        except (TimeoutError, RedisTimeoutError):
+            if not self.lane.repeats_timeouts:
+                raise
+        return await deadlines.limit(operation())
+
+    async def _failed(self, error: Exception) -> None:
+        """Raise StoreUnavailable for an error of Redis.
+
+        Return if the error is a bug of the service.
+        """
+        kind = kind_of(error)
+        if kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError):
+            self._had_outage = True
+            self._breaker.failed()
+            self._start_probe()
+        else:  # Redis answered at once, so the next calls need not be held back
+            self._breaker.succeeded()
+        if kind is ErrorKind.BUG:
+            return
+        if kind in {ErrorKind.DEMOTED, ErrorKind.DENIED, ErrorKind.UNFIT}:
+            await self._events.demoted(self.url, self.reconnect)
+        raise self._unavailable(type(error).__name__, message_of(error)) from None
+
+    def _succeeded(self) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.succeeded()
+        if self._had_outage:
+            self._had_outage = False
+            if self._log_limit.reset():
+                _logger.warning("Redis serves again")
+        if was_open:
+            self._events.breaker_changed()
+            self._events.recovered(self.url)
+
+    def _start_probe(self) -> None:
+        """Send PING until Redis answers, so that the breaker closes by itself."""
+        self._events.breaker_changed()
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.get_running_loop().create_task(self._probe_until_closed())
+
+    async def _probe_until_closed(self) -> None:
+        pause = OPEN_SECONDS
+        while self._breaker.is_open:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
+            with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
+                await self.run("probe", lambda client: client.ping())
+
+    def _shortage(self, problem: str, reason: str) -> Overloaded:
+        self._metrics.redis_errors.add((problem,))
+        if self._log_limit.allows(problem):
+            message = "requests of the lane %s are answered 503: %s. Redis is not the cause, so add workers"
+            _logger.warning(message, self.lane.name, reason)
+        return Overloaded(reason)
+
+    def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
+        self._metrics.redis_errors.add((problem,))
+        if self._log_limit.allows(problem):
+            reason = f"{problem}: {message}" if message else problem
+            _logger.error("Redis cannot serve (%s). Check redis.url. Requests are answered 503 until it can", reason)
+        return StoreUnavailable(problem)
