@@ -49,12 +49,13 @@ class RedisServer:
 
     def __init__(self, binary: str, folder: Path, *options: str) -> None:
         self.binary = binary
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self.port = free_port()
         # The default, 10,000 above the port, may be in use.
+        self.cluster_port = free_port()
         if "--cluster-enabled" in options:
-            self._options += ("--cluster-port", str(free_port()))
+            self._options += ("--cluster-port", str(self.cluster_port))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,27 +63,37 @@ class RedisServer:
         """Return the URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """Return the process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the process has been started and not killed."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> Self:
         """Start the server and wait until it answers."""
-        self._process = subprocess.Popen(
-            [
-                self.binary,
-                *("--port", str(self.port)),
-                *("--bind", "127.0.0.1"),
-                *("--dir", str(self._folder)),
-                *("--save", ""),
-                *("--loglevel", "warning"),
-                *self._options,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._answers():
             assert self._process.poll() is None, "the server died while starting"
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.005)
         return self
+
+    def _command(self) -> list[str]:
+        return [
+            self.binary,
+            *("--port", str(self.port)),
+            *("--bind", "127.0.0.1"),
+            *("--dir", str(self.folder)),
+            *("--save", ""),
+            *("--loglevel", "warning"),
+            *self._options,
+        ]
 
     def _answers(self) -> bool:
         try:
