@@ -32,6 +32,7 @@ from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
 from service.storage.redis_status import RedisStatusReader
 from service.storage.risk_log import RiskLog
+from service.storage.session_queues import SessionQueues
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from service.storage.store_watch import StoreWatch
 from service.storage.user_secrets import UserSecrets
@@ -43,6 +44,8 @@ from service.telemetry.request_recorder import RequestRecorder
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
+
+Sessions = BatchingSessionStore | SessionQueues
 
 
 async def build(  # 60 lines: the list of all parts, each named once
@@ -68,7 +71,7 @@ async def build(  # 60 lines: the list of all parts, each named once
         RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
     )
     lookup = make_store(lanes.operators)
-    sessions = BatchingSessionStore(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing))
+    sessions = _session_queues(lanes, make_store(lanes.sessions), _coalesce(lanes, metrics, tracing))
     counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds)
     users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
     readiness = Readiness(lanes.readiness, keyspace)
@@ -149,6 +152,13 @@ def _recorder(request_log: RequestLog, metrics: Metrics, exporter: PrometheusExp
     return RequestRecorder([request_log.write_records, exporter.count_requests], [publish])
 
 
+def _session_queues(lanes: Lanes, store: RedisSessionStore, coalesce: Coalesce) -> Sessions:
+    """Return the queues of the servers, or the only queue of the only server."""
+    if lanes.servers.follows_redirects:
+        return SessionQueues(lambda: BatchingSessionStore(store, coalesce), lanes.servers)
+    return BatchingSessionStore(store, coalesce)
+
+
 def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coalesce:
     coalesce: Coalesce = partial(Coalescer, metrics=metrics, max_wait_seconds=lanes.sessions.deadline_seconds)
     if tracing is None:
@@ -176,7 +186,7 @@ def _starting(
 
 
 def _closing(
-    sessions: BatchingSessionStore,
+    sessions: Sessions,
     lanes: Lanes,
     watch: StoreWatch,
     *,

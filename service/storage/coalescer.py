@@ -63,6 +63,10 @@ class Coalescing(Protocol[Item_contra, Result]):
     def waiting(self) -> int:
         """The number of items that wait for the next batch."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no item waits or is in flight."""
+
     def submit(self, item: Item_contra, /) -> "asyncio.Future[Result]":
         """Return the future result of an item.
 
@@ -122,6 +126,11 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
     def waiting(self) -> int:
         """The number of items that wait for the next batch."""
         return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no item waits or is in flight."""
+        return not self._waiting and not self._in_flight
 
     def submit(self, item: Item, /) -> "asyncio.Future[Result]":
         """Return the future result of `item`.

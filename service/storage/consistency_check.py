@@ -207,8 +207,8 @@ class ConsistencyCheck:
                     scan.report.foreign += 1
                     del cursors[index]
                     continue
-                cursors[index], ids = reply
-                entries += [(index, session_id.decode(errors="replace")) for session_id in ids]
+                cursors[index], pairs = int(reply[0]), reply[1]
+                entries += [(index, session_id.decode(errors="replace")) for session_id in pairs[::2]]
                 if not cursors[index]:
                     del cursors[index]
             for page in pages(entries, _SCAN_COUNT):

@@ -14,7 +14,7 @@ from itertools import chain
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY, MINUTE
 from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore, shard_of
-from service.storage.client import Command
+from service.storage.client import Command, Word
 from service.storage.coalescer import Coalesce
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
@@ -87,7 +87,9 @@ class RedisSessionStore(SessionBatchStore):
         group_fields: list[str | int] = []
         for (_, source, minute), (with_user, guests) in groups.items():
             group_fields += (source, minute, len(with_user) + len(guests), len(with_user))
-        users = [field for session in ordered if session.user_id is not None for field in session[3:5]]
+        users: list[Word] = [
+            str(field) for session in ordered if session.user_id is not None for field in session[3:5]
+        ]
         tomorrow = int(self._clock()) // DAY + 1
         sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
@@ -160,6 +162,11 @@ class BatchingSessionStore(SessionStore):
             ("find",): self._find.waiting,
             ("end",): self._end.waiting,
         }
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or is in flight."""
+        return all(one.is_idle for one in (self._create, self._find, self._end))
 
     def create(self, session: Session) -> Future[bool]:
         """Store a new session and count it. Returns False if its id is taken: a bug.

@@ -58,6 +58,11 @@ class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
         """The number of items that wait for the next batch."""
         return self._coalescer.waiting
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no item waits or is in flight."""
+        return self._coalescer.is_idle
+
     def submit(self, item: Item, /) -> asyncio.Future[Result]:
         """Return the future result of an item.
 

@@ -57,7 +57,7 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
         assert await users.erase("u", int(now * 1_000_000) + 10_000_000) == 8
         await users.rewrite_append_only_file()
         consistency_check = ConsistencyCheck(connection, keyspace, digest, ttl_seconds=86400)
-        assert await consistency_check.server()
+        assert await consistency_check.servers()
         assert await consistency_check.count_keys()
         report = await consistency_check.run(lambda _: None, repair=True)
         assert report is not None

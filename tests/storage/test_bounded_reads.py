@@ -47,17 +47,17 @@ def days(number: int) -> CountRange:
 
 def after_each(connection: RedisConnection, name: str, hook: Callable[[int], Awaitable[None]]) -> None:
     """Await `hook` with the call number after each call with this name."""
-    run, number = connection.run, 0
+    call_all, number = connection.call_all, 0
 
-    async def hooked(called: str, operation: Any) -> Any:
+    async def hooked(called: str, *arguments: Any, **more: Any) -> Any:
         nonlocal number
-        result = await run(called, operation)
+        result = await call_all(called, *arguments, **more)
         if called == name:
             number += 1
             await hook(number)
         return result
 
-    connection.run = hooked  # type: ignore[method-assign, assignment]  # generic
+    connection.call_all = hooked  # type: ignore[method-assign]
 
 
 async def scratch_keys(raw: Raw, keyspace: Keyspace) -> list[str]:

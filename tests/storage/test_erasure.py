@@ -18,6 +18,7 @@ from service.storage.session_value import ERASED
 from service.storage.users import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
+from tests.support.lanes import close_breakers
 from tests.support.proxy import LossyProxy
 from tests.support.servers import Raw, RedisServer
 
@@ -260,7 +261,7 @@ class Storm:
         for _ in range(operations):
             for connection in (self.store.connection, self.users._connection):
                 # An open breaker would reject the next calls without sending them.
-                connection._breaker.succeeded()
+                close_breakers(connection)
             (operation,) = self.chance.choices([self.create, self.end, self.erase], [50, 35, 15])
             try:
                 await operation()

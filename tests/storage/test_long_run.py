@@ -20,6 +20,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.users import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, MakeUsers, Mint
+from tests.support.lanes import close_breakers
 from tests.support.proxy import LossyProxy
 from tests.support.servers import RedisServer
 
@@ -50,7 +51,7 @@ class Model:
         digest: UserDigest,
     ) -> None:
         self.chance = random.Random(20261125)
-        self.breakers = [connection._breaker for connection in connections]
+        self.connections = connections
         analytics = AnalyticsSettings()
         self.services = []
         for connection, skew in zip(connections, SKEWS, strict=True):
@@ -71,8 +72,7 @@ class Model:
 
         A refused operation may have run, but no longer runs.
         """
-        for breaker in self.breakers:
-            breaker.succeeded()  # an open breaker would refuse the next calls unsent
+        close_breakers(*self.connections)
         try:
             return await operation
         except StoreUnavailable:

@@ -37,6 +37,7 @@ from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.users import RedisUserStore
+from tests.support.lanes import close_breakers
 from tests.support.proxy import LossyProxy
 from tests.support.servers import Raw, RedisServer
 
@@ -128,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         """
         self.replies_to_lose = losses
         # An open breaker would reject the next calls without sending them.
-        self.lossy._breaker.succeeded()
+        close_breakers(self.lossy)
         try:
             return self.run(operation)
         except StoreUnavailable:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 
 import orjson
@@ -24,9 +24,10 @@ _LATER = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 class Health:
     """`/livez` and `/readyz`. `is_draining` is set once, when shutdown begins."""
 
-    def __init__(self, check_store: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, check_store: Callable[[], Awaitable[Sequence[int]]]) -> None:
+        """`check_store` returns the shards that are out of service."""
         self._check_store = check_store
-        self._check: asyncio.Future[None] | None = None
+        self._check: asyncio.Future[Sequence[int]] | None = None
         self.is_draining = False
 
     async def livez(self, _: web.Request) -> web.Response:
@@ -36,10 +37,12 @@ class Health:
         """
         return open_json_response(ALIVE)
 
-    async def readyz(self, _: web.Request) -> web.Response:
+    async def readyz(self, request: web.Request) -> web.Response:
         """Answer 200 while Redis takes writes.
 
-        Answer 503 if it does not, and while draining.
+        Answer 503 if it does not, and while draining. `shards_out` lists the shards of
+        a cluster that take no writes. With `?shards=any`, the answer is 200 while at
+        least one shard does.
         """
         if self.is_draining:
             return open_json_response(b'{"status":"draining"}', 503, _LATER)
@@ -48,10 +51,16 @@ class Health:
         if self._check is None or self._check.done():
             self._check = asyncio.ensure_future(self._check_store())
         try:
-            await asyncio.shield(self._check)
+            shards_out = await asyncio.shield(self._check)
         except (StoreUnavailable, Overloaded):
             return open_json_response(b'{"status":"store-unavailable"}', 503, _LATER)
-        return open_json_response(b'{"status":"ready"}')
+        if not shards_out:
+            return open_json_response(b'{"status":"ready"}')
+        if request.query.get("shards") == "any":
+            return open_json_response(orjson.dumps({"status": "ready", "shards_out": shards_out}))
+        return open_json_response(
+            orjson.dumps({"status": "store-unavailable", "shards_out": shards_out}), 503, _LATER
+        )
 
 
 class MetricsHandler:

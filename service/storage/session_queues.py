@@ -1,0 +1,111 @@
+"""Sessions with a queue for each server of a cluster.
+
+A server that hangs delays the batches in its own queue, and no others.
+"""
+
+import asyncio
+from asyncio import Future
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from service.sessions import Session, SessionStore, shard_of
+from service.storage.server_map import ServerMap
+from service.storage.session_store import BatchingSessionStore, Candidates
+
+
+class SessionQueues(SessionStore):
+    """Sends each request to the queue of the server that serves its shard."""
+
+    def __init__(self, make_queue: Callable[[], BatchingSessionStore], servers: ServerMap) -> None:
+        self._make_queue = make_queue
+        self._servers = servers
+        self._queues: dict[str, BatchingSessionStore] = {}
+
+    def waiting(self) -> Mapping[tuple[str, ...], int]:
+        """Return the number of requests that wait for the next batch, by operation."""
+        total = Counter[tuple[str, ...]]()
+        for queue in self._queues.values():
+            total.update(queue.waiting())
+        return total
+
+    def create(self, session: Session) -> Future[bool]:
+        """Store a new session and count it. Returns False if its id is taken: a bug.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._queue_of(session.id).create(session)
+
+    def find(self, candidates: Candidates) -> Future[Session | None]:
+        """Return the session of the first live candidate, or None.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        parts = self._parts(candidates)
+        if len(parts) == 1:
+            return parts[0][0].find(candidates)
+        return asyncio.ensure_future(_first_live(candidates, parts))
+
+    def end(self, candidates: Candidates) -> Future[Sequence[str]]:
+        """End every live candidate. Returns the sources of the ended sessions.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        parts = self._parts(candidates)
+        if len(parts) == 1:
+            return parts[0][0].end(candidates)
+        return asyncio.ensure_future(_end_all(parts))
+
+    async def close(self) -> None:
+        """Wait until all requests have their results."""
+        for queue in self._queues.values():
+            await queue.close()
+
+    def _queue_of(self, session_id: str) -> BatchingSessionStore:
+        urls = self._servers.urls
+        url = urls[shard_of(session_id)] if urls else ""
+        if url not in self._queues:
+            self._drop_unused(urls)
+            self._queues[url] = self._make_queue()
+        return self._queues[url]
+
+    def _drop_unused(self, urls: Sequence[str]) -> None:
+        """Forget the queues of servers that are gone, once they are empty."""
+        for url, queue in list(self._queues.items()):
+            if url not in urls and queue.is_idle:
+                del self._queues[url]
+
+    def _parts(self, candidates: Candidates) -> "Sequence[_Part]":
+        parts: dict[BatchingSessionStore, list[str]] = {}
+        for session_id in candidates:
+            parts.setdefault(self._queue_of(session_id), []).append(session_id)
+        return list(parts.items())
+
+
+_Part = tuple[BatchingSessionStore, Sequence[str]]
+
+
+async def _first_live(candidates: Candidates, parts: Sequence[_Part]) -> Session | None:
+    """Return the first live candidate of several servers.
+
+    Raises the error of a server that has an earlier candidate.
+    """
+    results = await asyncio.gather(*(queue.find(ids) for queue, ids in parts), return_exceptions=True)
+    by_id: dict[str, Session | BaseException] = {}
+    for (_, ids), result in zip(parts, results, strict=True):
+        if isinstance(result, BaseException):
+            by_id |= dict.fromkeys(ids, result)
+        elif result is not None:
+            by_id[result.id] = result
+    first = next((by_id[session_id] for session_id in candidates if session_id in by_id), None)
+    if isinstance(first, BaseException):
+        raise first
+    return first
+
+
+async def _end_all(parts: Sequence[_Part]) -> Sequence[str]:
+    """End the candidates on all servers. Raises the first error after that."""
+    results = await asyncio.gather(*(queue.end(ids) for queue, ids in parts), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [source for sources in results if not isinstance(sources, BaseException) for source in sources]

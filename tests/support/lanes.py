@@ -1,0 +1,17 @@
+"""Access to the lanes of a connection, for tests that need a state of their own."""
+
+from service.storage.connection import RedisConnection
+from service.storage.server_lane import ServerLane
+
+
+def close_breakers(*connections: RedisConnection) -> None:
+    """Let the next calls be sent. An open breaker would reject them."""
+    for connection in connections:
+        for lane in connection._lanes.values():
+            lane._breaker.succeeded()
+
+
+async def only_lane(connection: RedisConnection) -> ServerLane:
+    """Return the lane to the only server of a connection."""
+    [url] = await connection.server_urls()
+    return connection._lane_of(url)
