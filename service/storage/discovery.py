@@ -27,8 +27,6 @@ _SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
 # Nodes of a cluster that are asked at the same time. All of them know the cluster.
 _ASKED_AT_ONCE = 3
 
-Slots = dict[tuple[int, int], dict[str, Any]]
-
 
 class Discovery:
     """A single server, which is known from the start.
@@ -156,12 +154,12 @@ class ClusterDiscovery(_Asking):
     async def _ask(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Return the primary of each shard. Fewer are returned when slots have none."""
         client = self._client(self.server_url(host, port))
-        slots: Slots = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # the library's
+        ranges = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # the library's
         return [
-            (primary[0] or host, int(primary[1]))  # without a name, it is the node itself
+            (name.decode() or host, port)  # without a name, it is the node that was asked
             for slot in _SLOTS
-            for (first, last), nodes in slots.items()
-            if first <= slot <= last and (primary := nodes["primary"])
+            for first, last, (name, port, *_), *_ in ranges
+            if first <= slot <= last
         ]
 
     def _remember(self, primaries: Sequence[tuple[str, int]]) -> None:

@@ -1,7 +1,7 @@
 """One suite for every store.
 
-The stores are the wheel's Valkey, Debian's Redis 7.0 where it is installed, and
-fakeredis.
+The stores are the wheel's Valkey, Debian's Redis 7.0 where it is installed, fakeredis,
+and a primary that Sentinel watches and a Cluster, both of the wheel's Valkey.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -15,11 +15,13 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.sessions import Session, SessionFactory, UserDigest
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
+from service.storage.embedded_process import find_binary
 from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.session_store import RedisSessionStore
 from service.storage.users import RedisUserStore
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
+from tests.support.topologies import ClusterGroup, SentinelGroup
 
 # The tests that fakeredis 2.41 does not pass, each with the reason. Tests that use
 # `own_server` or `binary` need a real server and are skipped anyway.
@@ -39,6 +41,7 @@ FAKEREDIS_CANNOT = {
     "test_true_counts_are_within_the_bounds": "fakeredis needs a minute for thousands of scripts",
 }
 
+Store = RedisServer | FakeRedisServer | SentinelGroup | ClusterGroup
 Connect = Callable[..., RedisConnection]
 MakeStore = Callable[..., Awaitable[RedisSessionStore]]
 MakeAnalytics = Callable[..., RedisCountStore]
@@ -47,14 +50,21 @@ Mint = Callable[..., Session]
 NO_SETTINGS: Mapping[str, Any] = {}
 
 
-@pytest.fixture(scope="session", params=[*binaries(), "fakeredis"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RedisServer | FakeRedisServer]:
-    """Run a server that all tests of this process share."""
-    kind = request.param
-    fake = kind == "fakeredis"
-    with FakeRedisServer() if fake else RedisServer(binaries()[kind], tmp_path_factory.mktemp(kind)) as started:
+@pytest.fixture(scope="session", params=[*binaries(), "fakeredis", "sentinel", "cluster"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Run a server, or a group of them, that all tests of this process share."""
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
+    store: Store
+    match kind:
+        case "fakeredis":
+            store = FakeRedisServer()
+        case "sentinel":
+            store = SentinelGroup(find_binary(), folder, replicas=1)
+        case "cluster":
+            store = ClusterGroup(find_binary(), folder)
+        case _:
+            store = RedisServer(binaries()[kind], folder)
+    with store as started:
         yield started
 
 
@@ -66,10 +76,12 @@ def _skip_what_fakeredis_does_not_pass(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def binary(server: RedisServer | FakeRedisServer) -> str:
+def binary(server: Store) -> str:
     """Return the path of the server program, for tests that start one with options."""
     if isinstance(server, FakeRedisServer):
         pytest.skip("fakeredis is a thread of this process: it cannot be killed, frozen or configured")
+    if not isinstance(server, RedisServer):
+        pytest.skip("the test starts a single server with options: test_topologies.py breaks groups of servers")
     return server.binary
 
 
@@ -81,9 +93,15 @@ def own_server(binary: str, tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def raw(server: RedisServer) -> AsyncIterator[Raw]:
+async def raw(server: Store) -> AsyncIterator[Raw]:
     """Return a plain client that reads the stored keys and values."""
-    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
+    client: Raw
+    if isinstance(server, ClusterGroup):
+        client = redis.asyncio.RedisCluster(host="127.0.0.1", port=server.primaries[0].port, decode_responses=True)
+    else:
+        url = server.primary.url if isinstance(server, SentinelGroup) else server.url
+        client = redis.asyncio.Redis.from_url(url, decode_responses=True)
+    async with client:
         yield client
 
 

@@ -22,7 +22,7 @@ from service.storage.session_store import RedisSessionStore
 from service.storage.users import RedisUserStore
 from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
-from tests.support.proxy import LossyProxy
+from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer
 
 NOW = (int(time.time()) // DAY - 1) * DAY + 13 * HOUR + 14 * 60 + 15
@@ -271,7 +271,7 @@ async def test_an_erasure_whose_reply_was_lost_answers_the_same(
         lose_next, now = False, lose_next
         return now
 
-    async with LossyProxy(server.port, loses) as proxy:
+    async with LossyStore(server, loses) as proxy:
         users = make_users(proxy.url)
         assert await users.erase("u", NOW_US - 10) == 0  # loads the script
         await store.create_many([mint(NOW, user_id="u") for _ in range(3)])

@@ -17,7 +17,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import Connect, MakeStore
-from tests.support.lanes import only_lane
+from tests.support.lanes import all_lanes
 from tests.support.servers import Raw, RedisServer
 
 RunCheck = Callable[..., Awaitable[ConsistencyReport | None]]
@@ -76,8 +76,8 @@ async def test_keys_that_scan_repeats_are_counted_once(
     await raw.set(f"{keyspace.base(0)}stranger", "x")
     await raw.set(keyspace.session(factory.new("s").id), "foreign", ex=60)
     connection = connect(server.url)
-    client = (await only_lane(connection))._client
-    client.redis = RepeatingRedis(client.redis)  # type: ignore[assignment]
+    for lane in await all_lanes(connection):
+        lane._client.redis = RepeatingRedis(lane._client.redis)  # type: ignore[assignment]
     visited: list[int] = []
     found = await run_check(connection=connection, progress=visited.append)
     assert found is not None

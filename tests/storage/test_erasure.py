@@ -19,7 +19,7 @@ from service.storage.users import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
 from tests.support.lanes import close_breakers
-from tests.support.proxy import LossyProxy
+from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer
 
 NOW = int(time.time())
@@ -98,7 +98,7 @@ async def test_an_erasure_that_was_cut_off_is_completed_by_the_next(
     sessions = [mint(NOW, user_id="u") for _ in range(8 * ERASED_AT_ONCE)]
     for start in range(0, len(sessions), 200):
         await store.create_many(sessions[start : start + 200])
-    async with LossyProxy(server.port, Cut(replies)) as proxy:
+    async with LossyStore(server, Cut(replies)) as proxy:
         with pytest.raises(StoreUnavailable):
             await make_users(proxy.url, pauses=()).erase("u", NOW_US)
     sessions.append(mint(NOW - 5, user_id="u"))
@@ -125,7 +125,7 @@ async def test_an_erasure_whose_replies_are_lost_answers_exactly(
         calls += 1
         return calls > 4 and calls % 2 == 0
 
-    async with LossyProxy(server.port, loses) as proxy:
+    async with LossyStore(server, loses) as proxy:
         users = make_users(proxy.url)
         assert await users.erase("nobody", NOW_US) == 0  # loads the scripts
         await store.create_many([mint(NOW, user_id="u") for _ in range(number)])
@@ -148,7 +148,7 @@ async def test_long_operations_continue_after_a_short_outage(
         calls += 1
         return calls in {7, 8, 9, 10}
 
-    async with LossyProxy(server.port, loses) as proxy:
+    async with LossyStore(server, loses) as proxy:
         users = make_users(proxy.url)
         assert len(await users.find_sessions("u")) == number
         calls = 0
@@ -278,7 +278,7 @@ class Storm:
             assert await self.store.create_many(new) == [True] * len(new)
         except StoreUnavailable:
             # The key exists if the session was stored, also after its erasure.
-            values = await self.raw.mget([self.keyspace.session(session.id) for session in new])
+            values = [await self.raw.get(self.keyspace.session(session.id)) for session in new]
             new = [session for session, value in zip(new, values, strict=True) if value is not None]
             self.refused += 1
         self.stored += new
@@ -299,7 +299,7 @@ async def test_two_services_at_once_leave_exact_counts(
 ) -> None:
     """Counts match the sessions after concurrent writes with clocks 10 s apart."""
     chance = random.Random(int(loss * 10))
-    async with LossyProxy(server.port, lambda: chance.random() < loss) as proxy:
+    async with LossyStore(server, lambda: chance.random() < loss) as proxy:
         storms = []
         for seed, skew in enumerate((-5, 5)):
             storms.append(

@@ -9,7 +9,7 @@ from service.storage.keyspace import Keyspace
 from tests.storage.conftest import MakeStore
 from tests.storage.counts import read_counts, top_users
 from tests.support.lanes import close_breakers
-from tests.support.proxy import LossyProxy
+from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer
 
 
@@ -24,7 +24,7 @@ async def test_counts_are_exact_when_every_tenth_reply_is_lost(
     chance = random.Random(20261125)
     live: dict[str, Session] = {}
     refused: list[Session] = []
-    async with LossyProxy(server.port, lambda: chance.random() < 0.1) as proxy:
+    async with LossyStore(server, lambda: chance.random() < 0.1) as proxy:
         store = await make_store(proxy.url)
 
         async def create() -> None:
@@ -72,7 +72,7 @@ async def test_a_single_lost_reply_changes_nothing(
         lose_next, now = False, lose_next
         return now
 
-    async with LossyProxy(server.port, loses) as proxy:
+    async with LossyStore(server, loses) as proxy:
         store = await make_store(proxy.url)
         session, other = factory.new("s", "u"), factory.new("s")
         await store.create_many([other])

@@ -38,7 +38,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.users import RedisUserStore
 from tests.support.lanes import close_breakers
-from tests.support.proxy import LossyProxy
+from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Machine(RuleBasedStateMachine):
         retry = Retry(ConstantBackoff(0.005), 2000)
         self.raw: Raw = redis.asyncio.Redis.from_url(self.server.url, decode_responses=True, retry=retry)
         await self.raw.flushall()
-        self.proxy = await LossyProxy(self.server.port, self.loses_reply).__aenter__()
+        self.proxy = await LossyStore(self.server, self.loses_reply).__aenter__()
         self.lossy, self.direct = RedisConnection(self.proxy.url, PATIENT), RedisConnection(self.server.url, PATIENT)
         self.keyspace = Keyspace("model")
         self.store, self.users = self.stores(self.lossy)

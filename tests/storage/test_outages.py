@@ -18,7 +18,7 @@ from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import MakeStore
-from tests.support.lanes import only_lane
+from tests.support.lanes import all_lanes
 from tests.support.servers import RedisServer
 
 USUAL = {"timeout_seconds": 0.25}  # the default
@@ -244,7 +244,8 @@ async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
     """After a cancelled probe the next call may probe again."""
     own_server.signal(signal.SIGSTOP)
     await refused_after(lambda: store.create_many([factory.new("s")]))
-    (await only_lane(store.connection))._breaker._open_until = 0  # a probe is due
+    [lane] = await all_lanes(store.connection)
+    lane._breaker._open_until = 0  # a probe is due
     probe = asyncio.ensure_future(store.create_many([factory.new("s")]))
     await asyncio.sleep(0)
     probe.cancel()

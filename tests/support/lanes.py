@@ -11,7 +11,6 @@ def close_breakers(*connections: RedisConnection) -> None:
             lane._breaker.succeeded()
 
 
-async def only_lane(connection: RedisConnection) -> ServerLane:
-    """Return the lane to the only server of a connection."""
-    [url] = await connection.server_urls()
-    return connection._lane_of(url)
+async def all_lanes(connection: RedisConnection) -> list[ServerLane]:
+    """Return the lanes of a connection, one for each server."""
+    return [connection._lane_of(url) for url in await connection.server_urls()]
