@@ -106,9 +106,7 @@ class RedisSettings:
         "first part of every key in Redis, short to save memory",
         check=Matching("[a-z0-9-]{1,16}", "1 to 16 of a-z, 0-9 and -"),
     )
-    timeout_seconds: float = setting(
-        0.25, "longest wait for a connection, and longest wait for a reply", check=Between(0.01, 10)
-    )
+    timeout_seconds: float = setting(0.25, "longest wait for a connection, and for a reply", check=Between(0.01, 10))
     durability: Literal["fast", "synced", "replicated"] = setting(
         "fast", "when a write is acknowledged: in memory, on disk (Redis 7.2), or on all connected replicas"
     )

@@ -1,27 +1,17 @@
 """One lane to Redis: sends each command to the server of its shard.
 
-DESIGN
 A single server and a primary that Sentinel watches serve all shards. With Redis
 Cluster, each primary serves some of them. Each server has a `ServerLane` with its own
 connections, queue and breaker. So a primary that is down costs only the requests of its
-own shards.
-
-Redirect.  A server that does not serve a shard any more answers MOVED. The command is
-           sent to the server that the answer names, and the map is updated. ASK sends
-           one command to the server to which its slot is moving.
-Moving.    While a slot moves key by key, no server has all keys of the shard, and
-           counts would go wrong. So scripts name a key that never exists, the guard.
-           Both servers then reject them with TRYAGAIN, and the request is answered 503.
-           Sessions can be read in the meantime.
+own shards. `redirects.py` follows shards that move.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
+from redis.exceptions import ResponseError
 
-from service.config.redis_servers import RedisServers
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.storage.client import Command, Word
@@ -30,21 +20,16 @@ from service.storage.discovery import Discovery
 from service.storage.durability import Durability
 from service.storage.keyspace import guard_key
 from service.storage.lane import SESSIONS, Lane
+from service.storage.redirects import ShardCalls, all_of
 from service.storage.script_files import script_digest
 from service.storage.self_test import SelfTest
 from service.storage.server_lane import Accept, Operation, ServerLane
 from service.storage.server_map import ServerMap
-from service.storage.sharding import key_in, shard_in
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
 T = TypeVar("T")
 Script = Callable[[Sequence[str], Sequence[Word]], Awaitable[Any]]
-
-_MAX_REDIRECTS = 3
-_ASKING: Command = ("ASKING",)
-# A server rejects a command with several keys while it moves them one after the other.
-_TRY_AGAIN_SECONDS = 0.02
 
 
 class RedisConnection:
@@ -83,6 +68,7 @@ class RedisConnection:
         self._events = events or ConnectionEvents()
         self._log_limit = log_limit or LogLimit()
         self._lanes: dict[str, ServerLane] = {}
+        self._shard_calls = ShardCalls(self.servers, self._send)
 
     @property
     def is_open(self) -> bool:
@@ -122,7 +108,7 @@ class RedisConnection:
         await self.servers.load()
         accept = accept or _reject
         if self.groups_by_shard:
-            return await self._call_shards(name, commands, accept, is_write=is_write)
+            return await self._shard_calls.call_all(name, commands, accept, is_write=is_write)
         return await self._send(self.servers.urls[0], name, commands, accept, is_write=is_write)
 
     def script(self, name: str, *, is_write: bool = False) -> Script:
@@ -155,7 +141,7 @@ class RedisConnection:
 
     async def run_on_each(self, name: str, operation: Operation[T]) -> list[T]:
         """Run an operation on the client of each server. Raises as `call` does."""
-        return await _all([self.run_on(url, name, operation) for url in await self.server_urls()])
+        return await all_of([self.run_on(url, name, operation) for url in await self.server_urls()])
 
     async def run_on(self, url: str, name: str, operation: Operation[T]) -> T:
         """Run an operation on the client of one server. Raises as `call` does."""
@@ -180,45 +166,6 @@ class RedisConnection:
         if self._owns_servers:
             await self.servers.close()
         await asyncio.gather(*(one.close() for one in self._lanes.values()))
-
-    async def _call_shards(
-        self, name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool
-    ) -> list[Any]:
-        """Send each command to the server of its shard, and follow redirects."""
-        replies: list[Any] = [None] * len(commands)
-        urls = self.servers.urls
-        pending = {position: _Target(urls[shard_in(key_in(command))]) for position, command in enumerate(commands)}
-        redirects = _MAX_REDIRECTS if self.servers.follows_redirects else 0
-        for is_last in (*[False] * redirects, True):
-            by_target: dict[_Target, list[int]] = {}
-            for position, target in pending.items():
-                by_target.setdefault(target, []).append(position)
-            accepts = accept if is_last else _accept_redirects(accept)
-            calls = []
-            for target, positions in by_target.items():
-                prepared = target.prepared(commands[position] for position in positions)
-                calls.append(self._send(target.url, name, prepared, accepts, is_write=is_write))
-            pending = {}
-            for (target, positions), found in zip(by_target.items(), await _all(calls), strict=True):
-                for position, reply in zip(positions, target.replies(found), strict=True):
-                    if isinstance(reply, AskError | TryAgainError):
-                        pending[position] = await self._redirected(commands[position], reply, target)
-                    else:
-                        replies[position] = reply
-            if not pending:
-                break
-        return replies
-
-    async def _redirected(self, command: Command, error: ResponseError, target: "_Target") -> "_Target":
-        """Return the target of a command that was not served."""
-        if isinstance(error, AskError):
-            # An empty name stands for the server that answered.
-            host, port = error.host or RedisServers.of(target.url).hosts[0][0], error.port
-            if isinstance(error, MovedError):
-                return _Target(self.servers.moved(shard_in(key_in(command)), host, port))
-            return _Target(self.servers.url_of(host, port), is_asking=True)
-        await asyncio.sleep(_TRY_AGAIN_SECONDS)
-        return target
 
     async def _send(
         self, url: str, name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool
@@ -249,35 +196,5 @@ class RedisConnection:
         await asyncio.gather(*(one.retire() for one in retired))
 
 
-class _Target(NamedTuple):
-    """Where a command is sent. `is_asking`: its slot is moving to this server."""
-
-    url: str
-    is_asking: bool = False
-
-    def prepared(self, commands: Iterable[Command]) -> Sequence[Command]:
-        """Return the commands as they are sent."""
-        return [one for command in commands for one in ((_ASKING, command) if self.is_asking else (command,))]
-
-    def replies(self, found: Sequence[Any]) -> Sequence[Any]:
-        """Return the replies to the commands, without those to ASKING."""
-        return found[1::2] if self.is_asking else found
-
-
-def _accept_redirects(accept: Accept) -> Accept:
-    return lambda error: error if isinstance(error, AskError | TryAgainError) else accept(error)
-
-
 def _reject(error: ResponseError) -> Any:
     raise error
-
-
-async def _all(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return the results of calls. Raises the first error after all have ended."""
-    if len(calls) == 1:
-        return [await calls[0]]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results  # type: ignore[return-value]  # errors are raised above

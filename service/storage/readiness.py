@@ -1,15 +1,16 @@
 """Checks for /readyz that Redis can do what the service needs."""
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from service.config.settings import AnalyticsSettings
 from service.errors import Overloaded, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
+from service.storage.redirects import all_of
 from service.storage.self_test_steps import TTL_SECONDS
 from service.storage.session_store import RedisSessionStore
 
@@ -57,14 +58,27 @@ class Readiness:
         if not self._connection.groups_by_shard:
             await self._check([self._factory.new("readiness"), self._factory.new("readiness", "readiness")])
             return []
-        sessions = [self._factory.new("readiness") for _ in range(SHARD_COUNT)]
-        by_shard = [session._replace(id=f"{shard:x}{session.id[1:]}") for shard, session in enumerate(sessions)]
-        results = await asyncio.gather(*(self._check([one]) for one in by_shard), return_exceptions=True)
-        errors = {shard: result for shard, result in enumerate(results) if isinstance(result, BaseException)}
-        for error in errors.values():
-            if len(errors) == SHARD_COUNT or not isinstance(error, StoreUnavailable | Overloaded):
-                raise error
-        return sorted(errors)
+        servers = self._connection.servers
+        by_server = [servers.shards_of(url) for url in await self._connection.server_urls()]
+        outs = await all_of([self._shards_out(shards) for shards in by_server])
+        shards_out = sorted(chain.from_iterable(outs))
+        if len(shards_out) == SHARD_COUNT:
+            raise StoreUnavailable("no shard takes writes")
+        return shards_out
+
+    async def _shards_out(self, shards: Sequence[int]) -> list[int]:
+        """Return those shards of a server that cannot be used."""
+        sessions = [self._factory.new("readiness") for _ in shards]
+        in_shards = [one._replace(id=f"{shard:x}{one.id[1:]}") for shard, one in zip(shards, sessions, strict=True)]
+        try:
+            await self._check(in_shards)
+        except (StoreUnavailable, Overloaded):
+            if len(shards) == 1:
+                return [*shards]
+        else:
+            return []
+        # A breaker is open now if the server does not answer, so this takes no time.
+        return [out for shard in shards for out in await self._shards_out([shard])]
 
     async def _check(self, sessions: Sequence[Session]) -> None:
         ids = [session.id for session in sessions]

@@ -29,6 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from service.config.settings import RedisSettings
 from service.errors import Overloaded, StoreUnavailable
 from service.storage.breaker import OPEN_SECONDS, Breaker
+from service.storage.call_slots import CallSlots
 from service.storage.client import Client, Command, Prepare
 from service.storage.connection_events import ConnectionEvents
 from service.storage.deadlines import Deadlines
@@ -84,9 +85,7 @@ class ServerLane:
         self._log_limit = log_limit
         self._client = Client(url, settings.timeout_seconds, lane, prepare)
         self._breaker = Breaker()
-        self._wait_seconds = lane.wait_timeouts * settings.timeout_seconds
-        self._free = asyncio.Semaphore(lane.connections)
-        self._waiting = 0
+        self._slots = CallSlots(lane, settings.timeout_seconds, metrics, log_limit)
         self._had_outage = False
         self._probe: asyncio.Task[None] | None = None
 
@@ -135,7 +134,7 @@ class ServerLane:
             self._metrics.redis_errors.add(("breaker",))
             raise StoreUnavailable("Redis did not answer a moment ago")
         try:
-            await self._acquire()
+            await self._slots.acquire()
         except BaseException:
             self._breaker.cancelled()
             raise
@@ -149,7 +148,7 @@ class ServerLane:
             self._breaker.cancelled()
             raise
         finally:
-            self._free.release()
+            self._slots.release()
             self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
         self._succeeded()
         return result
@@ -177,23 +176,6 @@ class ServerLane:
             self._probe.cancel()
             with suppress(asyncio.CancelledError):
                 await self._probe
-
-    async def _acquire(self) -> None:
-        """Wait for a free connection. Raises Overloaded."""
-        if not self._free.locked():
-            await self._free.acquire()
-            return
-        if self._waiting >= self.lane.waiting:
-            raise self._shortage("queue-full", f"{self.lane.waiting} calls wait for a connection already")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
-        except TimeoutError:
-            reason = f"no connection was free within {self._wait_seconds:g} s"
-            raise self._shortage("no-connection", reason) from None
-        finally:
-            self._waiting -= 1
 
     async def _attempt(self, operation: Callable[[], Awaitable[T]], deadlines: Deadlines) -> T:
         """Run the operation, and once more after a lost reply."""
@@ -248,13 +230,6 @@ class ServerLane:
             pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
             with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
                 await self.run("probe", lambda client: client.ping())
-
-    def _shortage(self, problem: str, reason: str) -> Overloaded:
-        self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows(problem):
-            message = "requests of the lane %s are answered 503: %s. Redis is not the cause, so add workers"
-            _logger.warning(message, self.lane.name, reason)
-        return Overloaded(reason)
 
     def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
         self._metrics.redis_errors.add((problem,))

@@ -57,7 +57,7 @@ def after_each(connection: RedisConnection, name: str, hook: Callable[[int], Awa
             await hook(number)
         return result
 
-    connection.call_all = hooked  # type: ignore[method-assign]
+    connection.call_all = hooked  # type: ignore[method-assign, assignment]
 
 
 async def scratch_keys(raw: Raw, keyspace: Keyspace) -> list[str]:

@@ -1,5 +1,6 @@
 """A store whose replies get lost: one server, Sentinel or Cluster behind proxies."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -58,12 +59,12 @@ class LossyStore:
             case _:
                 return [self._store.port]
 
-    def _server_url(self, original):  # type: ignore[no-untyped-def]  # a method of the service
+    def _server_url(self, original: Callable[[RedisServers, str, int], str]) -> Callable[[RedisServers, str, int], str]:
         proxies, lossy_url = self._proxies, self.url
 
         def server_url(servers: RedisServers, host: str, port: int) -> str:
             if servers._url == lossy_url and port in proxies:
                 port = proxies[port].port
-            return str(original(servers, host, port)).partition("?")[0]
+            return original(servers, host, port).partition("?")[0]
 
         return server_url

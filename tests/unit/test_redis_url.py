@@ -8,6 +8,7 @@ import trustme
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from service.config.redis_servers import RedisServers, Topology
 from service.config.redis_url import check_redis_url
 from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
@@ -47,6 +48,12 @@ GOOD = [
     "unix:///run/redis.sock",
     "unix://user:pass@/run/redis.sock?db=2",
     "unix:///run/with%20space.sock",
+    "redis+sentinel://one,two:26380,[::1]:26381/jay.main_1",
+    "redis+sentinel://jay:p%40ss@one/jay/3?sentinel_username=u&sentinel_password=p%2Fw",
+    "rediss+sentinel://one/jay?ssl_ca_certs={ca}&db=2",
+    "redis+cluster://one",
+    "redis+cluster://jay:p%40ss@one:7000,two,[::1]:7001/0",
+    "rediss+cluster://one:7000/?ssl_cert_reqs=none",
 ]
 
 # Each URL with the words that its error has to contain.
@@ -103,6 +110,18 @@ BAD = [
     ("unix:run/redis.sock", "must be `embedded` or a URL"),
     ("unix:///run/", "must be `embedded` or a URL"),
     ("unix:///" + "x" * 120, "at most 107 bytes"),
+    ("redis+sentinel://one", "must have the name of the primary as its path"),
+    ("redis+sentinel://one/", "must have the name of the primary as its path"),
+    ("redis+sentinel://one/jay/x", "number of a database after the name"),
+    ("redis+sentinel://one/jay/1?db=2", "in the path and in the parameter db"),
+    ("redis+sentinel://one,,two/jay", "must be `embedded` or a URL"),
+    ("redis+sentinel://one,two:0/jay", "port from 1 to 65535"),
+    ("redis+sentinel://one,-two/jay", "must have a host name"),
+    ("redis+cluster://one/1", "a cluster has only database 0"),
+    ("redis+cluster://one?db=0", "a cluster has only database 0"),
+    ("redis+cluster://one?sentinel_password=hunter2", "sentinel_password, which needs redis+sentinel://"),
+    ("redis://one,two", "which needs redis+sentinel:// or redis+cluster://"),
+    ("redis+other://host", "must be `embedded` or a URL"),
     ("http://host", "must be `embedded` or a URL"),
     ("Embedded", "must be `embedded` or a URL"),
 ]
@@ -116,9 +135,16 @@ def filled(url: str, files: Path) -> str:
 async def connects(url: str) -> None:
     """Use a URL as the service does, up to the connection, without an error."""
     connection = RedisConnection(url, RedisSettings(), Metrics())
-    made = connection._client.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
-    if context := getattr(made, "ssl_context", None):
-        assert isinstance(context.get(), ssl.SSLContext)
+    if url.startswith("unix:") or RedisServers.of(url).topology is Topology.SERVER:
+        used = [url]
+    else:
+        servers = RedisServers.of(url)
+        used = [address(*host) for host in servers.hosts for address in (servers.server_url, servers.sentinel_url)]
+    for one in used:
+        pool = connection._lane_of(one)._client.redis.connection_pool
+        made = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        if context := getattr(made, "ssl_context", None):
+            assert isinstance(context.get(), ssl.SSLContext)
     await connection.close()
 
 
