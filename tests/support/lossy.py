@@ -11,6 +11,8 @@ from tests.support.proxy import DECIDES, LossyProxy
 from tests.support.servers import FakeRedisServer, RedisServer
 from tests.support.topologies import ClusterGroup, SentinelGroup
 
+ServerUrl = Callable[[RedisServers, str, int], str]
+
 
 class LossyStore:
     """Puts a `LossyProxy` before each server of a store.
@@ -59,7 +61,9 @@ class LossyStore:
             case _:
                 return [self._store.port]
 
-    def _server_url(self, original: Callable[[RedisServers, str, int], str]) -> Callable[[RedisServers, str, int], str]:
+    def _server_url(
+        self, original: Callable[[RedisServers, str, int], str]
+    ) -> Callable[[RedisServers, str, int], str]:
         proxies, lossy_url = self._proxies, self.url
 
         def server_url(servers: RedisServers, host: str, port: int) -> str:

@@ -147,7 +147,7 @@ def test_all_errors_are_reported_at_once_with_the_nearest_name() -> None:
         "config.yaml: log.level must be one of debug, info, warning, error, not 'loud'",
         "config.yaml: redis.url must be `embedded` or a URL like redis://user:password@host:6379/0, "
         "rediss://host:6380/0, redis+sentinel://host,host,host/NAME/0, redis+cluster://host,host,host or "
-            "unix:///run/redis.sock",
+        "unix:///run/redis.sock",
         "config.yaml: server.drain_seconds must be from 0 to 60, not -1.0",
         "config.yaml: server.workers must be a whole number, not 'two'",
         "config.yaml: server.wrokers is not a setting. Did you mean server.workers?",
