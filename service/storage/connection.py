@@ -7,8 +7,8 @@ own shards. `redirects.py` follows shards that move.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -29,7 +29,17 @@ from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
 T = TypeVar("T")
-Script = Callable[[Sequence[str], Sequence[Word]], Awaitable[Any]]
+
+
+class Script(Protocol):
+    """Runs a script with keys of one shard.
+
+    `declared` yields further keys that the script uses, as far as they are known. They
+    are sent when commands are grouped by shard, because some stores want to know them.
+    """
+
+    async def __call__(self, keys: Sequence[str], arguments: Sequence[Word], declared: Iterable[str] = ()) -> Any:
+        """Return the reply."""
 
 
 class RedisConnection:
@@ -117,16 +127,19 @@ class RedisConnection:
         It returns and raises as `call_all` does.
         """
 
-        async def run(keys: Sequence[str], arguments: Sequence[Word]) -> Any:
-            [reply] = await self.call_all(name, [self.script_command(name, keys, arguments)], is_write=is_write)
+        async def run(keys: Sequence[str], arguments: Sequence[Word], declared: Iterable[str] = ()) -> Any:
+            command = self.script_command(name, keys, arguments, declared)
+            [reply] = await self.call_all(name, [command], is_write=is_write)
             return reply
 
         return run
 
-    def script_command(self, name: str, keys: Sequence[str], arguments: Sequence[Word]) -> Command:
-        """Return the command that runs a script."""
+    def script_command(
+        self, name: str, keys: Sequence[str], arguments: Sequence[Word], declared: Iterable[str] = ()
+    ) -> Command:
+        """Return the command that runs a script. `Script` describes the parameters."""
         if self.groups_by_shard:
-            keys = (*keys, guard_key(keys[0]))
+            keys = list(dict.fromkeys((*keys, guard_key(keys[0]), *declared)))
         return ("EVALSHA", script_digest(name), len(keys), *keys, *arguments)
 
     async def run(self, name: str, operation: Operation[T]) -> T:

@@ -185,6 +185,10 @@ class Keyspace:
         """Return the key of a day's sources."""
         return f"{self._bases[shard]}sources:{day}"
 
+    def sketch(self, shard: int, day: int, source: str) -> str:
+        """Return the key of a day's sketch of unique users."""
+        return f"{self._bases[shard]}unique:{day}:{source}"
+
     def unions(self, shard: int, last_day: int) -> str:
         """Return the key of the remembered unique users in ranges that end on a day."""
         return f"{self._bases[shard]}unions:{last_day}"

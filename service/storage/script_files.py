@@ -44,6 +44,10 @@ _CONSTANTS: dict[str, int | str] = {
 _CONSTANT = re.compile(rf"\b(?:{'|'.join(_CONSTANTS)})\b")
 
 
+# Dragonfly reads its flags from the first line. For others, it is a comment.
+_FLAGS = "--!df flags=allow-undeclared-keys"
+
+
 @cache
 def script_text(name: str) -> str:
     """Return `scripts/<name>.lua` as it is sent to Redis.
@@ -51,7 +55,8 @@ def script_text(name: str) -> str:
     `shard.lua` is in front of it, because a script cannot load another.
     """
     folder = resources.files("service.storage") / "scripts"
-    source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name))
+    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name)]
+    source = "\n".join((_FLAGS, *parts))
     return _CONSTANT.sub(lambda found: _literal(_CONSTANTS[found[0]]), source)
 
 

@@ -93,17 +93,9 @@ class RedisSessionStore(SessionBatchStore):
         tomorrow = int(self._clock()) // DAY + 1
         sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
-        if self.connection.groups_by_shard:
-            keys += self._declared_keys(ordered, tomorrow)
-        arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered))
-        return self.connection.script_command("create", keys, (*arguments, *users)), order
-
-    def _declared_keys(self, sessions: Sequence[Session], tomorrow: int) -> Iterator[str]:
-        """Yield the further keys of a creation, for stores that want to know them."""
-        keys = dict[str, None]()
-        for session in sessions:
-            keys |= dict.fromkeys(self._keyspace.counted(session, tomorrow))
-        yield from keys
+        arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered), *users)
+        declared = (key for session in ordered for key in self._keyspace.counted(session, tomorrow))
+        return self.connection.script_command("create", keys, arguments, declared), order
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the session of the first live candidate, or None."""

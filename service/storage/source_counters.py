@@ -65,7 +65,9 @@ class SourceCounters:
         for sources in pages(figures, self._sizes.slices):
             for page in pages(rows, max(1, self._sizes.slices // len(sources))):
                 fields = [field for row in page for field in (row.keys_start, row.first_byte, row.last_byte)]
-                replies = await self._counters([self._keyspace.base(shard)], (len(sources), *sources, *fields))
+                declared = (row.keys_start + source for row in page for source in sources)
+                arguments = (len(sources), *sources, *fields)
+                replies = await self._counters([self._keyspace.base(shard)], arguments, declared)
                 for row, counters in zip(page, replies, strict=True):
                     _add_row(row, counters, [figures[source] for source in sources])
 

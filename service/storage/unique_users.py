@@ -9,7 +9,7 @@ merges the scratch keys of the sources, so that each sketch is merged once for a
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, product
 from typing import NamedTuple
 
 from service.errors import StoreUnavailable
@@ -153,8 +153,18 @@ class UniqueUsers:
             return ()
         fields = [field for step in page for field in step.arguments()]
         arguments = (token, SCRATCH_SECONDS, UNIONS_SECONDS, *fields)
-        replies: Sequence[int] = await self._union([self._keyspace.base(shard)], arguments)
+        declared = (key for step in page for key in self._keys_of(shard, token, step))
+        replies: Sequence[int] = await self._union([self._keyspace.base(shard)], arguments, declared)
         return replies
+
+    def _keys_of(self, shard: int, token: str, step: Step) -> Iterator[str]:
+        first, last = step.days
+        for day, source in product(range(first, last + 1), step.sources):
+            yield self._keyspace.sketch(shard, day, source)
+        yield self._keyspace.unions(shard, step.union.last_day)
+        for number in (step.number, step.whole):
+            if number is not None:
+                yield self._keyspace.scratch(shard, token, number)
 
     async def _discard(self, shard: int, token: str, steps: Sequence[Step]) -> None:
         """Delete the scratch keys. After an error they are left to expire."""

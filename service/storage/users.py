@@ -104,7 +104,9 @@ class RedisUserStore(UserStore):
             live += sum(requested.start <= session.started_at // SECOND_US < requested.end for session in page)
         for shard in self._digests_by_shard(user_id):
             arguments = (user_id, requested.first_day, requested.last_day)
-            low, high = await self._created([self._keyspace.base(shard)], arguments)
+            days = range(requested.first_day, requested.last_day + 1)
+            top_lists = (self._keyspace.top(shard, day) for day in days)
+            low, high = await self._created([self._keyspace.base(shard)], arguments, top_lists)
             at_least, at_most = at_least + low, at_most + high
         at_least = max(at_least, live)
         return UserCounts(dict(sorted(by_source.items())), Bounds(at_least, max(at_most, at_least)))

@@ -74,9 +74,9 @@ async def test_a_dead_primary_costs_only_its_shards(cluster: ClusterGroup, start
     assert json.loads(await ready.read()) == {"status": "store-unavailable", "shards_out": sorted(dead)}
     assert (await service.request("GET", "/readyz?shards=any")).status == 200
     living = [sessions[shard] for shard in range(SHARD_COUNT) if shard not in dead]
-    statuses = await operator_statuses(service, living)
-    assert statuses["lookup"] == 200
-    assert statuses["counts"] == statuses["status"] == 503
+    answered = await operator_statuses(service, living)
+    assert answered["lookup"] == 200
+    assert answered["counts"] == answered["status"] == 503
     headers = {"Cookie": f"{TOKEN}={living[0]}; {TOKEN}={sessions[min(dead)]}"}
     assert (await service.request("GET", headers=headers)).status == 200  # the first live one wins
     headers = {"Cookie": f"{TOKEN}={sessions[min(dead)]}; {TOKEN}={living[0]}"}

@@ -166,8 +166,14 @@ def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
 def make_analytics(connect: Connect, keyspace: Keyspace) -> MakeAnalytics:
     """Return a function that makes a count store for a URL."""
 
-    def make(url: str, *, ttl_seconds: int = 86400, page_sizes: PageSizes = PAGE_SIZES) -> RedisCountStore:
-        return RedisCountStore(connect(url), keyspace, ttl_seconds=ttl_seconds, page_sizes=page_sizes)
+    def make(
+        url: str,
+        *,
+        ttl_seconds: int = 86400,
+        page_sizes: PageSizes = PAGE_SIZES,
+        redis: Mapping[str, Any] = NO_SETTINGS,
+    ) -> RedisCountStore:
+        return RedisCountStore(connect(url, **redis), keyspace, ttl_seconds=ttl_seconds, page_sizes=page_sizes)
 
     return make
 
