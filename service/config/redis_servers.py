@@ -58,7 +58,7 @@ class RedisServers:
 
     @classmethod
     def of(cls, url: str) -> "RedisServers":
-        """Return the parts of a URL that `check_redis_url` accepts, except `embedded`."""
+        """Return the parts of a valid URL, which is not `embedded`."""
         parts = urlsplit(url)
         topology = topology_of(parts.scheme)
         default = DEFAULT_PORTS[topology]

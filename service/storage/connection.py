@@ -143,7 +143,7 @@ class RedisConnection:
         return ("EVALSHA", script_digest(name), len(keys), *keys, *arguments)
 
     async def run(self, name: str, operation: Operation[T]) -> T:
-        """Run one operation on the client of one server, the first. Raises as `call`."""
+        """Run an operation on the client of the first server. Raises as `call`."""
         await self.servers.load()
         return await self.run_on(self.servers.urls[0], name, operation)
 

@@ -156,7 +156,7 @@ class ClusterDiscovery(_Asking):
         client = self._client(self.server_url(host, port))
         ranges = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # the library's
         return [
-            (name.decode() or host, port)  # without a name, it is the node that was asked
+            (name.decode() or host, port)  # without a name, it is the asked node
             for slot in _SLOTS
             for first, last, (name, port, *_), *_ in ranges
             if first <= slot <= last

@@ -112,7 +112,7 @@ class _Replicated(Durability):
     async def _send(
         self, client: "Client", commands: "Sequence[Command]", replicas: int, beside: "Sequence[Command]" = ()
     ) -> tuple[list[Any], int, int]:
-        """Return the replies, and the numbers of connected replicas and of those reached."""
+        """Return the replies, and the numbers of connected and of reached replicas."""
         mark, wait = _mark_beside(beside or commands), ("WAIT", replicas, max(1, int(self.wait_seconds * 1000)))
         # ROLE comes after the writes. A replica that connects later begins with a copy
         # of the data that includes them.

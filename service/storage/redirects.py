@@ -1,7 +1,7 @@
 """Sends commands to the servers of their shards, and follows redirects.
 
-Moved.   A server that does not serve a shard any more answers MOVED. The command is sent
-         to the server that the answer names, and the map is updated.
+Moved.   A server that does not serve a shard any more answers MOVED. The command is
+         sent to the server that the answer names, and the map is updated.
 Moving.  While a slot moves key by key, neither server has all keys of the shard. A
          command whose key has moved is answered ASK, and is sent to the other server
          once. A command with several keys is answered TRYAGAIN until the move ends.

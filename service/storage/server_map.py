@@ -2,8 +2,8 @@
 
 With Sentinel and Redis Cluster the servers change: `discovery.py` asks for them. The
 map is refreshed when a command arrives at the wrong server or at one that does not
-answer, and every second with Sentinel, which tells nobody that it has promoted another
-server.
+answer. With Sentinel it is refreshed every second, because the old primary may still
+answer after another one was promoted.
 """
 
 import asyncio

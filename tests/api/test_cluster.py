@@ -78,9 +78,11 @@ async def test_a_dead_primary_costs_only_its_shards(cluster: ClusterGroup, start
     assert answered["lookup"] == 200
     assert answered["counts"] == answered["status"] == 503
     headers = {"Cookie": f"{TOKEN}={living[0]}; {TOKEN}={sessions[min(dead)]}"}
-    assert (await service.request("GET", headers=headers)).status == 200  # the first live one wins
+    # The first live one wins, and the other does not matter.
+    assert (await service.request("GET", headers=headers)).status == 200
     headers = {"Cookie": f"{TOKEN}={sessions[min(dead)]}; {TOKEN}={living[0]}"}
-    assert (await service.request("GET", headers=headers)).status == 503  # the first may live
+    # The first one may be live.
+    assert (await service.request("GET", headers=headers)).status == 503
     assert (await service.request("DELETE", headers=headers)).status == 503
     victim.start()
     assert await until(lambda: is_ready(service)) < 5
@@ -131,7 +133,7 @@ async def test_a_shard_moves_without_loss(cluster: ClusterGroup, start: Start) -
 async def test_a_single_endpoint_in_cluster_mode(
     start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A server in cluster mode behind redis:// is recognized and gets one shard at a time."""
+    """A server in cluster mode behind redis:// gets the keys of one shard at a time."""
     options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
     with RedisServer(find_binary(), tmp_path, *options) as node:
         async with redis.asyncio.Redis.from_url(node.url) as client:

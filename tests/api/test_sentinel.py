@@ -43,7 +43,7 @@ async def test_a_killed_primary_is_replaced(group: SentinelGroup, start: Start, 
 
 
 async def test_a_demoted_primary_that_still_runs_is_left(group: SentinelGroup, start: Start) -> None:
-    """The service leaves a primary that the sentinels have replaced, though it answers."""
+    """The service leaves a replaced primary, although it answers."""
     service = await start(url=group.url)
     await service.create()
     old = group.primary
@@ -53,7 +53,7 @@ async def test_a_demoted_primary_that_still_runs_is_left(group: SentinelGroup, s
         async with redis.asyncio.Redis.from_url(old.url) as client:
             try:
                 clients = await client.client_list(_type="normal")
-            except redis.exceptions.ConnectionError:  # the old primary becomes a replica
+            except redis.exceptions.ConnectionError:  # it becomes a replica
                 return False
         return all(one["name"].startswith("sentinel-") or one["cmd"] == "client|list" for one in clients)
 
@@ -91,7 +91,7 @@ async def test_a_hung_sentinel_does_not_delay(group: SentinelGroup, start: Start
 
 
 async def test_without_any_sentinel_the_log_says_so(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Without an answer of a sentinel every request is a 503, and the log names the primary."""
+    """Without any sentinel every request is a 503, and the log names the primary."""
     service = await start(url="redis+sentinel://127.0.0.1:1/main")
     assert (await service.request("POST")).status == 503
     assert not await is_ready(service)

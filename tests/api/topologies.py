@@ -1,4 +1,4 @@
-"""What the tests of Sentinel and Cluster share: statuses by shard, and waiting."""
+"""Shared by the tests of Sentinel and Cluster: statuses by shard, and waiting."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
