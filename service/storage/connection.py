@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import ResponseError
 
+from service.config.redis_servers import RedisServers
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.storage.client import Command, Word
@@ -200,8 +201,16 @@ class RedisConnection:
                 prepare=self._prepare.of_server(self.servers, url) if self._prepare else None,
                 events=self._events,
                 log_limit=self._log_limit,
+                name=self._name_of(url),
             )
         return found
+
+    def _name_of(self, url: str) -> str:
+        """Return the name of a server in the log, without user and password."""
+        if not self.servers.follows_redirects:
+            return "Redis"
+        host, port = RedisServers.of(url).hosts[0]
+        return f"Redis at {host}:{port}"
 
     async def _retire_servers(self) -> None:
         """Close the connections to servers that serve no shard any more."""

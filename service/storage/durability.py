@@ -16,11 +16,11 @@ docs/reliability.md has the price of each setting.
 
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AskError, RedisError, ResponseError
 
 from service.storage.keyspace import MARK_SECONDS, mark_key
 from service.storage.self_test_steps import Step
-from service.storage.sharding import key_in
+from service.storage.sharding import ASKING, key_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +67,34 @@ class Durability:
         return await client.call_all(commands)
 
 
-class _Synced(Durability):
+class _Waiting(Durability):
+    """Sends a mark and a wait with the commands."""
+
     is_waiting = True
+
+    async def write(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+        if commands[0] == ASKING:
+            # No script succeeds while its slot moves to this server (`redirects.py`).
+            return await client.call_all(commands)
+        try:
+            return await self._run(client, commands)
+        except AskError:
+            # The shard of the mark has moved, and perhaps not those of all commands.
+            return [await self._run_alone(client, command) for command in commands]
+
+    async def _run_alone(self, client: "Client", command: "Command") -> Any:
+        try:
+            [reply] = await self._run(client, [command])
+        except AskError as error:
+            return error
+        return reply
+
+    async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+        """Return the replies after the writes are durable. Raises an error of the mark."""
+        raise NotImplementedError
+
+
+class _Synced(_Waiting):
     wait_seconds = _SYNC_SECONDS
     _WAIT = ("WAITAOF", 1, 0, int(_SYNC_SECONDS * 1000))
 
@@ -76,21 +102,20 @@ class _Synced(Durability):
     def steps(self) -> "Sequence[Step]":
         return (Step("the command waitaof (redis.durability: synced)", ("WAITAOF", 1, 0, 1)),)
 
-    async def write(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
-        *replies, mark, synced = await client.call_all([*commands, _mark_beside(commands), self._WAIT])
-        _raise_errors(mark, synced)
+    async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+        *replies, marked, synced = await client.call_all([*commands, _mark_beside(commands), self._WAIT])
+        _raise_errors(marked, synced)
         if synced[0] < 1:
             raise NotDurable(f"a write was not on disk within {_SYNC_SECONDS:g} s (redis.durability: synced)")
         return replies
 
 
-class _Replicated(Durability):
+class _Replicated(_Waiting):
     """Waits for as many replicas as ROLE lists."""
-
-    is_waiting = True
 
     def __init__(self, timeout_seconds: float) -> None:
         self.wait_seconds = timeout_seconds
+        self._milliseconds = max(1, int(timeout_seconds * 1000))
         self._replicas = 1
 
     @property
@@ -98,31 +123,26 @@ class _Replicated(Durability):
         waiting = Step("the command wait (redis.durability: replicated)", ("WAIT", 0, 1))
         return (Step("the command role (redis.durability: replicated)", ("ROLE",)), waiting)
 
-    async def write(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
-        awaited = self._replicas
-        replies, connected, reached = await self._send(client, commands, awaited)
-        self._replicas = max(1, connected)
-        if self._replicas > awaited:  # replicas have connected since the last batch
-            _, connected, reached = await self._send(client, [], self._replicas, beside=commands)
-        needed = max(1, connected)
+    async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+        awaited, mark = self._replicas, _mark_beside(commands)
+        # ROLE comes after the writes. A replica that connects later begins with a copy
+        # of the data that includes them.
+        *replies, marked, role, reached = await client.call_all([*commands, mark, ("ROLE",), self._wait(awaited)])
+        _raise_errors(marked, role, reached)
+        self._replicas = needed = max(1, len(role[2]))
+        if needed > awaited:  # replicas have connected since the last batch
+            marked, reached = await client.call_all([mark, self._wait(needed)])
+            _raise_errors(marked, reached)
         if reached < needed:
             raise NotDurable(f"a write reached {reached} of {needed} replicas (redis.durability: replicated)")
         return replies
 
-    async def _send(
-        self, client: "Client", commands: "Sequence[Command]", replicas: int, beside: "Sequence[Command]" = ()
-    ) -> tuple[list[Any], int, int]:
-        """Return the replies, and the numbers of connected and of reached replicas."""
-        mark, wait = _mark_beside(beside or commands), ("WAIT", replicas, max(1, int(self.wait_seconds * 1000)))
-        # ROLE comes after the writes. A replica that connects later begins with a copy
-        # of the data that includes them.
-        *replies, marked, role, reached = await client.call_all([*commands, mark, ("ROLE",), wait])
-        _raise_errors(marked, role, reached)
-        return replies, len(role[2]), reached
+    def _wait(self, replicas: int) -> "Command":
+        return ("WAIT", replicas, self._milliseconds)
 
 
 def _mark_beside(commands: "Sequence[Command]") -> "Command":
-    """Return a write to a server that the commands may write to."""
+    """Return a write to the shard of the first command."""
     return ("SET", mark_key(key_in(commands[0])), "", "EX", MARK_SECONDS)
 
 

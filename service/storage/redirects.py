@@ -21,12 +21,11 @@ from service.config.redis_servers import RedisServers
 from service.storage.client import Command
 from service.storage.server_lane import Accept
 from service.storage.server_map import ServerMap
-from service.storage.sharding import key_in, shard_in
+from service.storage.sharding import ASKING, key_in, shard_in
 
 T = TypeVar("T")
 
 _MAX_REDIRECTS = 3
-_ASKING: Command = ("ASKING",)
 # MIGRATE moves a few keys at a time.
 _TRY_AGAIN_SECONDS = 0.02
 
@@ -48,7 +47,7 @@ class _Target(NamedTuple):
 
     def prepared(self, commands: Iterable[Command]) -> Sequence[Command]:
         """Return the commands as they are sent."""
-        return [one for command in commands for one in ((_ASKING, command) if self.is_asking else (command,))]
+        return [one for command in commands for one in ((ASKING, command) if self.is_asking else (command,))]
 
     def replies(self, found: Sequence[Any]) -> Sequence[Any]:
         """Return the replies to the commands, without those to ASKING."""

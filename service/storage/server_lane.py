@@ -69,12 +69,15 @@ class ServerLane:
         prepare: Prepare | None,
         events: ConnectionEvents,
         log_limit: LogLimit,
+        name: str = "Redis",
     ) -> None:
         """`prepare` runs on each new connection before its first request.
 
-        Lanes that share a `log_limit` log an outage once.
+        Lanes that share a `log_limit` log an outage once. `name` is that of the server
+        in the log.
         """
         self.url = url
+        self._name = name
         self.lane = lane
         self._durability = Durability.of(settings)
         timeout = settings.timeout_seconds * (1 if lane.repeats_timeouts else 2)
@@ -212,7 +215,7 @@ class ServerLane:
         if self._had_outage:
             self._had_outage = False
             if self._log_limit.reset():
-                _logger.warning("Redis serves again")
+                _logger.warning("%s serves again", self._name)
         if was_open:
             self._events.breaker_changed()
             self._events.recovered(self.url)
@@ -233,7 +236,8 @@ class ServerLane:
 
     def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
         self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows(problem):
+        if self._log_limit.allows(f"{problem} {self._name}"):
             reason = f"{problem}: {message}" if message else problem
-            _logger.error("Redis cannot serve (%s). Check redis.url. Requests are answered 503 until it can", reason)
+            message = "%s cannot serve (%s). Check redis.url. Requests are answered 503 until it can"
+            _logger.error(message, self._name, reason)
         return StoreUnavailable(problem)

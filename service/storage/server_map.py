@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT
 from service.storage.discovery import Discovery
 from service.telemetry.log_limit import LogLimit
 
@@ -111,12 +110,16 @@ class ServerMap:
             await asyncio.sleep(REFRESH_SECONDS)
 
     async def _update(self) -> None:
-        urls = await self._discovery.find()
+        try:
+            urls = await self._discovery.find()
+        except Exception:  # a bug, which must not stop the polling
+            if self._log_limit.allows("bug"):
+                _logger.exception("the servers of Redis cannot be found")
+            return
         if urls is None:
             if self._log_limit.allows("discovery"):
                 _logger.error("the servers of Redis are not known: %s. Check redis.url", self._discovery.asked)
             return
-        assert len(urls) == SHARD_COUNT  # noqa: S101 - `find` returns one for each shard
         if self._log_limit.reset():
             _logger.warning("the servers of Redis are known again")
         self._urls = urls

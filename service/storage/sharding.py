@@ -6,6 +6,9 @@ from typing import Any
 from service.storage.client import Command
 from service.storage.keyspace import SHARD_TAGS
 
+ASKING: Command = ("ASKING",)
+"""Sent before a command to the server to which its slot is moving."""
+
 _SHARD_BY_TAG = {tag: shard for shard, tag in enumerate(SHARD_TAGS)}
 
 

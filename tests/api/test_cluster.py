@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import redis.asyncio
@@ -99,12 +100,16 @@ async def test_a_failover_is_followed(cluster: ClusterGroup, start: Start) -> No
     assert set((await read_all(service, sessions)).values()) == {200}
 
 
-async def test_a_shard_moves_without_loss(cluster: ClusterGroup, start: Start) -> None:
+@pytest.mark.parametrize("durability", ["fast", "replicated"])
+async def test_a_shard_moves_without_loss(
+    cluster: ClusterGroup, start: Start, prefix: str, durability: Literal["fast", "replicated"]
+) -> None:
     """While a shard moves, its sessions can be read and its writes wait or get 503.
 
     Afterwards no session is lost and the counts are exact.
     """
-    service = await start(url=cluster.url)
+    settings = RedisSettings(key_prefix=prefix, durability=durability)
+    service = await start(url=cluster.url, redis=settings)
     sessions = await session_in_each_shard(service)
     mine = {number: await service.create() for number in range(40)}
     moving = [one for one in (*sessions.values(), *mine.values()) if one[0] == "0"]
