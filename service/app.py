@@ -75,7 +75,7 @@ async def build(  # 60 lines: the list of all parts, each named once
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
 
     # HTTP.
-    cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest)
+    cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest, ttl_seconds)
     limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
     source = settings.session.source
     session_handlers = SessionHandlers(

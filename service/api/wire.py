@@ -8,6 +8,7 @@ from multidict import istr
 
 SESSION_TOKEN = istr("__Secure-jay_tracking")
 SESSION_TOKEN_ALIAS = istr("X-Jay-Tracking")
+SESSION_EXPIRES = istr("X-Jay-Session-Expires")
 API_KEY = istr("X-API-Key")
 API_VERSION = istr("x-jay-api-version")
 REQUEST_ID = istr("X-Request-Id")
@@ -24,6 +25,7 @@ REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSI
 # Cache-Control and Content-Type, and never Set-Cookie.
 RESPONSE_HEADERS = (
     SESSION_TOKEN,
+    SESSION_EXPIRES,
     API_VERSION,
     RETRY_AFTER,
     REQUEST_ID,

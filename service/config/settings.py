@@ -30,6 +30,7 @@ from service.config.value_checks import (
 )
 from service.config.web_origins import check_origin
 from service.counts import MAX_RETENTION_DAYS
+from service.sessions import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and rejected in production
 DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - in docker-compose.yml, likewise
@@ -115,7 +116,9 @@ class RedisSettings:
 class SessionSettings:
     """Lifetime, source and user secrets of sessions."""
 
-    ttl_seconds: int = setting(86400, "lifetime of a session and of its cookie", check=Between(1, 400 * 86400))
+    ttl_seconds: int = setting(
+        DEFAULT_TTL_SECONDS, "lifetime of a session and of its cookie", check=Between(1, MAX_TTL_SECONDS)
+    )
     source: str = setting("jay.api.playout.1.0.0", "`source` of sessions whose API key has none", check=check_source)
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,

@@ -148,7 +148,7 @@ class FastPath:
             self._metrics.missed.add((self._source_of(exchange),))
             return 404, self._missing_start, b'%b%b"}' % (self._missing_body, request_id.encode())
         self._metrics.found.add((session.source,))
-        return 200, self._found_start, session_json(session)
+        return 200, f"{self._found_start}{_expires_line(session)}", session_json(session)
 
     def _begin_end(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
         if presented := _presented_in(exchange):
@@ -197,7 +197,7 @@ class FastPath:
             return _problem(id_taken(), request_id)
         self._metrics.created.add((session.source,))
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
-        return 201, self._created_start + token, session_json(session)
+        return 201, self._created_start + token + _expires_line(session), session_json(session)
 
     def _begin_preflight(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange | None:
         headers = exchange.plan.headers
@@ -224,6 +224,10 @@ def _presented_in(exchange: Exchange) -> tuple[str, ...]:
     if exchange.presented is None:
         exchange.presented = presented_in(exchange.plan.headers)
     return exchange.presented
+
+
+def _expires_line(session: Session) -> str:
+    return f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
 
 
 def _problem(error: Exception, request_id: str) -> Answer:

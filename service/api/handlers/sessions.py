@@ -14,7 +14,7 @@ from service.api.create_body import read_user_id
 from service.api.create_limits import CreateLimits
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
-from service.api.session_body import session_json
+from service.api.session_body import looked_up_json, session_json
 from service.api.session_token import SessionCookie, candidates
 from service.sessions import SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
@@ -54,8 +54,12 @@ class SessionHandlers:
         if not await self._sessions.create(session):
             raise id_taken()
         self._metrics.created.add((session.source,))
-        token = {wire.SESSION_TOKEN: session.id, hdrs.SET_COOKIE: self._cookie.setting(session.id)}
-        return json_response(session_json(session), 201, token)
+        more = {
+            wire.SESSION_TOKEN: session.id,
+            hdrs.SET_COOKIE: self._cookie.setting(session.id),
+            wire.SESSION_EXPIRES: session.expires_at,
+        }
+        return json_response(session_json(session), 201, more)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents.
@@ -68,7 +72,7 @@ class SessionHandlers:
             self._metrics.missed.add((self._source_of(request),))
             raise session_not_found()
         self._metrics.found.add((session.source,))
-        return json_response(session_json(session))
+        return json_response(session_json(session), more={wire.SESSION_EXPIRES: session.expires_at})
 
     async def end_session(self, request: web.Request) -> web.Response:
         """End every live session that the request presents.
@@ -96,7 +100,7 @@ class SessionHandlers:
                 self._metrics.found.add((session.source,))
             missing = [string for string in requested if ids.get(string) not in live]
             self._metrics.missed.add((self._source_of(request),), len(missing))
-            found = b",".join(map(session_json, sessions.values()))
+            found = b",".join(map(looked_up_json, sessions.values()))
             return json_response(b'{"sessions":[%b],"missing":%b}' % (found, orjson.dumps(missing)))
 
     @asynccontextmanager
