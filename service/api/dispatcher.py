@@ -23,6 +23,7 @@ from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
 from service.api.problems import problem_response
 from service.api.responses import add_api_headers
+from service.api.session_token import SESSION_ID
 from service.telemetry.request_recorder import RequestRecorder
 
 _logger = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class Dispatcher:
         seconds = time.perf_counter() - started
         method = method if method in KNOWN_METHODS else "OTHER"
         name = key.name if key else "-"
-        self._record((time.time(), method, route, response.status, seconds, request_id, name))
+        record = (time.time(), method, route, response.status, seconds, request_id, name)
+        self._record(record, request.get(SESSION_ID))
         return response
 
     def reject(self, error: Exception, origin: str | None) -> web.Response:
@@ -109,7 +111,7 @@ class Dispatcher:
         response.headers[hdrs.CONNECTION] = "close"
         response.force_close()
         self._cors.add_headers(response, origin)
-        self._record((time.time(), "-", "-", response.status, 0.0, request_id, "-"))
+        self._record((time.time(), "-", "-", response.status, 0.0, request_id, "-"), None)
         return response
 
     def _complete(self, response: web.StreamResponse, request: web.Request) -> None:

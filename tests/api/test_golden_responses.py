@@ -29,6 +29,7 @@ _VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}"), "<start time>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<request id>"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "<ref>"),
 ]
 # Values that are measured, or that aiohttp's client writes.
 _VOLATILE = {"Date", "Content-Length", "ETag", "Etag", "Last-Modified"}

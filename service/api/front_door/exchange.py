@@ -50,10 +50,11 @@ class Exchange:
 
     `presented` are the session ids, or None before they are read. `future` is the
     result of Redis, or None for an answer that needs none. `size` is the length of the
-    head and the body in bytes.
+    head and the body in bytes. `session_id` is the session that the request has
+    created, found or ended.
     """
 
-    __slots__ = ("cors", "future", "plan", "presented", "result", "session", "size", "started")
+    __slots__ = ("cors", "future", "plan", "presented", "result", "session", "session_id", "size", "started")
 
     def __init__(self, plan: Plan, presented: tuple[str, ...] | None) -> None:
         self.started = time.perf_counter()
@@ -64,3 +65,4 @@ class Exchange:
         self.future: Future[Any] | None = None
         self.result: Any = None  # when there is no future
         self.session: Session | None = None  # the one that is created
+        self.session_id: str | None = None

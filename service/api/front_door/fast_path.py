@@ -135,7 +135,8 @@ class FastPath:
         head = f"{start}X-Request-Id: {request_id}\r\n{exchange.cors}{length}{self._date.at(now)}{close}\r\n"
         route, key = exchange.plan.route, exchange.plan.key
         seconds = time.perf_counter() - exchange.started
-        self._record((now, route.method, route.path, status, seconds, request_id, key.name if key else "-"))
+        record = (now, route.method, route.path, status, seconds, request_id, key.name if key else "-")
+        self._record(record, exchange.session_id)
         return head.encode() if route.method == "HEAD" else head.encode() + body
 
     def _begin_find(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
@@ -147,6 +148,7 @@ class FastPath:
         if session is None:
             self._metrics.missed.add((self._source_of(exchange),))
             return 404, self._missing_start, b'%b%b"}' % (self._missing_body, request_id.encode())
+        exchange.session_id = session.id
         self._metrics.found.add((session.source,))
         return 200, f"{self._found_start}{_expires_line(session)}", session_json(session)
 
@@ -155,7 +157,9 @@ class FastPath:
             exchange.future = self._sessions.end(presented)
         return exchange
 
-    def _ended(self, _: Exchange, sources: Sequence[str] | None, __: str) -> Answer:
+    def _ended(self, exchange: Exchange, sources: Sequence[str] | None, _: str) -> Answer:
+        if sources and exchange.presented and len(exchange.presented) == 1:
+            (exchange.session_id,) = exchange.presented
         for source in sources or ():
             self._metrics.ended.add((source,))
         return _NO_CONTENT, self._ended_start, b""
@@ -195,6 +199,7 @@ class FastPath:
         session = exchange.session
         if session is None or not is_stored:
             return _problem(id_taken(), request_id)
+        exchange.session_id = session.id
         self._metrics.created.add((session.source,))
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
         return 201, self._created_start + token + _expires_line(session), session_json(session)
