@@ -13,8 +13,11 @@ from service.api.auth import Authorizer, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
+from service.api.forward_auth import ForwardAuth
 from service.api.front_door.fast_path import FastPath
+from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
@@ -84,10 +87,21 @@ async def build(  # 60 lines: the list of all parts, each named once
     session_handlers = SessionHandlers(
         sessions, lookup, factory, cookie, refs=refs, limits=limits, source=source, metrics=metrics
     )
+    forward_auth = ForwardAuth(refs)
+    forward_auth_handlers = ForwardAuthHandlers(sessions, forward_auth, metrics)
     analytics_handlers = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
     user_handlers = UserHandlers(users, refs, metrics, analytics_handlers.forget_answers)
     status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
-    table = routes.table(Handlers(session_handlers, analytics_handlers, user_handlers, status_handler, health))
+    table = routes.table(
+        Handlers(
+            session_handlers,
+            forward_auth_handlers,
+            analytics_handlers,
+            user_handlers,
+            status_handler,
+            health,
+        )
+    )
     if exporter is not None:
         table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
     app, authorizer = web.Application(), Authorizer(Keyring(settings.api_keys))
@@ -111,6 +125,7 @@ async def build(  # 60 lines: the list of all parts, each named once
             authorizer,
             factory,
             cookie,
+            proxies=ProxyAnswers(forward_auth, metrics),
             limits=limits,
             cors=cors,
             health=health,

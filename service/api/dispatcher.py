@@ -21,7 +21,7 @@ from service.api.cors import Cors
 from service.api.field_lines import combined
 from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
-from service.api.problems import problem_response
+from service.api.problems import ERROR_HEADERS, problem_response
 from service.api.responses import add_api_headers
 from service.api.session_token import SESSION_ID
 from service.telemetry.request_recorder import RequestRecorder
@@ -130,7 +130,9 @@ class Dispatcher:
             error = errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
-        return problem_of(translate(error), request_id)
+        response = problem_of(translate(error), request_id)
+        response.headers.update(request.get(ERROR_HEADERS, {}))
+        return response
 
     def _not_found(self, request: web.Request) -> errors.RequestError:
         if request.method not in wire.METHODS:

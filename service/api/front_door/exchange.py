@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from service.errors import Overloaded
+
 if TYPE_CHECKING:
     from asyncio import Future
 
@@ -20,7 +22,11 @@ Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
 
 
 class Route(NamedTuple):
-    """A frequent request: its names in the log, and how it begins and finishes."""
+    """A frequent request: its names in the log, and how it begins and finishes.
+
+    With `is_for_proxies`, the key needs another scope, no other header changes the
+    status, and `finish` gets the errors of Redis as results.
+    """
 
     method: str
     path: str
@@ -28,6 +34,7 @@ class Route(NamedTuple):
     finish: Finish
     needs_key: bool = True
     takes_body: bool = False
+    is_for_proxies: bool = False
 
 
 class Plan(NamedTuple):
@@ -66,3 +73,7 @@ class Exchange:
         self.result: Any = None  # when there is no future
         self.session: Session | None = None  # the one that is created
         self.session_id: str | None = None
+
+    def is_rejected_by(self, result: object) -> bool:
+        """Return whether a result is 503 `overloaded`. Forward-auth answers 200."""
+        return isinstance(result, Overloaded) and not self.plan.route.is_for_proxies

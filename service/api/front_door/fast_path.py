@@ -24,10 +24,12 @@ from service.api.cors import Cors
 from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
+from service.api.forward_auth import UNKNOWN_ERRORS
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
 from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
 from service.api.front_door.heads import presented_in, text_of
 from service.api.front_door.plans import Planner
+from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
@@ -57,6 +59,7 @@ class FastPath:
         factory: SessionFactory,
         cookie: SessionCookie,
         *,
+        proxies: ProxyAnswers,
         limits: CreateLimits,
         cors: Cors,
         health: Health,
@@ -67,6 +70,7 @@ class FastPath:
         self._sessions = sessions
         self._factory = factory
         self._cookie = cookie
+        self._proxies = proxies
         self._limits = limits
         self._cors = cors
         self._health = health
@@ -95,6 +99,7 @@ class FastPath:
             ):
                 route = Route(method, path, begin, finish, method != "OPTIONS", takes_body=method == "POST")
                 yield (method.encode(), path.encode()), route
+        yield from self._proxies.routes(self._begin_find)
         for method in ("GET", "HEAD"):
             route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive, needs_key=False)
             yield (method.encode(), wire.LIVEZ_PATH.encode()), route
@@ -122,7 +127,8 @@ class FastPath:
     def answer(self, exchange: Exchange, result: Any) -> bytes:
         """Return the answer, from the result of Redis or the exception in its place."""
         request_id = new_request_id()
-        if isinstance(result, Exception):
+        is_known = exchange.plan.route.is_for_proxies and isinstance(result, UNKNOWN_ERRORS)
+        if isinstance(result, Exception) and not is_known:
             status, start, body = _problem(result, request_id)
         else:
             try:
