@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -16,7 +17,11 @@ from tests.support.servers import free_port
 
 RECIPES = Path(__file__).parents[2] / "deploy" / "forward-auth"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-PROGRAMS = {"nginx": NGINX, "haproxy": HAPROXY}
+PROGRAMS = {
+    "nginx": NGINX,
+    "haproxy": HAPROXY,
+    **{name: shutil.which(name) for name in ("caddy", "traefik", "envoy")},
+}
 PROXY_KEY = "a-key-of-a-proxy"
 
 
@@ -102,7 +107,65 @@ def _haproxy(folder: Path, jay: str, application_port: int, port: int) -> list[s
     return [str(HAPROXY), "-db", "-f", str(config)]
 
 
-_COMMANDS = {"nginx": _nginx, "haproxy": _haproxy}
+def _caddy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    config = folder / "Caddyfile"
+    site = _replaced(
+        "Caddyfile",
+        {
+            "127.0.0.1:8080": jay,
+            "127.0.0.1:3000": f"127.0.0.1:{application_port}",
+            "www.example.com {": f"http://127.0.0.1:{port} {{",
+            "/var/log/caddy/": f"{folder}/",
+            "your-key-with-the-scope-validate": PROXY_KEY,
+        },
+    )
+    config.write_text(f"{{\n\tadmin off\n\tpersist_config off\n}}\n{site}")
+    return [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(config)]
+
+
+def _traefik(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    dynamic, static = folder / "forward-auth.yaml", folder / "traefik.yaml"
+    dynamic.write_text(
+        _replaced(
+            "traefik-forward-auth.yaml",
+            {
+                "127.0.0.1:8080": jay,
+                "127.0.0.1:3000": f"127.0.0.1:{application_port}",
+                "      tls: {}\n": "",
+                "your-key-with-the-scope-validate": PROXY_KEY,
+            },
+        )
+    )
+    static.write_text(
+        _replaced(
+            "traefik.yaml",
+            {
+                '":443"': f'"127.0.0.1:{port}"',
+                "/etc/traefik/forward-auth.yaml": str(dynamic),
+                "/var/log/traefik/": f"{folder}/",
+            },
+        )
+    )
+    return [str(PROGRAMS["traefik"]), f"--configFile={static}"]
+
+
+def _envoy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    config = folder / "envoy.yaml"
+    config.write_text(
+        _replaced(
+            "envoy.yaml",
+            {
+                "port_value: 8080": f"port_value: {jay.partition(':')[2]}",
+                "port_value: 3000": f"port_value: {application_port}",
+                "address: 0.0.0.0, port_value: 8443": f"address: 127.0.0.1, port_value: {port}",
+                "your-key-with-the-scope-validate": PROXY_KEY,
+            },
+        )
+    )
+    return [str(PROGRAMS["envoy"]), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
+
+
+_COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy, "traefik": _traefik, "envoy": _envoy}
 
 
 @contextmanager
@@ -112,7 +175,7 @@ def proxy(kind: str, folder: Path, jay_url: str, application_port: int) -> Itera
     port = free_port()
     command = _COMMANDS[kind](folder, urlsplit(jay_url).netloc, application_port, port)
     with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as errors:
-        popen = subprocess.Popen(command, stdout=output, stderr=errors)
+        popen = subprocess.Popen(command, stdout=output, stderr=errors, env={**os.environ, "HOME": str(folder)})
     front = Process(popen, folder, url=f"http://127.0.0.1:{port}")
     try:
         eventually(lambda: front.status_of("x") == 200, f"{kind} answers")
@@ -124,4 +187,4 @@ def proxy(kind: str, folder: Path, jay_url: str, application_port: int) -> Itera
 
 def access_log(kind: str, front: Process) -> str:
     """Return the access log of a proxy."""
-    return "\n".join(front.output) if kind == "haproxy" else (front.folder / "access.log").read_text()
+    return "\n".join(front.output) if kind in {"haproxy", "envoy"} else (front.folder / "access.log").read_text()
