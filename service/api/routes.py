@@ -114,7 +114,8 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
         if route.is_for_proxies and route.scope is not None:
             handler = authorizer.require_key_of_proxy(route.scope, handler)
             resource.add_route(route.method, handler, expect_handler=_ignore_expectation)
-            registered.handlers |= {(method, route.path): handler for method in hdrs.METH_ALL}
+            if not route.path.endswith(_VISITOR_PATH):
+                registered.handlers |= {(method, route.path): handler for method in hdrs.METH_ALL}
             continue
         if route.scope is not None:
             guard = authorizer.require if route.is_api else authorizer.require_key
