@@ -14,11 +14,14 @@ import tempfile
 from pathlib import Path
 
 from bench.processes import KEY, TOKEN, Running, create, hello, service
+from service.api.wire import FORWARD_AUTH_PATHS, SESSION_PATHS
+from service.api_keys import DEMO_OPERATOR_KEY
 
 ROUNDS = 15
 SECONDS = 1
 CONNECTIONS = 64
 QUIET = "GET without metrics or log"
+FORWARD_AUTH = "forward-auth"
 
 
 def microseconds_per_request(server: Running, url: str, *options: str) -> float:
@@ -36,7 +39,7 @@ def main() -> None:
     """Measure and print."""
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed: apt-get install wrk")
-    figures: dict[str, list[float]] = {"hello": [], "GET": [], QUIET: [], "POST": []}
+    figures: dict[str, list[float]] = {"hello": [], "GET": [], FORWARD_AUTH: [], QUIET: [], "POST": []}
     off = {"JAY_METRICS__ENABLED": "false", "JAY_LOG__LEVEL": "warning"}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -54,6 +57,9 @@ def main() -> None:
             figures["hello"].append(microseconds_per_request(plain, plain.url))
             for name, server in (("GET", jay), (QUIET, quiet)):
                 figures[name].append(microseconds_per_request(server, server.url, *key, *cookies[server.url]))
+            url = jay.url.removesuffix(SESSION_PATHS[0]) + FORWARD_AUTH_PATHS[0]
+            proxy_key = ("-H", f"X-API-Key: {DEMO_OPERATOR_KEY}")
+            figures[FORWARD_AUTH].append(microseconds_per_request(jay, url, *proxy_key, *cookies[jay.url]))
             figures["POST"].append(microseconds_per_request(posted, posted.url, *key, "-s", str(script)))
     base = statistics.median(figures["hello"])
     print(f"{CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} s each, CPU time of the worker per request")

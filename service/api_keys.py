@@ -31,14 +31,22 @@ class Scope(StrEnum):
     PRIVACY = "privacy"
 
 
+class Reveal(StrEnum):
+    """A part of a session that forward-auth may pass on to the services of a proxy."""
+
+    SESSION_ID = "session_id"
+    USER_ID = "user_id"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as configured.
 
     `sha256` is the hex digest of the raw key. `source` overrides the session source. If
     `origins` is set, only pages of these web origins may use the key. `create_limit`
-    limits the sessions that one client address creates. In a rotation, the old and the
-    new key have the same `name`.
+    limits the sessions that one client address creates. `reveal` is what forward-auth
+    may answer beside the ref. In a rotation, the old and the new key have the same
+    `name`.
     """
 
     name: str
@@ -47,6 +55,7 @@ class ApiKey:
     source: str | None = None
     origins: frozenset[str] | None = None
     create_limit: RateLimit | None = None
+    reveal: frozenset[Reveal] = frozenset()
 
     def allows_origin(self, origin: str | None) -> bool:
         """Return whether a request with this `Origin` may use the key.

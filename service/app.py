@@ -13,17 +13,22 @@ from service.api.auth import Authorizer, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
+from service.api.forward_auth import ForwardAuth
 from service.api.front_door.fast_path import FastPath
+from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
 from service.api_keys import Keyring
-from service.config.settings import Settings, TracingSettings
+from service.config.settings import Settings
+from service.config.telemetry_settings import TracingSettings
 from service.errors import Overloaded, StoreUnavailable
 from service.rate_limits import RateLimiter
+from service.session_refs import SessionRefs
 from service.sessions import SessionFactory, UserDigest
 from service.storage.analytics import RedisCountStore
 from service.storage.coalescer import Coalesce, Coalescer
@@ -60,7 +65,8 @@ async def build(  # 60 lines: the list of all parts, each named once
     metrics = Metrics()
     tracing = _tracing(settings.tracing)
     exporter = PrometheusExporter(metrics) if settings.metrics.enabled else None
-    recorder = _recorder(request_log, metrics, exporter)
+    refs = SessionRefs(settings.session.user_secret)
+    recorder = _recorder(request_log, metrics, exporter, refs if settings.log.session_ref else None)
 
     # Redis.
     keyspace, ttl_seconds = Keyspace(settings.redis.key_prefix), settings.session.ttl_seconds
@@ -78,16 +84,27 @@ async def build(  # 60 lines: the list of all parts, each named once
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
 
     # HTTP.
-    cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest)
+    cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest, ttl_seconds)
     limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
     source = settings.session.source
     session_handlers = SessionHandlers(
-        sessions, lookup, factory, cookie, limits=limits, source=source, metrics=metrics
+        sessions, lookup, factory, cookie, refs=refs, limits=limits, source=source, metrics=metrics
     )
+    forward_auth = ForwardAuth(refs)
+    forward_auth_handlers = ForwardAuthHandlers(sessions, forward_auth, metrics)
     analytics_handlers = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
-    user_handlers = UserHandlers(users, metrics, analytics_handlers.forget_answers)
+    user_handlers = UserHandlers(users, refs, metrics, analytics_handlers.forget_answers)
     status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
-    table = routes.table(Handlers(session_handlers, analytics_handlers, user_handlers, status_handler, health))
+    table = routes.table(
+        Handlers(
+            session_handlers,
+            forward_auth_handlers,
+            analytics_handlers,
+            user_handlers,
+            status_handler,
+            health,
+        )
+    )
     if exporter is not None:
         table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
     app, authorizer = web.Application(), Authorizer(Keyring(settings.api_keys))
@@ -111,6 +128,7 @@ async def build(  # 60 lines: the list of all parts, each named once
             authorizer,
             factory,
             cookie,
+            proxies=ProxyAnswers(forward_auth, metrics),
             limits=limits,
             cors=cors,
             health=health,
@@ -118,7 +136,7 @@ async def build(  # 60 lines: the list of all parts, each named once
             metrics=metrics,
             source=source,
         )
-    wrap = _traced(tracing, settings.tracing, registered.handlers)
+    wrap = _traced(tracing, settings.tracing, registered.handlers, refs)
     return Runner(
         app,
         registered.handlers,
@@ -141,15 +159,17 @@ def _tracing(settings: TracingSettings) -> "Tracing | None":
     return Tracing(settings.otlp_endpoint)
 
 
-def _recorder(request_log: RequestLog, metrics: Metrics, exporter: PrometheusExporter | None) -> RequestRecorder:
+def _recorder(
+    request_log: RequestLog, metrics: Metrics, exporter: PrometheusExporter | None, refs: SessionRefs | None
+) -> RequestRecorder:
     if exporter is None:
-        return RequestRecorder([request_log.write_records])
+        return RequestRecorder([request_log.write_records], refs=refs)
 
     def publish() -> None:
         metrics.log_lines_dropped.add((), request_log.drain_dropped())
         exporter.publish()
 
-    return RequestRecorder([request_log.write_records, exporter.count_requests], [publish])
+    return RequestRecorder([request_log.write_records, exporter.count_requests], [publish], refs=refs)
 
 
 def _session_queues(lanes: Lanes, store: RedisSessionStore, coalesce: Coalesce) -> Sessions:
@@ -207,7 +227,10 @@ def _closing(
 
 
 def _traced(
-    tracing: "Tracing | None", settings: TracingSettings, direct_routes: Mapping[tuple[str, str], Handler]
+    tracing: "Tracing | None",
+    settings: TracingSettings,
+    direct_routes: Mapping[tuple[str, str], Handler],
+    refs: SessionRefs,
 ) -> Callable[[Handler], Handler]:
     """Return a function that adds spans to the dispatcher, if tracing is on."""
     if tracing is None:
@@ -215,7 +238,13 @@ def _traced(
     from service.api.traced_dispatcher import TracedDispatcher
 
     def wrap(handler: Handler) -> Handler:
-        traced = TracedDispatcher(handler, direct_routes, tracing.tracer, settings.sample_ratio)
+        traced = TracedDispatcher(
+            handler,
+            direct_routes,
+            tracing.tracer,
+            settings.sample_ratio,
+            refs=refs if settings.session_ref else None,
+        )
         return traced.handle
 
     return wrap

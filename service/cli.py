@@ -136,6 +136,13 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _ref(options: argparse.Namespace) -> int:
+    from service.commands import ref
+
+    ref.show(_load(options).settings, options.session_id)
+    return 0
+
+
 def _openapi(options: argparse.Namespace) -> int:
     from service.commands import openapi
 
@@ -170,6 +177,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "users": _users,
     "doctor": _doctor,
     "demo": _demo,
+    "ref": _ref,
     "openapi": _openapi,
     "keys_new": _keys_new,
 }

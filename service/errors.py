@@ -13,6 +13,7 @@
         ├── MalformedRequest        not HTTP, or not JSON                      400
         │   └── UnsupportedVersion  the answer lists the supported versions    400
         ├── Unauthorized            the key is missing or unknown              401
+        ├── SessionRequired         forward-auth with `require=live`           401
         ├── Forbidden               the key lacks the scope or the origin      403
         │   └── PreflightRejected   the origin is not configured               403
         ├── NotFound                unknown path                               404
@@ -105,6 +106,10 @@ class UnsupportedVersion(MalformedRequest):
 
 class Unauthorized(RequestError):
     """The API key is missing or unknown."""
+
+
+class SessionRequired(RequestError):
+    """The visitor has no live session, and the proxy requires one."""
 
 
 class Forbidden(RequestError):

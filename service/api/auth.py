@@ -65,6 +65,19 @@ class Authorizer:
 
         return authorized
 
+    def require_key_of_proxy(self, scope: Scope, handler: Handler) -> Handler:
+        """Return a handler that checks the key only, then calls `handler`.
+
+        It is for proxies. The other headers are the visitor's, so the API version, the
+        origin and `Authorization` do not matter.
+        """
+
+        async def authorized(request: web.Request) -> web.StreamResponse:
+            self._find(request, request.headers.getall(wire.API_KEY, ()), scope)
+            return await handler(request)
+
+        return authorized
+
     def require_key(self, scope: Scope, handler: Handler) -> Handler:
         """Return a handler that checks the key only, then calls `handler`.
 
@@ -80,6 +93,11 @@ class Authorizer:
         return authorized
 
     def _admit(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> None:
+        key = self._find(request, raw_keys, scope)
+        if not key.allows_origin(combined(request.headers, hdrs.ORIGIN)):
+            raise errors.Forbidden("The API key's `origins` do not list the origin of this page.")
+
+    def _find(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> ApiKey:
         # A proxy may join two lines with a comma. No key has a comma.
         if len(raw_keys) > 1 or (raw_keys and "," in raw_keys[0]):
             raise errors.MalformedRequest(f"Send one API key, in one {wire.API_KEY} header, without a comma.")
@@ -89,8 +107,7 @@ class Authorizer:
         request[API_KEY] = key
         if scope not in key.scopes:
             raise errors.Forbidden(f"Use an API key with the scope `{scope}`.")
-        if not key.allows_origin(combined(request.headers, hdrs.ORIGIN)):
-            raise errors.Forbidden("The API key's `origins` do not list the origin of this page.")
+        return key
 
 
 def _bearer_tokens(authorization: str | None) -> list[str]:

@@ -21,8 +21,9 @@ from service.api.cors import Cors
 from service.api.field_lines import combined
 from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
-from service.api.problems import problem_response
+from service.api.problems import ERROR_HEADERS, problem_response
 from service.api.responses import add_api_headers
+from service.api.session_token import SESSION_ID
 from service.telemetry.request_recorder import RequestRecorder
 
 _logger = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class Dispatcher:
         seconds = time.perf_counter() - started
         method = method if method in KNOWN_METHODS else "OTHER"
         name = key.name if key else "-"
-        self._record((time.time(), method, route, response.status, seconds, request_id, name))
+        record = (time.time(), method, route, response.status, seconds, request_id, name)
+        self._record(record, request.get(SESSION_ID))
         return response
 
     def reject(self, error: Exception, origin: str | None) -> web.Response:
@@ -109,7 +111,7 @@ class Dispatcher:
         response.headers[hdrs.CONNECTION] = "close"
         response.force_close()
         self._cors.add_headers(response, origin)
-        self._record((time.time(), "-", "-", response.status, 0.0, request_id, "-"))
+        self._record((time.time(), "-", "-", response.status, 0.0, request_id, "-"), None)
         return response
 
     def _complete(self, response: web.StreamResponse, request: web.Request) -> None:
@@ -128,7 +130,9 @@ class Dispatcher:
             error = errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
-        return problem_of(translate(error), request_id)
+        response = problem_of(translate(error), request_id)
+        response.headers.update(request.get(ERROR_HEADERS, {}))
+        return response
 
     def _not_found(self, request: web.Request) -> errors.RequestError:
         if request.method not in wire.METHODS:

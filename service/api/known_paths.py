@@ -35,7 +35,11 @@ class KnownPaths:
 
     def __init__(self, paths: Iterable[str]) -> None:
         """Take the paths of the route table, with `{user_id}` for a user id."""
-        known = [path for path in dict.fromkeys(paths) if not path.startswith(wire.STATIC_PATH)]
+        known = [
+            path
+            for path in dict.fromkeys(paths)
+            if not path.startswith(wire.STATIC_PATH) and not path.endswith(wire.VISITOR_PATH)
+        ]
         spellings: dict[str, str] = {}
         for path in sorted(known, key=len):
             for spelling in _spellings(path):

@@ -16,6 +16,9 @@ from service.api.responses import Headers, problem_document
 
 RETRY_AFTER_SECONDS = "1"
 
+# Further headers for the problem document of a request, set by its handler.
+ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
+
 _RETRY: Headers = {wire.RETRY_AFTER: RETRY_AFTER_SECONDS}
 
 
@@ -53,6 +56,12 @@ _TABLE: dict[type[Exception], _Problem] = {
         "unauthorized",
         "The API key is missing or unknown",
         headers=lambda _: {hdrs.WWW_AUTHENTICATE: f'ApiKey header="{wire.API_KEY}"'},
+    ),
+    errors.SessionRequired: _Problem(
+        401,
+        "session-required",
+        "The request needs a live session",
+        headers=lambda _: {hdrs.WWW_AUTHENTICATE: f'Session cookie="{wire.SESSION_TOKEN}"'},
     ),
     errors.Forbidden: _Problem(403, "forbidden", "The API key may not do this"),
     errors.PreflightRejected: _Problem(403, "forbidden", "The preflight is rejected"),

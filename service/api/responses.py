@@ -58,6 +58,11 @@ def empty_response(more: Headers) -> web.Response:
     return _response(_API_EMPTY, 204, None, more)
 
 
+def headers_response(more: Headers) -> web.Response:
+    """Return an API response whose content is its headers: 200 with an empty body."""
+    return _response(_API_EMPTY, 200, b"", more)
+
+
 def open_json_response(body: bytes, status: int = 200, more: Headers | None = None) -> web.Response:
     """Return a JSON response of a route that is not part of the API, such as /livez."""
     return _response(_OPEN_JSON, status, body, more)

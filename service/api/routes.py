@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from service.api import wire
 from service.api.auth import Authorizer, Handler
 from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.openapi import OpenapiHandler
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.pages import Page, static_files
@@ -19,13 +20,17 @@ from service.api.handlers.users import UserHandlers
 from service.api.user_id import PATH_SEGMENT
 from service.api_keys import Scope
 
+# aiohttp matches the decoded path, in which `.` alone would not match `%0A`.
+_VISITOR_PATH = "/{path:(?s:.*)}"
+
 
 @dataclass(frozen=True)
 class Route:
     """One row of the table.
 
     A route with `scope=None` needs no API key. A route with `is_api=False` needs no API
-    version.
+    version. A route with `is_for_proxies=True` has every method, and no header of the
+    visitor changes its status.
     """
 
     method: str
@@ -33,6 +38,7 @@ class Route:
     handler: Handler
     scope: Scope | None
     is_api: bool = True
+    is_for_proxies: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Handlers:
     """The handlers that `table` needs."""
 
     sessions: SessionHandlers
+    forward_auth: ForwardAuthHandlers
     analytics: AnalyticsHandlers
     users: UserHandlers
     store: StatusHandler
@@ -57,6 +64,12 @@ def table(handlers: Handlers) -> list[Route]:
             Route(get, path, sessions.get_session, Scope.TRACK),
             Route(delete, path, sessions.end_session, Scope.TRACK),
         ]
+    for path in wire.FORWARD_AUTH_PATHS:
+        for ending, handler in (
+            ("", handlers.forward_auth.describe_or_require),
+            (_VISITOR_PATH, handlers.forward_auth.describe),
+        ):
+            rows.append(Route(hdrs.METH_ANY, path + ending, handler, Scope.VALIDATE, is_for_proxies=True))
     operator = wire.OPERATOR_PATH
     return [
         *rows,
@@ -83,7 +96,7 @@ def metrics_route(handler: MetricsHandler) -> Route:
 
 @dataclass
 class Registered:
-    """The resources of all routes, and handlers of fixed paths by method and path."""
+    """The resources for pages, and handlers of fixed paths by method and path."""
 
     resources: dict[web.Resource, None] = field(default_factory=dict)
     handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
@@ -98,6 +111,12 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
     for route in routes:
         resource = router.add_resource(route.path)
         handler = route.handler
+        if route.is_for_proxies and route.scope is not None:
+            handler = authorizer.require_key_of_proxy(route.scope, handler)
+            resource.add_route(route.method, handler, expect_handler=_ignore_expectation)
+            if not route.path.endswith(_VISITOR_PATH):
+                registered.handlers |= {(method, route.path): handler for method in hdrs.METH_ALL}
+            continue
         if route.scope is not None:
             guard = authorizer.require if route.is_api else authorizer.require_key
             handler = guard(route.scope, handler)
@@ -108,3 +127,7 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
                 registered.handlers[method, route.path] = handler
         registered.resources[resource] = None
     return registered
+
+
+async def _ignore_expectation(_: web.Request) -> None:
+    """Let a request with any `Expect` pass."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 
 from service.api import wire
 from service.api.field_lines import elements
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
 MAX_CANDIDATES = 8
+
+# The session that a request has created, found or ended, for its record and its span.
+SESSION_ID = web.RequestKey("session_id", str)
 
 # http.cookies and aiohttp keep one of several cookies of one name. This service reads
 # all of them. A pair starts at the start of the line or after the last pair, so a

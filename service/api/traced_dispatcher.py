@@ -1,7 +1,8 @@
 """Wraps the dispatcher to make a span of each request. Used only while tracing is on.
 
 A span has a fixed set of attributes: method, route, scheme, status. Of the client's
-data it has only the trace context: no path, query, header, address or id.
+data it has only the trace context: no path, query, header, address or id. With
+`tracing.session_ref`, it also has the session's ref as `session.id`.
 
 Source: OpenTelemetry's semantic conventions for HTTP, and W3C Trace Context.
 """
@@ -19,6 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from service.api.auth import Handler
 from service.api.dispatcher import KNOWN_METHODS, MisframedRequest, route_of
+from service.api.session_token import SESSION_ID
+from service.session_refs import SessionRefs
 
 Headers = CIMultiDictProxy[str]
 
@@ -38,13 +41,23 @@ class TracedDispatcher:
     """Calls `handler`, the dispatcher, inside a span for each sampled request."""
 
     def __init__(
-        self, handler: Handler, direct_routes: Mapping[tuple[str, str], Handler], tracer: Tracer, sample_ratio: float
+        self,
+        handler: Handler,
+        direct_routes: Mapping[tuple[str, str], Handler],
+        tracer: Tracer,
+        sample_ratio: float,
+        *,
+        refs: SessionRefs | None,
     ) -> None:
-        """`direct_routes` are the handlers that skip the router, by method and path."""
+        """`direct_routes` are the handlers that skip the router, by method and path.
+
+        `refs` makes the refs in spans. Without it, spans have none.
+        """
         self._handler = handler
         self._direct_routes = direct_routes
         self._tracer = tracer
         self._sample_ratio = sample_ratio
+        self._refs = refs
 
     def handle(self, request: web.Request) -> Awaitable[web.StreamResponse]:
         """Return the response to a request. A sampled request gets a span.
@@ -76,6 +89,8 @@ class TracedDispatcher:
                 span.update_name(f"{_name(method)} {route}")
                 attributes["http.route"] = route
             attributes["http.response.status_code"] = status = response.status
+            if self._refs is not None and (session_id := request.get(SESSION_ID)) is not None:
+                attributes["session.id"] = self._refs(session_id)
             if status >= _FAILED:
                 attributes["error.type"] = str(status)
             return response

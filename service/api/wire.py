@@ -8,6 +8,13 @@ from multidict import istr
 
 SESSION_TOKEN = istr("__Secure-jay_tracking")
 SESSION_TOKEN_ALIAS = istr("X-Jay-Tracking")
+SESSION_EXPIRES = istr("X-Jay-Session-Expires")
+FORWARDED_SESSION = istr("X-Jay-Session")
+SESSION_REF = istr("X-Jay-Session-Ref")
+SESSION_SOURCE = istr("X-Jay-Source")
+SESSION_ID = istr("X-Jay-Session-Id")
+USER_ID = istr("X-Jay-User-Id")
+BAGGAGE = istr("baggage")
 API_KEY = istr("X-API-Key")
 API_VERSION = istr("x-jay-api-version")
 REQUEST_ID = istr("X-Request-Id")
@@ -24,6 +31,13 @@ REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSI
 # Cache-Control and Content-Type, and never Set-Cookie.
 RESPONSE_HEADERS = (
     SESSION_TOKEN,
+    SESSION_EXPIRES,
+    FORWARDED_SESSION,
+    SESSION_REF,
+    SESSION_SOURCE,
+    SESSION_ID,
+    USER_ID,
+    BAGGAGE,
     API_VERSION,
     RETRY_AFTER,
     REQUEST_ID,
@@ -43,6 +57,9 @@ ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
 # The routes of back ends and operators begin with this prefix.
 OPERATOR_PATH = "/v1/playouts/tracking"
+FORWARD_AUTH_PATHS = ("/v1/playouts/tracking/forward-auth", "/playouts/tracking/forward-auth")
+# The path of the visitor behind these, as the log and the metrics have it.
+VISITOR_PATH = "/{path}"
 LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"
 DOCS_PATH = "/docs"

@@ -9,6 +9,7 @@ from argparse import ArgumentTypeError
 from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
 from service.config.web_origins import check_origin
+from service.sessions import parse_session_id
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
 
@@ -39,6 +40,13 @@ def key_name(argument: str) -> str:
     if error := check_key_name(argument):
         raise ArgumentTypeError(error)
     return argument
+
+
+def session_id(argument: str) -> str:
+    """Return a session id in lower case."""
+    if (parsed := parse_session_id(argument)) is None:
+        raise ArgumentTypeError("must be a session id: a UUID such as 550e8400-e29b-41d4-a716-446655440000")
+    return parsed
 
 
 def utf8(argument: str) -> str:

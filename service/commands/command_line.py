@@ -39,7 +39,9 @@ def make_parser() -> argparse.ArgumentParser:
     for command in clients:
         command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
         command.add_argument("--key", help=key_help)
-    for command in (serve, check, health, *clients):
+    ref = _add(commands, "ref", "print the ref of a session, which logs and traces have in place of the id", "ref")
+    ref.add_argument("session_id", metavar="ID", type=argument_types.session_id, help="id of the session")
+    for command in (serve, check, health, ref, *clients):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="configuration file (default: JAY_CONFIG, then ./config.yaml)"
         )

@@ -90,7 +90,7 @@ class _Week:
         self._settings = settings
         self._connection = connection
         self._now = now
-        self._new = SessionFactory(UserDigest(settings.session.user_secret)).new
+        self._new = SessionFactory(UserDigest(settings.session.user_secret), settings.session.ttl_seconds).new
         self._chance = random.Random(2023)  # noqa: S311 - the same week each time
 
     async def write(self, sessions: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from service.api_keys import ApiKey, Scope
+from service.api_keys import ApiKey, Reveal, Scope
 from service.config.value_checks import Check, Each, check_key_name, check_source
 from service.config.web_origins import check_origin
 from service.rate_limits import MAX_COUNT, parse_rate_limit
@@ -52,6 +52,11 @@ API_KEYS_SCHEMA: Mapping[str, object] = {
                 "type": ["string", "null"],
                 "pattern": "^[1-9][0-9]{0,6}/(second|minute|hour|day)$",
                 "description": "sessions that one client address may create, such as 60/minute",
+            },
+            "reveal": {
+                "type": ["array", "null"],
+                "items": {"enum": [part.value for part in Reveal]},
+                "description": "ids that forward-auth may pass on to the services behind the proxy, beside the ref",
             },
         },
         "required": ["name", "sha256", "scopes"],
@@ -134,6 +139,13 @@ def _check_create_limit(limit: object) -> str | None:
     return f"must be a count from 1 to {MAX_COUNT:,} per second, minute, hour or day, such as 60/minute"
 
 
+def _check_reveal(reveal: object) -> str | None:
+    # As in `_check_scopes`, only strings are compared.
+    if isinstance(reveal, list) and all(isinstance(one, str) and one in set(Reveal) for one in reveal):
+        return None
+    return f"must be a list of {', '.join(Reveal)}"
+
+
 # the check, and whether it is required
 _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "name": (_string_check(check_key_name), True),
@@ -142,6 +154,7 @@ _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "source": (_string_check(check_source), False),
     "origins": (_check_origins, False),
     "create_limit": (_check_create_limit, False),
+    "reveal": (_check_reveal, False),
 }
 
 
@@ -155,4 +168,5 @@ def _api_key(entry: Mapping[str, object]) -> ApiKey:
         source=cast("str | None", entry.get("source")),
         origins=None if origins is None else frozenset(origins),
         create_limit=None if limit is None else parse_rate_limit(limit),
+        reveal=frozenset(Reveal(part) for part in cast("list[str]", entry.get("reveal") or [])),
     )

@@ -1,4 +1,7 @@
-"""The declaration of one setting. `settings.py` has the declarations themselves."""
+"""The declaration of one setting.
+
+`settings.py` and `telemetry_settings.py` have the declarations themselves.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import field

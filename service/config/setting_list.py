@@ -69,7 +69,7 @@ class Setting:
 
 
 def all_settings(section: type = Settings, prefix: str = "") -> Iterator[Setting]:
-    """Yield every setting, in the order of `settings.py`."""
+    """Yield every setting, in the order of `Settings`."""
     kinds = typing.get_type_hints(section)
     for declared in dataclasses.fields(section):
         kind = kinds[declared.name]

@@ -15,6 +15,7 @@ from service.config.declaration import setting
 from service.config.redis_url import check_redis_url, without_password
 from service.config.request_headers import MAX_NAMES, check_request_headers
 from service.config.sizes import HALF, SIZE_PATTERN, check_max_memory
+from service.config.telemetry_settings import LogSettings, MetricsSettings, TracingSettings
 from service.config.value_checks import (
     MAX_PORT,
     MIN_SECRET_LENGTH,
@@ -24,12 +25,12 @@ from service.config.value_checks import (
     check_cookie_domain,
     check_host,
     check_network,
-    check_otlp_endpoint,
     check_source,
     check_user_secret,
 )
 from service.config.web_origins import check_origin
 from service.counts import MAX_RETENTION_DAYS
+from service.sessions import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 
 DEVELOPMENT_USER_SECRET = "development-only"  # noqa: S105 - published, and rejected in production
 DEVELOPMENT_REDIS_PASSWORD = "jay-on-a-private-network"  # noqa: S105 - in docker-compose.yml, likewise
@@ -119,7 +120,9 @@ class RedisSettings:
 class SessionSettings:
     """Lifetime, source and user secrets of sessions."""
 
-    ttl_seconds: int = setting(86400, "lifetime of a session and of its cookie", check=Between(1, 400 * 86400))
+    ttl_seconds: int = setting(
+        DEFAULT_TTL_SECONDS, "lifetime of a session and of its cookie", check=Between(1, MAX_TTL_SECONDS)
+    )
     source: str = setting("jay.api.playout.1.0.0", "`source` of sessions whose API key has none", check=check_source)
     user_secret: str = setting(
         DEVELOPMENT_USER_SECRET,
@@ -183,44 +186,6 @@ class AnalyticsSettings:
     retention_days: int = setting(90, "how long counts are kept", check=Between(1, MAX_RETENTION_DAYS))
     top_users: int = setting(
         100, "users kept in the list of the most active, for each day and shard", check=Between(10, 1000)
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricsSettings:
-    """Metrics for Prometheus."""
-
-    enabled: bool = setting(default=True, help_text="count requests, sessions and calls to Redis, for /metrics")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogSettings:
-    """Log lines, all to standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", "debug, info, warning or error. Request lines have the level info"
-    )
-    format: Literal["auto", "json", "text"] = setting(
-        "auto", "json, text, or auto: text in a terminal and json elsewhere"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TracingSettings:
-    """Traces by OpenTelemetry, which is an optional extra.
-
-    OpenTelemetry's own OTEL_ variables set everything else.
-    """
-
-    otlp_endpoint: str | None = setting(
-        None,
-        "collector of traces (OTLP over HTTP), such as http://collector:4318. No traces when empty",
-        check=check_otlp_endpoint,
-    )
-    sample_ratio: float = setting(
-        1.0,
-        "share of requests that are traced. A request with `traceparent` is traced if its caller is",
-        check=Between(0, 1),
     )
 
 

@@ -10,8 +10,10 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
     -------------------------  --------  ---------------  ------------------------------
     base<session id>           string    ttl              [start µs, source] of a guest.
                                                           [start µs, source, user id,
-                                                          digest] of a user. "-" for
-                                                          60 s after an erasure
+                                                          digest] of a user. Then the
+                                                          lifetime in s, unless it is
+                                                          86,400. "-" for 60 s after an
+                                                          erasure
     base minutes:<hour>:<src>  counters  ttl + 2 h        live sessions by the minute in
                                                           which they were created
     base day:<day>:<src>       counters  retention + 1 d  sessions created, and ended.

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 
 from service.counts import DAY, HOUR, MAX_RETENTION_DAYS, MINUTE
-from service.sessions import MAX_SOURCE_LENGTH, SECOND_US, SESSION_ID_LENGTH, SOURCE_CHARACTERS
+from service.sessions import MAX_SOURCE_LENGTH, MAX_TTL_SECONDS, SECOND_US, SESSION_ID_LENGTH, SOURCE_CHARACTERS
 from service.storage import counters
 from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT
 from service.storage.script_replies import ErasureState, UnionReply
@@ -29,6 +29,7 @@ _CONSTANTS: dict[str, int | str] = {
     "MAX_EXACT_INTEGER": MAX_EXACT_INTEGER,
     "SESSION_ID_LENGTH": SESSION_ID_LENGTH,
     "MAX_SOURCE_LENGTH": MAX_SOURCE_LENGTH,
+    "MAX_TTL_SECONDS": MAX_TTL_SECONDS,
     "SOURCE_PATTERN": f"^[{SOURCE_CHARACTERS}]+$",
     "ERASED": ERASED.decode(),
     "TOP_SCORE_UNIT": TOP_SCORE_UNIT,

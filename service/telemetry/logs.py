@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, TextIO
 
-from service.config.settings import LogSettings
+from service.config.telemetry_settings import LogSettings
 from service.telemetry.error_text import describe
 from service.telemetry.log_stream import LogStream, dropped_notice
 from service.telemetry.request_recorder import RequestRecord
@@ -164,21 +164,23 @@ _THOUSANDTHS = [f".{number:03}" for number in range(1000)]
 
 def _json_lines(records: Sequence[RequestRecord]) -> str:
     lines = []
-    for moment, method, route, status, seconds, request_id, key in records:
+    for moment, method, route, status, seconds, request_id, key, ref in records:
         second, microseconds = int(moment), int(seconds * 1e6)
         lines.append(
             f'{{"time":"{_utc(second)}{_THOUSANDTHS[int((moment - second) * 1000)]}Z","level":"info",'
             f'"message":"request","method":"{method}","route":"{route}","status":{status},'
             f'"ms":{microseconds // 1000}{_THOUSANDTHS[microseconds % 1000]},'
-            f'"request_id":"{request_id}","key":"{key}"}}\n'
+            f'"request_id":"{request_id}","key":"{key}"'
         )
+        lines.append(f',"session_ref":"{ref}"}}\n' if ref else "}\n")
     return "".join(lines)
 
 
 def _text_lines(records: Sequence[RequestRecord]) -> str:
     return "".join(
-        f"{_clock(int(moment))} {method:7} {route} {status} {seconds * 1000:.1f} ms key={key} id={request_id}\n"
-        for moment, method, route, status, seconds, request_id, key in records
+        f"{_clock(int(moment))} {method:7} {route} {status} {seconds * 1000:.1f} ms key={key} id={request_id}"
+        f"{f' session={ref}' if ref else ''}\n"
+        for moment, method, route, status, seconds, request_id, key, ref in records
     )
 
 

@@ -128,6 +128,7 @@ class Metrics:
         )
         self.created = Counter("jay_sessions_created", "Sessions created", _SOURCE)
         self.found = Counter("jay_sessions_found", "Live sessions found by GET or lookup", _SOURCE)
+        self.forwarded = Counter("jay_forward_auth", "Answers of forward-auth: live, none or unknown", ("session",))
         self.missed = Counter(
             "jay_sessions_missed", "Sessions not found by GET or lookup, by the source of the API key", _SOURCE
         )

@@ -42,7 +42,7 @@ class PrometheusExporter:
     def count_requests(self, records: Sequence[RequestRecord]) -> None:
         """Count answered requests."""
         durations: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
-        for _, method, route, status, seconds, _, _ in records:
+        for _, method, route, status, seconds, _, _, _ in records:
             durations[method, route, status].append(seconds)
         for (method, route, status), values in durations.items():
             self._metrics.requests.observe_all((method, route, str(status)), values)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from service.session_refs import SessionRefs
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
@@ -22,7 +23,9 @@ BATCH_SIZE = 256
 # Time in seconds since the epoch, method, route, status, duration in seconds, request
 # id, and the name of the API key or "-". All strings are from fixed sets or made by the
 # service. A plain tuple, because making an instance of a class takes ten times as long.
-RequestRecord: TypeAlias = tuple[float, str, str, int, float, str, str]
+Answered: TypeAlias = tuple[float, str, str, int, float, str, str]
+# The same, and the ref of the request's session or "".
+RequestRecord: TypeAlias = tuple[float, str, str, int, float, str, str, str]
 Sink: TypeAlias = Callable[[Sequence[RequestRecord]], None]
 
 
@@ -43,17 +46,21 @@ class RequestRecorder:
         sinks: Sequence[Sink],
         on_flush: Sequence[Callable[[], None]] = (),
         clock: Callable[[], float] = time.monotonic,
+        *,
+        refs: SessionRefs | None = None,
     ) -> None:
+        """`refs` adds the refs of sessions. Without it, records have none."""
         self._sinks = sinks
+        self._refs = refs
         self._on_flush = on_flush
         self._records: list[RequestRecord] = []
         self._is_scheduled = False
         self._log_limit = LogLimit(clock)
 
-    def record(self, record: RequestRecord) -> None:
-        """Record an answered request."""
-        records = self._records
-        records.append(record)
+    def record(self, answered: Answered, session_id: str | None = None) -> None:
+        """Record an answered request, and the ref of the session that it was about."""
+        records, refs = self._records, self._refs
+        records.append((*answered, "" if refs is None or session_id is None else refs(session_id)))
         if len(records) == BATCH_SIZE:
             asyncio.get_running_loop().call_soon(self._pass_to_sinks)
         if not self._is_scheduled:

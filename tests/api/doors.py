@@ -35,6 +35,8 @@ _VARIABLE = (
     (re.compile(rb"X-Request-Id: [0-9a-f]{16}\r"), b"X-Request-Id: <request>\r"),
     (re.compile(rb'"request_id":"[0-9a-f]{16}"'), b'"request_id":"<request>"'),
     (re.compile(rb'"(start_time|started_at|expires_at)":("[^"]+"|[0-9.]+)'), rb'"\1":<time>'),
+    # Of a new session. That of a known session is the same in both services.
+    (re.compile(rb"(SameSite=Lax\r\nX-Jay-Session-Expires: )[^\r]+"), rb"\1<time>"),
     (re.compile(rb"Retry-After: [0-9]{2,}"), b"Retry-After: <seconds>"),
 )
 _KNOWN = {one.encode() for one in (A, B, USER, ABSENT)}

@@ -9,12 +9,13 @@ from tests.api.conftest import OpenDoors
 from tests.api.doors import BODY, LAST, LIVEZ, A, Doors, cookie, request
 from tests.api.front_door_contents import CONTENTS
 from tests.api.front_door_heads import BEHIND, ENDS, HEADS, SLOW, USUAL
+from tests.api.front_door_proxies import FAST_FORWARDED, PROXIES
 from tests.support.servers import RedisServer, binaries
 
-CORPORA = {**HEADS, **CONTENTS}
+CORPORA = {**HEADS, **CONTENTS, **PROXIES}
 SEEDS = range(12)
-GOOD = {**USUAL, **ENDS, **SLOW}
-# The connection stays open after these.
+FORWARDED = {f"forwarded {name}": one for name, one in FAST_FORWARDED.items()}
+GOOD = {**FORWARDED, **USUAL, **ENDS, **SLOW}
 OPEN = [one for name, one in GOOD.items() if name != "bad json"]
 MIXED = (
     request("GET", cookie(A)),
@@ -40,12 +41,12 @@ async def test_every_request_of_a_half_closed_connection_is_answered_alike(doors
 
 async def test_the_usual_requests_do_not_reach_aiohttp(doors: Doors) -> None:
     """The front door answers the usual requests, so the comparisons mean something."""
-    for name, one in {**USUAL, **ENDS}.items():
+    for name, one in {**FORWARDED, **USUAL, **ENDS}.items():
         await doors.answers(one, half_close=True, name=name)
     assert doors.front.runner.server is not None
     assert doors.aiohttp.runner.server is not None
     assert doors.front.runner.server.requests_count == 0
-    assert doors.aiohttp.runner.server.requests_count == len(USUAL) + len(ENDS)
+    assert doors.aiohttp.runner.server.requests_count == len(FORWARDED) + len(USUAL) + len(ENDS)
 
 
 @pytest.mark.parametrize("case", range(len(MIXED)))
@@ -120,6 +121,8 @@ async def test_errors_of_redis_are_answered_alike(
             answer = await doors.answers(one + LAST, name=name)
             if name in {"cookie", "user", "guest", "end by cookie"}:
                 assert answer.startswith(b"HTTP/1.1 503 "), name
+            if name == "forwarded live":
+                assert b"\r\nX-Jay-Session: unknown\r\n" in answer
         await doors.check_effects(with_keys=False)
 
 

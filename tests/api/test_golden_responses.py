@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 from aiohttp import ClientResponse
 
 from service.config.settings import CorsSettings
-from tests.api.conftest import KEYS, ORIGIN, PATH, TOKEN, Service, Start
+from tests.api.conftest import KEYS, ORIGIN, PATH, REVEALING, TOKEN, Service, Start
 
 GOLDEN = Path(__file__).parent / "golden_responses.json"
 
 OPERATOR: dict[str, str | None] = {"X-API-Key": "operator-key"}
 PREFLIGHT: dict[str, str | None] = {"X-API-Key": None, "Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+FORWARD_AUTH = "/v1/playouts/tracking/forward-auth"
 ANALYTICS = "/v1/playouts/tracking/analytics"
 DEAD = "00000000-0000-4000-8000-000000000000"
 
@@ -29,6 +30,7 @@ _VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}"), "<start time>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<request id>"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "<ref>"),
 ]
 # Values that are measured, or that aiohttp's client writes.
 _VOLATILE = {"Date", "Content-Length", "ETag", "Etag", "Last-Modified"}
@@ -71,6 +73,13 @@ REQUESTS: list[Request] = [
     ("POST", "/v1/playouts/tracking/sessions/lookup", OPERATOR, b'{"session_ids": ["{live}", "x"]}'),
     ("POST", "/v1/playouts/tracking/sessions/lookup", OPERATOR, b'{"session_ids": []}'),
     ("POST", "/v1/playouts/tracking/sessions/lookup", {}, b'{"session_ids": ["x"]}'),
+    ("GET", FORWARD_AUTH, {**OPERATOR, "Cookie": f"{TOKEN}={{live}}", "baggage": "session.id=x,a=1"}, None),
+    ("GET", FORWARD_AUTH, {**OPERATOR, "Origin": ORIGIN}, None),
+    ("HEAD", FORWARD_AUTH, {**OPERATOR, TOKEN: "{live}"}, None),
+    ("GET", f"{FORWARD_AUTH}?require=live", OPERATOR, None),
+    ("PROPFIND", f"{FORWARD_AUTH}/a/b", {"X-API-Key": "revealing-key", TOKEN: "{live}"}, None),
+    ("GET", FORWARD_AUTH, {}, None),
+    ("GET", FORWARD_AUTH, {"X-API-Key": None}, None),
     ("GET", f"{ANALYTICS}/sessions?from=2020-01-01&to=2020-01-01", OPERATOR, None),
     ("GET", f"{ANALYTICS}/sessions?interval=week", OPERATOR, None),
     ("GET", f"{ANALYTICS}/users", OPERATOR, None),
@@ -139,7 +148,7 @@ async def answer(service: Service, live: str, request: Request) -> Any:
 
 async def test_responses_are_as_recorded(start: Start) -> None:
     """Status, headers, fields and slugs of every kind of answer stay the same."""
-    service = await start(api_keys=KEYS, cors=CorsSettings(origins=(ORIGIN,)))
+    service = await start(api_keys=(*KEYS, REVEALING), cors=CorsSettings(origins=(ORIGIN,)))
     found = {}
     for request in REQUESTS:
         live = await service.create(json={"user_id": "user-1"})

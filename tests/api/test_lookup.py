@@ -24,8 +24,8 @@ async def test_live_sessions_come_whole_and_the_rest_is_missing(service: Service
     assert response.status == 200
     document = await response.json()
     assert [session["session_id"] for session in document["sessions"]] == [second, first]
-    assert set(document["sessions"][0]) == {"session_id", "start_time", "source", "user_id"}
-    assert set(document["sessions"][1]) == {"session_id", "start_time", "source"}
+    assert set(document["sessions"][0]) == {"session_id", "start_time", "source", "user_id", "expires_at", "ref"}
+    assert set(document["sessions"][1]) == {"session_id", "start_time", "source", "expires_at", "ref"}
     assert document["missing"] == [unknown, "null", ended]
     assert set(document) == {"sessions", "missing"}
 

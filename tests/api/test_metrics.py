@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.config.settings import MetricsSettings
+from service.config.telemetry_settings import MetricsSettings
 from service.telemetry.metrics import Metrics
 from tests.api.conftest import PATH, Service, Start, problem
 

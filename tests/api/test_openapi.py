@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 
 from service.api import json_body
 from service.api.wire import STATIC_PATH
-from service.api_keys import ApiKey, Keyring, Scope, hash_key
+from service.api_keys import ApiKey, Keyring, Reveal, Scope, hash_key
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
 from tests.support.openapi import Reference
 from tests.support.servers import RedisServer, binaries
@@ -33,7 +33,7 @@ def reference() -> Reference:
 @pytest.fixture
 async def service(start: Start) -> Service:
     """Return a service whose demo key has every scope."""
-    return await start(api_keys=(ApiKey("all", hash_key(KEY), frozenset(Scope)),))
+    return await start(api_keys=(ApiKey("all", hash_key(KEY), frozenset(Scope), reveal=frozenset(Reveal)),))
 
 
 async def errors(reference: Reference, response: ClientResponse) -> list[str]:
@@ -66,11 +66,15 @@ async def errors(reference: Reference, response: ClientResponse) -> list[str]:
 
 
 async def test_the_routes_are_the_documented_ones(service: Service, reference: Reference) -> None:
-    """The routes are the documented ones, except preflights and static files."""
+    """The routes are the documented ones, except preflights and static files.
+
+    GET and HEAD are documented for routes of every method.
+    """
     served = {
-        (route.method, route.resource.canonical)
+        (method, route.resource.canonical)
         for route in service.runner.app.router.routes()
         if route.resource is not None and route.method != "OPTIONS"
+        for method in (("GET", "HEAD") if route.method == "*" else (route.method,))
     }
     served = {(method, path) for method, path in served if not path.startswith(STATIC_PATH)}
     assert reference.operations().keys() == served
@@ -80,7 +84,7 @@ async def test_keys_are_needed_where_the_document_says_so(service: Service, refe
     """Without a key a documented route is a 401, and without the scope a 403."""
     service.runner.use_keys(Keyring([ApiKey("none", hash_key(KEY), frozenset())]))
     for (method, path), operation in reference.operations().items():
-        real = path.replace("{user_id}", "u")
+        real = path.replace("{user_id}", "u").replace("{path}", "p")
         without = await service.request(method, real, headers={"X-API-Key": None})
         powerless = await service.request(method, real)
         if operation.get("security", True):
@@ -114,6 +118,10 @@ async def usual_responses(service: Service) -> AsyncIterator[ClientResponse]:
         ("POST", PATH, {"a" * 9000: "b"}, None),
         ("POST", f"{OPERATOR}/sessions/lookup", JSON, json.dumps({"session_ids": [session_id, "x"]}).encode()),
         ("POST", f"{OPERATOR}/sessions/lookup", JSON, b"{}"),
+        ("GET", f"{OPERATOR}/forward-auth", {TOKEN: session_id, "baggage": "a=1"}, None),
+        ("HEAD", f"{OPERATOR}/forward-auth/x", {TOKEN: session_id}, None),
+        ("GET", f"{OPERATOR}/forward-auth", {}, None),
+        ("GET", f"{OPERATOR}/forward-auth?require=live", {"baggage": "session.id=x"}, None),
         ("GET", f"{OPERATOR}/analytics/sessions", {}, None),
         ("GET", f"{OPERATOR}/analytics/sessions?interval=day", {}, None),
         ("HEAD", f"{OPERATOR}/analytics/sessions", {}, None),
@@ -144,7 +152,7 @@ async def test_usual_responses_are_as_documented(service: Service, reference: Re
     async for response in usual_responses(service):
         assert await errors(reference, response) == [], (response.method, response.url, await response.text())
         seen.add(response.status)
-    assert seen == {200, 201, 204, 304, 400, 404, 405, 413, 414, 415, 417, 422, 431}
+    assert seen == {200, 201, 204, 304, 400, 401, 404, 405, 413, 414, 415, 417, 422, 431}
 
 
 async def test_responses_to_pages_are_as_documented(service: Service, reference: Reference) -> None:

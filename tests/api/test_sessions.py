@@ -2,7 +2,8 @@
 
 import json
 import re
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from aiohttp import ClientResponse, FormData
 
 from service.config.settings import CookieSettings, SessionSettings
 from service.storage.keyspace import Keyspace
-from tests.api.conftest import PATH, TOKEN, Service, Start, problem
+from tests.api.conftest import ORIGIN, PATH, TOKEN, Service, Start, problem
 from tests.support.servers import Raw
 
 SPEC_SOURCE = "jay.api.playout.1.0.0"
@@ -222,6 +223,28 @@ async def test_cookie_attributes_and_lifetime_are_configurable(start: Start, key
     deleted = await service.request("DELETE")
     expired = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
     assert deleted.headers["Set-Cookie"] == f"{TOKEN}=; Path=/v1; {expired}; Domain=example.com; {rest}"
+
+
+async def test_every_answer_has_the_same_expiry(start: Start, keyspace: Keyspace, raw: Raw) -> None:
+    """Every answer has the expiry of the creation, whatever the settings are later."""
+    services = [await start(session=SessionSettings(ttl_seconds=seconds)) for seconds in (86400, 600)]
+    for creator, seconds in zip(services, (86400, 600), strict=True):
+        created = await creator.request("POST", headers={"Origin": ORIGIN})
+        session_id = created.headers[TOKEN]
+        moment = datetime.fromisoformat((await created.json())["start_time"]) + timedelta(seconds=seconds)
+        expected = f"{moment.replace(microsecond=0).isoformat()}Z"
+        answers = [created]
+        for service in services:
+            answers += [await service.request(method, headers={TOKEN: session_id}) for method in ("GET", "HEAD")]
+            found = await service.request(
+                "POST", f"{PATH}s/lookup", headers={"X-API-Key": "operator-key"}, json={"session_ids": [session_id]}
+            )
+            assert (await found.json())["sessions"][0]["expires_at"] == expected
+        assert [one.headers["X-Jay-Session-Expires"] for one in answers] == [expected] * 5
+        assert "X-Jay-Session-Expires" in created.headers["Access-Control-Expose-Headers"].split(", ")
+        left = await raw.pttl(keyspace.session(session_id)) / 1000
+        whole = moment.replace(microsecond=0, tzinfo=UTC)
+        assert 0 <= time.time() + left - whole.timestamp() < 10
 
 
 async def test_a_guests_record_holds_only_id_time_and_source(service: Service, keyspace: Keyspace, raw: Raw) -> None:

@@ -9,7 +9,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
-from service.config.settings import RedisSettings, TracingSettings
+from service.config.settings import DEVELOPMENT_USER_SECRET, RedisSettings
+from service.config.telemetry_settings import TracingSettings
+from service.session_refs import SessionRefs
 from service.storage import risk_log
 from service.telemetry import tracing
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
@@ -54,10 +56,12 @@ def start_traced(start: Start, monkeypatch: pytest.MonkeyPatch) -> StartTraced:
     """
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "5")
 
-    async def start_one(sample_ratio: float = 1.0, **more: object) -> Traced:
+    async def start_one(sample_ratio: float = 1.0, *, session_ref: bool = False, **more: object) -> Traced:
         exporter = InMemorySpanExporter()
         monkeypatch.setattr(tracing, "CollectorExporter", lambda _: exporter)
-        settings = TracingSettings(otlp_endpoint="http://127.0.0.1:1", sample_ratio=sample_ratio)
+        settings = TracingSettings(
+            otlp_endpoint="http://127.0.0.1:1", sample_ratio=sample_ratio, session_ref=session_ref
+        )
         return Traced(await start(tracing=settings, **more), exporter)
 
     return start_one
@@ -73,6 +77,17 @@ def context_of(span: ReadableSpan) -> SpanContext:
     context = span.get_span_context()
     assert context is not None
     return context
+
+
+async def test_spans_may_have_the_ref_of_their_session(start_traced: StartTraced) -> None:
+    """With the setting, a span has the session's ref as `session.id`, if it has one."""
+    traced = await start_traced(session_ref=True)
+    session_id = await traced.service.create()
+    for method in ("GET", "DELETE", "DELETE"):
+        await traced.service.request(method, headers={TOKEN: session_id})
+    ref = SessionRefs(DEVELOPMENT_USER_SECRET)(session_id)
+    spans = await traced.spans(4)
+    assert [(span.attributes or {}).get("session.id") for span in spans] == [ref, ref, ref, None]
 
 
 async def test_a_request_is_a_span_of_its_route(traced: Traced) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 import redis.asyncio
 
 from service.sessions import Session, SessionFactory, UserDigest
@@ -249,6 +250,16 @@ FOREIGN = (
     '[1,"s","u"]',
     '[1,"s","u",7]',
     '[1,"s","u","d","x"]',
+    '[1,"s",0]',
+    '[1,"s",01]',
+    '[1,"s",-1]',
+    '[1,"s",1.5]',
+    '[1,"s",1e3]',
+    '[1,"s",true]',
+    '[1,"s",34560001]',
+    '[1,"s","u","d",0]',
+    '[1,"s","u",600]',
+    '[1,"s","u","d",600,1]',
     "[[],[]]",
     '[1.5,"s"]',
     '[1e3,"s"]',
@@ -264,17 +275,34 @@ FOREIGN = (
     '[1,"' + "s" * 65 + '"]',
     '{"1":1,"2":"s"}',
 )
-OURS_SPACED = ' [ 1 , "s" ] '
+OURS_SPACED = {' [ 1 , "s" ] ': 86400, ' [ 1 , "s" , 600 ] ': 600}
 
 
+@pytest.mark.parametrize("value", OURS_SPACED)
 async def test_white_space_does_not_make_a_value_foreign(
-    store: RedisSessionStore, raw: Raw, keyspace: Keyspace
+    store: RedisSessionStore, raw: Raw, keyspace: Keyspace, value: str
 ) -> None:
     """A value with extra white space is read and ended like any other."""
     one = "abcdef00-0000-4000-8000-000000000000"
-    await raw.set(keyspace.session(one), OURS_SPACED, ex=60)
-    assert await store.find_many([[one]]) == [Session(one, 1, "s")]
+    await raw.set(keyspace.session(one), value, ex=60)
+    assert await store.find_many([[one]]) == [Session(one, 1, "s", ttl_seconds=OURS_SPACED[value])]
     assert await store.end_many([[one]]) == [["s"]]
+
+
+@pytest.mark.parametrize("ttl_seconds", [1, 600, 86399, 86400, 86401, 400 * 86400])
+async def test_a_session_keeps_the_lifetime_of_its_creation(
+    store: RedisSessionStore, digest: UserDigest, raw: Raw, keyspace: Keyspace, ttl_seconds: int
+) -> None:
+    """Guests and users of any lifetime are found, counted and ended with it."""
+    factory = SessionFactory(digest, ttl_seconds)
+    sessions = [factory.new("s"), factory.new("s", "u"), factory.new("s", "5, 600")]
+    assert await store.create_many(sessions) == [True] * 3
+    assert await store.create_many(sessions) == [True] * 3
+    assert await store.find_many([[one.id] for one in sessions]) == sessions
+    guest = await raw.get(keyspace.session(sessions[0].id))
+    assert (guest == f'[{sessions[0].started_at},"s"]') == (ttl_seconds == 86400)
+    assert await store.end_many([[one.id] for one in sessions]) == [["s"]] * 3
+    assert await raw.exists(keyspace.user(digest("u"))) == 0
 
 
 async def test_a_new_entry_in_a_full_top_list_takes_the_smallest_count(

@@ -16,6 +16,7 @@ from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
 from service.config.loading import load
 from service.config.setting_list import all_settings
+from service.session_refs import SessionRefs
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -37,6 +38,17 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
         )
 
     return run_it
+
+
+def test_ref_prints_the_ref_of_a_session(run: Run) -> None:
+    """`ref` prints the ref under the configured secret, and rejects other strings."""
+    session_id = "550e8400-e29b-41d4-a716-446655440000"
+    done = run("ref", session_id.upper(), JAY_SESSION__USER_SECRET="a-secret-of-ours")
+    assert (done.returncode, done.stdout) == (0, f"{SessionRefs('a-secret-of-ours')(session_id)}\n")
+    rejected = run("ref", session_id.replace("-", ""))
+    assert rejected.returncode == 2
+    assert "must be a session id" in rejected.stderr
+    assert session_id.replace("-", "") not in rejected.stderr
 
 
 def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:

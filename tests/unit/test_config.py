@@ -441,6 +441,20 @@ def test_a_misspelled_create_limit_is_an_error(limit: object) -> None:
     assert "60/minute" in error
 
 
+@pytest.mark.parametrize("reveal", [[], ["user_id"], ["session_id", "user_id"], None])
+def test_a_key_may_reveal_ids(reveal: list[str] | None) -> None:
+    """`reveal` is a list of ids, and empty by default."""
+    settings = load({"JAY_API_KEYS": json.dumps([{**ENTRY, "reveal": reveal}])}).settings
+    assert settings.api_keys[0].reveal == frozenset(reveal or ())
+
+
+@pytest.mark.parametrize("reveal", ["user_id", ["user"], [1], {}, True, [["user_id"]]])
+def test_a_misspelled_reveal_is_an_error(reveal: object) -> None:
+    """A `reveal` with any other value is an error that lists the ids."""
+    (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "reveal": reveal}])})
+    assert error.endswith("reveal must be a list of session_id, user_id")
+
+
 def test_production_warns_about_public_keys_without_a_limit() -> None:
     """Production warns about public keys that have no limit."""
     entries = [

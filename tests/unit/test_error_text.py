@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service import errors
-from service.config.settings import LogSettings
+from service.config.telemetry_settings import LogSettings
 from service.telemetry import logs
 from service.telemetry.error_text import describe
 

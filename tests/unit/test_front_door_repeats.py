@@ -28,6 +28,7 @@ LINES = (
     *("X-Jay-Tracking: {}", "X-Other: {}", "Cookie: x__Secure-jay_tracking={}", "X-Jay-Tracking: {}, {}"),
     *('Cookie: __Secure-jay_tracking="{}"', "Content-Length: 0", "Origin: https://a.example", "Origin: https://{}"),
     *("x-jay-api-version: 2025-05-19", "Connection: keep-alive", "Content-Length: 36", "Transfer-Encoding: chunked"),
+    *("baggage: a=1", "baggage: a={}"),
 )
 
 

@@ -6,10 +6,11 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Literal
 
 import pytest
 
-from service.config.settings import LogSettings
+from service.config.telemetry_settings import LogSettings
 from service.telemetry import logs
 from service.telemetry.request_recorder import RequestRecorder
 
@@ -45,12 +46,27 @@ async def test_a_request_is_one_json_line() -> None:
     }
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_request_may_have_the_ref_of_its_session(form: Literal["json", "text"]) -> None:
+    """A line has the session's ref when the record has one."""
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(format=form), stream)
+    record = (time.time(), "GET", "/x", 200, 0.0012, "0123456789abcdef", "demo")
+    log.write_records([(*record, "5e" * 16), (*record, "")])
+    with_ref, without = stream.getvalue().splitlines()
+    if form == "json":
+        assert json.loads(with_ref)["session_ref"] == "5e" * 16
+        assert "session_ref" not in json.loads(without)
+    else:
+        assert with_ref == f"{without} session={'5e' * 16}"
+
+
 async def test_text_is_for_people() -> None:
     """In a terminal a request is one readable line."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(format="text"), stream)
     logging.getLogger("service").info("hello")
-    log.write_records([(time.time(), "POST", "/x", 201, 0.0012, "0123456789abcdef", "demo")])
+    log.write_records([(time.time(), "POST", "/x", 201, 0.0012, "0123456789abcdef", "demo", "")])
     greeting, request = stream.getvalue().splitlines()
     assert greeting.endswith("INFO    hello")
     assert request.endswith("POST    /x 201 1.2 ms key=demo id=0123456789abcdef")
@@ -60,7 +76,7 @@ async def test_above_info_requests_are_not_logged() -> None:
     """The level applies to request lines too."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(level="warning"), stream)
-    log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
+    log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-", "")])
     logging.getLogger("service").warning("kept")
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["kept"]
 
@@ -88,7 +104,7 @@ async def test_a_broken_pipe_does_not_stop_the_service() -> None:
             raise BrokenPipeError
 
     log = logs.RequestLog(Broken(), as_text=False, is_enabled=True)
-    log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-")])
+    log.write_records([(0.0, "GET", "/x", 200, 0.1, "id", "-", "")])
 
 
 async def test_an_error_that_nobody_awaits_is_logged_without_its_message() -> None:

@@ -22,7 +22,7 @@ def test_a_histogram_counts_like_prometheus_client(at_once: bool) -> None:  # no
         theirs.observe(value)
     exporter = PrometheusExporter(metrics)
     if at_once:
-        exporter.count_requests([(0.0, "GET", "/x", 200, value, "id", "key") for value in values])
+        exporter.count_requests([(0.0, "GET", "/x", 200, value, "id", "key", "") for value in values])
     else:
         for value in values:
             ours.observe(("GET", "/x", "200"), value)

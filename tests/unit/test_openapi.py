@@ -23,7 +23,7 @@ from tests.support.openapi import Reference
 # The rows of the contract, which clients rely on.
 CONTRACT = {
     400: {"malformed-request", "unsupported-version"},
-    401: {"unauthorized"},
+    401: {"unauthorized", "session-required"},
     403: {"forbidden"},
     404: {"session-not-found", "not-found"},
     405: {"method-not-allowed"},

@@ -10,6 +10,7 @@ GOLDEN = {
     errors.MalformedRequest: (400, "malformed-request"),
     errors.UnsupportedVersion: (400, "unsupported-version"),
     errors.Unauthorized: (401, "unauthorized"),
+    errors.SessionRequired: (401, "session-required"),
     errors.Forbidden: (403, "forbidden"),
     errors.PreflightRejected: (403, "forbidden"),
     errors.NotFound: (404, "not-found"),

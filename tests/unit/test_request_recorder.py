@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.telemetry.request_recorder import BATCH_SIZE, RequestRecord, RequestRecorder
+from service.session_refs import SessionRefs
+from service.telemetry.request_recorder import BATCH_SIZE, Answered, RequestRecord, RequestRecorder
 
-ENTRY: RequestRecord = (0.0, "GET", "/x", 200, 0.1, "id", "-")
+ENTRY: Answered = (0.0, "GET", "/x", 200, 0.1, "id", "-")
+RECORD: RequestRecord = (*ENTRY, "")
 
 
 def numbered(count: int) -> list[RequestRecord]:
-    return [(float(number), *ENTRY[1:]) for number in range(count)]
+    return [(float(number), *RECORD[1:]) for number in range(count)]
 
 
 async def test_records_reach_sinks_in_order_and_once() -> None:
@@ -23,11 +25,11 @@ async def test_records_reach_sinks_in_order_and_once() -> None:
     recorder = RequestRecorder([seen.extend], [lambda: flushed.append(len(seen))])
     records = numbered(BATCH_SIZE + 3)
     for entry in records[:BATCH_SIZE]:
-        recorder.record(entry)
+        recorder.record(entry[:-1])
     await asyncio.sleep(0)
     assert seen == records[:BATCH_SIZE]
     for entry in records[BATCH_SIZE:]:
-        recorder.record(entry)
+        recorder.record(entry[:-1])
     await asyncio.sleep(0)
     assert (len(seen), flushed) == (BATCH_SIZE, [])
     recorder.flush()
@@ -39,7 +41,7 @@ async def test_no_sink_runs_inside_a_request() -> None:
     batches: list[int] = []
     recorder = RequestRecorder([lambda records: batches.append(len(records))])
     for entry in numbered(10 * BATCH_SIZE + 1):
-        recorder.record(entry)
+        recorder.record(entry[:-1])
         assert not batches
     await asyncio.sleep(0)
     assert batches == [BATCH_SIZE] * 10 + [1]
@@ -77,7 +79,7 @@ async def test_a_failing_sink_does_not_affect_the_others(failing: str, caplog: p
     recorder = RequestRecorder([*first, seen.extend], [*second, lambda: flushed.append("published")])
     records = numbered(2 * BATCH_SIZE + 5)
     for entry in records:
-        recorder.record(entry)
+        recorder.record(entry[:-1])
     await asyncio.sleep(0)
     recorder.flush()
     assert seen == records
@@ -116,3 +118,16 @@ async def test_an_error_that_stops_the_process_is_raised() -> None:
     recorder.record(ENTRY)
     with pytest.raises(KeyboardInterrupt):
         recorder.flush()
+
+
+@pytest.mark.parametrize("is_logged", [True, False])
+async def test_a_record_has_the_ref_of_its_session(is_logged: bool) -> None:  # noqa: FBT001 - pytest passes it by name
+    """A record has a ref if refs are logged and the request is about one session."""
+    seen: list[RequestRecord] = []
+    refs = SessionRefs("a-secret")
+    recorder = RequestRecorder([seen.extend], refs=refs if is_logged else None)
+    session_id = "550e8400-e29b-41d4-a716-446655440000"
+    recorder.record(ENTRY, session_id)
+    recorder.record(ENTRY)
+    recorder.flush()
+    assert seen == [(*ENTRY, refs(session_id) if is_logged else ""), RECORD]

@@ -23,6 +23,15 @@ def test_start_time_matches_the_spec() -> None:
     assert session.start_time == "2023-01-15T14:30:24.123456"
 
 
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), st.integers(1, 400 * 86400))  # noqa: DTZ001 - as above
+def test_the_expiry_is_rounded_down_to_the_second(moment: datetime, ttl_seconds: int) -> None:
+    """A session expires its lifetime after its start, rounded down to the second."""
+    microseconds = (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    session = Session(SPEC_ID, microseconds, "s", ttl_seconds=ttl_seconds)
+    expected = (moment + timedelta(seconds=ttl_seconds)).replace(microsecond=0)
+    assert session.expires_at == f"{expected.isoformat()}Z"
+
+
 @given(st.uuids())
 def test_every_uuid_is_an_id_in_either_case(uuid: UUID) -> None:
     """An id in upper-case hexadecimal digits is the same id."""

@@ -24,7 +24,6 @@ from service.api.front_door.fast_path import FastPath
 from service.api.front_door.inbox import Inbox
 from service.api.front_door.repeats import Repeats
 from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
-from service.errors import Overloaded
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
@@ -142,7 +141,7 @@ class FrontDoor(asyncio.Protocol):
             data = data[exchange.size :]
             if exchange.future is None:
                 self._write(self._fast_path.answer(exchange, exchange.result))
-                self._rest_after(exchange.result)
+                self._rest_after(exchange, exchange.result)
                 continue
             self._exchange = exchange
             self._inbox.add(data)
@@ -164,7 +163,7 @@ class FrontDoor(asyncio.Protocol):
         answer = self._fast_path.answer(exchange, result)
         if self._transport is not None:
             self._write(answer)
-            self._rest_after(result)
+            self._rest_after(exchange, result)
             self._release()
 
     def _write(self, answer: bytes) -> None:
@@ -179,9 +178,9 @@ class FrontDoor(asyncio.Protocol):
                 self._transport = None
                 transport.close()
 
-    def _rest_after(self, result: object) -> None:
+    def _rest_after(self, exchange: "Exchange", result: object) -> None:
         """After 503 `overloaded`, take no request for REST_SECONDS."""
-        if isinstance(result, Overloaded) and self._transport is not None and not self._is_full:
+        if exchange.is_rejected_by(result) and self._transport is not None and not self._is_full:
             self._is_full = True
             self._inbox.pause()
             asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)

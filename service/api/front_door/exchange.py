@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from service.errors import Overloaded
+
 if TYPE_CHECKING:
     from asyncio import Future
 
@@ -20,7 +22,11 @@ Finish: TypeAlias = Callable[["Exchange", Any, str], Answer]
 
 
 class Route(NamedTuple):
-    """A frequent request: its names in the log, and how it begins and finishes."""
+    """A frequent request: its names in the log, and how it begins and finishes.
+
+    With `is_for_proxies`, the key needs another scope, no other header changes the
+    status, and `finish` gets the errors of Redis as results.
+    """
 
     method: str
     path: str
@@ -28,6 +34,7 @@ class Route(NamedTuple):
     finish: Finish
     needs_key: bool = True
     takes_body: bool = False
+    is_for_proxies: bool = False
 
 
 class Plan(NamedTuple):
@@ -50,10 +57,11 @@ class Exchange:
 
     `presented` are the session ids, or None before they are read. `future` is the
     result of Redis, or None for an answer that needs none. `size` is the length of the
-    head and the body in bytes.
+    head and the body in bytes. `session_id` is the session that the request has
+    created, found or ended.
     """
 
-    __slots__ = ("cors", "future", "plan", "presented", "result", "session", "size", "started")
+    __slots__ = ("cors", "future", "plan", "presented", "result", "session", "session_id", "size", "started")
 
     def __init__(self, plan: Plan, presented: tuple[str, ...] | None) -> None:
         self.started = time.perf_counter()
@@ -64,3 +72,8 @@ class Exchange:
         self.future: Future[Any] | None = None
         self.result: Any = None  # when there is no future
         self.session: Session | None = None  # the one that is created
+        self.session_id: str | None = None
+
+    def is_rejected_by(self, result: object) -> bool:
+        """Return whether a result is 503 `overloaded`. Forward-auth answers 200."""
+        return isinstance(result, Overloaded) and not self.plan.route.is_for_proxies

@@ -24,10 +24,12 @@ from service.api.cors import Cors
 from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id, problem_of
+from service.api.forward_auth import UNKNOWN_ERRORS
 from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
 from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
 from service.api.front_door.heads import presented_in, text_of
 from service.api.front_door.plans import Planner
+from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
@@ -57,6 +59,7 @@ class FastPath:
         factory: SessionFactory,
         cookie: SessionCookie,
         *,
+        proxies: ProxyAnswers,
         limits: CreateLimits,
         cors: Cors,
         health: Health,
@@ -67,6 +70,7 @@ class FastPath:
         self._sessions = sessions
         self._factory = factory
         self._cookie = cookie
+        self._proxies = proxies
         self._limits = limits
         self._cors = cors
         self._health = health
@@ -95,6 +99,7 @@ class FastPath:
             ):
                 route = Route(method, path, begin, finish, method != "OPTIONS", takes_body=method == "POST")
                 yield (method.encode(), path.encode()), route
+        yield from self._proxies.routes(self._begin_find)
         for method in ("GET", "HEAD"):
             route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive, needs_key=False)
             yield (method.encode(), wire.LIVEZ_PATH.encode()), route
@@ -122,7 +127,8 @@ class FastPath:
     def answer(self, exchange: Exchange, result: Any) -> bytes:
         """Return the answer, from the result of Redis or the exception in its place."""
         request_id = new_request_id()
-        if isinstance(result, Exception):
+        is_known = exchange.plan.route.is_for_proxies and isinstance(result, UNKNOWN_ERRORS)
+        if isinstance(result, Exception) and not is_known:
             status, start, body = _problem(result, request_id)
         else:
             try:
@@ -135,7 +141,8 @@ class FastPath:
         head = f"{start}X-Request-Id: {request_id}\r\n{exchange.cors}{length}{self._date.at(now)}{close}\r\n"
         route, key = exchange.plan.route, exchange.plan.key
         seconds = time.perf_counter() - exchange.started
-        self._record((now, route.method, route.path, status, seconds, request_id, key.name if key else "-"))
+        record = (now, route.method, route.path, status, seconds, request_id, key.name if key else "-")
+        self._record(record, exchange.session_id)
         return head.encode() if route.method == "HEAD" else head.encode() + body
 
     def _begin_find(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
@@ -147,15 +154,18 @@ class FastPath:
         if session is None:
             self._metrics.missed.add((self._source_of(exchange),))
             return 404, self._missing_start, b'%b%b"}' % (self._missing_body, request_id.encode())
+        exchange.session_id = session.id
         self._metrics.found.add((session.source,))
-        return 200, self._found_start, session_json(session)
+        return 200, f"{self._found_start}{_expires_line(session)}", session_json(session)
 
     def _begin_end(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
         if presented := _presented_in(exchange):
             exchange.future = self._sessions.end(presented)
         return exchange
 
-    def _ended(self, _: Exchange, sources: Sequence[str] | None, __: str) -> Answer:
+    def _ended(self, exchange: Exchange, sources: Sequence[str] | None, _: str) -> Answer:
+        if sources and exchange.presented and len(exchange.presented) == 1:
+            (exchange.session_id,) = exchange.presented
         for source in sources or ():
             self._metrics.ended.add((source,))
         return _NO_CONTENT, self._ended_start, b""
@@ -195,9 +205,10 @@ class FastPath:
         session = exchange.session
         if session is None or not is_stored:
             return _problem(id_taken(), request_id)
+        exchange.session_id = session.id
         self._metrics.created.add((session.source,))
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
-        return 201, self._created_start + token, session_json(session)
+        return 201, self._created_start + token + _expires_line(session), session_json(session)
 
     def _begin_preflight(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange | None:
         headers = exchange.plan.headers
@@ -224,6 +235,10 @@ def _presented_in(exchange: Exchange) -> tuple[str, ...]:
     if exchange.presented is None:
         exchange.presented = presented_in(exchange.plan.headers)
     return exchange.presented
+
+
+def _expires_line(session: Session) -> str:
+    return f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
 
 
 def _problem(error: Exception, request_id: str) -> Answer:

@@ -5,7 +5,8 @@ other bytes to aiohttp. It never repairs, guesses or rejects. It takes a head th
 
 - arrived whole, in ASCII, with CRLF line ends, no folded line, and no white space
   before them,
-- names one of the paths below and HTTP/1.1 in its request line,
+- names one of the paths below and HTTP/1.1 in its request line, or a path behind that
+  of forward-auth,
 - is within the limits for heads,
 - has a Host, and repeats none of the headers below,
 - has none of the headers that change how the bytes behind it are read, except for a
@@ -18,14 +19,19 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from service.api import wire
-from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS
+from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from service.api.session_token import candidates_in
 
 _STARTS = {
     f"{method} {path} HTTP/1.1".encode(): (method.encode(), path.encode())
-    for path in (*wire.SESSION_PATHS, wire.LIVEZ_PATH)
+    for path in (*wire.SESSION_PATHS, *wire.FORWARD_AUTH_PATHS, wire.LIVEZ_PATH)
     for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 }
+# Envoy puts the visitor's method, path and query behind the path of forward-auth.
+_BEHIND_FORWARD_AUTH = re.compile(
+    rb"(GET|POST|DELETE|OPTIONS) ((?:%b)/)[\w.~%%:/?@!$&'()*+,;=-]*+ HTTP/1\.1"
+    % b"|".join(re.escape(path.encode()) for path in wire.FORWARD_AUTH_PATHS)
+)
 # Possessive quantifiers: a line that does not match costs no more than one that does.
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t -~]*+)")
 
@@ -35,7 +41,7 @@ _READ = frozenset(
     name.lower().encode()
     for name in (
         *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
-        *("Forwarded", "Cookie", "Origin", "Access-Control-Request-Method"),
+        *("Forwarded", "Cookie", "Origin", "Access-Control-Request-Method", wire.BAGGAGE),
         *("Content-Length", "Content-Type", "Connection", "Host", "User-Agent"),
     )
 )
@@ -69,7 +75,7 @@ def read_head(data: bytes) -> Head | None:
     if end < 0:
         return None
     first, *lines = data[:end].split(b"\r\n")
-    start = _STARTS.get(first)
+    start = _STARTS.get(first) or _start_behind_forward_auth(first)
     if start is None or len(lines) > MAX_HEADERS:
         return None
     headers: dict[bytes, bytes] = {}
@@ -80,6 +86,11 @@ def read_head(data: bytes) -> Head | None:
         if name:
             headers[name] = value
     return (*start, headers, end + 4) if b"host" in headers else None
+
+
+def _start_behind_forward_auth(first: bytes) -> tuple[bytes, bytes] | None:
+    found = _BEHIND_FORWARD_AUTH.fullmatch(first) if len(first) <= MAX_LINE_BYTES else None
+    return None if found is None else (found[1], found[2])
 
 
 def _read_line(line: bytes) -> tuple[bytes | None, bytes]:

@@ -34,7 +34,7 @@ class Planner:
             return None
         if has_body(headers) and not route.takes_body:
             return None
-        key = self._admitted_key(headers) if route.needs_key else None
+        key = self._admitted_key(headers, route) if route.needs_key else None
         if route.needs_key and key is None:
             return None
         origin = headers.get(b"origin")
@@ -45,9 +45,11 @@ class Planner:
         """Return whether the API keys are those with which the plan was made."""
         return plan.keys_version == self._authorizer.version
 
-    def _admitted_key(self, headers: Headers) -> ApiKey | None:
+    def _admitted_key(self, headers: Headers, route: Route) -> ApiKey | None:
         """Return the API key if a handler would accept it and the version."""
         key = self._authorizer.find_known(headers.get(_KEY, b""))
+        if route.is_for_proxies:
+            return key if key is not None and Scope.VALIDATE in key.scopes else None
         version = headers.get(_VERSION)
         if key is None or Scope.TRACK not in key.scopes or (version and version != _LATEST):
             return None

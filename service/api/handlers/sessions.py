@@ -14,8 +14,9 @@ from service.api.create_body import read_user_id
 from service.api.create_limits import CreateLimits
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
-from service.api.session_body import session_json
-from service.api.session_token import SessionCookie, candidates
+from service.api.session_body import found_json, joined_json, session_json
+from service.api.session_token import SESSION_ID, SessionCookie, candidates
+from service.session_refs import SessionRefs
 from service.sessions import SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
 
@@ -30,6 +31,7 @@ class SessionHandlers:
         factory: SessionFactory,
         cookie: SessionCookie,
         *,
+        refs: SessionRefs,
         limits: CreateLimits,
         source: str,
         metrics: Metrics,
@@ -38,6 +40,7 @@ class SessionHandlers:
         self._lookup = lookup
         self._factory = factory
         self._cookie = cookie
+        self._refs = refs
         self._limits = limits
         self._source = source
         self._metrics = metrics
@@ -53,9 +56,14 @@ class SessionHandlers:
         session = self._factory.new(self._source_of(request), user_id)
         if not await self._sessions.create(session):
             raise id_taken()
+        request[SESSION_ID] = session.id
         self._metrics.created.add((session.source,))
-        token = {wire.SESSION_TOKEN: session.id, hdrs.SET_COOKIE: self._cookie.setting(session.id)}
-        return json_response(session_json(session), 201, token)
+        more = {
+            wire.SESSION_TOKEN: session.id,
+            hdrs.SET_COOKIE: self._cookie.setting(session.id),
+            wire.SESSION_EXPIRES: session.expires_at,
+        }
+        return json_response(session_json(session), 201, more)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents.
@@ -67,8 +75,9 @@ class SessionHandlers:
         if session is None:
             self._metrics.missed.add((self._source_of(request),))
             raise session_not_found()
+        request[SESSION_ID] = session.id
         self._metrics.found.add((session.source,))
-        return json_response(session_json(session))
+        return json_response(session_json(session), more={wire.SESSION_EXPIRES: session.expires_at})
 
     async def end_session(self, request: web.Request) -> web.Response:
         """End every live session that the request presents.
@@ -76,7 +85,10 @@ class SessionHandlers:
         Answer 204 and delete the cookie.
         """
         if presented := candidates(request.headers):
-            for source in await self._sessions.end(presented):
+            sources = await self._sessions.end(presented)
+            if sources and len(presented) == 1:
+                (request[SESSION_ID],) = presented
+            for source in sources:
                 self._metrics.ended.add((source,))
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
 
@@ -96,7 +108,7 @@ class SessionHandlers:
                 self._metrics.found.add((session.source,))
             missing = [string for string in requested if ids.get(string) not in live]
             self._metrics.missed.add((self._source_of(request),), len(missing))
-            found = b",".join(map(session_json, sessions.values()))
+            found = await joined_json(list(sessions.values()), found_json, self._refs)
             return json_response(b'{"sessions":[%b],"missing":%b}' % (found, orjson.dumps(missing)))
 
     @asynccontextmanager

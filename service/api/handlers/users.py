@@ -1,17 +1,17 @@
 """The handlers of users' rights: export and erasure."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 
 import orjson
 from aiohttp import web
 
 from service.api.count_query import rfc3339
 from service.api.responses import json_response
-from service.api.session_body import session_json
+from service.api.session_body import exported_json, joined_json
 from service.api.user_id import user_id_in_path
-from service.sessions import Session, UserStore
+from service.session_refs import SessionRefs
+from service.sessions import UserStore
 from service.telemetry.metrics import Metrics
 
 _REMAINING = (
@@ -24,18 +24,19 @@ _NOT_REWRITTEN = (
     "not allowed to start one. If there is a file, the next rewrite removes the id. BGREWRITEAOF starts one."
 )
 
-_SESSIONS_PER_PART = 500  # 1 ms of the event loop
-
 
 class UserHandlers:
     """GET of `/users/{user_id}/sessions` and DELETE of `/users/{user_id}`."""
 
-    def __init__(self, users: UserStore, metrics: Metrics, forget_answers: Callable[[], None]) -> None:
+    def __init__(
+        self, users: UserStore, refs: SessionRefs, metrics: Metrics, forget_answers: Callable[[], None]
+    ) -> None:
         """`forget_answers` drops cached answers, which may hold the id of a user.
 
         Each erasure calls it.
         """
         self._users = users
+        self._refs = refs
         self._metrics = metrics
         self._forget_answers = forget_answers
 
@@ -43,8 +44,8 @@ class UserHandlers:
         """Answer 200 with the user's live sessions, complete, oldest first."""
         sessions = await self._users.find_sessions(user_id_in_path(request))
         as_of = rfc3339(time.time()).encode()
-        parts = [part async for part in _render_parts(sessions)]
-        return json_response(b'{"as_of":"%b","sessions":[%b]}' % (as_of, b",".join(parts)))
+        exported = await joined_json(sessions, exported_json, self._refs)
+        return json_response(b'{"as_of":"%b","sessions":[%b]}' % (as_of, exported))
 
     async def erase_user(self, request: web.Request) -> web.Response:
         """Erase the user's data.
@@ -62,14 +63,3 @@ class UserHandlers:
         moment = f"{rfc3339(now_us / 1_000_000)[:-1]}.{now_us % 1_000_000:06}Z"
         receipt = {"erased_sessions": erased, "erased_at": moment, "remaining": _REMAINING.format(file=file)}
         return json_response(orjson.dumps(receipt))
-
-
-async def _render_parts(sessions: Sequence[Session]) -> AsyncIterator[bytes]:
-    """Yield the sessions as elements of a JSON array, in parts.
-
-    Other requests have their turn between two parts.
-    """
-    for start in range(0, len(sessions), _SESSIONS_PER_PART):
-        part = sessions[start : start + _SESSIONS_PER_PART]
-        yield b",".join(map(session_json, part))
-        await asyncio.sleep(0)

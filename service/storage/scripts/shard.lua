@@ -53,7 +53,12 @@ local function decode(value)
   local digits = type(value) == 'string' and string.match(value, '^%s*%[%s*(%d+)%s*,%s*"')
   if not digits or string.match(digits, '^0%d') then return nil end
   local ok, fields = pcall(cjson.decode, value)
-  if not ok or (#fields ~= 2 and #fields ~= 4) then return nil end
+  if not ok or #fields < 2 or #fields > 5 then return nil end
+  if #fields % 2 == 1 then -- with the lifetime as the last field
+    local ttl = string.match(value, ',%s*([1-9]%d*)%s*%]%s*$')
+    if not ttl or tonumber(ttl) > MAX_TTL_SECONDS then return nil end
+    fields[#fields] = nil
+  end
   local started_us, source, user, digest = unpack(fields)
   if started_us >= MAX_EXACT_INTEGER or type(source) ~= 'string' then return nil end
   -- A source is a part of key names.

@@ -1,0 +1,190 @@
+"""The shipped proxies that use forward-auth, in front of an application that echoes."""
+
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support.nginx import NGINX
+from tests.support.processes import Process, eventually
+from tests.support.servers import free_port
+
+RECIPES = Path(__file__).parents[2] / "deploy" / "forward-auth"
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+PROGRAMS = {
+    "nginx": NGINX,
+    "haproxy": HAPROXY,
+    **{name: shutil.which(name) for name in ("caddy", "traefik", "envoy")},
+}
+PROXY_KEY = "a-key-of-a-proxy"
+
+
+class _Echo(http.server.BaseHTTPRequestHandler):
+    """Answers every request with its headers as JSON."""
+
+    def _answer(self) -> None:
+        body = json.dumps(list(self.headers.items())).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def __getattr__(self, name: str) -> object:
+        """Return the method for any HTTP method, which the base class looks up."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@contextmanager
+def application() -> Iterator[int]:
+    """Run the application and return its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+
+
+def _replaced(name: str, pairs: dict[str, str]) -> str:
+    text = (RECIPES / name).read_text("utf-8")
+    for shipped, ours in pairs.items():
+        assert shipped in text, shipped
+        text = text.replace(shipped, ours)
+    return text
+
+
+def _nginx(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    site = _replaced(
+        "nginx.conf",
+        {
+            "127.0.0.1:8080": jay,
+            "127.0.0.1:3000": f"127.0.0.1:{application_port}",
+            "listen 443 ssl;": f"listen 127.0.0.1:{port};",
+            "    ssl_certificate     /etc/nginx/tls/fullchain.pem;\n": "",
+            "    ssl_certificate_key /etc/nginx/tls/key.pem;\n": "",
+            "/var/cache/nginx/jay": str(folder / "cache"),
+            "/var/log/nginx/": f"{folder}/",
+            "your-key-with-the-scope-validate": PROXY_KEY,
+        },
+    )
+    temporary = "".join(
+        f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx-main.conf"
+    config.write_text(
+        f"daemon off;\nmaster_process off;\npid {folder / 'nginx.pid'};\nerror_log {folder / 'main.log'} warn;\n"
+        f"events {{}}\nhttp {{\n{temporary}{site}\n}}\n"
+    )
+    return [str(NGINX), "-c", str(config), "-p", str(folder)]
+
+
+def _haproxy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    config = folder / "haproxy.cfg"
+    config.write_text(
+        _replaced(
+            "haproxy.cfg",
+            {
+                "127.0.0.1:8080": jay,
+                "127.0.0.1:3000": f"127.0.0.1:{application_port}",
+                "bind :443 ssl crt /etc/haproxy/tls/": f"bind 127.0.0.1:{port}",
+                "127.0.0.1:8404": f"127.0.0.1:{free_port()}",
+                "/etc/haproxy/forward_auth.lua": str(RECIPES / "forward_auth.lua"),
+                "your-key-with-the-scope-validate": PROXY_KEY,
+            },
+        )
+    )
+    return [str(HAPROXY), "-db", "-f", str(config)]
+
+
+def _caddy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    config = folder / "Caddyfile"
+    site = _replaced(
+        "Caddyfile",
+        {
+            "127.0.0.1:8080": jay,
+            "127.0.0.1:3000": f"127.0.0.1:{application_port}",
+            "www.example.com {": f"http://127.0.0.1:{port} {{",
+            "/var/log/caddy/": f"{folder}/",
+            "your-key-with-the-scope-validate": PROXY_KEY,
+        },
+    )
+    config.write_text(f"{{\n\tadmin off\n\tpersist_config off\n}}\n{site}")
+    return [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(config)]
+
+
+def _traefik(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    dynamic, static = folder / "forward-auth.yaml", folder / "traefik.yaml"
+    dynamic.write_text(
+        _replaced(
+            "traefik-forward-auth.yaml",
+            {
+                "127.0.0.1:8080": jay,
+                "127.0.0.1:3000": f"127.0.0.1:{application_port}",
+                "      tls: {}\n": "",
+                "your-key-with-the-scope-validate": PROXY_KEY,
+            },
+        )
+    )
+    static.write_text(
+        _replaced(
+            "traefik.yaml",
+            {
+                '":443"': f'"127.0.0.1:{port}"',
+                "/etc/traefik/forward-auth.yaml": str(dynamic),
+                "/var/log/traefik/": f"{folder}/",
+            },
+        )
+    )
+    return [str(PROGRAMS["traefik"]), f"--configFile={static}"]
+
+
+def _envoy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
+    config = folder / "envoy.yaml"
+    config.write_text(
+        _replaced(
+            "envoy.yaml",
+            {
+                "port_value: 8080": f"port_value: {jay.partition(':')[2]}",
+                "port_value: 3000": f"port_value: {application_port}",
+                "address: 0.0.0.0, port_value: 8443": f"address: 127.0.0.1, port_value: {port}",
+                "your-key-with-the-scope-validate": PROXY_KEY,
+            },
+        )
+    )
+    return [str(PROGRAMS["envoy"]), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
+
+
+_COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy, "traefik": _traefik, "envoy": _envoy}
+
+
+@contextmanager
+def proxy(kind: str, folder: Path, jay_url: str, application_port: int) -> Iterator[Process]:
+    """Run a shipped proxy in front of the application, with other addresses."""
+    folder.mkdir()
+    port = free_port()
+    command = _COMMANDS[kind](folder, urlsplit(jay_url).netloc, application_port, port)
+    with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as errors:
+        popen = subprocess.Popen(command, stdout=output, stderr=errors, env={**os.environ, "HOME": str(folder)})
+    front = Process(popen, folder, url=f"http://127.0.0.1:{port}")
+    try:
+        eventually(lambda: front.status_of("x") == 200, f"{kind} answers")
+        yield front
+    finally:
+        popen.terminate()
+        popen.wait()
+
+
+def access_log(kind: str, front: Process) -> str:
+    """Return the access log of a proxy."""
+    return "\n".join(front.output) if kind in {"haproxy", "envoy"} else (front.folder / "access.log").read_text()
