@@ -1,0 +1,68 @@
+"""The counts of `jay-tracking torture`, and the source that it counts."""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from service.api import wire
+from service.commands import counts
+from service.commands.api_client import ApiClient
+from service.commands.torture_http import PATH
+from service.commands.torture_ledger import Counted
+from service.errors import CommandError
+
+# Sessions have to outlive the load, the wait for the service and the check.
+_LIFETIME_MARGIN_SECONDS = 900
+
+
+def probe(client: ApiClient, seconds: float) -> str:
+    """Create a session, end it, and return the source of the key's sessions.
+
+    Raises CommandError if the service or its sessions are unfit for a load of this
+    many seconds.
+    """
+    created = client.send("POST", PATH)
+    document = created.document()
+    if created.status != HTTPStatus.CREATED or "session_id" not in document:
+        detail = created.detail() or "another server seems to listen there. Check the URL (--url, JAY_URL)"
+        raise CommandError(f"{client.url} answers with {created.status} and creates no session: {detail}")
+    client.send("DELETE", PATH, {str(wire.SESSION_TOKEN_ALIAS): str(document["session_id"])})
+    lifetime = re.search(r"Max-Age=(\d+)", created.headers.get("Set-Cookie", ""))
+    if lifetime and int(lifetime[1]) < seconds + _LIFETIME_MARGIN_SECONDS:
+        raise CommandError(
+            f"sessions of {client.url} live for {lifetime[1]} s, so they would expire before the check. "
+            f"Set session.ttl_seconds to at least {seconds + _LIFETIME_MARGIN_SECONDS:.0f} for this test"
+        )
+    return str(document["source"])
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCount:
+    """The count of a source since the start of a UTC day."""
+
+    operator: ApiClient
+    source: str
+    day: str
+    at_start: Counted
+
+    def difference(self) -> Counted:
+        """Return what was counted since `start_counting`."""
+        now = _read(self.operator, self.source, self.day)
+        return Counted(now.created - self.at_start.created, now.ended - self.at_start.ended)
+
+
+def start_counting(operator: ApiClient, source: str) -> SourceCount | None:
+    """Return the count of a source up to now, or None if the key may not read counts.
+
+    Raises CommandError when the counts cannot be read for another reason.
+    """
+    answer = operator.send("GET", f"{counts.PATH}/sessions")
+    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return None
+    day = str(answer.document().get("as_of", ""))[:10]
+    return SourceCount(operator, source, day, _read(operator, source, day))
+
+
+def _read(operator: ApiClient, source: str, day: str) -> Counted:
+    document = operator.fetch(f"{counts.PATH}/sessions", needs=("totals",), from_=day, interval="day", source=source)
+    return Counted(document["totals"]["created"], document["totals"]["ended"])
