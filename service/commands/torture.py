@@ -45,7 +45,7 @@ def run(client: ApiClient, operator: ApiClient, options: TortureOptions) -> bool
         phases = _Phases(client, options, progress)
         ledger = asyncio.run(phases.load())
         findings, seconds_to_ready = asyncio.run(phases.check(ledger))
-        counted = counting.difference() if counting else None
+        counted = counting.since_last() if counting else None
         asyncio.run(phases.end_all(ledger))
     broken = problems(ledger, findings, counted)
     torture_report.show(console, ledger, findings, counted, seconds_to_ready=seconds_to_ready, broken=broken)
@@ -71,7 +71,7 @@ class _Phases:
             running = asyncio.create_task(load.run(self._options.seconds))
             while not (await asyncio.wait([running], timeout=_REFRESH_SECONDS))[0]:
                 ledger = load.ledger
-                note = f"{len(ledger.succeeded_at):,} requests succeeded, {len(ledger.failed_at):,} failed"
+                note = f"{len(ledger.served_at):,} requests served, {len(ledger.failed_at):,} failed"
                 self._progress.update(bar, completed=int(ledger.seconds), note=note)
             await running
         self._progress.remove_task(bar)

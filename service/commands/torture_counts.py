@@ -1,10 +1,11 @@
 """The counts of `jay-tracking torture`, and the source that it counts."""
 
 import re
-from dataclasses import dataclass
+import time
 from http import HTTPStatus
 
 from service.api import wire
+from service.api.answer_cache import MAX_AGE_SECONDS
 from service.commands import counts
 from service.commands.api_client import ApiClient
 from service.commands.torture_http import PATH
@@ -36,19 +37,29 @@ def probe(client: ApiClient, seconds: float) -> str:
     return str(document["source"])
 
 
-@dataclass(frozen=True, slots=True)
 class SourceCount:
-    """The count of a source since the start of a UTC day."""
+    """The count of a source since the start of a UTC day.
 
-    operator: ApiClient
-    source: str
-    day: str
-    at_start: Counted
+    Raises CommandError when the counts cannot be read.
+    """
 
-    def difference(self) -> Counted:
-        """Return what was counted since `start_counting`."""
-        now = _read(self.operator, self.source, self.day)
-        return Counted(now.created - self.at_start.created, now.ended - self.at_start.ended)
+    def __init__(self, operator: ApiClient, source: str, day: str) -> None:
+        self._operator = operator
+        self._source = source
+        self._day = day
+        self._last = self._read()
+
+    def since_last(self) -> Counted:
+        """Return what was counted since the last call, or since the start."""
+        # The service may answer with numbers that are a second old.
+        time.sleep(MAX_AGE_SECONDS)
+        before, self._last = self._last, self._read()
+        return Counted(self._last.created - before.created, self._last.ended - before.ended)
+
+    def _read(self) -> Counted:
+        path, day = f"{counts.PATH}/sessions", self._day
+        document = self._operator.fetch(path, needs=("totals",), from_=day, interval="day", source=self._source)
+        return Counted(document["totals"]["created"], document["totals"]["ended"])
 
 
 def start_counting(operator: ApiClient, source: str) -> SourceCount | None:
@@ -59,10 +70,5 @@ def start_counting(operator: ApiClient, source: str) -> SourceCount | None:
     answer = operator.send("GET", f"{counts.PATH}/sessions")
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return None
-    day = str(answer.document().get("as_of", ""))[:10]
-    return SourceCount(operator, source, day, _read(operator, source, day))
-
-
-def _read(operator: ApiClient, source: str, day: str) -> Counted:
-    document = operator.fetch(f"{counts.PATH}/sessions", needs=("totals",), from_=day, interval="day", source=source)
-    return Counted(document["totals"]["created"], document["totals"]["ended"])
+    time.sleep(MAX_AGE_SECONDS)  # as in `SourceCount.since_last`, because `probe` was counted too
+    return SourceCount(operator, source, day=str(answer.document().get("as_of", ""))[:10])

@@ -50,6 +50,11 @@ class Reply:
     session_id: str = field(default="", repr=False)
 
     @property
+    def is_served(self) -> bool:
+        """Return whether an answer arrived whose status is below 500."""
+        return 0 < self.status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
     def is_refusal(self) -> bool:
         """Return whether the service has certainly done nothing."""
         return not self.is_sent or HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -63,13 +63,16 @@ class Ledger:
         self.late_reads = 0  # an ended session was answered with 200
         self.answers: Counter[str] = Counter()
         self._started_at = time.monotonic()
-        self.succeeded_at = array("d")
+        self.served_at = array("d")
         self.failed_at = array("d")
 
-    def note(self, answer: str, *, is_success: bool) -> None:
-        """Record an answer, such as `503`, or the reason why none arrived."""
+    def note(self, answer: str, *, is_served: bool) -> None:
+        """Record an answer, such as `503`, or the reason why none arrived.
+
+        A request is served unless there is no answer, or one with a status from 500.
+        """
         self.answers[answer] += 1
-        (self.succeeded_at if is_success else self.failed_at).append(time.monotonic())
+        (self.served_at if is_served else self.failed_at).append(time.monotonic())
 
     @property
     def seconds(self) -> float:
@@ -79,14 +82,12 @@ class Ledger:
     @property
     def requests(self) -> int:
         """Return the number of requests so far."""
-        return len(self.succeeded_at) + len(self.failed_at)
+        return len(self.served_at) + len(self.failed_at)
 
     @property
     def longest_gap_seconds(self) -> float:
-        """Return the longest time between two successes."""
-        return max(
-            (after - before for before, after in pairwise([self._started_at, *self.succeeded_at])), default=0.0
-        )
+        """Return the longest time without a served request."""
+        return max((after - before for before, after in pairwise([self._started_at, *self.served_at])), default=0.0)
 
     def failing_until(self, moment: float) -> float:
         """Return the seconds from a moment to the last failure, at least 0."""

@@ -50,7 +50,7 @@ class Load:
     async def _create(self) -> None:
         """Create a session, every second one with a user."""
         user = random.choice([None, random.choice(self._users)])  # noqa: S311 - no secret
-        reply = await self._send("POST", HTTPStatus.CREATED, user_id=user)
+        reply = await self._send("POST", user_id=user)
         if _settle(self.ledger.created, reply, HTTPStatus.CREATED):
             self.ledger.live.add(Entry(reply.session_id, time.monotonic()))
 
@@ -58,7 +58,7 @@ class Load:
         """End a session. While the request runs, no other visitor uses the session."""
         if (entry := self.ledger.live.take()) is None:
             return await self._create()
-        reply = await self._send("DELETE", HTTPStatus.NO_CONTENT, entry)
+        reply = await self._send("DELETE", entry)
         if _settle(self.ledger.ends, reply, HTTPStatus.NO_CONTENT):
             entry.ended_at = time.monotonic()
             self.ledger.ended.add(entry)
@@ -71,7 +71,7 @@ class Load:
     async def _read_live(self) -> None:
         if (entry := self.ledger.live.take()) is None:
             return await self._create()
-        reply = await self._send("GET", HTTPStatus.OK, entry)
+        reply = await self._send("GET", entry)
         self.ledger.missed_reads += reply.status == HTTPStatus.NOT_FOUND
         self.ledger.live.add(entry)
         return None
@@ -79,16 +79,14 @@ class Load:
     async def _read_ended(self) -> None:
         if (entry := self.ledger.ended.take()) is None:
             return await self._create()
-        reply = await self._send("GET", HTTPStatus.NOT_FOUND, entry)
+        reply = await self._send("GET", entry)
         self.ledger.late_reads += reply.status == HTTPStatus.OK
         self.ledger.ended.add(entry)
         return None
 
-    async def _send(
-        self, method: str, expected: HTTPStatus, entry: Entry | None = None, user_id: str | None = None
-    ) -> Reply:
+    async def _send(self, method: str, entry: Entry | None = None, user_id: str | None = None) -> Reply:
         reply = await self._http.send(method, entry.session_id if entry else None, user_id)
-        self.ledger.note(reply.reason, is_success=reply.status == expected)
+        self.ledger.note(reply.reason, is_served=reply.is_served)
         return reply
 
 

@@ -25,7 +25,7 @@ def show(
     console.print(_table(ledger, findings, counted))
     lines = [
         f"{ledger.requests:,} requests. Answers: {_answers(ledger)}.",
-        f"Longest time without a success: {ledger.longest_gap_seconds:.2f} s.",
+        f"Longest outage: {ledger.longest_gap_seconds:.2f} s.",
         f"Ready {seconds_to_ready:.2f} s after the load.",
     ]
     if counted is None:
