@@ -73,6 +73,10 @@ BACKLOG = 2048
 # aiohttp reads the rest of a rejected body for up to 2 s. Otherwise the client would
 # not receive the answer.
 LINGER_SECONDS = 2.0
+# At shutdown, a connection without a request gets this long. A proxy sends its request
+# as soon as the connection is open.
+_ARRIVAL_SECONDS = 0.25
+_POLL_SECONDS = 0.01
 
 # aiohttp's log lines contain bytes of requests.
 _silent = logging.getLogger("service.aiohttp")
@@ -142,7 +146,11 @@ class Server(web.Server):
             door.close()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        """Wait for the answers under way."""
+        """Wait for requests on their way, then for the answers under way."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _ARRIVAL_SECONDS
+        while loop.time() < until and any(door.expects_request for door in self._doors):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(_POLL_SECONDS)
         pending = [door.pending for door in self._doors if door.pending is not None]
         if pending:
             await asyncio.wait(pending, timeout=timeout)
