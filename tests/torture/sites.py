@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -44,9 +45,9 @@ class Service:
             "JAY_REDIS__URL": redis_url,
             **variables,
         }
-        url = f"http://127.0.0.1:{port}"
-        self.client = ApiClient(url, KEY)
-        self.operator = ApiClient(url, OPERATOR_KEY)
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = ApiClient(self.url, KEY)
+        self.operator = ApiClient(self.url, OPERATOR_KEY)
         self._starts = itertools.count()
         self._process: Process | None = None
 
@@ -74,6 +75,15 @@ class Service:
             self._process.popen.wait()
             until_gone(pids)
             self._process = None
+
+    def stop(self) -> float:
+        """Send SIGTERM and return the seconds until the service has ended."""
+        assert self._process is not None
+        started = time.monotonic()
+        status = self._process.stop()
+        assert status == 0, "\n".join(self._process.log)
+        self._process = None
+        return time.monotonic() - started
 
     def __enter__(self) -> Self:
         return self.start()
