@@ -41,10 +41,6 @@ def make_parser() -> argparse.ArgumentParser:
         _add_demo(commands),
         _add_torture(commands),
     ]
-    key_help = "API key (default: JAY_KEY, then a demo key). Other users can see --key, so prefer JAY_KEY"
-    for command in clients:
-        command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
-        command.add_argument("--key", help=key_help)
     for command in (serve, check, health, *clients):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="configuration file (default: JAY_CONFIG, then ./config.yaml)"
@@ -55,6 +51,17 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_keys(commands)
     return parser
+
+
+def _add_clients(commands: Group) -> Sequence[argparse.ArgumentParser]:
+    """Add the commands that call the service with an API key."""
+    clients = [_add_counts(commands), *_add_users(commands)]
+    clients += [_add_doctor(commands), _add_demo(commands), _add_torture(commands)]
+    key_help = "API key (default: JAY_KEY, then a demo key). Other users can see --key, so prefer JAY_KEY"
+    for command in clients:
+        command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
+        command.add_argument("--key", help=key_help)
+    return clients
 
 
 def _add_keys(commands: Group) -> None:

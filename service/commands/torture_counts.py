@@ -70,5 +70,6 @@ def start_counting(operator: ApiClient, source: str) -> SourceCount | None:
     answer = operator.send("GET", f"{counts.PATH}/sessions")
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return None
-    time.sleep(MAX_AGE_SECONDS)  # as in `SourceCount.since_last`, because `probe` was counted too
+    # As in `SourceCount.since_last`, because the session of `probe` was counted too.
+    time.sleep(MAX_AGE_SECONDS)
     return SourceCount(operator, source, day=str(answer.document().get("as_of", ""))[:10])

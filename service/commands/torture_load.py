@@ -15,7 +15,7 @@ _CREATIONS, _ENDS, _READS = 0.5, 0.2, 0.25
 
 
 class Load:
-    """Visitors, each with one request in progress. Every answer goes into the ledger."""
+    """Visitors with one request in progress each. All answers go into the ledger."""
 
     def __init__(self, http: TortureHttp) -> None:
         self._http = http

@@ -37,7 +37,7 @@ async def test_no_fault_loses_what_was_acknowledged(kind: str, tmp_path: Path) -
 
 
 async def test_a_trial_finds_what_is_lost(tmp_path: Path) -> None:
-    """A trial reports lost changes, missed reads and wrong counts after a power loss."""
+    """A trial reports the changes and counts that a power loss has taken."""
     kind = KINDS["power-loss-everysec"]
     if kind.missing:
         pytest.skip(f"this needs {kind.missing}")
@@ -117,7 +117,7 @@ def test_lost_sessions_are_reported(environment: dict[str, str], launch: Launch,
 
 
 def test_counts_need_a_key(environment: dict[str, str], launch: Launch) -> None:
-    """A key without the scope of counts leaves out the counts, and the report says so."""
+    """With a key that may not read counts, the report says that they are missing."""
     service = launch()
     done = run(environment, service, "--operator-key", KEY)
     assert (done.returncode, done.stderr) == (0, ""), done

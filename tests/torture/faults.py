@@ -110,7 +110,7 @@ async def _freeze(send: Callable[[signal.Signals], None]) -> Injected:
 
 
 def _cut_last_command(server: RedisServer) -> frozenset[str]:
-    """Cut the file within its last command, and return the session ids that Redis drops.
+    """Cut the file within its last command, and return the session ids in it.
 
     Redis drops the command, and with it the whole transaction that it is in.
     """

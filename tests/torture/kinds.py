@@ -136,7 +136,7 @@ KINDS: Mapping[str, Kind] = {
     # The torn command excuses its own sessions, and no other may be lost.
     "torn-tail": SingleServer(fault=faults.tear_tail, trials=50, may_lose_seconds=0.0),
     "power-loss-always": SingleServer(fault=faults.fail_power, trials=50, fsync="always", needs_power=True),
-    # Redis synchronizes once a second, but an fsync that is slow may take a second more.
+    # Redis synchronizes once a second, and waits for a slow fsync for one second more.
     "power-loss-everysec": SingleServer(fault=faults.fail_power, trials=50, needs_power=True, may_lose_seconds=2.0),
     "failover": Failover(trials=50),
     "cluster-kill": Cluster(fault=topology_faults.kill_shard, trials=20),

@@ -39,7 +39,7 @@ class PowerSupply:
             os.truncate(file, min(synchronized.get(size.st_ino, 0), size.st_size))
 
     def _synchronized(self) -> dict[int, int]:
-        """Return the bytes on the disk by inode. A file that was renamed keeps its inode."""
+        """Return the bytes on the disk by inode. A renamed file keeps its inode."""
         lines = self._log.read_text().splitlines()
         assert lines, "the server has loaded the library and synchronized a file"
         return {int(inode): int(size) for inode, size in map(str.split, lines)}

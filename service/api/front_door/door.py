@@ -89,17 +89,8 @@ class FrontDoor(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection when nothing is pending. aiohttp closes its own."""
         self.is_closing = True
-        if self._exchange is None and self._slow is None and self._transport and not self.expects_request:
-            self._transport.close()
-
-    @property
-    def expects_request(self) -> bool:
-        """Whether a request is on its way: it waits in the kernel, or is the first.
-
-        Closing would reset the connection, and a proxy does not repeat a POST then.
-        """
-        is_idle = self._exchange is None and self._slow is None and self._transport is not None
-        return is_idle and (not self._has_served or has_unread_bytes(self._transport))
+        if (transport := self._transport) and not (self._exchange or self._slow or has_unread_bytes(transport)):
+            transport.close()
 
     def abort(self) -> None:
         """Close the connection at once, unless it closes after its last answers."""
