@@ -34,13 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     health.add_argument("--url", help="URL of the service (default: from the configuration)")
     health.add_argument("--live", action="store_true", help="check only that the process runs, not Redis")
-    clients = [
-        _add_counts(commands),
-        *_add_users(commands),
-        _add_doctor(commands),
-        _add_demo(commands),
-        _add_torture(commands),
-    ]
+    clients = _add_clients(commands)
     for command in (serve, check, health, *clients):
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="configuration file (default: JAY_CONFIG, then ./config.yaml)"
