@@ -97,7 +97,9 @@ class TortureHttp:
             async with self._http.request(method, self._client.url + PATH, headers=headers, json=body) as response:
                 return _reply(response.status, await response.read())
         except aiohttp.ClientConnectorError:
-            return Reply(0, "no connection", is_sent=False)
+            # aiohttp sends a DELETE again when its connection breaks. This may be the
+            # second attempt, and the service may have received the first.
+            return Reply(0, "no connection", is_sent=method != "POST")
         except TimeoutError:
             return Reply(0, "no answer in time")
         except aiohttp.ClientError as error:

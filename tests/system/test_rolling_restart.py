@@ -60,7 +60,7 @@ def instances(valkey: RedisServer, prefix: str, tmp_path: Path) -> Iterator[list
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
         folder.mkdir()
-    services = [Service(folder, valkey.url, **variables) for folder in folders]
+    services = [Service(folder, valkey.url, variables) for folder in folders]
     try:
         yield [service.start() for service in services]
     finally:

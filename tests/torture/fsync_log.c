@@ -3,6 +3,7 @@
  * Loaded into a server by LD_PRELOAD. After each successful call it appends the line
  * "<inode> <bytes>" to the file that FSYNC_LOG names. The size is taken before the
  * call, because only bytes written by then are certain to be on the disk.
+ * FSYNC_DELAY_US makes each call slower by so many microseconds, as on a slow disk.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,6 +17,8 @@ static int recorded(const char *name, int fd) {
     int (*call)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     struct stat file;
     int is_known = fstat(fd, &file) == 0;
+    const char *delay = getenv("FSYNC_DELAY_US");
+    if (delay) usleep(atoi(delay));
     int result = call(fd);
     if (result == 0 && is_known) {
         char line[64];

@@ -23,12 +23,17 @@ class PowerSupply:
         self._server = server
         self._log = server.folder / "fsync.log"
 
-    def connect(self) -> None:
-        """Build the library, and let the server load it at its start."""
+    def connect(self, fsync_seconds: float = 0.0) -> None:
+        """Build the library, and let the server load it at its start.
+
+        Each fsync takes `fsync_seconds` longer, as on a slow disk.
+        """
         assert COMPILER is not None
         library = self._server.folder / "fsync_log.so"
         subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
         self._server.environment = {"LD_PRELOAD": str(library), "FSYNC_LOG": str(self._log)}
+        if fsync_seconds:
+            self._server.environment["FSYNC_DELAY_US"] = str(int(fsync_seconds * 1e6))
 
     def fail(self) -> None:
         """Kill the server and cut its files."""

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Service:
     A context manager.
     """
 
-    def __init__(self, folder: Path, redis_url: str, **variables: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, variables: Mapping[str, str]) -> None:
         self._folder = folder
         port = free_port()
         self._environment = {
@@ -106,6 +106,18 @@ class Losses:
         return self._chance.random() < self.share
 
 
+@dataclass(frozen=True)
+class Disk:
+    """How a server synchronizes: `appendfsync`, and the extra time of each fsync.
+
+    With `is_recorded`, a library records what is on the disk.
+    """
+
+    fsync: str
+    fsync_seconds: float
+    is_recorded: bool
+
+
 @dataclass
 class Site:
     """One service and one server with an append-only file."""
@@ -118,27 +130,23 @@ class Site:
 
 @asynccontextmanager
 async def single_server(
-    folder: Path, binary: str, fsync: str, *, has_power: bool, is_lossy: bool
+    folder: Path, binary: str, disk: Disk, variables: Mapping[str, str], *, is_lossy: bool
 ) -> AsyncIterator[Site]:
-    """Run a service and a server whose `appendfsync` is `fsync`.
-
-    With `has_power`, the power of the server can fail. With `is_lossy`, a proxy between
-    them can lose replies.
-    """
+    """Run a service and a server. With `is_lossy`, replies of the server can be lost."""
     data = folder / "server"
     data.mkdir(parents=True)
-    options = ("--appendonly", "yes", "--appendfsync", fsync, "--aof-load-truncated", "yes")
+    options = ("--appendonly", "yes", "--appendfsync", disk.fsync, "--aof-load-truncated", "yes")
     server = RedisServer(binary, data, *options)
-    power = PowerSupply(server) if has_power else None
+    power = PowerSupply(server) if disk.is_recorded else None
     losses = Losses()
     async with AsyncExitStack() as stack:
         if power:
-            power.connect()
+            power.connect(disk.fsync_seconds)
         stack.enter_context(server)
         url = server.url
         if is_lossy:
             url = (await stack.enter_async_context(LossyProxy(server.port, losses))).url
-        service = Service(folder, url)
+        service = Service(folder, url, variables)
         stack.callback(service.kill)
         await asyncio.to_thread(service.start)
         yield Site(service, server, power, losses)

@@ -15,7 +15,7 @@ from tests.torture.faults import Injected
 from tests.torture.sites import Service
 
 CONNECTIONS = 8
-RATE = 400.0
+RATE = 300.0
 CHECK_RATE = 5000.0
 _BEFORE_SECONDS = (0.4, 1.4)
 # The changes of the trial before are then on the disk.
