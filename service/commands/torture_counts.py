@@ -14,6 +14,8 @@ from service.errors import CommandError
 
 # Sessions have to outlive the load, the wait for the service and the check.
 _LIFETIME_MARGIN_SECONDS = 900
+_ANSWER_SECONDS = 30.0
+_RETRY_SECONDS = 0.5
 
 
 def probe(client: ApiClient, seconds: float) -> str:
@@ -57,9 +59,16 @@ class SourceCount:
         return Counted(self._last.created - before.created, self._last.ended - before.ended)
 
     def _read(self) -> Counted:
-        path, day = f"{counts.PATH}/sessions", self._day
-        document = self._operator.fetch(path, needs=("totals",), from_=day, interval="day", source=self._source)
-        return Counted(document["totals"]["created"], document["totals"]["ended"])
+        query = {"from_": self._day, "interval": "day", "source": self._source}
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            try:
+                totals = self._operator.fetch(f"{counts.PATH}/sessions", needs=("totals",), **query)["totals"]
+                return Counted(totals["created"], totals["ended"])
+            except CommandError:  # a 503, perhaps, right after a fault
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
 
 def start_counting(operator: ApiClient, source: str) -> SourceCount | None:
