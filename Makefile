@@ -13,11 +13,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 PEERS_ARGS ?=
+TORTURE_ARGS ?=
 NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 PEERS_VENV := .venv-peers
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test fuzz lock-test coverage check format bench bench-batches bench-creation bench-isolation \
+.PHONY: run help test browser-test fuzz torture restarts lock-test coverage check format bench bench-batches bench-creation bench-isolation \
 	bench-limits bench-memory bench-overload bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
@@ -36,6 +37,12 @@ browser-test: $(VENV)/.browser $(NODE_MODULES) ## Run the tests that need Chromi
 # The requests differ each time, unless FUZZ_SEED is set.
 fuzz: $(VENV)/.dev ## Send 10,000 or more generated requests, 2 to 4 minutes
 	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
+
+torture: $(VENV)/.dev ## Break servers under load, 50 minutes. TORTURE_ARGS="kill-server --trials 10" for a part
+	$(BIN)/python -m tests.torture $(TORTURE_ARGS)
+
+restarts: $(VENV)/.dev ## Restart two instances behind nginx under load, 25 times each, 5 minutes
+	RESTART_ROUNDS=25 $(BIN)/pytest -s tests/system/test_rolling_restart.py
 
 lock-test: $(VENV)/.dev ## Install each lock with each pip from the package index, 2 minutes
 	$(BIN)/pytest -m locks tests/system/test_locks.py $(TEST_ARGS)

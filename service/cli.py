@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from service.api_keys import DEMO_OPERATOR_KEY, DEMO_TRACK_KEY, Scope, demo_keys_in
 from service.commands import terminal
 from service.commands.command_line import make_parser
-from service.config.loading import KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
+from service.config.loading import KEY_VARIABLE, OPERATOR_KEY_VARIABLE, URL_VARIABLE, LoadedConfig, load
 from service.errors import CommandError, ConfigError, ServerError
 from service.telemetry.error_text import describe
 
@@ -143,6 +143,16 @@ def _ref(options: argparse.Namespace) -> int:
     return 0
 
 
+def _torture(options: argparse.Namespace) -> int:
+    from service.commands import torture
+
+    client = _client(options, DEMO_TRACK_KEY)
+    options.key = options.operator_key or os.environ.get(OPERATOR_KEY_VARIABLE, "").strip() or options.key
+    operator = _client(options, DEMO_OPERATOR_KEY)
+    load = torture.TortureOptions(options.seconds, options.connections, options.rate)
+    return 0 if torture.run(client, operator, load) else FAILED
+
+
 def _openapi(options: argparse.Namespace) -> int:
     from service.commands import openapi
 
@@ -178,6 +188,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": _doctor,
     "demo": _demo,
     "ref": _ref,
+    "torture": _torture,
     "openapi": _openapi,
     "keys_new": _keys_new,
 }

@@ -19,6 +19,38 @@ _logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
 
 
+def accept_waiting(listener: socket.socket) -> list[socket.socket]:
+    """Accept the connections that wait in the kernel.
+
+    Closing the listener would reset them, and a proxy does not repeat a POST whose
+    connection is reset.
+    """
+    listener.setblocking(False)
+    connections = []
+    with suppress(OSError):  # nothing waits, or no file is free
+        while True:
+            connections.append(listener.accept()[0])
+    return connections
+
+
+async def open_connection(
+    connection: socket.socket,
+    make_protocol: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | None,
+    handshake_seconds: float | None,
+) -> None:
+    """Give a connection a protocol. A client may fail its TLS handshake."""
+    try:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().connect_accepted_socket(
+            make_protocol, connection, ssl=tls, ssl_handshake_timeout=handshake_seconds
+        )
+    except (OSError, asyncio.CancelledError):
+        with suppress(OSError):
+            connection.close()
+
+
 class Acceptor:
     """Listens on a socket that other processes listen on too.
 
@@ -48,12 +80,16 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Accept no further connection. Other processes still may."""
+        """Accept no further connection. Other processes still may.
+
+        TLS handshakes in progress end.
+        """
         if self._is_open():
             self._loop.remove_reader(self._listener)
             self._listener.close()
-            for task in self._opening:
-                task.cancel()
+            if self._tls is not None:
+                for task in self._opening:
+                    task.cancel()
 
     def _is_open(self) -> bool:
         return self._listener.fileno() >= 0
@@ -68,22 +104,12 @@ class Acceptor:
             self._loop.remove_reader(self._listener)
             self._loop.call_later(_PAUSE_SECONDS, self._resume)
             return
-        task = self._loop.create_task(self._open(connection))
+        task = self._loop.create_task(
+            open_connection(connection, self._make_protocol, self._tls, self._handshake_seconds)
+        )
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
     def _resume(self) -> None:
         if self._is_open():
             self._loop.add_reader(self._listener, self._accept)
-
-    async def _open(self, connection: socket.socket) -> None:
-        """Give the connection a protocol. A client may fail its TLS handshake."""
-        try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(
-                self._make_protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_seconds
-            )
-        except (OSError, asyncio.CancelledError):
-            with suppress(OSError):
-                connection.close()

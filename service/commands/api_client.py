@@ -68,12 +68,11 @@ class ApiClient:
         self.url = url.rstrip("/")
         self._host = parts.netloc
         self._prefix = parts.path.rstrip("/")
-        self._context = ssl.create_default_context() if parts.scheme == "https" else None
-        if self._context and not verify_tls:
-            self._context.check_hostname = False
-            self._context.verify_mode = ssl.CERT_NONE
-        self.has_key = key is not None
-        self._key = key
+        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        if self.tls and not verify_tls:
+            self.tls.check_hostname = False
+            self.tls.verify_mode = ssl.CERT_NONE
+        self.key = key
         self._timeout = timeout
 
     def send(self, method: str, path: str, headers: Mapping[str, str | None] | None = None) -> Answer:
@@ -81,7 +80,7 @@ class ApiClient:
 
         Raises CommandError when no response arrives.
         """
-        given = {"X-API-Key": self._key, **(headers or {})}
+        given = {"X-API-Key": self.key, **(headers or {})}
         sent = {name: value for name, value in given.items() if value is not None}
         try:
             connection = self._connection()
@@ -121,9 +120,9 @@ class ApiClient:
         raise CommandError(f"{self.url} answers with {answer.status}: {message}")
 
     def _connection(self) -> http.client.HTTPConnection:
-        if self._context is None:
+        if self.tls is None:
             return http.client.HTTPConnection(self._host, timeout=self._timeout)
-        return http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self._context)
+        return http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self.tls)
 
 
 def _url_errors(url: str) -> Iterator[str]:

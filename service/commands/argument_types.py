@@ -5,6 +5,7 @@ Each returns the value, or raises an error that says what the argument must be.
 
 import re
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 
 from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
@@ -26,6 +27,17 @@ def demo_size(argument: str) -> int:
     if not re.fullmatch(r"\d{1,7}", argument) or int(argument) not in _DEMO_SESSIONS:
         raise ArgumentTypeError("must be a whole number from 1000 to 1000000")
     return int(argument)
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a converter to a whole number within limits."""
+
+    def convert(argument: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", argument, re.ASCII) or not least <= int(argument) <= most:
+            raise ArgumentTypeError(f"must be a whole number from {least} to {most}")
+        return int(argument)
+
+    return convert
 
 
 def origin(argument: str) -> str:

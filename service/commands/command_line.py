@@ -34,11 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     health.add_argument("--url", help="URL of the service (default: from the configuration)")
     health.add_argument("--live", action="store_true", help="check only that the process runs, not Redis")
-    clients = [_add_counts(commands), *_add_users(commands), _add_doctor(commands), _add_demo(commands)]
-    key_help = "API key (default: JAY_KEY, then a demo key). Other users can see --key, so prefer JAY_KEY"
-    for command in clients:
-        command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
-        command.add_argument("--key", help=key_help)
+    clients = _add_clients(commands)
     ref = _add(commands, "ref", "print the ref of a session, which logs and traces have in place of the id", "ref")
     ref.add_argument("session_id", metavar="ID", type=argument_types.session_id, help="id of the session")
     for command in (serve, check, health, ref, *clients):
@@ -51,6 +47,17 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_keys(commands)
     return parser
+
+
+def _add_clients(commands: Group) -> Sequence[argparse.ArgumentParser]:
+    """Add the commands that call the service with an API key."""
+    clients = [_add_counts(commands), *_add_users(commands)]
+    clients += [_add_doctor(commands), _add_demo(commands), _add_torture(commands)]
+    key_help = "API key (default: JAY_KEY, then a demo key). Other users can see --key, so prefer JAY_KEY"
+    for command in clients:
+        command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
+        command.add_argument("--key", help=key_help)
+    return clients
 
 
 def _add_keys(commands: Group) -> None:
@@ -122,6 +129,26 @@ def _add_demo(commands: Group) -> argparse.ArgumentParser:
     size_help = "approximate number of sessions, from 1000 to 1000000 (default: 50000)"
     demo.add_argument("--sessions", type=argument_types.demo_size, default=50_000, help=size_help)
     return demo
+
+
+def _add_torture(commands: Group) -> argparse.ArgumentParser:
+    torture_help = "send load while you break servers, then check that no acknowledged session is lost"
+    torture = _add(commands, "torture", torture_help, "torture")
+    for name, default, most, meaning in (
+        ("seconds", 30, 3600, "duration of the load"),
+        ("connections", 16, 256, "requests in progress"),
+        ("rate", 200, 1000, "requests in a second at most"),
+    ):
+        torture.add_argument(
+            f"--{name}",
+            type=argument_types.whole(1, most),
+            default=default,
+            metavar="N",
+            help=f"{meaning}, from 1 to {most} (default: {default})",
+        )
+    operator_help = "API key that may read counts (default: JAY_OPERATOR_KEY, then the other key, then a demo key)"
+    torture.add_argument("--operator-key", help=operator_help)
+    return torture
 
 
 def _group(commands: Group, name: str, help_text: str, dest: str = argparse.SUPPRESS) -> Group:

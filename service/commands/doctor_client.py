@@ -73,7 +73,7 @@ class ClientChecks:
             yield from _version_and_caching(created)
             skipped = "creating, reading and ending a session, its cookie and its headers"
             yield _skipped(skipped, "track")
-        elif _is_problem(created, "unauthorized") and not self._client.has_key:
+        elif _is_problem(created, "unauthorized") and self._client.key is None:
             yield _skipped("everything that needs a key", "track", "no key was given")
         else:
             reason = created.detail() or "not an answer of this service"

@@ -27,8 +27,9 @@ from service.errors import ConfigError
 
 DEFAULT_FILE = Path("config.yaml")
 CONFIG_VARIABLE = "JAY_CONFIG"
-URL_VARIABLE, KEY_VARIABLE = "JAY_URL", "JAY_KEY"  # for commands that call the service
-_NOT_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, *COMPOSE_VARIABLES}
+# for commands that call the service
+URL_VARIABLE, KEY_VARIABLE, OPERATOR_KEY_VARIABLE = "JAY_URL", "JAY_KEY", "JAY_OPERATOR_KEY"
+_NOT_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, OPERATOR_KEY_VARIABLE, *COMPOSE_VARIABLES}
 _FILE_SUFFIX = "_FILE"
 # Kubernetes sets such variables for each service, and one may be named `jay-tracking`.
 _KUBERNETES_VARIABLE = re.compile(

@@ -179,6 +179,31 @@ async def test_a_pending_request_is_answered_before_the_end(doors: Doors, first:
     assert answers[0].count(b"Connection: close") == (kind != "half-closed")
 
 
+async def test_a_new_connection_may_send_its_request_during_the_shutdown(start: Start) -> None:
+    """A connection without a request is open for a moment after the shutdown began."""
+    service = await start()
+    async with connected(service) as client:
+        await door_of(service)
+        service.runner.health.is_draining = True
+        closing = asyncio.create_task(service.runner.cleanup())
+        await turns(10)
+        await send(client, POST)
+        answer = await read_to_end(client)
+        await closing
+    assert answer.startswith(b"HTTP/1.1 201 Created")
+    assert b"Connection: close" in answer
+
+
+async def test_a_silent_connection_does_not_stop_the_shutdown(start: Start) -> None:
+    """A connection that sends nothing is closed at the shutdown."""
+    service = await start()
+    async with connected(service) as client:
+        await door_of(service)
+        async with asyncio.timeout(5):
+            await service.runner.cleanup()
+        assert await read_to_end(client) == b""
+
+
 async def test_no_timeout_ends_a_pending_request(open_doors: OpenDoors) -> None:
     """The timeout for idle connections does not run while a request waits for Redis."""
     doors = await open_doors(server=ServerSettings(keepalive_seconds=PAUSE_MS / 3000))

@@ -9,11 +9,12 @@ from tests.support.processes import Process, eventually
 from tests.support.servers import free_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+SHIPPED = "server 127.0.0.1:8080"
 SITE = Path(__file__).parents[2] / "deploy" / "nginx" / "jay-tracking.conf"
 
 
-def start_nginx(folder: Path, upstream: str, *, without: str = "", keepalive_timeout: str = "60s") -> Process:
-    """Run nginx with the shipped site in front of the URL `upstream`.
+def start_nginx(folder: Path, *upstreams: str, without: str = "", keepalive_timeout: str = "60s") -> Process:
+    """Run nginx with the shipped site in front of the URLs `upstreams`.
 
     Returns when nginx answers. Only addresses differ from the shipped site, and TLS is
     left out. Lines that contain `without` are left out too.
@@ -21,8 +22,9 @@ def start_nginx(folder: Path, upstream: str, *, without: str = "", keepalive_tim
     folder.mkdir(exist_ok=True)
     port = free_port()
     site = SITE.read_text("utf-8")
+    server = next(line for line in site.splitlines() if SHIPPED in line)
     for shipped, ours in (
-        ("127.0.0.1:8080", urlsplit(upstream).netloc),
+        (server, "\n".join(server.replace(SHIPPED, f"server {urlsplit(url).netloc}") for url in upstreams)),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
         ("/var/log/nginx/error.log", str(folder / "error.log")),
         ("keepalive_timeout 60s;", f"keepalive_timeout {keepalive_timeout};"),

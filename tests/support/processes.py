@@ -141,23 +141,51 @@ def is_alive(pid: int) -> bool:
 Launch = Callable[..., Process]
 
 
-@pytest.fixture
-def environment(project: Path, tmp_path: Path) -> dict[str, str]:
+PROJECT = Path(__file__).parents[2]
+
+
+def environment_in(folder: Path) -> dict[str, str]:
     """Return a process environment: config.yaml, a free port, its own data."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAY_")}
     return {
         **inherited,
-        "PYTHONPATH": str(project),
-        "JAY_CONFIG": str(project / "config.yaml"),
+        "PYTHONPATH": str(PROJECT),
+        "JAY_CONFIG": str(PROJECT / "config.yaml"),
         "JAY_SERVER__PORT": "0",
         "JAY_SERVER__DRAIN_SECONDS": "0",
-        "JAY_REDIS__DATA_DIR": str(tmp_path / "data"),
+        "JAY_REDIS__DATA_DIR": str(folder / "data"),
     }
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a process in the test's folder."""
+    return environment_in(tmp_path)
 
 
 def command(*arguments: str) -> list[str]:
     """Return a command line of the program."""
     return [sys.executable, "-m", "service", *arguments]
+
+
+def start_service(folder: Path, environment: dict[str, str]) -> Process:
+    """Start a service in the parent of `folder`, which gets its output."""
+    folder.mkdir()
+    with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
+        popen = subprocess.Popen(command("serve"), cwd=folder.parent, env=environment, stdout=stdout, stderr=stderr)
+    return Process(popen, folder)
+
+
+def wait_until_ready(process: Process) -> None:
+    """Find out the URL of a started service, and return when it is ready."""
+
+    def listening() -> str | None:
+        found = re.search(r"serving on (\S+?)\"", "\n".join(process.log))
+        assert found or process.popen.poll() is None, "\n".join(process.log)
+        return found and found[1]
+
+    process.url = eventually(listening, "a line that tells the URL")
+    eventually(process.is_ready, "ready")
 
 
 @pytest.fixture
@@ -166,22 +194,10 @@ def launch(environment: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
     processes: list[Process] = []
 
     def start(tls: ssl.SSLContext | None = None, **variables: str) -> Process:
-        folder = tmp_path / f"process-{len(processes)}"
-        folder.mkdir()
-        with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-            popen = subprocess.Popen(
-                command("serve"), cwd=tmp_path, env={**environment, **variables}, stdout=stdout, stderr=stderr
-            )
-        process = Process(popen, folder, tls)
+        process = start_service(tmp_path / f"process-{len(processes)}", {**environment, **variables})
+        process.tls = tls
         processes.append(process)
-
-        def listening() -> str | None:
-            found = re.search(r"serving on (\S+?)\"", "\n".join(process.log))
-            assert found or popen.poll() is None, "\n".join(process.log)
-            return found and found[1]
-
-        process.url = eventually(listening, "a line that tells the URL")
-        eventually(process.is_ready, "ready")
+        wait_until_ready(process)
         return process
 
     yield start

@@ -47,7 +47,9 @@ class _Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await self._accept(reader, writer)
+        # Python 3.11 logs the cancellation of a task that serves a connection.
+        with suppress(asyncio.CancelledError):
+            await self._accept(reader, writer)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
@@ -180,9 +182,7 @@ class MovingName(_Proxy):
             asyncio.create_task(self._replies(target_reader, writer)),
         ]
         try:
-            # Python 3.11 logs the cancellation of a task that serves a connection.
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._open[target] -= 1
             for pump in pumps:

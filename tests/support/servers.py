@@ -1,6 +1,7 @@
 """Real Redis and Valkey servers for tests, which can be stopped, killed or filled."""
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -56,6 +57,7 @@ class RedisServer:
         self.cluster_port = free_port()
         if "--cluster-enabled" in options:
             self._options += ("--cluster-port", str(self.cluster_port))
+        self.environment: dict[str, str] = {}  # further variables of the process
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +78,12 @@ class RedisServer:
 
     def start(self) -> Self:
         """Start the server and wait until it answers."""
-        self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            self._command(),
+            env={**os.environ, **self.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._answers():
             assert self._process.poll() is None, "the server died while starting"

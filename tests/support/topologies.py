@@ -192,7 +192,8 @@ class SentinelGroup:
         primary = self.primary
         server.start()
         if not as_primary:
-            ask(server, "REPLICAOF", "127.0.0.1", primary.port)
+            # The server rejects the command while it loads its data.
+            wait_until(lambda: ask(server, "REPLICAOF", "127.0.0.1", primary.port) == "OK", "the server has loaded")
             wait_until(lambda: is_replica_in_sync(server, primary), "the restarted server has the data")
 
 

@@ -20,6 +20,7 @@ from service.config.environment import COMPOSE_VARIABLES
 from service.config.loading import load
 from service.config.setting_list import all_settings
 from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, Settings
+from service.server.application import _EXIT_SECONDS
 from service.storage.memory_limit import allowed_bytes
 from tests.support import compose
 from tests.support.processes import KEY, Launch, eventually
@@ -155,9 +156,9 @@ def test_the_grace_period_leaves_the_shutdown_to_the_settings(project: Path) -> 
     """Compose waits longer than the longest shutdown that the settings allow."""
     services = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]
     grace: str = services["api"]["stop_grace_period"]
-    longest = {"JAY_SERVER__DRAIN_SECONDS": "60", "JAY_SERVER__SHUTDOWN_SECONDS": "60"}
-    server = load(longest).settings.server
-    assert int(grace.removesuffix("s")) > server.drain_seconds + server.shutdown_seconds
+    server = json.loads((project / "config.schema.json").read_text("utf-8"))["properties"]["server"]["properties"]
+    longest = server["drain_seconds"]["maximum"] + server["shutdown_seconds"]["maximum"]
+    assert int(grace.removesuffix("s")) > longest + _EXIT_SECONDS
 
 
 class _Engine(BaseHTTPRequestHandler):

@@ -23,6 +23,7 @@ SUCCESSES = (
     ("users", "show", USER),
     ("users", "export", USER),
     ("users", "erase", USER, "--yes"),
+    ("torture", "--seconds", "1", "--rate", "50"),
     ("check-config",),
     ("healthcheck",),
     ("keys", "new", "tv"),
@@ -41,6 +42,8 @@ FAILURES = (
     ("check-config", "--config", f"{USER}.yaml"),
     ("serve", "--config", f"{USER}.yaml"),
     ("demo", "--sessions", USER),
+    ("torture", "--seconds", USER),
+    ("torture", "--url", "http://127.0.0.1:1"),
     ("doctor", "--url", "http://127.0.0.1:1", "--no-redis"),
     (USER,),
 )

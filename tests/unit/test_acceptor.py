@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from aiohttp import web
 
 from service.api import acceptor as module
 from service.api.acceptor import Acceptor
+from service.api.aiohttp_internals.site import Site
 
 CONNECTIONS = 64
 
@@ -95,3 +97,25 @@ async def test_it_goes_on_after_an_error(
     assert [record.getMessage() for record in caplog.records] == [
         "cannot accept a connection, trying again in 0.01 s: Too many open files"
     ] * 2
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_connections_that_wait_at_the_stop_are_served(listener: socket.socket, *, is_shared: bool) -> None:
+    """A connection that waits in the kernel when a site stops is not reset."""
+
+    async def handle(_: web.BaseRequest) -> web.Response:
+        return web.Response(text="served")
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    site = Site(runner, listener.dup(), tls=None, is_shared=is_shared)
+    await site.start()
+    with socket.create_connection(listener.getsockname()) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        listener.close()
+        await site.stop()
+        client.setblocking(False)
+        async with asyncio.timeout(30):
+            answer = await asyncio.get_running_loop().sock_recv(client, 1024)
+    await runner.cleanup()
+    assert answer.endswith(b"served")

@@ -49,6 +49,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
@@ -73,6 +74,10 @@ BACKLOG = 2048
 # aiohttp reads the rest of a rejected body for up to 2 s. Otherwise the client would
 # not receive the answer.
 LINGER_SECONDS = 2.0
+# How long connections stay open after the service has stopped listening. A proxy sends
+# its request as soon as a connection is open, and does not repeat a POST when the
+# connection is reset.
+_ARRIVAL_SECONDS = 0.25
 
 # aiohttp's log lines contain bytes of requests.
 _silent = logging.getLogger("service.aiohttp")
@@ -96,6 +101,8 @@ class Server(web.Server):
         self._make = make_request
         self._fast_path = fast_path
         self._doors: set[FrontDoor] = set()
+        self._has_no_door = asyncio.Event()
+        self._has_no_door.set()
         self.keepalive_seconds: float = kwargs["keepalive_timeout"]
 
     def _request_of(
@@ -130,19 +137,21 @@ class Server(web.Server):
     def opened(self, door: FrontDoor) -> None:
         """Note a new connection."""
         self._doors.add(door)
+        self._has_no_door.clear()
 
     def closed(self, door: FrontDoor) -> None:
         """Forget a connection that was lost."""
         self._doors.discard(door)
-
-    def pre_shutdown(self) -> None:
-        """Close idle connections."""
-        super().pre_shutdown()
-        for door in list(self._doors):
-            door.close()
+        if not self._doors:
+            self._has_no_door.set()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        """Wait for the answers under way."""
+        """Serve requests on their way, close idle connections, and wait for answers."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_no_door.wait(), _ARRIVAL_SECONDS)
+        for door in list(self._doors):
+            door.close()
+        await asyncio.sleep(0)  # doors with bytes in the kernel read them
         pending = [door.pending for door in self._doors if door.pending is not None]
         if pending:
             await asyncio.wait(pending, timeout=timeout)

@@ -18,7 +18,7 @@ from typing import cast
 
 from aiohttp import web
 
-from service.api.acceptor import Acceptor
+from service.api.acceptor import Acceptor, accept_waiting, open_connection
 
 # The time from the connection to the end of the handshake.
 HANDSHAKE_SECONDS = 15.0
@@ -51,3 +51,14 @@ class Site(web.SockSite):
             backlog=self._backlog,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if self._ssl_context is not None else None,
         )
+
+    async def stop(self) -> None:
+        """Take the connections that wait, and stop listening."""
+        waiting = accept_waiting(self._sock) if self._server is not None else []
+        await super().stop()
+        if self._ssl_context is not None:  # handshakes could take too long
+            for connection in waiting:
+                connection.close()
+            return
+        make_protocol = cast("web.Server", self._runner.server)
+        await asyncio.gather(*(open_connection(connection, make_protocol, None, None) for connection in waiting))

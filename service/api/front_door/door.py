@@ -88,8 +88,8 @@ class FrontDoor(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection when nothing is pending. aiohttp closes its own."""
         self.is_closing = True
-        if self._exchange is None and self._slow is None and self._transport is not None:
-            self._transport.close()
+        if (transport := self._transport) and not (self._exchange or self._slow or has_unread_bytes(transport)):
+            transport.close()
 
     def abort(self) -> None:
         """Close the connection at once, unless it closes after its last answers."""

@@ -1,0 +1,130 @@
+"""Requests of `jay-tracking torture`: concurrent, and bounded in their rate."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from service.api import wire
+from service.commands.api_client import ApiClient
+from service.telemetry.error_text import describe
+
+PATH = wire.SESSION_PATHS[0]
+_REQUEST_SECONDS = 5.0
+
+
+class Pace:
+    """Spaces requests so that at most `rate` are sent in a second.
+
+    Time in which nobody sends is not made up for later.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Return when the next request may be sent."""
+        now = time.monotonic()
+        due = max(self._next, now)
+        self._next = due + 1 / self.rate
+        await asyncio.sleep(due - now)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: its status, and the session id of a 201.
+
+    Without an answer the status is 0, and `reason` says why. `is_sent` is false if the
+    service cannot have received the request.
+    """
+
+    status: int
+    reason: str
+    is_sent: bool = True
+    session_id: str = field(default="", repr=False)
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether an answer arrived whose status is below 500."""
+        return 0 < self.status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def is_refusal(self) -> bool:
+        """Return whether the service has certainly done nothing."""
+        return not self.is_sent or HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class TortureHttp:
+    """Sends requests for sessions over up to `connections` connections.
+
+    An async context manager.
+    """
+
+    def __init__(self, client: ApiClient, *, connections: int, rate: float) -> None:
+        self._client = client
+        self.connections = connections
+        self.pace = Pace(rate)
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self.connections, ssl=self._client.tls or True),
+            headers={wire.API_KEY: self._client.key} if self._client.key is not None else {},
+            timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def send(self, method: str, session_id: str | None = None, user_id: str | None = None) -> Reply:
+        """Send a request about a session. A POST has no session id.
+
+        Waits for the pace first.
+        """
+        await self.pace.wait()
+        headers = {wire.SESSION_TOKEN_ALIAS: session_id} if session_id is not None else {}
+        body = {"user_id": user_id} if user_id is not None else None
+        try:
+            async with self._http.request(method, self._client.url + PATH, headers=headers, json=body) as response:
+                return _reply(response.status, await response.read())
+        except aiohttp.ClientConnectorError:
+            # aiohttp sends a DELETE again when its connection breaks. This may be the
+            # second attempt, and the service may have received the first.
+            return Reply(0, "no connection", is_sent=method != "POST")
+        except TimeoutError:
+            return Reply(0, "no answer in time")
+        except aiohttp.ClientError as error:
+            return Reply(0, describe(error))
+
+    async def is_ready(self) -> bool:
+        """Return whether sessions can be served.
+
+        When a proxy does not pass /readyz, a read of an absent session decides.
+        """
+        try:
+            async with self._http.get(f"{self._client.url}/readyz") as response:
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        if status in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}:
+            return status == HTTPStatus.OK
+        return (await self.send("GET")).status == HTTPStatus.NOT_FOUND
+
+
+def _reply(status: int, body: bytes) -> Reply:
+    session_id = ""
+    if status == HTTPStatus.CREATED:
+        try:
+            session_id = str(json.loads(body)["session_id"])
+        except (ValueError, KeyError, TypeError):
+            return Reply(0, "201 without a session")
+    return Reply(status, str(status), session_id=session_id)

@@ -1,0 +1,102 @@
+"""The load of `jay-tracking torture`: visitors that create, read and end sessions."""
+
+import asyncio
+import random
+import secrets
+import time
+from http import HTTPStatus
+
+from service.commands.torture_http import Reply, TortureHttp
+from service.commands.torture_ledger import Entry, Ledger, Outcomes
+
+_USERS = 50
+# Shares of the requests. The rest reads sessions that have ended.
+_CREATIONS, _ENDS, _READS = 0.5, 0.2, 0.25
+
+
+class Load:
+    """Visitors with one request in progress each. All answers go into the ledger."""
+
+    def __init__(self, http: TortureHttp) -> None:
+        self._http = http
+        self.ledger = Ledger()
+        self._users = [f"torture-{secrets.token_hex(4)}" for _ in range(_USERS)]
+        self._is_over = False
+
+    async def run(self, seconds: float) -> None:
+        """Send requests for this long, or until `stop`."""
+        self._is_over = False
+        until = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._http.connections):
+                tasks.create_task(self._visit(until))
+
+    def stop(self) -> None:
+        """End `run` after the requests in progress."""
+        self._is_over = True
+
+    async def _visit(self, until: float) -> None:
+        while not self._is_over and time.monotonic() < until:
+            chance = random.random()  # noqa: S311 - no secret
+            if chance < _CREATIONS:
+                await self._create()
+            elif chance < _CREATIONS + _ENDS:
+                await self._end()
+            elif chance < _CREATIONS + _ENDS + _READS:
+                await self._read_live()
+            else:
+                await self._read_ended()
+
+    async def _create(self) -> None:
+        """Create a session, every second one with a user."""
+        user = random.choice([None, random.choice(self._users)])  # noqa: S311 - no secret
+        reply = await self._send("POST", user_id=user)
+        if _settle(self.ledger.created, reply, HTTPStatus.CREATED):
+            self.ledger.live.add(Entry(reply.session_id, time.monotonic()))
+
+    async def _end(self) -> None:
+        """End a session. While the request runs, no other visitor uses the session."""
+        if (entry := self.ledger.live.take()) is None:
+            return await self._create()
+        reply = await self._send("DELETE", entry)
+        if _settle(self.ledger.ends, reply, HTTPStatus.NO_CONTENT):
+            entry.ended_at = time.monotonic()
+            self.ledger.ended.add(entry)
+        elif reply.is_refusal:
+            self.ledger.live.add(entry)
+        else:
+            self.ledger.uncertain.add(entry)
+        return None
+
+    async def _read_live(self) -> None:
+        if (entry := self.ledger.live.take()) is None:
+            return await self._create()
+        reply = await self._send("GET", entry)
+        self.ledger.missed_reads += reply.status == HTTPStatus.NOT_FOUND
+        self.ledger.live.add(entry)
+        return None
+
+    async def _read_ended(self) -> None:
+        if (entry := self.ledger.ended.take()) is None:
+            return await self._create()
+        reply = await self._send("GET", entry)
+        self.ledger.late_reads += reply.status == HTTPStatus.OK
+        self.ledger.ended.add(entry)
+        return None
+
+    async def _send(self, method: str, entry: Entry | None = None, user_id: str | None = None) -> Reply:
+        reply = await self._http.send(method, entry.session_id if entry else None, user_id)
+        self.ledger.note(reply.reason, is_served=reply.is_served)
+        return reply
+
+
+def _settle(outcomes: Outcomes, reply: Reply, expected: HTTPStatus) -> bool:
+    """Count the outcome of a change and return whether it was acknowledged."""
+    if reply.status == expected:
+        outcomes.acknowledged += 1
+        return True
+    if reply.is_refusal:
+        outcomes.refused += 1
+    else:
+        outcomes.unknown += 1
+    return False

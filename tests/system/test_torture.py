@@ -1,0 +1,146 @@
+"""`jay-tracking torture`, and a few trials of each fault. `make torture` runs many."""
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.processes import KEY, Launch, Process, command
+from tests.support.servers import RedisServer, binaries
+from tests.torture.kinds import KINDS, Failover, SingleServer
+
+TRIALS = 2
+PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "2"}  # a loaded machine may delay Redis
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_fault_loses_what_was_acknowledged(kind: str, tmp_path: Path) -> None:
+    """Every acknowledged change is found and counted after each kind of fault.
+
+    Only with `appendfsync everysec` may a kill of Redis or a power loss take the last.
+    """
+    chosen = KINDS[kind]
+    if chosen.missing:
+        pytest.skip(f"this needs {chosen.missing}")
+    if isinstance(chosen, Failover):
+        chosen = replace(chosen, down_after_seconds=1.0)
+    async with chosen.site(tmp_path / "site", "valkey", **PATIENT) as trials:
+        for _ in range(TRIALS):
+            outcome = await trials.run()
+            assert chosen.verdict(outcome) == []
+            assert outcome.acknowledged > 100
+
+
+async def test_a_trial_finds_what_is_lost(tmp_path: Path) -> None:
+    """A trial reports the changes and counts that a power loss has taken."""
+    kind = KINDS["power-loss-everysec"]
+    if kind.missing:
+        pytest.skip(f"this needs {kind.missing}")
+    assert isinstance(kind, SingleServer)
+    # The disk always lacks the changes of the last 0.9 s.
+    strict = replace(kind, may_lose_seconds=None, fsync_seconds=0.9)
+    async with strict.site(tmp_path / "site", "valkey", **PATIENT) as trials:
+        found = strict.verdict(await trials.run())
+    assert any("are lost." in sentence for sentence in found)
+    assert any("the right number is" in sentence for sentence in found)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a server whose keys a test can delete."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder) as running:
+        yield running
+
+
+def run(environment: dict[str, str], service: Process, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    given = {**environment, "JAY_URL": service.url, "COLUMNS": "100"}
+    command_line = command("torture", "--seconds", "2", *arguments)
+    return subprocess.run(command_line, env=given, capture_output=True, text=True, timeout=120, check=False)
+
+
+def rows(done: "subprocess.CompletedProcess[str]") -> dict[str, list[str]]:
+    """Return the rows of the table by their names."""
+    found = re.findall(r"^ +([A-Z][a-z ]+?) {2,}([\d,-]+) +([\d,-]+) *$", done.stdout, re.MULTILINE)
+    return {name: [created, ended] for name, created, ended in found}
+
+
+def live_sessions(server: RedisServer) -> list[str]:
+    """Return the keys of sessions."""
+    with redis.Redis(port=server.port, decode_responses=True) as raw:
+        return [key for key in raw.scan_iter(count=1000) if re.fullmatch(r"jay\{..\}[0-9a-f-]{36}", key)]
+
+
+def test_a_healthy_service_loses_nothing(environment: dict[str, str], launch: Launch, server: RedisServer) -> None:
+    """The command finds and counts all of its sessions, and ends them."""
+    service = launch(JAY_REDIS__URL=server.url)
+    existing = service.create()
+    done = run(environment, service)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "Nothing that was acknowledged is lost." in done.stdout
+    found = rows(done)
+    assert found["Acknowledged"] == found["Counted"]
+    assert int(found["Acknowledged"][0]) > 50
+    assert found["Lost"] == found["Refused"] == found["Outcome unknown"] == ["0", "0"]
+    assert [key[-36:] for key in live_sessions(server)] == [existing]
+
+
+def test_lost_sessions_are_reported(environment: dict[str, str], launch: Launch, server: RedisServer) -> None:
+    """The command exits with status 1 when sessions vanish, and prints no id."""
+    service = launch(JAY_REDIS__URL=server.url)
+    deleted: list[str] = []
+    over = threading.Event()
+
+    def delete() -> None:
+        with redis.Redis(port=server.port) as raw:
+            while not over.wait(0.1):
+                keys = live_sessions(server)
+                deleted.extend(keys[:5])
+                raw.delete(*keys[:5] or ["none"])
+
+    with ThreadPoolExecutor() as pool:
+        deleting = pool.submit(delete)
+        try:
+            done = run(environment, service)
+        finally:
+            over.set()
+        deleting.result()
+    assert (done.returncode, done.stderr) == (1, ""), done
+    assert "acknowledged sessions are lost." in done.stdout
+    assert int(rows(done)["Lost"][0]) > 0
+    assert "Nothing that was acknowledged is lost." not in done.stdout
+    assert not [key for key in deleted if key[-36:] in done.stdout]
+
+
+def test_counts_need_a_key(environment: dict[str, str], launch: Launch) -> None:
+    """With a key that may not read counts, the report says that they are missing."""
+    service = launch()
+    done = run(environment, service, "--operator-key", KEY)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "The counts are not checked" in done.stdout
+    assert rows(done)["Counted"] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "words"),
+    [
+        ({}, ("--key", "another-key"), "answers with 401 and creates no session"),
+        ({"JAY_SESSION__TTL_SECONDS": "600"}, (), "Set session.ttl_seconds to at least 902"),
+    ],
+    ids=["key", "lifetime"],
+)
+def test_an_unfit_service_is_refused(
+    environment: dict[str, str], launch: Launch, variables: dict[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    """The command refuses a key or a lifetime that it cannot use, in one line."""
+    done = run(environment, launch(**variables), *arguments)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,106 @@
+"""The ledger of `jay-tracking torture`, its pace, and broken promises."""
+
+import asyncio
+import time
+
+import pytest
+
+from service.commands.torture_http import Pace, Reply, _reply
+from service.commands.torture_ledger import Counted, Entry, Findings, Ledger, Outcomes, Pool, problems
+
+SOME = Entry("00000000-0000-4000-8000-000000000000", 1.0)
+
+
+def ledger(created: Outcomes | None = None, ends: Outcomes | None = None) -> Ledger:
+    one = Ledger()
+    one.created, one.ends = created or Outcomes(), ends or Outcomes()
+    return one
+
+
+@pytest.mark.parametrize("created", [8, 9, 10])
+def test_a_count_within_the_bounds_is_right(created: int) -> None:
+    """Each creation whose outcome is unknown may be counted or not."""
+    one = ledger(Outcomes(acknowledged=8, unknown=2, refused=5), Outcomes(acknowledged=3))
+    assert problems(one, Findings(), Counted(created, 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("counted", "sentence"),
+    [
+        (Counted(7, 3), "The service counted 7 sessions as created, but the right number is 8 to 10."),
+        (Counted(11, 3), "The service counted 11 sessions as created, but the right number is 8 to 10."),
+        (Counted(8, 2), "The service counted 2 sessions as ended, but the right number is 3."),
+        (Counted(8, 4), "The service counted 4 sessions as ended, but the right number is 3."),
+    ],
+)
+def test_a_count_outside_the_bounds_is_wrong(counted: Counted, sentence: str) -> None:
+    """A count below the acknowledged changes or above all possible ones is wrong."""
+    one = ledger(Outcomes(acknowledged=8, unknown=2), Outcomes(acknowledged=3))
+    assert problems(one, Findings(), counted) == [sentence]
+
+
+def test_each_broken_promise_has_a_sentence() -> None:
+    """Lost and revived sessions and wrong answers during the load are reported."""
+    one = ledger()
+    one.missed_reads, one.late_reads = 1, 2
+    found = problems(one, Findings(lost=[SOME] * 3, revived=[SOME] * 4), None)
+    assert [sentence.partition(" ")[0] for sentence in found] == ["3", "4", "1", "2"]
+    assert not [sentence for sentence in found if SOME.session_id in sentence]
+
+
+def test_no_text_of_an_entry_has_its_id() -> None:
+    """A traceback that shows an entry or a reply does not show the session id."""
+    assert SOME.session_id not in repr(SOME) + repr(Reply(201, "201", session_id=SOME.session_id))
+
+
+def test_the_outage_is_the_longest_time_without_a_served_request() -> None:
+    """Failures between two served requests do not end an outage."""
+    one = ledger()
+    start = one._started_at
+    one.served_at.extend([start + 1, start + 2, start + 5, start + 5.5])
+    one.failed_at.extend([start + 3, start + 4])
+    assert one.longest_gap_seconds == pytest.approx(3)
+    assert one.failing_until(start + 3.5) == pytest.approx(0.5)
+    assert one.failing_until(start + 4.5) == 0
+
+
+def test_an_entry_that_is_taken_is_in_no_pool() -> None:
+    """Two visitors never use one session at the same time."""
+    pool = Pool()
+    assert pool.take() is None
+    entries = [Entry(str(number), 0.0) for number in range(5)]
+    for entry in entries:
+        pool.add(entry)
+    taken = [pool.take() for _ in entries]
+    assert sorted(entry.session_id for entry in taken if entry) == ["0", "1", "2", "3", "4"]
+    assert pool.take() is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_refusal", "is_served"),
+    [
+        (Reply(201, "201"), False, True),
+        (Reply(429, "429"), True, True),
+        (Reply(503, "503"), False, False),
+        (Reply(0, "no answer in time"), False, False),
+        (Reply(0, "no connection", is_sent=False), True, False),
+    ],
+    ids=lambda value: value.reason if isinstance(value, Reply) else None,
+)
+def test_only_certain_refusals_are_refusals(reply: Reply, *, is_refusal: bool, is_served: bool) -> None:
+    """After a 503 and a lost answer, the outcome is unknown."""
+    assert (reply.is_refusal, reply.is_served) == (is_refusal, is_served)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>"])
+def test_a_201_of_another_server_acknowledges_nothing(body: bytes) -> None:
+    """A 201 without a session id is an unknown outcome."""
+    reply = _reply(201, body)
+    assert (reply.status, reply.session_id, reply.is_refusal) == (0, "", False)
+
+
+async def test_the_pace_bounds_the_rate() -> None:
+    """Concurrent requests together do not exceed the rate."""
+    pace, started = Pace(rate=200), time.monotonic()
+    await asyncio.gather(*(pace.wait() for _ in range(21)))
+    assert time.monotonic() - started >= 0.1
