@@ -86,4 +86,5 @@ def _punycode(host: str) -> str | None:
         is_same = encoded.encode("ascii").decode("idna") == host.lower()
     except UnicodeError:
         return None
-    return encoded.lower() if is_same else None
+    # The codec keeps control characters.
+    return encoded.lower() if is_same and _HOST.fullmatch(encoded.lower()) else None

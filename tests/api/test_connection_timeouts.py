@@ -282,7 +282,8 @@ async def stalled(start: Start, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     (test_site,) = service.runner.sites
     listeners: Any = test_site._server
     for listener in listeners.sockets:
-        listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # connections inherit it
+        # The connections inherit it.
+        listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         client.setblocking(False)

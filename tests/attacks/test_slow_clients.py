@@ -101,7 +101,7 @@ def visits_until_all_are_closed(target: Target, deadline_seconds: float) -> floa
 
 
 def test_slow_heads_are_closed(launch: Launch, tmp_path: Path) -> None:
-    """A head that arrives a line per second is closed after 15 s. Visitors are served."""
+    """A head of a line per second is closed after 15 s, and visitors are served."""
     target = Target(launch())
     with attack(target, tmp_path, "-H", "-i", "1", "-l", "60"):
         seconds = visits_until_all_are_closed(target, request_limits.HEAD_SECONDS)

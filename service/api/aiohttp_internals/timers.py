@@ -53,8 +53,8 @@ _RECHECK_SECONDS = 0.05
 class TimedConnection(RequestHandler):
     """A connection that closes if a head stalls for 15 s, or if it is idle.
 
-    It is idle after `keepalive_timeout` seconds without a request. It also closes if the
-    client reads nothing of a response in that time.
+    It is idle after `keepalive_timeout` seconds without a request. It also closes if
+    the client reads nothing of a response in that time.
     """
 
     __slots__ = ("_head_timer", "_reading_timer", "_unread_bytes", "_unsent_bytes", "has_pending_answer")
