@@ -82,16 +82,34 @@ def test_the_proxies_speak_tls(launch: Launch, behind: Behind, start_proxy: Behi
     pair = Authority(tmp_path / "tls")
     pair.issue()
     front = behind(start_proxy, launch(), pair)
+    check_old_tls_is_refused(front, pair)
     answer = front.request("GET")
     headers = {name.lower(): value for name, value in answer.headers.items()}
     assert headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+
+
+def test_old_tls_is_refused(launch: Launch, tmp_path: Path) -> None:
+    """The service itself allows TLS 1.2 and newer."""
+    pair = Authority(tmp_path / "tls")
+    pair.issue()
+    service = launch(tls=pair.trusting(), **pair.variables)
+    check_old_tls_is_refused(service, pair)
+
+
+def check_old_tls_is_refused(front: Process, pair: Authority) -> None:
+    """Check that TLS 1.2 works and TLS 1.1 does not."""
+    tls = pair.trusting()
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    front.tls = tls
+    assert front.status_of("x") == 404
     old = pair.trusting()
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     front.tls = old
-    with pytest.raises(OSError, match=r"(?i)protocol.version|handshake.failure|unsupported.protocol"):
+    with pytest.raises(OSError, match=r"(?i)protocol.version|handshake.failure|unexpected.eof"):
         front.request("GET")
+    front.tls = tls
 
 
 async def statuses_of_spoofed_creations(url: str) -> list[bytes]:
