@@ -63,7 +63,8 @@ def _tcp_errors(parts: SplitResult) -> Iterator[str]:
         # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks
         # like a port.
         yield f"must have a port from 1 to 65535 ({_ESCAPES})"
-    if not parts.hostname:
+    if not parts.hostname or "[" in parts.netloc.rpartition("@")[2][1:]:
+        # urlsplit ignores everything before a bracket
         yield FORMS
     elif error := host_error(unquote(parts.hostname)):
         yield f"must have {error}"

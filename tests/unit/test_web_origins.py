@@ -119,6 +119,7 @@ def test_a_string_that_is_not_an_origin_is_an_error(origin: str) -> None:
     st.text(max_size=60) | st.from_regex(r"[a-zA-Z]{1,8}://[\w.\[\]:-]{0,30}(:[0-9]{0,7})?(/.{0,9})?", fullmatch=True)
 )
 @example("https://\u00e4\0")
+@example("https://\u00e4.0")
 def test_a_suggested_spelling_is_valid(origin: str) -> None:
     """Any string is accepted, or its error suggests nothing or a valid origin."""
     error = check_origin(origin)

@@ -58,7 +58,7 @@ def main(count: int, names: list[str]) -> int:
             failures += done.returncode != 0
             print(f"{name}: {runs[0] if runs else 'no'} inputs, {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201
             if done.returncode != 0:
-                print(done.stdout[-2000:], done.stderr[-6000:], flush=True)  # noqa: T201
+                print(done.stdout[-2000:], done.stderr[-800:], flush=True)  # noqa: T201
     print(f"atheris: {total} inputs, {len(names)} parsers, {failures} failures")  # noqa: T201
     return failures
 
