@@ -16,9 +16,10 @@ PEERS_ARGS ?=
 TORTURE_ARGS ?=
 NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 PEERS_VENV := .venv-peers
+FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test fuzz torture restarts lock-test coverage check format bench bench-batches bench-creation bench-isolation \
+.PHONY: run help test browser-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-creation bench-isolation \
 	bench-limits bench-memory bench-overload bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
@@ -43,6 +44,11 @@ torture: $(VENV)/.dev ## Break servers under load, 50 minutes. TORTURE_ARGS="kil
 
 restarts: $(VENV)/.dev ## Restart two instances behind nginx under load, 25 times each, 5 minutes
 	RESTART_ROUNDS=25 $(BIN)/pytest -s tests/system/test_rolling_restart.py
+
+# 1,400,000 inputs, of which three slow parsers reach a part within their 5 minutes.
+attacks: $(VENV)/.dev $(FUZZ_PACKAGES)/.installed ## Attack the service for 40 minutes: the long runs of tests/attacks
+	SLOW_CONNECTIONS=1000 FUZZ_EXAMPLES=5000 $(BIN)/pytest -v tests/attacks
+	PYTHONPATH=$(FUZZ_PACKAGES) $(BIN)/python -m tests.attacks.fuzzing.coverage_guided 1400000
 
 lock-test: $(VENV)/.dev ## Install each lock with each pip from the package index, 2 minutes
 	$(BIN)/pytest -m locks tests/system/test_locks.py $(TEST_ARGS)
@@ -107,6 +113,7 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) pyproject.toml --group dev --extra otel -o requirements/dev.txt
 	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements/browser.txt
 	$(COMPILE) --constraint requirements/runtime.txt --group peers -o requirements/peers.txt
+	$(COMPILE) --group fuzz -o requirements/fuzz.txt
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf tests/dashboard/node_modules bench/peers/node/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
@@ -147,6 +154,10 @@ $(PEERS_VENV)/.installed: requirements/peers.txt | $(VENV)/.python
 	@echo "Installing the peers into $(PEERS_VENV) (once) ..."
 	@$(BIN)/python -m venv $(PEERS_VENV)
 	@$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements/peers.txt
+	@touch $@
+
+$(FUZZ_PACKAGES)/.installed: requirements/fuzz.txt $(VENV)/.dev
+	@$(INSTALL) --require-hashes --upgrade --target $(FUZZ_PACKAGES) -r requirements/fuzz.txt
 	@touch $@
 
 # Without npm, the comparison leaves out the Node servers and says so.

@@ -7,6 +7,7 @@ from multidict import CIMultiDict, istr
 
 from service import versions
 from service.api import wire
+from service.api.aiohttp_internals.large_body import MIN_BYTES, LargeBody
 
 # Mapping is invariant in its keys, and istr is the faster str for header names.
 Headers = Mapping[str, str] | Mapping[istr, str]
@@ -89,7 +90,8 @@ def add_api_headers(response: web.StreamResponse) -> None:
 
 
 def _response(headers: "CIMultiDict[str]", status: int, body: bytes | None, more: Headers | None) -> web.Response:
-    response = web.Response(status=status, body=body, headers=headers)
+    content = LargeBody(body) if body is not None and len(body) >= MIN_BYTES else body
+    response = web.Response(status=status, body=content, headers=headers)
     if more:
         response.headers.update(more)
     return response

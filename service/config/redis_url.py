@@ -63,7 +63,8 @@ def _tcp_errors(parts: SplitResult) -> Iterator[str]:
         # like a port.
         yield f"must have a port from 1 to 65535 ({_ESCAPES})"
     topology = topology_of(parts.scheme)
-    if not all(host for host, _ in hosts):
+    # A bracket belongs to an IPv6 address, and is its first character.
+    if not all(host and "[" not in host for host, _ in hosts):
         yield FORMS
     elif len(hosts) > 1 and topology is Topology.SERVER:
         yield "names several hosts, which needs redis+sentinel:// or redis+cluster://"

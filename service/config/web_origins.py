@@ -65,7 +65,9 @@ def _spelled_host(host: str, *, is_domain: bool) -> str | None:
         except ValueError:
             return None
     if not host.isascii():
-        return _punycode(host)
+        # The codec keeps control characters, and the result may end like an address.
+        encoded = _punycode(host)
+        return None if encoded is None else _spelled_host(encoded, is_domain=is_domain)
     lower = host.lower()
     if is_domain and _NUMERIC.fullmatch(lower):
         try:

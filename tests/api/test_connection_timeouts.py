@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import trustme
@@ -272,6 +273,50 @@ async def test_a_response_that_a_slow_client_reads_is_sent_whole(
             assert len(body) > 1_000_000
             await loop.sock_sendall(client, GET)
             assert (await loop.sock_recv(client, 20_000)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.fixture
+async def stalled(start: Start, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Service, asyncio.Transport]]:
+    """A service, and its side of a connection whose client reads nothing."""
+    service = await start(server=with_timeouts(monkeypatch, keepalive=1))
+    (test_site,) = service.runner.sites
+    listeners: Any = test_site._server
+    for listener in listeners.sockets:
+        # The connections inherit it.
+        listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", service.port))
+        large = GET.replace(b"/livez", b"/static/vendor/swagger-ui/swagger-ui-bundle.js")
+        await asyncio.get_running_loop().sock_sendall(client, large * 40)
+        async with asyncio.timeout(SOON):
+            while not (transports := _full_transports(service)):
+                await asyncio.sleep(0.01)
+        yield service, transports[0]
+
+
+def _full_transports(service: Service) -> list[asyncio.Transport]:
+    """Return the transports with bytes that the kernel does not take."""
+    doors = list(service.runner.server._doors)  # type: ignore[union-attr]
+    return [door._transport for door in doors if door._is_full and door._transport is not None]
+
+
+async def test_a_large_body_is_sent_in_pieces(stalled: tuple[Service, asyncio.Transport]) -> None:
+    """A client that reads slowly makes the service keep at most some pieces."""
+    assert 0 < stalled[1].get_write_buffer_size() < 300_000
+
+
+async def test_a_client_that_stops_reading_is_closed(stalled: tuple[Service, asyncio.Transport]) -> None:
+    """A client that reads nothing for `server.keepalive_seconds` is closed."""
+    service, transport = stalled
+    started = time.monotonic()
+    async with asyncio.timeout(SOON):
+        while transport in _full_transports(service):
+            await asyncio.sleep(0.01)
+    assert transport.is_closing()
+    assert time.monotonic() - started > 0.5
+    assert transport.get_write_buffer_size() == 0
 
 
 @asynccontextmanager

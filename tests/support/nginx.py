@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.support.certificates import Authority
 from tests.support.processes import Process, eventually
 from tests.support.servers import free_port
 
@@ -13,11 +14,14 @@ SHIPPED = "server 127.0.0.1:8080"
 SITE = Path(__file__).parents[2] / "deploy" / "nginx" / "jay-tracking.conf"
 
 
-def start_nginx(folder: Path, *upstreams: str, without: str = "", keepalive_timeout: str = "60s") -> Process:
+def start_nginx(
+    folder: Path, *upstreams: str, without: str = "", keepalive_timeout: str = "60s", pair: Authority | None = None
+) -> Process:
     """Run nginx with the shipped site in front of the URLs `upstreams`.
 
-    Returns when nginx answers. Only addresses differ from the shipped site, and TLS is
-    left out. Lines that contain `without` are left out too.
+    Returns when nginx answers. Only addresses and paths differ from the shipped site.
+    Without the certificate of `pair`, TLS is left out. Lines that contain `without` are
+    left out too. The logs are `jay.log` and `error.log` in `folder`.
     """
     folder.mkdir(exist_ok=True)
     port = free_port()
@@ -25,14 +29,19 @@ def start_nginx(folder: Path, *upstreams: str, without: str = "", keepalive_time
     server = next(line for line in site.splitlines() if SHIPPED in line)
     for shipped, ours in (
         (server, "\n".join(server.replace(SHIPPED, f"server {urlsplit(url).netloc}") for url in upstreams)),
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
-        ("/var/log/nginx/error.log", str(folder / "error.log")),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port}{' ssl' if pair else ''};"),
+        ("/var/log/nginx/", f"{folder}/"),
         ("keepalive_timeout 60s;", f"keepalive_timeout {keepalive_timeout};"),
     ):
-        assert site.count(shipped) == 1, shipped
+        assert site.count(shipped) == (2 if "log" in shipped else 1), shipped
         site = site.replace(shipped, ours)
+    if pair:
+        site = site.replace("/etc/nginx/tls/fullchain.pem", str(pair.certificate))
+        site = site.replace("/etc/nginx/tls/key.pem", str(pair.key))
     kept = [
-        line for line in site.splitlines() if "ssl_certificate" not in line and (not without or without not in line)
+        line
+        for line in site.splitlines()
+        if (pair or "ssl_certificate" not in line) and (not without or without not in line)
     ]
     temporary = "".join(
         f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -43,6 +52,7 @@ def start_nginx(folder: Path, *upstreams: str, without: str = "", keepalive_time
         f"events {{}}\nhttp {{ access_log off;\n{temporary}" + "\n".join(kept) + "\n}\n"
     )
     nginx = subprocess.Popen([str(NGINX), "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
-    front = Process(nginx, folder, url=f"http://127.0.0.1:{port}")
+    scheme, trusting = ("https", pair.trusting()) if pair else ("http", None)
+    front = Process(nginx, folder, trusting, f"{scheme}://127.0.0.1:{port}")
     eventually(lambda: front.status_of("x") == 404, "nginx answers")
     return front

@@ -26,8 +26,9 @@ def nginx(tmp_path: Path) -> Iterator[Proxy]:
     """Return a function that starts nginx in front of a URL."""
     servers: list[subprocess.Popen[bytes]] = []
 
-    def start(upstream: str, **options: str) -> Process:
-        front = start_nginx(tmp_path / f"nginx-{len(servers)}", upstream, **options)
+    def start(upstream: str, *, without: str = "", keepalive_timeout: str = "60s") -> Process:
+        folder = tmp_path / f"nginx-{len(servers)}"
+        front = start_nginx(folder, upstream, without=without, keepalive_timeout=keepalive_timeout)
         servers.append(front.popen)
         return front
 

@@ -58,6 +58,7 @@ GOOD = [
 
 # Each URL with the words that its error has to contain.
 BAD = [
+    ("redis://h[::1]", "must be `embedded` or a URL like"),
     ("redis://host?ssl_cert_reqs=none", "ssl_cert_reqs, which needs rediss://"),
     ("unix:///run/redis.sock?ssl_ca_certs={ca}", "ssl_ca_certs, which needs rediss://"),
     ("rediss://host?ssl_cert_reqs=bogus", "ssl_cert_reqs, which must be one of required, optional, none"),

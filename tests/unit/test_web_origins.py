@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.config.web_origins import check_origin
@@ -118,6 +118,8 @@ def test_a_string_that_is_not_an_origin_is_an_error(origin: str) -> None:
 @given(
     st.text(max_size=60) | st.from_regex(r"[a-zA-Z]{1,8}://[\w.\[\]:-]{0,30}(:[0-9]{0,7})?(/.{0,9})?", fullmatch=True)
 )
+@example("https://\u00e4\0")
+@example("https://\u00e4.0")
 def test_a_suggested_spelling_is_valid(origin: str) -> None:
     """Any string is accepted, or its error suggests nothing or a valid origin."""
     error = check_origin(origin)

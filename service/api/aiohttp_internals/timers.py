@@ -1,4 +1,4 @@
-"""The two timers of a client connection: for a stalled head and for idleness.
+"""The timers of a client connection: for a stalled head, idleness and stalled reading.
 
 Other deadlines are elsewhere: for a body in `json_body.py`, for the TLS handshake in
 `site.py`.
@@ -25,6 +25,16 @@ Test: tests/api/test_connection_timeouts.py
     test_a_head_that_begins_just_in_time_is_served
     test_a_response_that_a_slow_client_reads_is_sent_whole
 Can go when: aiohttp reads pending bytes before it closes an idle connection.
+
+No deadline for a client that stops reading
+-------------------------------------------
+Without it: the handler waits without end for a client that reads nothing more. The
+    keep-alive timer starts only after the response.
+Upstream: none found.
+Versions: 3.14.
+Test: tests/api/test_connection_timeouts.py
+    test_a_client_that_stops_reading_is_closed
+Can go when: aiohttp has a deadline for writing.
 """
 
 import asyncio
@@ -43,16 +53,20 @@ _RECHECK_SECONDS = 0.05
 class TimedConnection(RequestHandler):
     """A connection that closes if a head stalls for 15 s, or if it is idle.
 
-    It is idle after `keepalive_timeout` seconds without a request.
+    It is idle after `keepalive_timeout` seconds without a request. It also closes if
+    the client reads nothing of a response in that time.
     """
 
-    __slots__ = ("_head_timer", "_unsent_bytes", "has_pending_answer")
+    __slots__ = ("_head_timer", "_reading_timer", "_unread_bytes", "_unsent_bytes", "has_pending_answer")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # This timer runs until the head is complete.
         self._head_timer: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0  # at the last check
+        # This timer runs while the client has to read before more can be written.
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._unread_bytes = 0  # at its last check
         # The front door waits for Redis, to answer a request on this connection.
         self.has_pending_answer = False
 
@@ -64,7 +78,34 @@ class TimedConnection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the timers."""
         self.stop_head_timer()
+        self._stop_reading_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Start the timer for a client that stops reading."""
+        super().pause_writing()
+        self._check_reading()
+
+    def resume_writing(self) -> None:
+        """Stop the timer for a client that stops reading."""
+        self._stop_reading_timer()
+        super().resume_writing()
+
+    def _check_reading(self) -> None:
+        """Close the connection if the client has read nothing since the last check."""
+        transport, before = self.transport, self._unread_bytes if self._reading_timer else -1
+        if transport is None:
+            return
+        self._unread_bytes = unsent_bytes(transport)
+        if self._unread_bytes == before:
+            transport.abort()  # `close` would wait for the client
+        else:
+            self._reading_timer = self._loop.call_later(self._keepalive_timeout, self._check_reading)
+
+    def _stop_reading_timer(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
 
     def start_head_timer(self) -> None:
         """Close the connection after HEAD_SECONDS if the head is incomplete then."""
