@@ -128,20 +128,6 @@ async def test_a_revoked_command_never_gives_a_false_success(
     await fit_again(service)
 
 
-async def test_a_cluster_node_is_rejected(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis Cluster is rejected, because a batch spans several shards."""
-    options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
-    with RedisServer(binaries()["valkey"], tmp_path, *options) as node:
-        async with redis.asyncio.Redis.from_url(node.url) as client:
-            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)  # type: ignore[no-untyped-call]
-            async with asyncio.timeout(20):
-                while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):  # type: ignore[no-untyped-call]
-                    await asyncio.sleep(0.02)
-        service = await start(url=node.url)
-        assert set((await statuses(service)).values()) == {503}
-    assert any("cluster mode" in record.getMessage() for record in caplog.records)
-
-
 @pytest.fixture
 def old_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """Start the newest Redis 6 that has a wheel."""
