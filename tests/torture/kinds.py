@@ -14,8 +14,6 @@ from tests.torture.power_loss import COMPILER
 from tests.torture.sites import Disk, Service, single_server
 from tests.torture.trials import Outcome, Trials
 
-# Set this to True when the service supports redis+sentinel:// and redis+cluster://.
-HAS_TOPOLOGIES = False
 RECOVERY_SECONDS = 2.0
 _AOF = ("--appendonly", "yes")
 _DURABLE = {"JAY_REDIS__DURABILITY": "replicated"}
@@ -29,7 +27,7 @@ class Kind(ABC):
 
     @property
     def missing(self) -> str:
-        """Return what this machine or the service lacks for these trials, or ""."""
+        """Return the program that this machine lacks for these trials, or ""."""
         return ""
 
     @abstractmethod
@@ -87,11 +85,6 @@ class Failover(Kind):
     down_after_seconds: float = 5.0
     outage_after_seconds: float = 3.0  # added to the time in which Sentinel notices
 
-    @property
-    def missing(self) -> str:
-        """Return what the service lacks."""
-        return "" if HAS_TOPOLOGIES else "support of redis+sentinel:// in the service"
-
     @asynccontextmanager
     async def site(self, folder: Path, server: str, **variables: str) -> AsyncIterator[Trials]:
         """Start three servers, three sentinels and the service."""
@@ -111,11 +104,6 @@ class Cluster(Kind):
 
     fault: topology_faults.ClusterFault
     failing_seconds: float = 15.0
-
-    @property
-    def missing(self) -> str:
-        """Return what the service lacks."""
-        return "" if HAS_TOPOLOGIES else "support of redis+cluster:// in the service"
 
     @asynccontextmanager
     async def site(self, folder: Path, server: str, **variables: str) -> AsyncIterator[Trials]:
