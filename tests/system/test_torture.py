@@ -29,7 +29,8 @@ async def test_no_fault_loses_what_was_acknowledged(kind: str, tmp_path: Path) -
     if chosen.missing:
         pytest.skip(f"this needs {chosen.missing}")
     if isinstance(chosen, Failover):
-        chosen = replace(chosen, down_after_seconds=1.0)
+        # A busy machine takes longer to vote and to connect the other replica.
+        chosen = replace(chosen, down_after_seconds=1.0, outage_after_seconds=10.0)
     async with chosen.site(tmp_path / "site", "valkey", **PATIENT) as trials:
         for _ in range(TRIALS):
             outcome = await trials.run()

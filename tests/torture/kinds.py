@@ -100,15 +100,19 @@ class Failover(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Kind):
-    """A fault of one shard of a Cluster."""
+    """A fault of one shard of a Cluster.
+
+    `replicas` is their number for each primary.
+    """
 
     fault: topology_faults.ClusterFault
+    replicas: int = 1
     failing_seconds: float = 15.0
 
     @asynccontextmanager
     async def site(self, folder: Path, server: str, **variables: str) -> AsyncIterator[Trials]:
-        """Start three primaries, three replicas and the service."""
-        group = ClusterGroup(binaries()[server], folder / "group", *_AOF)
+        """Start three primaries, their replicas and the service."""
+        group = ClusterGroup(binaries()[server], folder / "group", *_AOF, replicas_per_primary=self.replicas)
         with group, Service(folder, group.url, {**variables, **_DURABLE}) as service:
             yield await Trials.of(service, partial(self.fault, group))
 
@@ -143,6 +147,7 @@ KINDS: Mapping[str, Kind] = {
         fault=faults.fail_power, trials=50, needs_library=True, may_lose_seconds=_EVERYSEC_SECONDS
     ),
     "failover": Failover(trials=50),
-    "cluster-kill": Cluster(fault=topology_faults.kill_shard, trials=20),
+    # Without a replica, a primary takes no write that has to be on one.
+    "cluster-kill": Cluster(fault=topology_faults.kill_shard, replicas=2, trials=20),
     "cluster-move": Cluster(fault=topology_faults.move_shard, trials=20),
 }
