@@ -18,6 +18,7 @@
         │   └── PreflightRejected   the origin is not configured               403
         ├── NotFound                unknown path                               404
         │   └── SessionNotFound     unknown, expired, ended or malformed id    404
+        ├── SessionAlreadyEnded     an idempotency key's session has ended     409
         ├── MethodNotAllowed        `Allow` lists the methods                  405
         ├── RequestTimeout          the body did not arrive in time            408
         ├── BodyTooLarge                                                       413
@@ -134,6 +135,10 @@ class MethodNotAllowed(RequestError):
     def __init__(self, allowed: Sequence[str]) -> None:
         super().__init__("Use one of the methods that Allow lists.")
         self.allowed = tuple(allowed)
+
+
+class SessionAlreadyEnded(RequestError):
+    """The session that a request with this idempotency key created is not live."""
 
 
 class RequestTimeout(RequestError):

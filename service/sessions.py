@@ -69,6 +69,10 @@ class Session(NamedTuple):
         minute, second = divmod(self.started_at // SECOND_US + self.ttl_seconds, 60)
         return f"{_format_minute(minute)}:{_TWO_DIGITS[second]}Z"
 
+    def seconds_left(self, now: float) -> int:
+        """Return the whole seconds until the session expires, at least 1."""
+        return max(1, self.started_at // SECOND_US + self.ttl_seconds - int(now))
+
 
 _TWO_DIGITS = [f"{number:02}" for number in range(60)]
 
@@ -138,6 +142,14 @@ class UserDigest:
         """
         return hashlib.blake2b(user_id.encode(), key=self._key, digest_size=12).hexdigest()
 
+    def of_request(self, user_id: str | None, *words: str) -> str:
+        """Return the hash of a request of a user or a guest, in 24 hex digits.
+
+        A word has no line feed.
+        """
+        request = "\n".join((*words, "guest" if user_id is None else f"user {user_id}"))
+        return hashlib.blake2b(request.encode(), key=self._key, digest_size=12, person=b"request").hexdigest()
+
 
 class SessionStore(Protocol):
     """Where sessions are kept for their lifetime, and counted.
@@ -159,6 +171,13 @@ class SessionStore(Protocol):
 
     def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
         """End every live candidate. Returns the sources of the ended sessions."""
+
+    async def create_once(self, session: Session, request_hash: str) -> Session | None:
+        """Store a new session, and remember its id under the hash for its lifetime.
+
+        Returns the session that an earlier call with this hash has stored, or None when
+        that session is not live any more.
+        """
 
 
 class SessionBatchStore(Protocol):
@@ -214,7 +233,7 @@ class UserStore(Protocol):
 
 
 class SessionFactory:
-    """Creates new sessions. An id that a client sends is never used."""
+    """Makes new sessions. An id that a client sends is never used."""
 
     def __init__(self, user_digest: UserDigest, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> None:
         self._user_digest = user_digest
@@ -232,3 +251,14 @@ class SessionFactory:
             return Session(session_id, started_at, source, ttl_seconds=self._ttl_seconds)
         digest = self._user_digest(user_id)
         return Session(digest[0] + session_id[1:], started_at, source, user_id, digest, self._ttl_seconds)
+
+    def new_once(self, source: str, user_id: str | None, *request: str) -> tuple[Session, str]:
+        """Return a new session, and the hash under which its request is remembered.
+
+        The same words in `request`, for the same user, have the same hash. A session of
+        a guest is in the hash's shard.
+        """
+        session = self.new(source, user_id)
+        request_hash = self._user_digest.of_request(user_id, *request)
+        shard = request_hash if session.user_digest is None else session.user_digest
+        return session._replace(id=shard[0] + session.id[1:]), request_hash

@@ -73,6 +73,7 @@ _TABLE: dict[type[Exception], _Problem] = {
         "The method is not allowed here",
         headers=lambda error: {hdrs.ALLOW: ", ".join(error.allowed)},
     ),
+    errors.SessionAlreadyEnded: _Problem(409, "session-already-ended", "The session has ended already"),
     errors.RequestTimeout: _Problem(408, "request-timeout", "The request body did not arrive in time", closes=True),
     errors.BodyTooLarge: _Problem(413, "body-too-large", "The request body is too large", closes=True),
     errors.UriTooLong: _Problem(414, "uri-too-long", "The request target is too long", closes=True),

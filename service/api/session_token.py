@@ -80,9 +80,13 @@ class SessionCookie:
             flags.append("Partitioned")
         self._path = f"Path={settings.path}"
         self._flags = "; ".join(flags)
-        self._lifetime = f"Max-Age={ttl_seconds}"
+        self._ttl_seconds = ttl_seconds
         self.deletion = f"{wire.SESSION_TOKEN}=; {self._path}; {_EXPIRED}; {self._flags}"
 
-    def setting(self, session_id: str) -> str:
-        """Return the `Set-Cookie` value that sets the cookie for its lifetime."""
-        return f"{wire.SESSION_TOKEN}={session_id}; {self._path}; {self._lifetime}; {self._flags}"
+    def setting(self, session_id: str, max_age: int | None = None) -> str:
+        """Return the `Set-Cookie` value that sets the cookie.
+
+        It is kept for `max_age` seconds, by default for the lifetime of a new session.
+        """
+        seconds = self._ttl_seconds if max_age is None else max_age
+        return f"{wire.SESSION_TOKEN}={session_id}; {self._path}; Max-Age={seconds}; {self._flags}"

@@ -8,6 +8,7 @@ from multidict import istr
 
 SESSION_TOKEN = istr("__Secure-jay_tracking")
 SESSION_TOKEN_ALIAS = istr("X-Jay-Tracking")
+IDEMPOTENCY_KEY = istr("Idempotency-Key")
 SESSION_EXPIRES = istr("X-Jay-Session-Expires")
 FORWARDED_SESSION = istr("X-Jay-Session")
 SESSION_REF = istr("X-Jay-Session-Ref")
@@ -25,7 +26,7 @@ RETRY_AFTER = istr("Retry-After")
 X_FORWARDED_FOR = istr("X-Forwarded-For")
 
 # The request headers that the API reads. CORS allows them to pages.
-REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSION_TOKEN_ALIAS)
+REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSION_TOKEN_ALIAS, IDEMPOTENCY_KEY)
 
 # The response headers that CORS lets a page read. Browsers let every page read
 # Cache-Control and Content-Type, and never Set-Cookie.

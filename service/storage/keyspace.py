@@ -41,6 +41,8 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
                                                           its sessions may live. Only
                                                           in shard 0
     base test:<token>:…        as above  10 s             temporary keys of a self-test
+    base request:<hash>        string    ttl              id of the session that a request
+                                                          with an idempotency key created
     base mark                  string    10 s             "". The last write of a batch
                                                           whose durability is awaited
     base guard                 -         -                never exists. A script that
@@ -157,6 +159,10 @@ class Keyspace:
         `session_id` must come from `parse_session_id` or `SessionFactory`.
         """
         return self._base_by_digit[session_id[0]] + session_id
+
+    def request(self, session_id: str, request_hash: str) -> str:
+        """Return the key of a request, in the shard of the session."""
+        return f"{self._base_by_digit[session_id[0]]}request:{request_hash}"
 
     def user(self, user_digest: str) -> str:
         """Return the key of a user's index. The digest's first digit is the shard."""

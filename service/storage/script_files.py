@@ -16,7 +16,22 @@ from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT
 from service.storage.script_replies import ErasureState, UnionReply
 from service.storage.session_value import ERASED
 
-NAMES = ("counters", "create", "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
+NAMES = (
+    "counters",
+    "create",
+    "create_once",
+    "created",
+    "end",
+    "erase",
+    "repair",
+    "secrets",
+    "self_test",
+    "union",
+    "user",
+)
+
+# These have the functions of creating.lua too.
+_CREATIONS = frozenset({"create", "create_once"})
 
 _CONSTANTS: dict[str, int | str] = {
     "DAY": DAY,
@@ -53,10 +68,12 @@ _FLAGS = "--!df flags=allow-undeclared-keys"
 def script_text(name: str) -> str:
     """Return `scripts/<name>.lua` as it is sent to Redis.
 
-    `shard.lua` is in front of it, because a script cannot load another.
+    The files that it shares with others are in front of it, because a script cannot
+    load another.
     """
     folder = resources.files("service.storage") / "scripts"
-    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("shard", name)]
+    shared = ("shard", "creating") if name in _CREATIONS else ("shard",)
+    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in (*shared, name)]
     source = "\n".join((_FLAGS, *parts))
     return _CONSTANT.sub(lambda found: _literal(_CONSTANTS[found[0]]), source)
 

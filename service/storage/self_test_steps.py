@@ -45,7 +45,7 @@ def steps_of(keyspace: Keyspace, shards: Sequence[int]) -> Iterator[Step]:
     values = [encode(guest), encode(user)]
     lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
     groups: tuple[Word, ...] = (source, minute, 1, 0, source, minute, 1, 1)
-    base, created = keyspace.base(shards[-1]), 1 if len(shards) > 1 else 2
+    base, created = keyspace.base(shards[-1]), 2 if len(shards) > 1 else 3
     union = (1, "", day, day, source, 1, 1, day, day, 1, source)
     index, erasing = keyspace.user_indexes(digest)
 
@@ -56,8 +56,13 @@ def steps_of(keyspace: Keyspace, shards: Sequence[int]) -> Iterator[Step]:
     creation = script("create", keys, *lifetimes, 10, day + 1, 2, 2, *groups, *values, source, digest)
     yield Step("creating sessions", creation, [1, 1])
     yield Step("the command mget", ("MGET", *keys), values)
+    once = Session(f"{shards[-1]:x}{rest}2", started_at, source)
+    request = [keyspace.session(once.id), keyspace.request(once.id, "hash")]
+    creation = script("create_once", request, *lifetimes, 10, day + 1, source, minute, encode(once))
+    yield Step("creating a session once", creation, [once.id.encode(), encode(once)])
+    yield Step("ending it", script("end", request[:1], int(now), TTL_SECONDS, 1), [source.encode()])
     counters = script("counters", [base], 1, source, keyspace.day(shards[-1], day, ""), *DAY_BYTES)
-    yield Step("counting sessions", counters, [pack(">II", created, 0)])
+    yield Step("counting sessions", counters, [pack(">II", created, 1)])
     yield Step("counting users", script("union", [base], "token", TTL_SECONDS, TTL_SECONDS, *union), [1])
     yield Step("finding a user", script("user", [base], index, "0", 10), [b"0", [user.id.encode(), values[1]]])
     yield Step("counting a user's sessions", script("created", [base], source, day, day), [1, 1])

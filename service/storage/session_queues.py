@@ -35,6 +35,13 @@ class SessionQueues(SessionStore):
         """
         return self._queue_of(session.id).create(session)
 
+    async def create_once(self, session: Session, request_hash: str) -> Session | None:
+        """Store a new session, unless an earlier request with this hash has stored one.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return await self._queue_of(session.id).create_once(session, request_hash)
+
     def find(self, candidates: Candidates) -> Future[Session | None]:
         """Return the session of the first live candidate, or None.
 

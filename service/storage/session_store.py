@@ -51,6 +51,7 @@ class RedisSessionStore(SessionBatchStore):
         self._top_users = analytics.top_users
         self._secrets = secrets
         self._clock = clock
+        self._create_once = connection.script("create_once", is_write=True)
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them.
@@ -97,6 +98,23 @@ class RedisSessionStore(SessionBatchStore):
         declared = (key for session in ordered for key in self._keyspace.counted(session, tomorrow))
         return self.connection.script_command("create", keys, arguments, declared), order
 
+    async def create_once(self, session: Session, request_hash: str) -> Session | None:
+        """Store a new session, unless an earlier request with this hash has stored one.
+
+        Returns the stored session, or None when it is not live any more.
+        """
+        if self._secrets is not None and session.user_id is not None:
+            await self._secrets.record(self._lifetimes.session)
+        tomorrow = int(self._clock()) // DAY + 1
+        keys = [self._keyspace.session(session.id), self._keyspace.request(session.id, request_hash)]
+        user = (
+            () if session.user_id is None or session.user_digest is None else (session.user_id, session.user_digest)
+        )
+        head = (*astuple(self._lifetimes), self._top_users, tomorrow)
+        arguments = (*head, session.source, session.started_at // _MINUTE_US, encode(session), *user)
+        session_id, value = await self._create_once(keys, arguments, self._keyspace.counted(session, tomorrow))
+        return decode(session_id.decode(), value) if value else None
+
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the session of the first live candidate, or None."""
         ids = [session_id for candidates in requests for session_id in candidates]
@@ -142,7 +160,8 @@ class RedisSessionStore(SessionBatchStore):
 class BatchingSessionStore(SessionStore):
     """Sends the requests of one turn of the event loop to Redis as one batch."""
 
-    def __init__(self, store: SessionBatchStore, coalesce: Coalesce) -> None:
+    def __init__(self, store: RedisSessionStore, coalesce: Coalesce) -> None:
+        self._create_once = store.create_once
         self._create = coalesce(store.create_many, "create")
         self._find = coalesce(store.find_many, "find")
         self._end = coalesce(store.end_many, "end")
@@ -166,6 +185,13 @@ class BatchingSessionStore(SessionStore):
         Raises StoreUnavailable and Overloaded.
         """
         return self._create.submit(session)
+
+    async def create_once(self, session: Session, request_hash: str) -> Session | None:
+        """Store a new session, unless an earlier request with this hash has stored one.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return await self._create_once(session, request_hash)
 
     def find(self, candidates: Candidates) -> Future[Session | None]:
         """Return the session of the first live candidate, or None.

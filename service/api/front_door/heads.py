@@ -53,6 +53,7 @@ _HANDED_OVER = frozenset(
         *("transfer-encoding", "expect", "upgrade", "proxy-connection", "content-encoding"),
         *("content-location", "content-range", "etag", "max-forwards", "server"),
         "sec-websocket-key1",  # aiohttp rejects it
+        wire.IDEMPOTENCY_KEY.lower(),  # rare
     )
 )
 _LENGTH = b"content-length"

@@ -1,6 +1,7 @@
 """The handlers of tracking sessions: create, get, end, look up."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,12 +13,13 @@ from service.api import wire
 from service.api.auth import API_KEY
 from service.api.create_body import read_user_id
 from service.api.create_limits import CreateLimits
+from service.api.idempotency import idempotency_key
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import found_json, joined_json, session_json
 from service.api.session_token import SESSION_ID, SessionCookie, candidates
 from service.session_refs import SessionRefs
-from service.sessions import SessionBatchStore, SessionFactory, SessionStore, parse_session_id
+from service.sessions import Session, SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
 
 
@@ -49,18 +51,36 @@ class SessionHandlers:
     async def create_session(self, request: web.Request) -> web.Response:
         """Answer 201 with a new session in body, cookie and header.
 
-        The handler ignores ids that the client sends.
+        The handler ignores ids that the client sends. A repeated `Idempotency-Key` gets
+        the session of the first request. Raises SessionAlreadyEnded when it has ended.
         """
+        once = idempotency_key(request.headers)
         user_id = await read_user_id(request)
         self._limits.check(request)
+        if once is not None:
+            return await self._create_once(request, user_id, once)
         session = self._factory.new(self._source_of(request), user_id)
         if not await self._sessions.create(session):
             raise id_taken()
-        request[SESSION_ID] = session.id
         self._metrics.created.add((session.source,))
+        return self._created(request, session, self._cookie.setting(session.id))
+
+    async def _create_once(self, request: web.Request, user_id: str | None, key: str) -> web.Response:
+        new, request_hash = self._factory.new_once(self._source_of(request), user_id, request[API_KEY].name, key)
+        session = await self._sessions.create_once(new, request_hash)
+        if session is None:
+            raise errors.SessionAlreadyEnded(
+                "The session that this Idempotency-Key created has ended. Create another one with a new key."
+            )
+        if session == new:
+            self._metrics.created.add((session.source,))
+        return self._created(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())))
+
+    def _created(self, request: web.Request, session: Session, cookie: str) -> web.Response:
+        request[SESSION_ID] = session.id
         more = {
             wire.SESSION_TOKEN: session.id,
-            hdrs.SET_COOKIE: self._cookie.setting(session.id),
+            hdrs.SET_COOKIE: cookie,
             wire.SESSION_EXPIRES: session.expires_at,
         }
         return json_response(session_json(session), 201, more)
