@@ -69,7 +69,8 @@ async def build(  # 60 lines: the list of all parts, each named once
     )
     lookup = make_store(lanes.operators)
     sessions = BatchingSessionStore(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing))
-    counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds)
+    retention_days = settings.analytics.retention_days
+    counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds, retention_days=retention_days)
     users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
     readiness = Readiness(lanes.readiness, keyspace)
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
@@ -81,7 +82,7 @@ async def build(  # 60 lines: the list of all parts, each named once
     session_handlers = SessionHandlers(
         sessions, lookup, factory, cookie, limits=limits, source=source, metrics=metrics
     )
-    analytics_handlers = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
+    analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
     user_handlers = UserHandlers(users, metrics, analytics_handlers.forget_answers)
     status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
     table = routes.table(Handlers(session_handlers, analytics_handlers, user_handlers, status_handler, health))

@@ -9,6 +9,7 @@ from argparse import ArgumentTypeError
 from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
 from service.config.web_origins import check_origin
+from service.time_zones import TimeZone
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
 
@@ -39,6 +40,13 @@ def key_name(argument: str) -> str:
     if error := check_key_name(argument):
         raise ArgumentTypeError(error)
     return argument
+
+
+def time_zone(argument: str) -> TimeZone:
+    """Return a time zone by its name."""
+    if zone := TimeZone.find(argument):
+        return zone
+    raise ArgumentTypeError("must be the name of a time zone, such as Europe/Berlin")
 
 
 def utf8(argument: str) -> str:

@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from struct import pack
 from typing import Any
 
 from redis import exceptions
@@ -22,7 +21,6 @@ from redis.asyncio.connection import AbstractConnection
 
 from service.counts import DAY, MINUTE
 from service.sessions import SECOND_US, Session
-from service.storage.counters import DAY_BYTES
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import ErrorKind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
@@ -103,8 +101,6 @@ def _steps(keyspace: Keyspace) -> Iterator[_Step]:
     creation: tuple[_Word, ...] = (2, *keys, *lifetimes, 10, day + 1, *groups, *values, source, digest)
     yield _Step("creating sessions in two shards", creation, "create", [1, 1])
     yield _Step("the command mget", ("MGET", *keys), expected=values)
-    counters = (1, source, keyspace.day(15, day, ""), *DAY_BYTES)
-    yield _Step("counting sessions", (1, base, *counters), "counters", [pack(">II", 1, 0)])
     yield _Step("counting users", (1, base, "token", TTL_SECONDS, TTL_SECONDS, *union), "union", [1])
     yield _Step("finding a user", (1, base, index, "0", 10), "user", [b"0", [user.id.encode(), values[1]]])
     yield _Step("counting a user's sessions", (1, base, source, day, day), "created", [1, 1])

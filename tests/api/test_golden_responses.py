@@ -73,6 +73,8 @@ REQUESTS: list[Request] = [
     ("POST", "/v1/playouts/tracking/sessions/lookup", {}, b'{"session_ids": ["x"]}'),
     ("GET", f"{ANALYTICS}/sessions?from=2020-01-01&to=2020-01-01", OPERATOR, None),
     ("GET", f"{ANALYTICS}/sessions?interval=week", OPERATOR, None),
+    ("GET", f"{ANALYTICS}/sessions?tz=Asia/Tokyo&interval=day", OPERATOR, None),
+    ("GET", f"{ANALYTICS}/sessions?tz=Asia/Kolkata", OPERATOR, None),
     ("GET", f"{ANALYTICS}/users", OPERATOR, None),
     ("GET", f"{ANALYTICS}/users/user-1", OPERATOR, None),
     ("GET", f"{ANALYTICS}/users/null", OPERATOR, None),
