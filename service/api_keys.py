@@ -7,7 +7,7 @@ passwords: 256 random bits cannot be guessed.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,14 +31,22 @@ class Scope(StrEnum):
     PRIVACY = "privacy"
 
 
+class Gpc(StrEnum):
+    """The use that a key makes of Global Privacy Control, `Sec-GPC: 1`."""
+
+    IGNORE = "ignore"
+    GUEST = "guest"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as configured.
 
     `sha256` is the hex digest of the raw key. `source` overrides the session source. If
     `origins` is set, only pages of these web origins may use the key. `create_limit`
-    limits the sessions that one client address creates. In a rotation, the old and the
-    new key have the same `name`.
+    limits the sessions that one client address creates. With `gpc` GUEST, a request
+    with `Sec-GPC: 1` creates a guest's session. In a rotation, the old and the new key
+    have the same `name`.
     """
 
     name: str
@@ -47,6 +55,7 @@ class ApiKey:
     source: str | None = None
     origins: frozenset[str] | None = None
     create_limit: RateLimit | None = None
+    gpc: Gpc = Gpc.IGNORE
 
     def allows_origin(self, origin: str | None) -> bool:
         """Return whether a request with this `Origin` may use the key.
@@ -64,6 +73,11 @@ class Keyring:
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._by_sha256 = {key.sha256: key for key in keys}
+
+    @property
+    def keys(self) -> Collection[ApiKey]:
+        """All keys."""
+        return self._by_sha256.values()
 
     def find(self, raw_key: str) -> ApiKey | None:
         """Return the key, or None if it is unknown.

@@ -16,8 +16,10 @@ from service.api.create_limits import CreateLimits
 from service.api.front_door.fast_path import FastPath
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
+from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
+from service.api.privacy_notice import make_notice
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
 from service.api_keys import Keyring
@@ -85,10 +87,13 @@ async def build(  # 60 lines: the list of all parts, each named once
     analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
     user_handlers = UserHandlers(users, metrics, analytics_handlers.forget_answers)
     status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
-    table = routes.table(Handlers(session_handlers, analytics_handlers, user_handlers, status_handler, health))
+    authorizer = Authorizer(Keyring(settings.api_keys))
+    privacy_handlers = PrivacyHandlers(lambda: make_notice(settings, authorizer.keys))
+    handlers = Handlers(session_handlers, analytics_handlers, user_handlers, status_handler, health, privacy_handlers)
+    table = routes.table(handlers)
     if exporter is not None:
         table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
-    app, authorizer = web.Application(), Authorizer(Keyring(settings.api_keys))
+    app = web.Application()
     registered = routes.register(table, app.router, authorizer)
     cors = Cors(app.router, registered.resources, settings.cors)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from service.api_keys import ApiKey, Scope
+from service.api_keys import ApiKey, Gpc, Scope
 from service.config.value_checks import Check, Each, check_key_name, check_source
 from service.config.web_origins import check_origin
 from service.rate_limits import MAX_COUNT, parse_rate_limit
@@ -52,6 +52,10 @@ API_KEYS_SCHEMA: Mapping[str, object] = {
                 "type": ["string", "null"],
                 "pattern": "^[1-9][0-9]{0,6}/(second|minute|hour|day)$",
                 "description": "sessions that one client address may create, such as 60/minute",
+            },
+            "gpc": {
+                "enum": [*Gpc, None],
+                "description": "guest: a browser with Global Privacy Control gets a session without a user id",
             },
         },
         "required": ["name", "sha256", "scopes"],
@@ -134,6 +138,11 @@ def _check_create_limit(limit: object) -> str | None:
     return f"must be a count from 1 to {MAX_COUNT:,} per second, minute, hour or day, such as 60/minute"
 
 
+def _check_gpc(gpc: object) -> str | None:
+    is_known = isinstance(gpc, str) and gpc in set(Gpc)
+    return None if is_known else f"must be {' or '.join(Gpc)}"
+
+
 # the check, and whether it is required
 _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "name": (_string_check(check_key_name), True),
@@ -142,6 +151,7 @@ _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "source": (_string_check(check_source), False),
     "origins": (_check_origins, False),
     "create_limit": (_check_create_limit, False),
+    "gpc": (_check_gpc, False),
 }
 
 
@@ -155,4 +165,5 @@ def _api_key(entry: Mapping[str, object]) -> ApiKey:
         source=cast("str | None", entry.get("source")),
         origins=None if origins is None else frozenset(origins),
         create_limit=None if limit is None else parse_rate_limit(limit),
+        gpc=Gpc(cast("str | None", entry.get("gpc")) or Gpc.IGNORE),
     )

@@ -16,7 +16,7 @@ from aiohttp.test_utils import BaseTestServer, TestClient
 from pytest_aiohttp import AiohttpClient
 
 from service.api.aiohttp_internals.server import Runner
-from service.api_keys import ApiKey, Scope, hash_key
+from service.api_keys import ApiKey, Gpc, Scope, hash_key
 from service.app import build
 from service.config.settings import CorsSettings, RedisSettings, Settings
 from service.rate_limits import RateLimit
@@ -40,6 +40,7 @@ KEYS = (
 LIMITED = dataclasses.replace(
     KEYS[0], name="limited", sha256=hash_key("limited-key"), create_limit=RateLimit(2, 3600)
 )
+GUEST_BY_GPC = dataclasses.replace(KEYS[0], name="gpc", sha256=hash_key("gpc-key"), gpc=Gpc.GUEST)
 BOUND_TV = dataclasses.replace(KEYS[2], name="bound-tv", sha256=hash_key("bound-tv-key"), source="tv.app.2")
 
 
@@ -171,7 +172,7 @@ async def open_doors(start: Start, valkey: RedisServer) -> AsyncIterator[OpenDoo
 
     async def open_both(url: str = valkey.url, **sections: Any) -> Doors:
         prefixes = f"f{secrets.token_hex(6)}", f"a{secrets.token_hex(6)}"
-        sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV))
+        sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV, GUEST_BY_GPC))
         front, aiohttp = [await start(url, redis=RedisSettings(key_prefix=prefix), **sections) for prefix in prefixes]
         assert aiohttp.runner.server is not None
         aiohttp.runner.server._fast_path = None  # type: ignore[attr-defined]

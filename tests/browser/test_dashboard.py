@@ -148,7 +148,7 @@ def test_a_zone_that_cannot_be_counted_is_no_choice(open_dashboard: Open, proces
 
 
 def test_the_chart_shows_active_sessions_over_time(open_dashboard: Open, launch: Launch) -> None:
-    """The chart shows the active sessions at each hour and now, and the peak is named."""
+    """The chart shows the active sessions at each hour and now, and there is a peak."""
     process = launch(JAY_API_KEYS=keys_of(["web", "tv"]))
     for source in ("web", "web", "tv"):
         create(process, key=source)
