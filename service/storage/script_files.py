@@ -16,7 +16,7 @@ from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT
 from service.storage.script_replies import ErasureState, UnionReply
 from service.storage.session_value import ERASED
 
-NAMES = ("counters", "create", "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
+NAMES = ("create", "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
 
 _CONSTANTS: dict[str, int | str] = {
     "DAY": DAY,

@@ -4,13 +4,11 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from struct import pack
 from typing import Any
 
 from service.counts import DAY, MINUTE
 from service.sessions import SECOND_US, Session
 from service.storage.client import Command, Word
-from service.storage.counters import DAY_BYTES
 from service.storage.keyspace import Keyspace, guard_key
 from service.storage.script_files import script_digest
 from service.storage.script_replies import ErasureState
@@ -45,7 +43,7 @@ def steps_of(keyspace: Keyspace, shards: Sequence[int]) -> Iterator[Step]:
     values = [encode(guest), encode(user)]
     lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
     groups: tuple[Word, ...] = (source, minute, 1, 0, source, minute, 1, 1)
-    base, created = keyspace.base(shards[-1]), 1 if len(shards) > 1 else 2
+    base = keyspace.base(shards[-1])
     union = (1, "", day, day, source, 1, 1, day, day, 1, source)
     index, erasing = keyspace.user_indexes(digest)
 
@@ -56,8 +54,6 @@ def steps_of(keyspace: Keyspace, shards: Sequence[int]) -> Iterator[Step]:
     creation = script("create", keys, *lifetimes, 10, day + 1, 2, 2, *groups, *values, source, digest)
     yield Step("creating sessions", creation, [1, 1])
     yield Step("the command mget", ("MGET", *keys), values)
-    counters = script("counters", [base], 1, source, keyspace.day(shards[-1], day, ""), *DAY_BYTES)
-    yield Step("counting sessions", counters, [pack(">II", created, 0)])
     yield Step("counting users", script("union", [base], "token", TTL_SECONDS, TTL_SECONDS, *union), [1])
     yield Step("finding a user", script("user", [base], index, "0", 10), [b"0", [user.id.encode(), values[1]]])
     yield Step("counting a user's sessions", script("created", [base], source, day, day), [1, 1])

@@ -12,6 +12,8 @@ from service.api import wire
 from service.api.auth import API_KEY
 from service.api.create_body import read_user_id
 from service.api.create_limits import CreateLimits
+from service.api.field_lines import combined
+from service.api.gpc import allowed_user_id
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import found_json, joined_json, session_json
@@ -53,6 +55,7 @@ class SessionHandlers:
         """
         user_id = await read_user_id(request)
         self._limits.check(request)
+        user_id = allowed_user_id(user_id, request[API_KEY], combined(request.headers, wire.SEC_GPC))
         session = self._factory.new(self._source_of(request), user_id)
         if not await self._sessions.create(session):
             raise id_taken()
