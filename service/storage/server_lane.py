@@ -103,7 +103,7 @@ class ServerLane:
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
         Overloaded when this lane has no free connection in time. With a connection, the
-        operation takes two timeouts at most, unless this process is late.
+        operation takes two timeouts at most, except as `deadlines.py` describes.
         """
         return await self._run(name, lambda: operation(self._client.redis), self._deadlines)
 
