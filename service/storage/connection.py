@@ -141,7 +141,8 @@ class RedisConnection:
     ) -> Command:
         """Return the command that runs a script. `Script` describes the parameters."""
         if self.groups_by_shard:
-            keys = list(dict.fromkeys((*keys, guard_key(keys[0]), *declared)))
+            # A session may be in two requests of a batch, so its key may be there twice.
+            keys = [*keys, *dict.fromkeys((guard_key(keys[0]), *declared))]
         return ("EVALSHA", script_digest(name), len(keys), *keys, *arguments)
 
     async def run(self, name: str, operation: Operation[T]) -> T:

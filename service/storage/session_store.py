@@ -94,7 +94,8 @@ class RedisSessionStore(SessionBatchStore):
         sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
         arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered), *users)
-        declared = (key for session in ordered for key in self._keyspace.counted(session, tomorrow))
+        by_group = ([sessions[number] for number in (*some, *others)] for some, others in groups.values())
+        declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
         return self.connection.script_command("create", keys, arguments, declared), order
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:

@@ -49,6 +49,14 @@ async def test_every_candidate_is_ended_and_counted_once(
     assert counts.live_by_minute == counts.live_by_hour == {"a": 0, "b": 0}
 
 
+async def test_a_session_in_several_requests_of_a_batch(store: RedisSessionStore, factory: SessionFactory) -> None:
+    """The first request for a session ends it, and each request gets its own result."""
+    one, two = factory.new("a"), factory.new("b")
+    two = two._replace(id=one.id[0] + two.id[1:])
+    await store.create_many([one, two])
+    assert await store.end_many([[one.id], [one.id], [two.id]]) == [["a"], [], ["b"]]
+
+
 async def test_counts_follow_the_sessions(
     store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
