@@ -19,7 +19,7 @@ PEERS_VENV := .venv-peers
 FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-creation bench-isolation \
+.PHONY: run help test browser-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
 	bench-limits bench-memory bench-overload bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
@@ -70,6 +70,9 @@ bench: $(VENV)/.dev ## Measure the CPU time of GET and POST
 
 bench-batches: $(VENV)/.dev ## Measure how many batches should be in flight
 	$(BIN)/python -m bench.batches
+
+bench-cluster: $(VENV)/.dev ## Measure the time of Redis with a Cluster, 8 minutes
+	$(BIN)/python -m bench.cluster
 
 bench-creation: $(VENV)/.dev ## Measure the time of Redis for each new session
 	$(BIN)/python -m bench.creation

@@ -23,7 +23,8 @@ import uvloop
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY
-from service.sessions import SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace

@@ -12,7 +12,8 @@ from pathlib import Path
 import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
-from service.sessions import SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore

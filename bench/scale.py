@@ -28,8 +28,9 @@ from typing import Any
 import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
-from service.counts import DAY, HOUR, CountRange, Interval
-from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
+from service.counts import DAY, HOUR, MAX_RETENTION_DAYS, CountRange, Interval
+from service.digests import UserDigest
+from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
@@ -92,7 +93,9 @@ async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
                 RedisSessionStore(one, KEYSPACE, ttl_seconds=ttl_seconds, analytics=kept)
                 for one in (sessions, connection)
             )
-            analytics = RedisCountStore(connection, KEYSPACE, ttl_seconds=ttl_seconds)
+            analytics = RedisCountStore(
+                connection, KEYSPACE, ttl_seconds=ttl_seconds, retention_days=MAX_RETENTION_DAYS
+            )
             users = RedisUserStore(connection, KEYSPACE, DIGEST, analytics=kept)
             yield Bench(raw, connection, store, lookup, analytics, users)
         await sessions.close()

@@ -14,8 +14,8 @@ A visitor is anonymous unless the visitor has agreed to be identified. Where to 
 
 The modules of the domain have no I/O. They declare the contracts of the stores:
 
-    sessions.py, session_refs.py, counts.py, api_keys.py, rate_limits.py,
-    store_status.py, versions.py
+    sessions.py, digests.py, counts.py, api_keys.py, rate_limits.py,
+    store_status.py, time_zones.py
     errors.py            all errors as a tree
 """
 

@@ -7,7 +7,7 @@ passwords: 256 random bits cannot be guessed.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,6 +38,13 @@ class Reveal(StrEnum):
     USER_ID = "user_id"
 
 
+class Gpc(StrEnum):
+    """The use that a key makes of Global Privacy Control, `Sec-GPC: 1`."""
+
+    IGNORE = "ignore"
+    GUEST = "guest"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as configured.
@@ -45,8 +52,8 @@ class ApiKey:
     `sha256` is the hex digest of the raw key. `source` overrides the session source. If
     `origins` is set, only pages of these web origins may use the key. `create_limit`
     limits the sessions that one client address creates. `reveal` is what forward-auth
-    may answer beside the ref. In a rotation, the old and the new key have the same
-    `name`.
+    may answer beside the ref. With `gpc` GUEST, a request with `Sec-GPC: 1` creates a
+    guest's session. In a rotation, the old and the new key have the same `name`.
     """
 
     name: str
@@ -56,6 +63,7 @@ class ApiKey:
     origins: frozenset[str] | None = None
     create_limit: RateLimit | None = None
     reveal: frozenset[Reveal] = frozenset()
+    gpc: Gpc = Gpc.IGNORE
 
     def allows_origin(self, origin: str | None) -> bool:
         """Return whether a request with this `Origin` may use the key.
@@ -73,6 +81,11 @@ class Keyring:
 
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self._by_sha256 = {key.sha256: key for key in keys}
+
+    @property
+    def keys(self) -> Collection[ApiKey]:
+        """All keys."""
+        return self._by_sha256.values()
 
     def find(self, raw_key: str) -> ApiKey | None:
         """Return the key, or None if it is unknown.

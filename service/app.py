@@ -19,17 +19,19 @@ from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
+from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
+from service.api.privacy_notice import make_notice
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
 from service.api_keys import Keyring
 from service.config.settings import Settings
 from service.config.telemetry_settings import TracingSettings
+from service.digests import SessionRefs, UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.rate_limits import RateLimiter
-from service.session_refs import SessionRefs
-from service.sessions import SessionFactory, UserDigest
+from service.sessions import SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.coalescer import Coalesce, Coalescer
 from service.storage.keyspace import Keyspace
@@ -37,8 +39,8 @@ from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
 from service.storage.redis_status import RedisStatusReader
 from service.storage.risk_log import RiskLog
-from service.storage.session_queues import SessionQueues
-from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.session_queues import Queues, make_queues
+from service.storage.session_store import RedisSessionStore
 from service.storage.store_watch import StoreWatch
 from service.storage.user_secrets import UserSecrets
 from service.storage.users import RedisUserStore
@@ -49,8 +51,6 @@ from service.telemetry.request_recorder import RequestRecorder
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
-
-Sessions = BatchingSessionStore | SessionQueues
 
 
 async def build(  # 60 lines: the list of all parts, each named once
@@ -77,8 +77,9 @@ async def build(  # 60 lines: the list of all parts, each named once
         RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
     )
     lookup = make_store(lanes.operators)
-    sessions = _session_queues(lanes, make_store(lanes.sessions), _coalesce(lanes, metrics, tracing))
-    counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds)
+    sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), lanes.servers)
+    retention_days = settings.analytics.retention_days
+    counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds, retention_days=retention_days)
     users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
     readiness = Readiness(lanes.readiness, keyspace)
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
@@ -92,9 +93,11 @@ async def build(  # 60 lines: the list of all parts, each named once
     )
     forward_auth = ForwardAuth(refs)
     forward_auth_handlers = ForwardAuthHandlers(sessions, forward_auth, metrics)
-    analytics_handlers = AnalyticsHandlers(counts, users, settings.analytics.retention_days)
+    analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
     user_handlers = UserHandlers(users, refs, metrics, analytics_handlers.forget_answers)
     status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
+    authorizer = Authorizer(Keyring(settings.api_keys))
+    privacy_handlers = PrivacyHandlers(lambda: make_notice(settings, authorizer.keys))
     table = routes.table(
         Handlers(
             session_handlers,
@@ -103,11 +106,12 @@ async def build(  # 60 lines: the list of all parts, each named once
             user_handlers,
             status_handler,
             health,
+            privacy_handlers,
         )
     )
     if exporter is not None:
         table.append(routes.metrics_route(MetricsHandler(exporter.text, recorder, CONTENT_TYPE)))
-    app, authorizer = web.Application(), Authorizer(Keyring(settings.api_keys))
+    app = web.Application()
     registered = routes.register(table, app.router, authorizer)
     cors = Cors(app.router, registered.resources, settings.cors)
 
@@ -172,13 +176,6 @@ def _recorder(
     return RequestRecorder([request_log.write_records, exporter.count_requests], [publish], refs=refs)
 
 
-def _session_queues(lanes: Lanes, store: RedisSessionStore, coalesce: Coalesce) -> Sessions:
-    """Return the queues of the servers, or the only queue of the only server."""
-    if lanes.servers.follows_redirects:
-        return SessionQueues(lambda: BatchingSessionStore(store, coalesce), lanes.servers)
-    return BatchingSessionStore(store, coalesce)
-
-
 def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coalesce:
     coalesce: Coalesce = partial(Coalescer, metrics=metrics, max_wait_seconds=lanes.sessions.deadline_seconds)
     if tracing is None:
@@ -206,7 +203,7 @@ def _starting(
 
 
 def _closing(
-    sessions: Sessions,
+    sessions: Queues,
     lanes: Lanes,
     watch: StoreWatch,
     *,

@@ -96,7 +96,7 @@ def _counts(options: argparse.Namespace) -> int:
     from service.commands import counts
 
     client = _client(options, DEMO_OPERATOR_KEY)
-    count_options = counts.CountsOptions(options.start, options.end, options.interval, options.source)
+    count_options = counts.CountsOptions(options.start, options.end, options.interval, options.source, options.tz)
     if options.json:
         counts.print_json(client, count_options)
     elif options.csv:

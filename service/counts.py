@@ -1,7 +1,7 @@
 """Counts of sessions and users, their ranges of time, and the contract of their store.
 
 All times are in seconds since the epoch, UTC. Counts are kept by hour. Unique users and
-the most active users are kept by day. `service/storage/analytics.py` implements the
+the most active users are kept by UTC day. `service/storage/analytics.py` implements the
 store.
 """
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from service.time_zones import UTC_ZONE, TimeZone
 
 MINUTE = 60
 HOUR = 3600
@@ -24,39 +26,42 @@ class Interval(StrEnum):
     HOUR = "hour"
     DAY = "day"
 
-    @property
-    def seconds(self) -> int:
-        """Return the length of the interval."""
-        return HOUR if self is Interval.HOUR else DAY
-
 
 @dataclass(frozen=True, slots=True)
 class CountRange:
-    """A range that includes `start` and excludes `end`. Both begin an interval."""
+    """A range that includes `start` and excludes `end`.
+
+    Both begin an interval: an hour, or a day of `zone`.
+    """
 
     start: int
     end: int
     interval: Interval
+    zone: TimeZone = UTC_ZONE
 
     @classmethod
-    def around(cls, start: float, end: float, interval: Interval) -> "CountRange":
+    def around(cls, start: float, end: float, interval: Interval, zone: TimeZone = UTC_ZONE) -> "CountRange":
         """Return the smallest range of whole intervals around `start` and `end`."""
-        step = interval.seconds
-        return cls(int(start // step) * step, -int(-end // step) * step, interval)
+        if interval is Interval.HOUR:
+            return cls(int(start // HOUR) * HOUR, -int(-end // HOUR) * HOUR, interval, zone)
+        starts = zone.starts(start, end)
+        return cls(starts[0], starts[-1], interval, zone)
 
     @property
-    def starts(self) -> range:
+    def starts(self) -> Sequence[int]:
         """Return the start of each interval."""
-        return range(self.start, self.end, self.interval.seconds)
+        if self.interval is Interval.HOUR:
+            return range(self.start, self.end, HOUR)
+        return self.zone.starts(self.start, self.end)[:-1]
 
     @property
     def first_day(self) -> int:
-        """Return the first day of the range, in days since the epoch."""
+        """Return the first UTC day that the range touches, in days since the epoch."""
         return self.start // DAY
 
     @property
     def last_day(self) -> int:
-        """Return the last day of the range, in days since the epoch."""
+        """Return the last UTC day that the range touches, in days since the epoch."""
         return (self.end - 1) // DAY
 
 
@@ -64,22 +69,44 @@ class CountRange:
 class SourceCounts:
     """The figures of one source, or of all.
 
-    `created` and `ended` have one number per interval.
+    `active` is the number of live sessions now. The lists have one number per interval.
+    `active_at` is the number of live sessions at the start of each. It is None for a
+    start in the future. A number of `active_at` and of `expired` is None where it needs
+    counts that are no longer kept.
     """
 
-    created: list[int]
-    ended: list[int]
+    created: Sequence[int]
+    ended: Sequence[int]
+    expired: Sequence[int | None]
+    active_at: Sequence[int | None]
     active: int = 0
     unique_users: int = 0
+
+    def is_any(self) -> bool:
+        """Return whether a number of sessions is not zero."""
+        return any((self.active, *self.created, *self.ended, *self.expired, *self.active_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The greatest number of live sessions at a full hour of a range, or now."""
+
+    active: int
+    at: int
 
 
 @dataclass
 class SessionCounts:
-    """The figures of a range. `unique_users` is per day, empty for a series by hour."""
+    """The figures of a range.
+
+    `unique_users` is per day, and empty for a series by hour. `peak` is None when the
+    number of live sessions is not known at any full hour of the range.
+    """
 
     total: SourceCounts
     by_source: dict[str, SourceCounts] = field(default_factory=dict)
     unique_users: list[int] = field(default_factory=list)
+    peak: Peak | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,20 @@
-"""Tracking sessions: the session, its id, digests of user ids, contracts of stores.
+"""Tracking sessions: the session, its id, its factory, contracts of stores.
 
 There is no I/O here. `service/storage/session_store.py` implements `SessionStore` and
 `SessionBatchStore`, and `service/storage/users.py` implements `UserStore`.
 """
 
-import hashlib
 import os
 import re
 import time
 from asyncio import Future
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from service.counts import DAY, CountRange, UserCounts
+from service.digests import UserDigest
 
 SHARD_COUNT = 16
 MAX_USER_ID_LENGTH = 128
@@ -22,6 +22,8 @@ MAX_SOURCE_LENGTH = 64
 SECOND_US = 1_000_000
 DEFAULT_TTL_SECONDS = DAY
 MAX_TTL_SECONDS = 400 * DAY
+# A batch of a busy worker takes 1 to 2 ms. Longer slices would save nothing.
+SHARED_DIGIT_US = 2000
 
 SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 SESSION_ID_LENGTH = 36
@@ -119,38 +121,6 @@ def shard_of(session_id: str) -> int:
     return int(session_id[0], 16)
 
 
-class UserDigest:
-    """The keyed hash of user ids in Redis keys. A key does not reveal the user id.
-
-    Anyone who has `secret` can check a guessed user id against a digest. All processes
-    of a deployment need the same secret.
-    """
-
-    def __init__(self, secret: str) -> None:
-        # BLAKE2b takes keys of up to 64 bytes, and a secret may be longer.
-        self._key = hashlib.sha256(secret.encode()).digest()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """8 hex digits that identify the secret and do not reveal it."""
-        return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint").hexdigest()
-
-    def __call__(self, user_id: str) -> str:
-        """Return the digest of a user id in 24 hex digits.
-
-        With 96 bits, the probability of a collision among 10^9 users is 10^-11.
-        """
-        return hashlib.blake2b(user_id.encode(), key=self._key, digest_size=12).hexdigest()
-
-    def of_request(self, user_id: str | None, *words: str) -> str:
-        """Return the hash of a request of a user or a guest, in 24 hex digits.
-
-        A word has no line feed.
-        """
-        request = "\n".join((*words, "guest" if user_id is None else f"user {user_id}"))
-        return hashlib.blake2b(request.encode(), key=self._key, digest_size=12, person=b"request").hexdigest()
-
-
 class SessionStore(Protocol):
     """Where sessions are kept for their lifetime, and counted.
 
@@ -235,20 +205,32 @@ class UserStore(Protocol):
 class SessionFactory:
     """Makes new sessions. An id that a client sends is never used."""
 
-    def __init__(self, user_digest: UserDigest, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> None:
+    def __init__(
+        self,
+        user_digest: UserDigest,
+        ttl_seconds: int = DEFAULT_TTL_SECONDS,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._user_digest = user_digest
         self._ttl_seconds = ttl_seconds
+        self._clock_ns = clock_ns
+        self._slice = -1
+        self._digit_of_guests = ""
 
     def new(self, source: str, user_id: str | None = None) -> Session:
         """Return a session that starts now, with a random UUID of version 4.
 
         All ids of one user begin with the first hex digit of the user's digest. So all
-        sessions of a user are in one shard, with the user's index. 118 random bits
-        remain.
+        sessions of a user are in one shard, with the user's index. The guests of 2 ms
+        share a random first digit, so that those of a batch are in few shards. 118
+        random bits remain.
         """
-        session_id, started_at = _random_id(), time.time_ns() // 1000
+        session_id, started_at = _random_id(), self._clock_ns() // 1000
         if user_id is None:
-            return Session(session_id, started_at, source, ttl_seconds=self._ttl_seconds)
+            if (now := started_at // SHARED_DIGIT_US) != self._slice:
+                self._slice, self._digit_of_guests = now, session_id[0]
+            return Session(self._digit_of_guests + session_id[1:], started_at, source, ttl_seconds=self._ttl_seconds)
         digest = self._user_digest(user_id)
         return Session(digest[0] + session_id[1:], started_at, source, user_id, digest, self._ttl_seconds)
 

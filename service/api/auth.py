@@ -4,12 +4,12 @@ The keys themselves are in `service/api_keys.py`.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiohttp import hdrs, web
 
-from service import errors, versions
-from service.api import wire
+from service import errors
+from service.api import versions, wire
 from service.api.field_lines import combined, elements
 from service.api_keys import ApiKey, Keyring, Scope
 
@@ -46,6 +46,11 @@ class Authorizer:
             self._known[raw_key] = key
         return key
 
+    @property
+    def keys(self) -> Collection[ApiKey]:
+        """The current API keys."""
+        return self._keyring.keys
+
     def require(self, scope: Scope, handler: Handler) -> Handler:
         """Return a handler that checks version and key, then calls `handler`.
 
@@ -54,13 +59,8 @@ class Authorizer:
         """
 
         async def authorized(request: web.Request) -> web.StreamResponse:
-            headers = request.headers
-            if versions.resolve(combined(headers, wire.API_VERSION)) is None:
-                raise errors.UnsupportedVersion(
-                    f"Send {wire.API_VERSION} with a version of `supported`, or leave it out for the latest.",
-                    supported=versions.SUPPORTED,
-                )
-            self._admit(request, headers.getall(wire.API_KEY, ()), scope)
+            check_version(request)
+            self._admit(request, request.headers.getall(wire.API_KEY, ()), scope)
             return await handler(request)
 
         return authorized
@@ -108,6 +108,15 @@ class Authorizer:
         if scope not in key.scopes:
             raise errors.Forbidden(f"Use an API key with the scope `{scope}`.")
         return key
+
+
+def check_version(request: web.Request) -> None:
+    """Raise UnsupportedVersion for a version that the service does not have."""
+    if versions.resolve(combined(request.headers, wire.API_VERSION)) is None:
+        raise errors.UnsupportedVersion(
+            f"Send {wire.API_VERSION} with a version of `supported`, or leave it out for the latest.",
+            supported=versions.SUPPORTED,
+        )
 
 
 def _bearer_tokens(authorization: str | None) -> list[str]:

@@ -1,14 +1,14 @@
-"""The query parameters of a count: range, interval, source and limit.
+"""The query parameters of a count: range, interval, time zone, source and limit.
 
-A date means its whole UTC day at both ends of a range: `from=2026-11-26&to=2026-11-26`
-is one day. A time means an instant. A range includes the instant at its start and
-excludes the instant at its end. A query may mix both kinds.
+A date means its whole day at both ends of a range: `from=2026-11-26&to=2026-11-26` is
+one day, of `tz` or of UTC. A time means an instant. A range includes the instant at its
+start and excludes the instant at its end. A query may mix both kinds.
 """
 
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from aiohttp import web
 
@@ -16,11 +16,13 @@ from service import errors
 from service.api.names import check_names
 from service.config.value_checks import check_source
 from service.counts import DAY, CountRange, Interval
+from service.time_zones import UTC_ZONE, TimeZone
 
 MAX_HOURS = 31 * 24
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 
+_ONE_DAY = timedelta(days=1)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(\.\d{1,9})?(?:[Zz]|[+-]00:00))?", re.ASCII)
 
 
@@ -67,37 +69,55 @@ class CountQueries:
             if len(query.getall(name)) > 1:
                 raise errors.InvalidRequest(f"Send {name} once.", member=name)
         interval = _interval(query) if "interval" in known else Interval.DAY
+        zone = _zone(query) if "tz" in known else UTC_ZONE
         source = query.get("source")
         if source is not None and (error := check_source(source)):
             raise errors.InvalidRequest(f"source {error}.", member="source")
-        return CountQuery(self._range(query, interval), source, _limit(query))
+        return CountQuery(self._range(query, interval, zone), source, _limit(query))
 
-    def _range(self, query: Mapping[str, str], interval: Interval) -> CountRange:
+    def _range(self, query: Mapping[str, str], interval: Interval, zone: TimeZone) -> CountRange:
         now = int(self._clock())
         past = now + 1  # includes the current second
-        last = _moment(query, "to") if "to" in query else _Moment(past, past)
+        last = _moment(query, "to", zone) if "to" in query else _Moment(past, past)
         # Today is a whole day, with the hours to come. A range that ends at a time in
         # the future ends now.
-        end = min(last.end, (now // DAY + 1) * DAY if last.is_date else past)
-        start = _moment(query, "from").start if "from" in query else end - DAY
+        end = min(last.end, zone.start_of(zone.day_of(now) + _ONE_DAY) if last.is_date else past)
+        if "from" in query:
+            start = _moment(query, "from", zone).start
+        else:
+            start = zone.start_of(zone.day_of(end - 1)) if last.is_date else end - DAY
         if start >= past:
             raise errors.InvalidRequest("`from` must not be in the future.", member="from")
         if start >= last.end:
             raise errors.InvalidRequest(_not_before(start, last), member="from")
-        oldest = (now // DAY - self._retention_days) * DAY
+        oldest = self._oldest(now, interval, zone)
         if start < oldest:
             raise errors.InvalidRequest(
                 f"Counts are kept for {self._retention_days} days. Set `from` to {rfc3339(oldest)} or later.",
                 member="from" if "from" in query else "to",
                 oldest=rfc3339(oldest),
             )
-        requested = CountRange.around(start, end, interval)
+        if offset := zone.odd_offset(start, end):
+            raise errors.InvalidRequest(
+                f"This time zone is {offset} from UTC in the range. Counts are kept by hours of UTC, so they have no "
+                "days of a zone whose offset is not a whole number of hours. Use another zone, or leave out `tz`.",
+                member="tz",
+            )
+        requested = CountRange.around(start, end, interval, zone)
         if interval is Interval.HOUR and len(requested.starts) > MAX_HOURS:
             raise errors.InvalidRequest(
                 f"A series by hour has at most {MAX_HOURS} hours. Use interval=day or a shorter range.",
                 member="interval",
             )
         return requested
+
+    def _oldest(self, now: int, interval: Interval, zone: TimeZone) -> int:
+        """Return the start of the first interval whose counts are kept."""
+        oldest = (now // DAY - self._retention_days) * DAY
+        if interval is Interval.HOUR:
+            return oldest
+        first, *following = zone.starts(oldest, oldest + 1)
+        return first if first == oldest else following[0]
 
 
 def rfc3339(moment: float) -> str:
@@ -112,21 +132,36 @@ def _interval(query: Mapping[str, str]) -> Interval:
     return Interval(value)
 
 
-def _moment(query: Mapping[str, str], name: str) -> _Moment:
+def _zone(query: Mapping[str, str]) -> TimeZone:
+    if "tz" not in query:
+        return UTC_ZONE
+    if zone := TimeZone.find(query["tz"]):
+        return zone
+    raise errors.InvalidRequest("tz must be the name of a time zone, such as Europe/Berlin or UTC.", member="tz")
+
+
+def _moment(query: Mapping[str, str], name: str, zone: TimeZone) -> _Moment:
     """Return the value of a parameter as a moment. Raises InvalidRequest."""
     if found := _TIME.fullmatch(query[name]):
-        date, time, fraction = found.groups()
+        day, time, fraction = found.groups()
         try:
-            start = datetime.fromisoformat(f"{date}T{time or '00:00:00'}+00:00").timestamp()
+            if not time:
+                return _day(date.fromisoformat(day), zone)
+            moment = datetime.fromisoformat(f"{day}T{time}+00:00").timestamp() + float(fraction or 0)
         except ValueError:
             pass
         else:
-            start += float(fraction or 0)
-            return _Moment(start, start if time else start + DAY)
+            return _Moment(moment, moment)
     raise errors.InvalidRequest(
         f"{name} must be a time in UTC like 2026-01-31T18:00:00Z, or a date like 2026-01-31 for the whole day.",
         member=name,
     )
+
+
+def _day(day: date, zone: TimeZone) -> _Moment:
+    """Return a whole day."""
+    day = min(day, date.max - _ONE_DAY)  # any day in the future means the same
+    return _Moment(zone.start_of(day), zone.start_of(day + _ONE_DAY))
 
 
 def _not_before(start: float, last: _Moment) -> str:

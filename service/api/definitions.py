@@ -3,11 +3,17 @@
 Every answer with counts contains them.
 """
 
+_LIFETIME = (
+    "while session.ttl_seconds is a whole number of hours and has not changed. Otherwise: The sessions of an hour "
+    "count as created evenly over it, so the error is at most the sessions created in one hour. After a change of "
+    "session.ttl_seconds, all sessions count as if they had the new lifetime"
+)
 _ACTIVE = {
-    "meaning": "live sessions: created, and neither ended nor expired",
+    "meaning": "live sessions: created, and neither ended nor expired. In totals and sources now, in the series at "
+    "`start`. null for a start in the future, and until one session lifetime after the oldest counts",
     "kind": "exact to the minute",
-    "error": "at most the sessions that were created in the minute that is expiring now. The error is larger while "
-    "sessions with another session.ttl_seconds are live",
+    "error": "now at most the sessions that were created in the minute that is expiring, and more while sessions "
+    f"with another session.ttl_seconds are live. At `start` none {_LIFETIME}",
 }
 _CREATED = {
     "meaning": "sessions created at or after `from` and before `to`",
@@ -21,8 +27,24 @@ _ENDED = {
     "kind": "exact",
     "error": "none",
 }
+_EXPIRED = {
+    "meaning": "sessions whose lifetime ended at or after `from` and before `to`. Ended sessions do not count. null "
+    "until one session lifetime after the oldest counts. The totals leave such intervals out",
+    "kind": "exact",
+    "error": f"in the hour in progress, the sessions of one minute. In hours that are over, none {_LIFETIME}",
+}
+_PEAK_ACTIVE = {
+    "meaning": "the largest `active` at a full hour of the range, or now. null when none is known",
+    "kind": "exact to the minute",
+    "error": "that of `active`. Between two full hours, more sessions may have been active",
+}
+_PEAK_AT = {
+    "meaning": "the first time in the range at which `active` was `peak_active`",
+    "kind": "exact to the minute",
+    "error": "that of `peak_active`",
+}
 _UNIQUE_USERS = {
-    "meaning": "distinct user ids with a session created on the UTC days that the range touches. "
+    "meaning": "distinct user ids with a session created on the UTC days that the range or interval touches. "
     "Guests have no user id",
     "kind": "approximate",
     "error": "standard error 0.2 % with many users, 0.8 % with few. Days and sources are merged, never summed",
@@ -35,7 +57,15 @@ _BOUNDS = {
     "user's earlier sessions are missing",
 }
 
-SESSIONS = {"active": _ACTIVE, "created": _CREATED, "ended": _ENDED, "unique_users": _UNIQUE_USERS}
+SESSIONS = {
+    "active": _ACTIVE,
+    "created": _CREATED,
+    "ended": _ENDED,
+    "expired": _EXPIRED,
+    "unique_users": _UNIQUE_USERS,
+    "peak_active": _PEAK_ACTIVE,
+    "peak_at": _PEAK_AT,
+}
 TOP_USERS = {
     "created": _BOUNDS,
     "others_at_most": {

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from service.api import wire
 from service.api.baggage import merged
 from service.api_keys import ApiKey, Reveal
+from service.digests import SessionRefs
 from service.errors import Overloaded, StoreUnavailable
-from service.session_refs import SessionRefs
 from service.sessions import Session
 
 LIVE, NONE, UNKNOWN = "live", "none", "unknown"

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 from multidict import CIMultiDict, istr
 
-from service import versions
-from service.api import wire
+from service.api import versions, wire
 from service.api.aiohttp_internals.large_body import MIN_BYTES, LargeBody
 
 # Mapping is invariant in its keys, and istr is the faster str for header names.

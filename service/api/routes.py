@@ -15,6 +15,7 @@ from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.openapi import OpenapiHandler
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.pages import Page, static_files
+from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
 from service.api.user_id import PATH_SEGMENT
@@ -51,6 +52,7 @@ class Handlers:
     users: UserHandlers
     store: StatusHandler
     health: Health
+    privacy: PrivacyHandlers
 
 
 def table(handlers: Handlers) -> list[Route]:
@@ -78,11 +80,14 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/store", handlers.store.get_status, Scope.ANALYTICS),
+        Route(get, f"{operator}/privacy", handlers.privacy.get_document, None),
         Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
         Route(get, wire.LIVEZ_PATH, health.livez, None),
         Route(get, "/readyz", health.readyz, None),
         Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
+        Route(get, wire.PRIVACY_PATH, handlers.privacy.get_page, None),
+        Route(get, wire.GPC_PATH, handlers.privacy.get_gpc, None),
         Route(get, "/openapi.json", OpenapiHandler().get_document, None),
         Route(get, wire.DOCS_PATH, Page("docs.html").get, None),
         *(Route(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),

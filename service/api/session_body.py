@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.sessions import Session
 
 _SESSIONS_PER_PART = 250  # 1 ms of the event loop

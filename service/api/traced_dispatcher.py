@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from service.api.auth import Handler
 from service.api.dispatcher import KNOWN_METHODS, MisframedRequest, route_of
 from service.api.session_token import SESSION_ID
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 
 Headers = CIMultiDictProxy[str]
 

@@ -24,6 +24,8 @@ CONTENT_SECURITY_POLICY = istr("Content-Security-Policy")
 REFERRER_POLICY = istr("Referrer-Policy")
 RETRY_AFTER = istr("Retry-After")
 X_FORWARDED_FOR = istr("X-Forwarded-For")
+# Browsers send it, and pages cannot. So CORS needs no entry for it.
+SEC_GPC = istr("Sec-GPC")
 
 # The request headers that the API reads. CORS allows them to pages.
 REQUEST_HEADERS = (hdrs.CONTENT_TYPE, API_KEY, API_VERSION, SESSION_TOKEN, SESSION_TOKEN_ALIAS, IDEMPOTENCY_KEY)
@@ -64,6 +66,8 @@ VISITOR_PATH = "/{path}"
 LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"
 DOCS_PATH = "/docs"
+PRIVACY_PATH = "/privacy"
+GPC_PATH = "/.well-known/gpc.json"
 STATIC_PATH = "/static/"
 
 PROBLEM_TYPE_PREFIX = "urn:jay:problem:"

@@ -11,6 +11,7 @@ from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
 from service.config.web_origins import check_origin
 from service.sessions import parse_session_id
+from service.time_zones import TimeZone
 
 _DEMO_SESSIONS = range(1000, 1_000_001)
 
@@ -59,6 +60,13 @@ def session_id(argument: str) -> str:
     if (parsed := parse_session_id(argument)) is None:
         raise ArgumentTypeError("must be a session id: a UUID such as 550e8400-e29b-41d4-a716-446655440000")
     return parsed
+
+
+def time_zone(argument: str) -> TimeZone:
+    """Return a time zone by its name."""
+    if zone := TimeZone.find(argument):
+        return zone
+    raise ArgumentTypeError("must be the name of a time zone, such as Europe/Berlin")
 
 
 def utf8(argument: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from service import __version__
 from service.api_keys import Scope
 from service.commands import argument_types
+from service.time_zones import UTC_ZONE
 
 Group: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no other
 
@@ -71,7 +72,7 @@ def _add_keys(commands: Group) -> None:
 
 
 def _add_counts(commands: Group) -> argparse.ArgumentParser:
-    counts = _add(commands, "counts", "print active, created and ended sessions by source", "counts")
+    counts = _add(commands, "counts", "print active, created, ended and expired sessions by source", "counts")
     when = "a UTC time like 2026-01-31T18:00:00Z, a date like 2026-01-31, or an age like 24h or 7d"
     counts.add_argument("--from", dest="start", metavar="TIME", help=f"start: {when} (default: 24h)")
     counts.add_argument(
@@ -83,10 +84,12 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
     counts.add_argument(
         "--interval", choices=("hour", "day"), help="step of the series (default: depends on the length of the range)"
     )
+    zone_help = "time zone of dates and days, such as Europe/Berlin (default: UTC)"
+    counts.add_argument("--tz", type=argument_types.time_zone, default=UTC_ZONE, metavar="ZONE", help=zone_help)
     counts.add_argument("--source", type=argument_types.utf8, help="show only this source")
     form = counts.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the whole answer of the API as JSON")
-    form.add_argument("--csv", action="store_true", help="print start, source, created and ended as CSV")
+    form.add_argument("--csv", action="store_true", help="print the series as CSV")
     watch_help, seconds = "refresh the table until Ctrl-C (default: every 2 seconds)", argument_types.seconds
     form.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help=watch_help)
     return counts

@@ -17,9 +17,11 @@ from service.commands import tables, time_range
 from service.commands.api_client import ApiClient
 from service.commands.tables import Column, Figures
 from service.errors import CommandError
+from service.time_zones import UTC_ZONE, TimeZone
 
 PATH = f"{wire.OPERATOR_PATH}/analytics"
-_FIGURES = ("active", "created", "ended", "unique_users")
+_FIGURES = ("active", "created", "ended", "expired", "unique_users")
+_IN_SERIES = ("created", "ended", "expired", "active")
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_ASCII = "_.:-=+*#"
 _SPARK_WIDTH, _SPARK_WIDTH_NARROW, _NARROW = 24, 12, 90
@@ -27,18 +29,22 @@ _SPARK_WIDTH, _SPARK_WIDTH_NARROW, _NARROW = 24, 12, 90
 
 @dataclass(frozen=True)
 class CountsOptions:
-    """The options. Times are RFC 3339, dates, or ages such as `7d` and `24h`."""
+    """The options. Times are RFC 3339, dates, or ages such as `7d` and `24h`.
+
+    `zone` is the zone of dates and days.
+    """
 
     start: str | None
     end: str | None
     interval: str | None
     source: str | None
+    zone: TimeZone = UTC_ZONE
 
 
 def show(client: ApiClient, options: CountsOptions) -> None:
     """Print a table."""
     console = Console()
-    console.print(_view(_fetch(client, options), console), crop=False)
+    console.print(_view(_fetch(client, options), options.zone, console), crop=False)
 
 
 def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
@@ -63,14 +69,14 @@ def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
 
 def _views(client: ApiClient, options: CountsOptions, seconds: float, console: Console) -> Iterator[RenderableType]:
     document = _fetch(client, options)
-    yield _view(document, console)
+    yield _view(document, options.zone, console)
     while True:
         time.sleep(seconds)
         try:
             document = _fetch(client, options)
-            yield _view(document, console)
+            yield _view(document, options.zone, console)
         except CommandError as error:
-            yield Group(_view(document, console), Text(f"Not refreshed: {error}", style="red"))
+            yield Group(_view(document, options.zone, console), Text(f"Not refreshed: {error}", style="red"))
 
 
 def print_json(client: ApiClient, options: CountsOptions) -> None:
@@ -79,12 +85,15 @@ def print_json(client: ApiClient, options: CountsOptions) -> None:
 
 
 def print_csv(client: ApiClient, options: CountsOptions) -> None:
-    """Print the series, one line for each interval and source with a count."""
+    """Print the series, one line for each interval and source with a count.
+
+    A number that is not known is an empty field.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("start", "source", "created", "ended"))
+    writer.writerow(("start", "source", *_IN_SERIES))
     for point in _fetch(client, options)["series"]:
         for source, figures in point["sources"].items():
-            writer.writerow((point["start"], source, figures["created"], figures["ended"]))
+            writer.writerow((point["start"], source, *(figures[name] for name in _IN_SERIES)))
 
 
 def _fetch(client: ApiClient, options: CountsOptions) -> dict[str, Any]:
@@ -96,14 +105,17 @@ def _fetch(client: ApiClient, options: CountsOptions) -> dict[str, Any]:
         to=end,
         interval=options.interval or time_range.suitable_interval(start, end),
         source=options.source,
+        tz=options.zone.name,
     )
 
 
-def _view(document: dict[str, Any], console: Console) -> RenderableType:
+def _view(document: dict[str, Any], zone: TimeZone, console: Console) -> RenderableType:
     """Return the heading, the table and the footnote."""
-    span = time_range.range_in_words(document["from"], document["to"])
+    span = time_range.range_in_words(document["from"], document["to"], zone)
     heading = f"Sessions {span}, by {document['interval']}"
-    footnote = f"As of {document['as_of']}. Unique users are approximate and cover whole UTC days."
+    peak = document["totals"]["peak_active"]
+    most = "" if peak is None else f"Most active: {peak:,} at {document['totals']['peak_at']}. "
+    footnote = f"As of {document['as_of']}. {most}Unique users are approximate and cover whole UTC days."
     return Group(
         Text(heading, style="bold"),
         tables.lay_out(_figures(document, console), console),
@@ -122,9 +134,13 @@ def _figures(document: dict[str, Any], console: Console) -> Figures:
         "Source",
         [row["source"] for row in rows],
         "All sources",
-        [Column(_title(name), [f"{row[name]:,}" for row in rows], f"{totals[name]:,}") for name in _FIGURES],
+        [Column(_title(name), [_number(row[name]) for row in rows], _number(totals[name])) for name in _FIGURES],
         [sparkline(numbers, width, sparks) for numbers in by_source],
     )
+
+
+def _number(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 def _title(figure: str) -> str:

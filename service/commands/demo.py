@@ -21,8 +21,9 @@ from service.commands import demo_target
 from service.commands.api_client import ApiClient
 from service.config.settings import Settings
 from service.counts import DAY, HOUR
+from service.digests import UserDigest
 from service.errors import CommandError, StoreUnavailable
-from service.sessions import Session, SessionFactory, UserDigest
+from service.sessions import Session, SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore

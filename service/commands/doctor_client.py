@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from http.cookies import SimpleCookie
 
-from service import versions
-from service.api import wire
+from service.api import versions, wire
 from service.commands import doctor_memory
 from service.commands.api_client import Answer, ApiClient
 from service.commands.check_results import CheckResult, good, problem, unknown

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from service.commands.check_results import CheckResult, good, problem, unknown
+from service.digests import UserDigest
 from service.errors import UnknownUserSecret
-from service.sessions import UserDigest
 from service.storage.command_logs import command_log_lengths
 from service.storage.connection import RedisConnection
 from service.storage.index_check import IndexReport

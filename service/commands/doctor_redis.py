@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.commands import doctor_privacy
 from service.commands.check_results import CheckResult, good, problem, unknown
 from service.config.settings import Settings
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace

@@ -1,7 +1,7 @@
 """`jay-tracking ref`: the ref of a session."""
 
 from service.config.settings import Settings
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 
 
 def show(settings: Settings, session_id: str) -> None:

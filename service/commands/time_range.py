@@ -1,7 +1,9 @@
-"""Ranges of time on the command line, read and printed. Dates are whole UTC days."""
+"""Ranges of time on the command line, read and printed. Dates are whole days."""
 
 import re
 from datetime import UTC, datetime, timedelta
+
+from service.time_zones import UTC_ZONE, TimeZone
 
 _AGO = re.compile(r"(\d{1,4})([hd])")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -38,14 +40,15 @@ def suitable_interval(start: str | None, end: str | None) -> str | None:
     return "hour" if length <= _HOURLY else "day"
 
 
-def range_in_words(start: str, end: str) -> str:
+def range_in_words(start: str, end: str, zone: TimeZone = UTC_ZONE) -> str:
     """Return the range of an answer in words.
 
     `end` is exclusive, so a range of days ends a day earlier.
     """
-    first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
-    if any(time.hour or time.minute or time.second for time in (first, last)):
-        return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
-    if last - first <= _DAY:
-        return f"on {first:%Y-%m-%d} (UTC day)"
-    return f"from {first:%Y-%m-%d} to {last - _DAY:%Y-%m-%d} (UTC days)"
+    first, last = (datetime.fromisoformat(moment).astimezone(zone.rules) for moment in (start, end))
+    if any(moment.timestamp() != zone.start_of(moment.date()) for moment in (first, last)):
+        return f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} {zone.name}"
+    last_day = last.date() - _DAY
+    if last_day <= first.date():
+        return f"on {first:%Y-%m-%d} ({zone.name} day)"
+    return f"from {first:%Y-%m-%d} to {last_day} ({zone.name} days)"

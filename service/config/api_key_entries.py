@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from service.api_keys import ApiKey, Reveal, Scope
+from service.api_keys import ApiKey, Gpc, Reveal, Scope
 from service.config.value_checks import Check, Each, check_key_name, check_source
 from service.config.web_origins import check_origin
 from service.rate_limits import MAX_COUNT, parse_rate_limit
@@ -57,6 +57,10 @@ API_KEYS_SCHEMA: Mapping[str, object] = {
                 "type": ["array", "null"],
                 "items": {"enum": [part.value for part in Reveal]},
                 "description": "ids that forward-auth may pass on to the services behind the proxy, beside the ref",
+            },
+            "gpc": {
+                "enum": [*Gpc, None],
+                "description": "guest: a browser with Global Privacy Control gets a session without a user id",
             },
         },
         "required": ["name", "sha256", "scopes"],
@@ -146,6 +150,11 @@ def _check_reveal(reveal: object) -> str | None:
     return f"must be a list of {', '.join(Reveal)}"
 
 
+def _check_gpc(gpc: object) -> str | None:
+    is_known = isinstance(gpc, str) and gpc in set(Gpc)
+    return None if is_known else f"must be {' or '.join(Gpc)}"
+
+
 # the check, and whether it is required
 _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "name": (_string_check(check_key_name), True),
@@ -155,6 +164,7 @@ _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "origins": (_check_origins, False),
     "create_limit": (_check_create_limit, False),
     "reveal": (_check_reveal, False),
+    "gpc": (_check_gpc, False),
 }
 
 
@@ -169,4 +179,5 @@ def _api_key(entry: Mapping[str, object]) -> ApiKey:
         origins=None if origins is None else frozenset(origins),
         create_limit=None if limit is None else parse_rate_limit(limit),
         reveal=frozenset(Reveal(part) for part in cast("list[str]", entry.get("reveal") or [])),
+        gpc=Gpc(cast("str | None", entry.get("gpc")) or Gpc.IGNORE),
     )

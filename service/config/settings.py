@@ -12,6 +12,7 @@ from typing import Literal
 from service.api_keys import ApiKey
 from service.config.api_key_entries import API_KEYS_SCHEMA, parse_api_keys, show_api_keys
 from service.config.declaration import setting
+from service.config.privacy_settings import PrivacySettings
 from service.config.redis_url import check_redis_url, without_password
 from service.config.request_headers import MAX_NAMES, check_request_headers
 from service.config.sizes import HALF, SIZE_PATTERN, check_max_memory
@@ -202,6 +203,7 @@ class Settings:
     cookie: CookieSettings = field(default_factory=CookieSettings)
     cors: CorsSettings = field(default_factory=CorsSettings)
     analytics: AnalyticsSettings = field(default_factory=AnalyticsSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     log: LogSettings = field(default_factory=LogSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)

@@ -6,13 +6,16 @@ are all sessions of a user. So the numbers of the shards add up, unique users
 included.
 """
 
+import asyncio
 import logging
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 
 from service.counts import DAY, CountRange, CountStore, Interval, SessionCounts, SourceCounts, TopUsers
 from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
+from service.storage.history import HourlyCounters, HourlyFigures, Span
 from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.source_counters import SourceCounters
@@ -31,9 +34,11 @@ class RedisCountStore(CountStore):
         keyspace: Keyspace,
         *,
         ttl_seconds: int,
+        retention_days: int,
         page_sizes: PageSizes = PAGE_SIZES,
     ) -> None:
         self._ttl_seconds = ttl_seconds
+        self._retention_days = retention_days
         self._counters = SourceCounters(connection, keyspace, page_sizes)
         self._unique_users = UniqueUsers(connection, keyspace, page_sizes)
         self._top_lists = TopLists(connection, keyspace, page_sizes)
@@ -45,28 +50,54 @@ class RedisCountStore(CountStore):
         a session and have not ended, to the minute. Raises StoreUnavailable and
         Overloaded.
         """
-        oldest = int(now) - self._ttl_seconds
-        days = range(requested.first_day, requested.last_day + 1)
-        live_days = range(oldest // DAY, int(now) // DAY + 2)
+        kept_from = (int(now) // DAY - self._retention_days) * DAY
+        span = Span(requested, int(now), self._ttl_seconds, kept_from)
         if source is None:
-            sources = await self._counters.sources(sorted({*days, *live_days}))
+            sources = await self._counters.sources(span.days)
         else:
             sources = [[source]] * SHARD_COUNT
+        total = HourlyFigures(span, HourlyCounters(span))
         by_source: dict[str, SourceCounts] = {}
-        days_with_users = days if requested.interval is Interval.DAY else range(0)
-        unique_users, unique_by_day = 0, [0] * len(days_with_users)
+        for page in self._counters.pages(sorted(set().union(*sources)), span):
+            for name, figures in (await self._figures(page, sources, span)).items():
+                total.add(figures)
+                counts = figures.counts()
+                if counts.is_any() or source is not None:
+                    by_source[name] = counts
+        found = SessionCounts(total.counts(), by_source, peak=total.peak())
+        counted = [[name for name in names if name in by_source] for names in sources]
+        await self._add_unique_users(found, requested, counted, source)
+        return found
+
+    async def _figures(
+        self, names: Sequence[str], sources: Sequence[Sequence[str]], span: Span
+    ) -> dict[str, HourlyFigures]:
+        """Return the figures of some sources. `sources` has those of each shard."""
+        counters = {name: HourlyCounters(span) for name in names}
+        for shard, in_shard in enumerate(sources):
+            await self._counters.add(shard, {name: counters[name] for name in in_shard if name in counters}, span)
+        figures = {}
+        for name, of_source in counters.items():
+            figures[name] = HourlyFigures(span, of_source)
+            await asyncio.sleep(0)  # 90 days take 2 ms, and visitors wait
+        return figures
+
+    async def _add_unique_users(
+        self, counts: SessionCounts, requested: CountRange, sources: Sequence[Sequence[str]], source: str | None
+    ) -> None:
         total = Union(requested.first_day, requested.last_day, source or "")
+        by_interval = []
+        if requested.interval is Interval.DAY:
+            edges = pairwise((*requested.starts, requested.end))
+            by_interval = [Union(start // DAY, (end - 1) // DAY, total.source) for start, end in edges]
+        counts.unique_users = [0] * len(by_interval)
         for shard, names in enumerate(sources):
-            in_shard = {name: by_source.setdefault(name, _zeros(requested)) for name in names}
-            await self._counters.add(shard, in_shard, requested, oldest, int(now))
-            unique = await self._count_users(shard, total, names, days_with_users)
-            unique_users += unique[total]
-            in_shard_by_day = [unique[Union(day, day, total.source)] for day in days_with_users]
-            unique_by_day = _add_lists(unique_by_day, in_shard_by_day)
-            for name, counts in in_shard.items():
-                counts.unique_users += unique[total._replace(source=name)]
-        figures = _total(by_source.values(), requested, unique_users)
-        return SessionCounts(figures, dict(sorted(by_source.items())), unique_by_day)
+            unique = await self._count_users(shard, total, names, by_interval)
+            counts.total.unique_users += unique[total]
+            in_shard = [unique[union] for union in by_interval]
+            counts.unique_users = list(map(operator.add, counts.unique_users, in_shard))
+            for name in names:
+                counts.by_source[name].unique_users += unique[total._replace(source=name)]
 
     async def top_users(self, requested: CountRange, limit: int) -> TopUsers:
         """Return the users with the most sessions created.
@@ -76,32 +107,10 @@ class RedisCountStore(CountStore):
         return await self._top_lists.rank(range(requested.first_day, requested.last_day + 1), limit)
 
     async def _count_users(
-        self, shard: int, total: Union, sources: Sequence[str], days: Sequence[int]
+        self, shard: int, total: Union, sources: Sequence[str], intervals: Sequence[Union]
     ) -> dict[Union, int]:
         """Return what `UniqueUsers.count` returns, with 0 for other programs' data."""
-        unique = await self._unique_users.count(shard, total, sources, days)
+        unique = await self._unique_users.count(shard, total, sources, intervals)
         if None in unique.values():
             _logger.error("foreign data under a key of unique users: another program writes with our key prefix")
         return {union: number or 0 for union, number in unique.items()}
-
-
-def _zeros(requested: CountRange) -> SourceCounts:
-    return SourceCounts([0] * len(requested.starts), [0] * len(requested.starts))
-
-
-def _total(sources: Iterable[SourceCounts], requested: CountRange, unique_users: int) -> SourceCounts:
-    """Return the figures of all sources.
-
-    `unique_users` is not a sum, because a user may have sessions of several sources.
-    """
-    total = _zeros(requested)
-    total.unique_users = unique_users
-    for counts in sources:
-        total.active += counts.active
-        total.created = _add_lists(total.created, counts.created)
-        total.ended = _add_lists(total.ended, counts.ended)
-    return total
-
-
-def _add_lists(one: Sequence[int], other: Sequence[int]) -> list[int]:
-    return list(map(operator.add, one, other))

@@ -19,6 +19,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from service.storage.deadlines import next_step
 from service.storage.lane import Lane
 from service.storage.script_files import script_with
 
@@ -51,7 +52,9 @@ class Client:
         """`prepare` runs on each new connection before its first command."""
 
         async def connect(connection: AbstractConnection) -> None:
+            next_step()
             await connection.on_connect()
+            next_step()
             if prepare is not None:
                 await prepare(connection)
 

@@ -68,7 +68,8 @@ class RedisConnection:
         """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
-        # this process is late, it takes up to four (`deadlines.py`).
+        # this process is late, it takes up to four. Each step of connecting gets one
+        # more (`deadlines.py`).
         self.deadline_seconds = 2 * (settings.timeout_seconds + Durability.of(settings).wait_seconds)
         self.servers = servers or ServerMap(Discovery.of(url, settings))
         self.servers.on_change(self._retire_servers)
@@ -140,7 +141,8 @@ class RedisConnection:
     ) -> Command:
         """Return the command that runs a script. `Script` describes the parameters."""
         if self.groups_by_shard:
-            keys = list(dict.fromkeys((*keys, guard_key(keys[0]), *declared)))
+            # Two requests of a batch may name a session, so its key may be there twice.
+            keys = [*keys, *dict.fromkeys((guard_key(keys[0]), *declared))]
         return ("EVALSHA", script_digest(name), len(keys), *keys, *arguments)
 
     async def run(self, name: str, operation: Operation[T]) -> T:

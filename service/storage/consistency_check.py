@@ -21,7 +21,8 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.counts import HOUR
-from service.sessions import SECOND_US, Session, UserDigest, shard_of
+from service.digests import UserDigest
+from service.sessions import SECOND_US, Session, shard_of
 from service.storage.client import Command
 from service.storage.connection import RedisConnection
 from service.storage.index_check import IndexCheck, IndexReport
@@ -188,10 +189,7 @@ class ConsistencyCheck:
         return sessions
 
     async def _check_indexes(self, indexes: Sequence[str], scan: _Scan) -> None:
-        """Count expired entries.
-
-        They are not an error. They use memory until the user creates a session again.
-        """
+        """Count expired entries. They use memory until the user creates a session."""
         for page in pages(indexes, _INDEXES_AT_ONCE):
             await self._check_index_page(page, scan)
 

@@ -1,12 +1,14 @@
 """The layout of the counters of a day and of an hour (keys: keyspace.py).
 
 A counter is an unsigned 32-bit number, big-endian. The counters of a day, or of an
-hour, are one string in Redis. The scripts add to them by position, and readers fetch
-bytes.
+hour, are one string in Redis. The scripts add to them by position.
 """
 
+import struct
 import sys
 from array import array
+from collections.abc import Sequence
+from itertools import chain
 
 # Positions of a day's counters. Those by hour are the first of 24 positions, one for
 # each hour.
@@ -14,23 +16,41 @@ CREATED_IN_DAY, ENDED_IN_DAY = 0, 1
 CREATED_IN_HOUR, ENDED_IN_HOUR, LIVE_IN_HOUR = 2, 26, 50
 HOURS_IN_DAY = 24
 # The counters of an hour are by minute: sessions that began in it and have not ended.
-_MINUTES_IN_HOUR = 60
-
 _COUNTER_BYTES = 4
+_BY_HOUR = slice(CREATED_IN_HOUR * _COUNTER_BYTES, (CREATED_IN_HOUR + 3 * HOURS_IN_DAY) * _COUNTER_BYTES)
+# A counter in each 64 bits, for half of the counters by hour.
+_LANES_FORMAT = f">{3 * HOURS_IN_DAY // 2}Q"
+_LANES_BYTES = struct.calcsize(_LANES_FORMAT)
+_LANES = int.from_bytes(struct.pack(_LANES_FORMAT, *[2**32 - 1] * (3 * HOURS_IN_DAY // 2)), "big")
 
 
-def _byte_range(first: int, count: int) -> tuple[int, int]:
-    """Return the first and the last byte of some counters, as GETRANGE takes them."""
-    return first * _COUNTER_BYTES, (first + count) * _COUNTER_BYTES - 1
+# Created in the hour and not ended: the first and the last byte, for GETRANGE.
+LIVE_BYTES = LIVE_IN_HOUR * _COUNTER_BYTES, (LIVE_IN_HOUR + HOURS_IN_DAY) * _COUNTER_BYTES - 1
 
 
-# Created and ended on the day.
-DAY_BYTES = _byte_range(CREATED_IN_DAY, 2)
-# Created by hour, then ended by hour.
-HOURS_BYTES = _byte_range(CREATED_IN_HOUR, 2 * HOURS_IN_DAY)
-# Created in the hour and not ended.
-LIVE_BYTES = _byte_range(LIVE_IN_HOUR, HOURS_IN_DAY)
-MINUTES_BYTES = _byte_range(0, _MINUTES_IN_HOUR)
+class DaySum:
+    """The sum of one day's counters by hour, over many strings.
+
+    Adding 72 numbers one by one takes 10 µs. So a string is read as one large integer,
+    and all its counters are added at once, in lanes of 64 bits that cannot overflow.
+    """
+
+    def __init__(self) -> None:
+        # Every second counter, from the first and from the second.
+        self._first = self._second = 0
+
+    def add(self, day: bytes) -> None:
+        """Add the counters of a day. Those that are missing in the string are zeros."""
+        counters = int.from_bytes(day.ljust(_BY_HOUR.stop, b"\0")[_BY_HOUR], "big")
+        self._first += counters >> 32 & _LANES
+        self._second += counters & _LANES
+
+    def numbers(self) -> Sequence[int]:
+        """Return the sums: created (24), ended (24), created and not ended (24)."""
+        lanes = (
+            struct.unpack(_LANES_FORMAT, one.to_bytes(_LANES_BYTES, "big")) for one in (self._first, self._second)
+        )
+        return list(chain.from_iterable(zip(*lanes, strict=True)))
 
 
 def numbers(counters: bytes) -> "array[int]":

@@ -6,11 +6,16 @@ for the process, or when the machine was paused. A timer then fires before the l
 read a reply that arrived in time. So when the timer fires late, each call that is due
 gets the whole time once more, and the loop reads first. A call gets it only once.
 
+A call that has to connect takes several round trips. Each step of connecting gets the
+whole time (`next_step`). Otherwise a call over a slow link, which is in time on an open
+connection, could never open one.
+
 One timer serves all calls. It costs 10 µs to start and to cancel one for each call.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,11 +23,18 @@ T = TypeVar("T")
 # An event loop with time to spare runs a timer within a millisecond.
 _LATE_SHARE = 0.1
 
+_restart: ContextVar[Callable[[], None]] = ContextVar("restart", default=lambda: None)
+
+
+def next_step() -> None:
+    """Give the current call the whole time again, because Redis answered one step."""
+    _restart.get()()
+
 
 class Deadlines:
     """Limits the time of calls.
 
-    All have the same limit, so a new call is never due before the others.
+    All have the same limit, so a new call is never due before the timer fires.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -35,12 +47,19 @@ class Deadlines:
         """Return the result of a call. Raises TimeoutError when it takes too long."""
         async with asyncio.timeout(None) as timeout:
             loop = asyncio.get_running_loop()
+
+            def restart() -> None:
+                if timeout in self._due:
+                    self._due[timeout] = loop.time() + self._seconds
+
+            restarts = _restart.set(restart)
             self._due[timeout] = loop.time() + self._seconds
             if self._timer is None:
                 self._start_timer(loop)
             try:
                 return await call
             finally:
+                _restart.reset(restarts)
                 self._due.pop(timeout, None)
                 self._extended.discard(timeout)
 

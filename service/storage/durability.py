@@ -90,7 +90,7 @@ class _Waiting(Durability):
         return reply
 
     async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
-        """Return the replies after the writes are durable. Raises an error of the mark."""
+        """Return the replies after the writes. Raises an error reply to the mark."""
         raise NotImplementedError
 
 

@@ -6,7 +6,8 @@ It also repairs the indexes where that is possible.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.sessions import Session, UserDigest, shard_of
+from service.digests import UserDigest
+from service.sessions import Session, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Read

@@ -41,8 +41,8 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
                                                           its sessions may live. Only
                                                           in shard 0
     base test:<token>:…        as above  10 s             temporary keys of a self-test
-    base request:<hash>        string    ttl              id of the session that a request
-                                                          with an idempotency key created
+    base request:<hash>        string    ttl              id of the session of a request
+                                                          with an idempotency key
     base mark                  string    10 s             "". The last write of a batch
                                                           whose durability is awaited
     base guard                 -         -                never exists. A script that
@@ -62,7 +62,7 @@ at most (Space-Saving). Doubles are exact up to 2^53, so both numbers may reach 
 and the order of the scores is the order of the counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from service.counts import DAY, HOUR
@@ -209,19 +209,23 @@ class Keyspace:
         """Return the key of a day's top list."""
         return f"{self._bases[shard]}top:{day}"
 
-    def counted(self, session: Session, tomorrow: int) -> Iterator[str]:
-        """Yield the keys that change with a new session, apart from the session's."""
-        base, moment = self._base_by_digit[session.id[0]], session.started_at // SECOND_US
+    def counted(self, group: Sequence[Session], tomorrow: int) -> Iterator[str]:
+        """Yield the keys that change with new sessions, apart from the sessions' own.
+
+        The sessions share a shard, a source and a minute.
+        """
+        first = group[0]
+        base, moment = self._base_by_digit[first.id[0]], first.started_at // SECOND_US
         day = moment // DAY
-        yield f"{base}minutes:{moment // HOUR}:{session.source}"
-        yield f"{base}day:{day}:{session.source}"
+        yield f"{base}minutes:{moment // HOUR}:{first.source}"
+        yield f"{base}day:{day}:{first.source}"
         yield f"{base}sources:{day}"
-        if session.user_digest is not None:
+        digests = [session.user_digest for session in group if session.user_digest is not None]
+        if digests:
             yield f"{base}top:{day}"
-            yield f"{base}user:{session.user_digest}"
-            yield f"{base}unique:{day}:{session.source}"
-            for last_day in range(day, tomorrow + 1):
-                yield f"{base}unions:{last_day}"
+            yield f"{base}unique:{day}:{first.source}"
+            yield from (f"{base}unions:{last_day}" for last_day in range(day, tomorrow + 1))
+            yield from (f"{base}user:{digest}" for digest in digests)
 
     def id_in(self, key: str) -> str | None:
         """Return the session id in a session's key, and None for any other key."""

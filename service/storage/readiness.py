@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 from service.config.settings import AnalyticsSettings
+from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
-from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
+from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.redirects import all_of

@@ -4,7 +4,8 @@ Moved.   A server that does not serve a shard any more answers MOVED. The comman
          sent to the server that the answer names, and the map is updated.
 Moving.  While a slot moves key by key, neither server has all keys of the shard. A
          command whose key has moved is answered ASK, and is sent to the other server
-         once. A command with several keys is answered TRYAGAIN until the move ends.
+         once. A command with several keys is answered TRYAGAIN until the move ends, so
+         MGET is sent again with one key at a time.
 Scripts. A script that found only some of a shard's keys would make counts wrong. So
          scripts name one more key, the guard, which never exists. Both servers then
          answer TRYAGAIN, and the request is answered 503. Sessions can be read.
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
 from service.config.redis_servers import RedisServers
-from service.storage.client import Command
+from service.storage.client import Command, Word
 from service.storage.server_lane import Accept
 from service.storage.server_map import ServerMap
 from service.storage.sharding import ASKING, key_in, shard_in
@@ -74,7 +75,9 @@ class ShardCalls:
             accepts = _accept_redirects(accept) if redirects_left else accept
             sent, pending = pending, {}
             for position, reply in await self._send_all(sent, name, commands, accepts, is_write=is_write):
-                if isinstance(reply, AskError | TryAgainError):
+                if isinstance(reply, TryAgainError) and commands[position][0] == "MGET":
+                    replies[position] = await self._get_each(name, commands[position][1:], accept)
+                elif isinstance(reply, AskError | TryAgainError):
                     pending[position] = self._redirected(commands[position], reply, sent[position])
                 else:
                     replies[position] = reply
@@ -83,6 +86,11 @@ class ShardCalls:
             if pending.items() & sent.items():  # TRYAGAIN
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
         return replies
+
+    async def _get_each(self, name: str, keys: Sequence[Word], accept: Accept) -> list[Any]:
+        """Return what MGET of several keys returns, while only some have moved."""
+        commands = [("MGET", key) for key in keys]
+        return [value for [value] in await self.call_all(name, commands, accept, is_write=False)]
 
     async def _send_all(
         self, targets: dict[int, _Target], name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool

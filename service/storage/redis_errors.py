@@ -6,7 +6,7 @@
               connection is closed and the server's name is resolved again
     rejected  the server cannot serve this command now
     denied    the service's Redis user may not run a command, or the server does not
-              have it
+              have the command or a script that it was sent
     unfit     the self-test of a new connection failed
 
 Every other error reply is a bug of the service, and is raised unchanged.
@@ -54,7 +54,7 @@ _CLASSES: tuple[tuple[ErrorKind, tuple[type[BaseException], ...]], ...] = (
         ErrorKind.SILENT,
         (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.InvalidResponse, OSError, TimeoutError),
     ),
-    (ErrorKind.DENIED, (exceptions.ClusterCrossSlotError,)),
+    (ErrorKind.DENIED, (exceptions.ClusterCrossSlotError, exceptions.NoScriptError)),
     (ErrorKind.REJECTED, (exceptions.OutOfMemoryError, exceptions.TryAgainError, NotDurable)),
 )
 # Error replies for which redis-py has no class, by their first word.

@@ -16,22 +16,9 @@ from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT
 from service.storage.script_replies import ErasureState, UnionReply
 from service.storage.session_value import ERASED
 
-NAMES = (
-    "counters",
-    "create",
-    "create_once",
-    "created",
-    "end",
-    "erase",
-    "repair",
-    "secrets",
-    "self_test",
-    "union",
-    "user",
-)
-
 # These have the functions of creating.lua too.
-_CREATIONS = frozenset({"create", "create_once"})
+_CREATIONS = ("create", "create_once")
+NAMES = (*_CREATIONS, "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
 
 _CONSTANTS: dict[str, int | str] = {
     "DAY": DAY,

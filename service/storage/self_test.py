@@ -19,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from service.sessions import SHARD_COUNT
 from service.storage.client import Command, Prepare
+from service.storage.deadlines import next_step
 from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import ErrorKind, Unfit, kind_of
@@ -101,6 +102,7 @@ async def _replies(connection: AbstractConnection, commands: Sequence[Command]) 
             replies.append(await connection.read_response(disable_decoding=True))
         except exceptions.ResponseError as error:
             replies.append(error)
+    next_step()
     return replies
 
 

@@ -4,13 +4,11 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from struct import pack
 from typing import Any
 
 from service.counts import DAY, MINUTE
 from service.sessions import SECOND_US, Session
 from service.storage.client import Command, Word
-from service.storage.counters import DAY_BYTES
 from service.storage.keyspace import Keyspace, guard_key
 from service.storage.script_files import script_digest
 from service.storage.script_replies import ErasureState
@@ -31,47 +29,58 @@ class Step:
     expected: Any = None
 
 
+_SOURCE, _LIFETIMES = "self-test", (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
+
+
 def steps_of(keyspace: Keyspace, shards: Sequence[int]) -> Iterator[Step]:
     """Yield the commands in their order. Each script runs at least once.
 
     A command has keys of the first and of the last of the shards.
     """
-    now = time.time()
-    day, minute, source, digest = int(now) // DAY, int(now) // MINUTE, "self-test", f"{shards[-1]:x}" * 24
+    now, digest = time.time(), f"{shards[-1]:x}" * 24
     rest, started_at = f"{secrets.token_hex(4)[1:]}-0000-4000-8000-00000000000", int(now * SECOND_US)
-    guest = Session(f"{shards[0]:x}{rest}0", started_at, source)
-    user = Session(f"{shards[-1]:x}{rest}1", started_at, source, source, digest)
+    guest = Session(f"{shards[0]:x}{rest}0", started_at, _SOURCE)
+    user = Session(f"{shards[-1]:x}{rest}1", started_at, _SOURCE, _SOURCE, digest)
+    once = Session(f"{shards[-1]:x}{rest}2", started_at, _SOURCE)
+    yield Step("a command", _script("self_test", [keyspace.base(shards[0])], TTL_SECONDS))
+    yield from _creations(keyspace, guest, user, once)
+    yield from _counts_and_users(keyspace, shards[-1], user)
     keys = [keyspace.session(guest.id), keyspace.session(user.id)]
-    values = [encode(guest), encode(user)]
-    lifetimes = (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)
-    groups: tuple[Word, ...] = (source, minute, 1, 0, source, minute, 1, 1)
-    base, created = keyspace.base(shards[-1]), 2 if len(shards) > 1 else 3
-    union = (1, "", day, day, source, 1, 1, day, day, 1, source)
-    index, erasing = keyspace.user_indexes(digest)
-
-    def script(name: str, keys: Sequence[str], *arguments: Word) -> Command:
-        return ("EVALSHA", script_digest(name), len(keys) + 1, *keys, guard_key(keys[-1]), *arguments)
-
-    yield Step("a command", script("self_test", [keyspace.base(shards[0])], TTL_SECONDS))
-    creation = script("create", keys, *lifetimes, 10, day + 1, 2, 2, *groups, *values, source, digest)
-    yield Step("creating sessions", creation, [1, 1])
-    yield Step("the command mget", ("MGET", *keys), values)
-    once = Session(f"{shards[-1]:x}{rest}2", started_at, source)
-    request = [keyspace.session(once.id), keyspace.request(once.id, "hash")]
-    creation = script("create_once", request, *lifetimes, 10, day + 1, source, minute, encode(once))
-    yield Step("creating a session once", creation, [once.id.encode(), encode(once)])
-    yield Step("ending it", script("end", request[:1], int(now), TTL_SECONDS, 1), [source.encode()])
-    counters = script("counters", [base], 1, source, keyspace.day(shards[-1], day, ""), *DAY_BYTES)
-    yield Step("counting sessions", counters, [pack(">II", created, 1)])
-    yield Step("counting users", script("union", [base], "token", TTL_SECONDS, TTL_SECONDS, *union), [1])
-    yield Step("finding a user", script("user", [base], index, "0", 10), [b"0", [user.id.encode(), values[1]]])
-    yield Step("counting a user's sessions", script("created", [base], source, day, day), [1, 1])
-    erasure = script("erase", [base], "token", 10, int(now), *lifetimes, source, digest)
-    yield Step("erasing a user", erasure, [ErasureState.DONE, 1])
-    yield Step("finding an erased user", script("user", [base], erasing, "0", 10), [b"0", []])
-    secret = script("secrets", [f"{base}secrets"], int(now), "secret", TTL_SECONDS)
-    yield Step("recording a secret", secret, [b"secret"])
-    yield Step("repairing an index", script("repair", keys))
-    yield Step("ending sessions", script("end", keys, int(now), TTL_SECONDS, 2), [source.encode(), b""])
+    yield Step("repairing an index", _script("repair", keys))
+    yield Step("ending sessions", _script("end", keys, int(now), TTL_SECONDS, 2), [_SOURCE.encode(), b""])
     yield Step("reading after the end", ("MGET", *keys), [None, ERASED])
     yield Step("the command ping", ("PING",))
+
+
+def _creations(keyspace: Keyspace, guest: Session, user: Session, once: Session) -> Iterator[Step]:
+    minute = guest.started_at // SECOND_US // MINUTE
+    head = (*_LIFETIMES, 10, minute * MINUTE // DAY + 1)
+    groups: tuple[Word, ...] = (_SOURCE, minute, 1, 0, _SOURCE, minute, 1, 1)
+    keys, values = [keyspace.session(guest.id), keyspace.session(user.id)], [encode(guest), encode(user)]
+    creation = _script("create", keys, *head, 2, 2, *groups, *values, _SOURCE, user.user_digest or "")
+    yield Step("creating sessions", creation, [1, 1])
+    yield Step("the command mget", ("MGET", *keys), values)
+    request = [keyspace.session(once.id), keyspace.request(once.id, "hash")]
+    creation = _script("create_once", request, *head, _SOURCE, minute, encode(once))
+    yield Step("creating a session once", creation, [once.id.encode(), encode(once)])
+    yield Step("ending it", _script("end", request[:1], minute * MINUTE, TTL_SECONDS, 1), [_SOURCE.encode()])
+
+
+def _counts_and_users(keyspace: Keyspace, shard: int, user: Session) -> Iterator[Step]:
+    now, base = user.started_at // SECOND_US, keyspace.base(shard)
+    day, digest = now // DAY, user.user_digest or ""
+    union = (1, "", day, day, _SOURCE, 1, 1, day, day, 1, _SOURCE)
+    index, erasing = keyspace.user_indexes(digest)
+    found = [b"0", [user.id.encode(), encode(user)]]
+    yield Step("counting users", _script("union", [base], "token", TTL_SECONDS, TTL_SECONDS, *union), [1])
+    yield Step("finding a user", _script("user", [base], index, "0", 10), found)
+    yield Step("counting a user's sessions", _script("created", [base], _SOURCE, day, day), [1, 1])
+    erasure = _script("erase", [base], "token", 10, now, *_LIFETIMES, _SOURCE, digest)
+    yield Step("erasing a user", erasure, [ErasureState.DONE, 1])
+    yield Step("finding an erased user", _script("user", [base], erasing, "0", 10), [b"0", []])
+    secret = _script("secrets", [f"{base}secrets"], now, "secret", TTL_SECONDS)
+    yield Step("recording a secret", secret, [b"secret"])
+
+
+def _script(name: str, keys: Sequence[str], *arguments: Word) -> Command:
+    return ("EVALSHA", script_digest(name), len(keys) + 1, *keys, guard_key(keys[-1]), *arguments)

@@ -106,7 +106,7 @@ class ServerLane:
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
         Overloaded when this lane has no free connection in time. With a connection, the
-        operation takes two timeouts at most, unless this process is late.
+        operation takes two timeouts at most, except as `deadlines.py` describes.
         """
         return await self._run(name, lambda: operation(self._client.redis), self._deadlines)
 
@@ -119,28 +119,16 @@ class ServerLane:
         only after the writes are as durable as `redis.durability` demands. Raises as
         `run` does.
         """
+        waits = is_write and self._durability.is_waiting
 
         async def send() -> list[Any]:
-            replies = await self._client.call_all(commands)
-            return [accept(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
+            call = self._durability.write(self._client, commands) if waits else self._client.call_all(commands)
+            return [accept(reply) if isinstance(reply, ResponseError) else reply for reply in await call]
 
-        async def write() -> list[Any]:
-            replies = await self._durability.write(self._client, commands)
-            return [accept(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
-
-        if is_write and self._durability.is_waiting:
-            return await self._run(name, write, self._write_deadlines)
-        return await self._run(name, send, self._deadlines)
+        return await self._run(name, send, self._write_deadlines if waits else self._deadlines)
 
     async def _run(self, name: str, operation: Callable[[], Awaitable[T]], deadlines: Deadlines) -> T:
-        if not self._breaker.admits():
-            self._metrics.redis_errors.add(("breaker",))
-            raise StoreUnavailable("Redis did not answer a moment ago")
-        try:
-            await self._slots.acquire()
-        except BaseException:
-            self._breaker.cancelled()
-            raise
+        await self._admit()
         started = time.perf_counter()
         try:
             result = await self._attempt(operation, deadlines)
@@ -155,6 +143,24 @@ class ServerLane:
             self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
         self._succeeded()
         return result
+
+    async def _admit(self) -> None:
+        """Wait for a connection. Raises StoreUnavailable while the breaker is open."""
+        if not self._breaker.admits():
+            raise self._held_back()
+        is_probe = self._breaker.is_open
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            self._breaker.cancelled()
+            raise
+        if self._breaker.is_open and not is_probe:  # opened while the call waited
+            self._slots.release()
+            raise self._held_back()
+
+    def _held_back(self) -> StoreUnavailable:
+        self._metrics.redis_errors.add(("breaker",))
+        return StoreUnavailable("Redis did not answer a moment ago")
 
     async def reconnect(self) -> None:
         """Close all connections, so that the server's name is resolved again."""

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from service.sessions import Session, SessionStore, shard_of
+from service.storage.coalescer import Coalesce
 from service.storage.server_map import ServerMap
-from service.storage.session_store import BatchingSessionStore, Candidates
+from service.storage.session_store import BatchingSessionStore, Candidates, RedisSessionStore
 
 
 class SessionQueues(SessionStore):
@@ -116,3 +117,13 @@ async def _end_all(parts: Sequence[_Part]) -> Sequence[str]:
         if isinstance(result, BaseException):
             raise result
     return [source for sources in results if not isinstance(sources, BaseException) for source in sources]
+
+
+Queues = BatchingSessionStore | SessionQueues
+
+
+def make_queues(store: RedisSessionStore, coalesce: Coalesce, servers: ServerMap) -> Queues:
+    """Return a queue for each server, or the only queue if there is one server."""
+    if servers.follows_redirects:
+        return SessionQueues(lambda: BatchingSessionStore(store, coalesce), servers)
+    return BatchingSessionStore(store, coalesce)

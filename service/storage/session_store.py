@@ -95,7 +95,8 @@ class RedisSessionStore(SessionBatchStore):
         sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
         arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered), *users)
-        declared = (key for session in ordered for key in self._keyspace.counted(session, tomorrow))
+        by_group = ([sessions[number] for number in (*some, *others)] for some, others in groups.values())
+        declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
         return self.connection.script_command("create", keys, arguments, declared), order
 
     async def create_once(self, session: Session, request_hash: str) -> Session | None:
@@ -112,7 +113,7 @@ class RedisSessionStore(SessionBatchStore):
         )
         head = (*astuple(self._lifetimes), self._top_users, tomorrow)
         arguments = (*head, session.source, session.started_at // _MINUTE_US, encode(session), *user)
-        session_id, value = await self._create_once(keys, arguments, self._keyspace.counted(session, tomorrow))
+        session_id, value = await self._create_once(keys, arguments, self._keyspace.counted([session], tomorrow))
         return decode(session_id.decode(), value) if value else None
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:

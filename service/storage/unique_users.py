@@ -90,18 +90,17 @@ class UniqueUsers:
         self._union = connection.script("union")
 
     async def count(
-        self, shard: int, total: Union, sources: Sequence[str], days: Sequence[int]
+        self, shard: int, total: Union, sources: Sequence[str], intervals: Sequence[Union]
     ) -> dict[Union, int | None]:
-        """Return the number of users in `total`, and in its sources and days.
+        """Return the number of users in `total`, in its sources and in its intervals.
 
         `sources` are those in the shard. A number is None when the key of a sketch has
         another program's data. Raises StoreUnavailable and Overloaded.
         """
         parts = [total._replace(source=source) for source in sources]
-        by_day = [Union(day, day, total.source) for day in days]
         if not sources:
-            return dict.fromkeys([total, *by_day], 0)
-        wanted = dict.fromkeys([total, *(parts if len(parts) > 1 else ()), *by_day])
+            return dict.fromkeys([total, *intervals], 0)
+        wanted = dict.fromkeys([total, *(parts if len(parts) > 1 else ()), *intervals])
         counts = await self._remembered(shard, wanted)
         unknown = [union for union in wanted if union not in counts]
         steps = list(plan(unknown, total, sources, self._sizes.sketches))
@@ -184,7 +183,7 @@ def plan(unknown: Sequence[Union], total: Union, sources: Sequence[str], sketche
     in_range = {total, *(total._replace(source=source) for source in sources)}
     yield from _range_steps([union for union in unknown if union in in_range], total, sources, sketches, numbers)
     for union in unknown:
-        if union not in in_range:  # the union of one day
+        if union not in in_range:  # the union of an interval
             yield from _split(Step(next(numbers), union, union[:2], sources), sketches)
 
 
@@ -220,7 +219,7 @@ def _without_sketches(step: Step, *, is_first: bool) -> Step:
 
 
 def _split(step: Step, sketches: int) -> Iterator[Step]:
-    """Yield a step of one source or day, in parts if it exceeds the bound."""
+    """Yield a step of one source or interval, in parts if it exceeds the bound."""
     if step.cost <= sketches:
         yield step
         return
@@ -230,7 +229,8 @@ def _split(step: Step, sketches: int) -> Iterator[Step]:
         ranges = [(day, min(day + size - 1, last)) for day in range(first, last + 1, size)]
         parts = [replace(step, days=days) for days in ranges]
     else:
-        parts = [replace(step, sources=page) for page in pages(step.sources, size)]
+        in_part = max(1, size // (last - first + 1))
+        parts = [replace(step, sources=page) for page in pages(step.sources, in_part)]
     for number, part in enumerate(parts):
         yield replace(part, is_first=number == 0, is_last=number == len(parts) - 1)
 

@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable, UnknownUserSecret
-from service.sessions import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.telemetry.log_limit import LogLimit

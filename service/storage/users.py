@@ -20,8 +20,9 @@ from redis.asyncio import Redis
 
 from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SECOND_US, SHARD_COUNT, Session, UserDigest, UserStore, shard_of
+from service.sessions import SECOND_US, SHARD_COUNT, Session, UserStore, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.retries import RETRY_PAUSES_SECONDS, Retries

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from aiohttp.test_utils import BaseTestServer, TestClient
 from pytest_aiohttp import AiohttpClient
 
 from service.api.aiohttp_internals.server import Runner
-from service.api_keys import ApiKey, Reveal, Scope, hash_key
+from service.api_keys import ApiKey, Gpc, Reveal, Scope, hash_key
 from service.app import build
 from service.config.settings import CorsSettings, RedisSettings, Settings
 from service.rate_limits import RateLimit
@@ -43,6 +43,7 @@ LIMITED = dataclasses.replace(
 # Two keys of proxies. The pages of one origin may use the first.
 PROXY = ApiKey("proxy", hash_key("proxy-key"), frozenset({Scope.VALIDATE}), origins=frozenset({ORIGIN}))
 REVEALING = ApiKey("revealing", hash_key("revealing-key"), frozenset({Scope.VALIDATE}), reveal=frozenset(Reveal))
+GUEST_BY_GPC = dataclasses.replace(KEYS[0], name="gpc", sha256=hash_key("gpc-key"), gpc=Gpc.GUEST)
 BOUND_TV = dataclasses.replace(KEYS[2], name="bound-tv", sha256=hash_key("bound-tv-key"), source="tv.app.2")
 
 
@@ -174,7 +175,7 @@ async def open_doors(start: Start, valkey: RedisServer) -> AsyncIterator[OpenDoo
 
     async def open_both(url: str = valkey.url, **sections: Any) -> Doors:
         prefixes = f"f{secrets.token_hex(6)}", f"a{secrets.token_hex(6)}"
-        sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV, PROXY, REVEALING))
+        sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV, PROXY, REVEALING, GUEST_BY_GPC))
         front, aiohttp = [await start(url, redis=RedisSettings(key_prefix=prefix), **sections) for prefix in prefixes]
         assert aiohttp.runner.server is not None
         aiohttp.runner.server._fast_path = None  # type: ignore[attr-defined]

@@ -168,10 +168,29 @@ BODIES = {
     "white space without a type": request("POST", "Content-Length: 2") + b"  ",
     "two types": post(BODY, "Content-Type: application/json", "content-type: application/json"),
 }  # fmt: skip
+SIGNALS = {
+    f"Sec-GPC {values!r} of {key}": request(
+        "POST", *(f"Sec-GPC:{value}" for value in values), "Content-Type: application/json", key=key, body=BODY
+    )
+    for key in (KEY, "gpc-key")
+    for values in (
+        (" 1",),
+        ("1",),
+        ("",),
+        (" 0",),
+        (" 1, 1",),
+        (" 0,1",),
+        (" ü",),
+        (" 1", " 1"),
+        (" 0", " 1"),
+        (" 11",),
+    )
+}
 CONTENTS = {
     "keys": KEY_LINES,
     "origins": ORIGINS,
     "preflights": PREFLIGHTS,
     "candidates": CANDIDATES,
     "bodies": BODIES,
+    "signals": SIGNALS,
 }

@@ -1,6 +1,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis.asyncio
@@ -38,10 +39,12 @@ async def test_totals_sources_and_series_agree(service: Service) -> None:
     """The series adds up to the sources, and the sources to the totals."""
     await fill(service)
     document = await get(service, "sessions")
-    assert document["totals"] == {"active": 9, "created": 12, "ended": 3, "unique_users": 3}
+    totals = {"active": 9, "created": 12, "ended": 3, "expired": 0, "unique_users": 3}
+    peak = {"peak_active": 9, "peak_at": document["as_of"]}
+    assert document["totals"] == {**totals, **peak}
     default, tv = document["sources"]
     assert default["source"] == "jay.api.playout.1.0.0"
-    assert tv == {"source": "tv.app.2", "active": 4, "created": 6, "ended": 2, "unique_users": 3}
+    assert tv == {"source": "tv.app.2", "active": 4, "created": 6, "ended": 2, "expired": 0, "unique_users": 3}
     assert default["created"] + tv["created"] == 12
     assert 24 <= len(document["series"]) <= 25
     assert document["interval"] == "hour"
@@ -49,7 +52,10 @@ async def test_totals_sources_and_series_agree(service: Service) -> None:
     assert sum(point["ended"] for point in document["series"]) == 3
     by_source = [point["sources"].get("tv.app.2", {"created": 0})["created"] for point in document["series"]]
     assert sum(by_source) == 6
-    assert all(set(point) == {"start", "created", "ended", "sources"} for point in document["series"])
+    names = {"start", "active", "created", "ended", "expired", "sources"}
+    assert all(set(point) == names for point in document["series"])
+    assert {point["active"] for point in document["series"]} == {0}
+    assert document["series"][-1]["sources"]["tv.app.2"] == {"active": 0, "created": 6, "ended": 2, "expired": 0}
 
 
 async def test_an_answer_describes_itself(service: Service) -> None:
@@ -64,6 +70,37 @@ async def test_an_answer_describes_itself(service: Service) -> None:
     assert set(document["definitions"]) == set(document["totals"])
     for definition in document["definitions"].values():
         assert set(definition) == {"meaning", "kind", "error"}
+
+
+async def test_days_of_a_time_zone(service: Service) -> None:
+    """With `tz`, dates and days are those of the zone, and times stay in UTC."""
+    await fill(service)
+    today = datetime.now(ZoneInfo("Asia/Tokyo")).date()
+    days = {"from": str(today - timedelta(days=1)), "to": str(today)}
+    document = await get(service, "sessions", interval="day", tz="Asia/Tokyo", **days)
+    assert document["tz"] == "Asia/Tokyo"
+    assert [point["start"] for point in document["series"]] == [
+        f"{today - timedelta(days=2)}T15:00:00Z",
+        f"{today - timedelta(days=1)}T15:00:00Z",
+    ]
+    assert document["to"] == f"{today}T15:00:00Z"
+    assert [point["created"] for point in document["series"]] == [0, 12]
+    assert document["totals"]["created"] == 12
+    assert document["series"][-1]["unique_users"] == document["totals"]["unique_users"] == 3
+    assert (await get(service, "sessions"))["tz"] == "UTC"
+
+
+async def test_figures_before_the_oldest_counts_are_null(start: Start) -> None:
+    """A number that needs counts that are no longer kept is null."""
+    service = await start(analytics=AnalyticsSettings(retention_days=2))
+    await fill(service)
+    first = datetime.now(UTC) - timedelta(days=2)
+    document = await get(service, "sessions", interval="day", **{"from": first.strftime("%Y-%m-%d")})
+    assert [(point["active"], point["expired"]) for point in document["series"]] == [(None, None), (0, 0), (0, 0)]
+    assert document["totals"]["expired"] == 0
+    document = await get(service, "sessions", **{name: first.strftime("%Y-%m-%d") for name in ("from", "to")})
+    totals = document["totals"]
+    assert (totals["expired"], totals["peak_active"], totals["peak_at"]) == (None, None, None)
 
 
 async def test_by_day_there_are_unique_users_of_each_day(service: Service) -> None:
@@ -83,7 +120,8 @@ async def test_counts_of_one_source(service: Service) -> None:
     assert document["totals"]["created"] == 6
     assert [source["source"] for source in document["sources"]] == ["tv.app.2"]
     nothing = await get(service, "sessions", source="radio")
-    assert nothing["totals"] == {"active": 0, "created": 0, "ended": 0, "unique_users": 0}
+    numbers = {name: number for name, number in nothing["totals"].items() if name != "peak_at"}
+    assert numbers == {"active": 0, "created": 0, "ended": 0, "expired": 0, "unique_users": 0, "peak_active": 0}
 
 
 async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:
@@ -138,6 +176,10 @@ async def test_from_and_to_of_one_date_are_that_day(service: Service, path: str,
         ("sessions", {"from": "2999-01-01", "to": "2999-01-02"}, "from"),
         ("sessions", {"to": "1999-01-01"}, "to"),
         ("sessions", {"interval": "week"}, "interval"),
+        ("sessions", {"tz": "Mars/Olympus"}, "tz"),
+        ("sessions", {"tz": ""}, "tz"),
+        ("sessions", {"tz": "Asia/Kolkata"}, "tz"),
+        ("users", {"tz": "UTC"}, "tz"),
         ("sessions", {"source": "a b"}, "source"),
         ("sessions", {"source": ""}, "source"),
         ("sessions", {"limit": "3"}, "limit"),

@@ -9,7 +9,7 @@ from tests.api.test_transport import parsed
 
 METHODS = "GET, HEAD, POST, PUT, DELETE"
 HEADERS = (
-    "content-type, x-api-key, x-jay-api-version, __secure-jay_tracking, x-jay-tracking, "
+    "content-type, x-api-key, x-jay-api-version, __secure-jay_tracking, x-jay-tracking, idempotency-key, "
     "traceparent, tracestate, baggage, sentry-trace, x-requested-with, cache-control, pragma"
 )
 PATHS = (

@@ -9,8 +9,8 @@ import pytest
 from service.api_keys import Reveal
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.config.telemetry_settings import LogSettings
+from service.digests import SessionRefs
 from service.errors import Overloaded
-from service.session_refs import SessionRefs
 from tests.api.conftest import KEYS, ORIGIN, PROXY, REVEALING, TOKEN, OpenDoors, Service, Start, problem
 from tests.api.doors import ABSENT, LAST, A, Doors, cookie, exchange
 from tests.api.front_door_proxies import FORWARD_AUTH, SLOW_FORWARDED, forwarded

@@ -129,6 +129,8 @@ async def usual_responses(service: Service) -> AsyncIterator[ClientResponse]:
         ("GET", f"{OPERATOR}/analytics/users?limit=3", {}, None),
         ("GET", f"{OPERATOR}/analytics/users/u%201", {}, None),
         ("GET", f"{OPERATOR}/analytics/store", {}, None),
+        ("GET", f"{OPERATOR}/privacy", {"X-API-Key": None}, None),
+        ("GET", f"{OPERATOR}/privacy", {"x-jay-api-version": "1999-01-01"}, None),
         ("GET", f"{OPERATOR}/users/u%201/sessions", {}, None),
         ("DELETE", f"{OPERATOR}/users/u%201", {}, None),
         ("POST", f"{OPERATOR}/users/u%201", {}, None),
@@ -142,6 +144,8 @@ async def usual_responses(service: Service) -> AsyncIterator[ClientResponse]:
         ("GET", "/docs", {}, None),
         ("GET", "/docs", {"If-None-Match": etag}, None),
         ("GET", "/dashboard", {}, None),
+        ("GET", "/privacy", {}, None),
+        ("GET", "/.well-known/gpc.json", {}, None),
     ):
         yield await service.request(method, path, headers=headers, data=data, skip_auto_headers=["Content-Type"])
 

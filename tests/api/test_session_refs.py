@@ -7,7 +7,7 @@ import pytest
 
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.config.telemetry_settings import LogSettings
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from tests.api.conftest import PATH, TOKEN, OpenDoors, Service
 from tests.api.doors import LAST, A, cookie, request
 from tests.support.servers import RedisServer, binaries

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from service.config.settings import DEVELOPMENT_USER_SECRET, RedisSettings
 from service.config.telemetry_settings import TracingSettings
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.storage import risk_log
 from service.telemetry import tracing
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start

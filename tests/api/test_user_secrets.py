@@ -5,7 +5,8 @@ import time
 import pytest
 
 from service.config.settings import SessionSettings
-from service.sessions import SHARD_COUNT, UserDigest
+from service.digests import UserDigest
+from service.sessions import SHARD_COUNT
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import PATH, TOKEN, Service, Start, problem
 from tests.support.servers import Raw

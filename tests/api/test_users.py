@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from service.config.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
-from service.sessions import SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
@@ -83,7 +84,8 @@ async def test_a_receipt_has_the_removed_and_the_remaining_data(service: Service
     assert abs(datetime.now(UTC) - datetime.fromisoformat(receipt["erased_at"])) < timedelta(seconds=30)
     assert "unique users" in receipt["remaining"]
     counts = await (await service.request("GET", f"{ANALYTICS}/sessions", headers=OPERATOR)).json()
-    assert counts["totals"] == {"active": 0, "created": 2, "ended": 2, "unique_users": 1}
+    expected = {"active": 0, "created": 2, "ended": 2, "unique_users": 1}
+    assert {name: counts["totals"][name] for name in expected} == expected
     users = await (await service.request("GET", f"{ANALYTICS}/users", headers=OPERATOR)).json()
     assert users["users"] == []
     again = await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)

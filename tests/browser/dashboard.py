@@ -44,7 +44,7 @@ class Dashboard:
         return self
 
     def figure(self, name: str) -> Any:
-        """Return the element of one of the four large figures."""
+        """Return the element of one of the large figures."""
         return self.page.locator(f"#total-{name}")
 
     def shows(self, **figures: str) -> None:

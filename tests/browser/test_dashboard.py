@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -114,6 +115,59 @@ def test_a_range_is_chosen_with_the_keyboard(dashboard: Dashboard) -> None:
     page.reload()
     expect(page.get_by_role("radio", name="90 d")).to_be_checked()
     expect(page.locator("#note-created")).to_have_text("last 90 days")
+
+
+def test_days_are_those_of_the_browser_if_chosen(open_dashboard: Open, process: Process) -> None:
+    """The time zone of the browser is a choice, and the address keeps it."""
+    create(process)
+    dashboard = open_dashboard(process, "#30d", timezone_id="Asia/Tokyo").sign_in()
+    page = dashboard.page
+    dashboard.shows(created="1")
+    expect(page.get_by_role("radio", name="UTC")).to_be_checked()
+    page.get_by_role("radio", name="Asia/Tokyo").check()
+    expect(page).to_have_url(f"{dashboard.url}/dashboard#30d&local")
+    expect(page.locator("#as-of")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d Asia/Tokyo$"))
+    expect(page.locator("#span")).to_contain_text("Asia/Tokyo days")
+    rows = dashboard.numbers()
+    assert len(rows) == 30
+    today = datetime.now(ZoneInfo("Asia/Tokyo"))
+    assert rows[0][0].startswith(f"{today.day} {today:%b}")
+    assert page.locator("#numbers th[scope=col]").first.inner_text() == "Time (Asia/Tokyo)"
+    assert any("tz=Asia%2FTokyo" in request for request in dashboard.api_requests)
+    page.reload()
+    expect(page.get_by_role("radio", name="Asia/Tokyo")).to_be_checked()
+    assert dashboard.violations == []
+
+
+@pytest.mark.parametrize("zone", ["Etc/UTC", "Asia/Kolkata"])
+def test_a_zone_that_cannot_be_counted_is_no_choice(open_dashboard: Open, process: Process, zone: str) -> None:
+    """There is no choice in UTC, and none in a zone without whole hours."""
+    page = open_dashboard(process, timezone_id=zone).sign_in().page
+    expect(page.locator("#total-active")).to_have_text("0")
+    expect(page.locator("#zones")).to_be_hidden()
+
+
+def test_the_chart_shows_active_sessions_over_time(open_dashboard: Open, launch: Launch) -> None:
+    """The chart shows the active sessions at each hour and now, and there is a peak."""
+    process = launch(JAY_API_KEYS=keys_of(["web", "tv"]))
+    for source in ("web", "web", "tv"):
+        create(process, key=source)
+    dashboard = open_dashboard(process).sign_in()
+    page = dashboard.page
+    dashboard.shows(active="3", expired="0")
+    expect(page.locator("#note-active")).to_contain_text("peak 3, ")
+    page.get_by_role("radio", name="Active").check()
+    expect(page).to_have_url(f"{dashboard.url}/dashboard#24h&active")
+    page.locator("#chart").press("End")
+    expect(page.locator("#chart-tip")).to_contain_text("UTC, now")
+    expect(page.locator("#chart-tip li")).to_have_text(["All sources3", "tv1", "web2"])
+    rows = dashboard.numbers()
+    assert rows[0][1:] == ["3", "2", "1"]
+    assert {tuple(row[1:]) for row in rows[1:]} == {("0", "0", "0")}
+    expect(page.locator("#numbers-caption")).to_contain_text("Sessions active")
+    page.get_by_role("radio", name="Created").check()
+    expect(page.locator("#numbers-caption")).to_contain_text("Sessions created")
+    expect(page).to_have_url(f"{dashboard.url}/dashboard#24h")
 
 
 def test_a_range_longer_than_the_retention_is_shortened(open_dashboard: Open, launch: Launch) -> None:

@@ -130,7 +130,8 @@ def test_dark_mode_reaches_the_chart(open_dashboard: Open, large: Process) -> No
 @pytest.mark.parametrize("width", [360, 760, 1200, 1600])
 def test_it_fits_any_width(open_dashboard: Open, large: Process, width: int) -> None:
     """No width needs horizontal scrolling, however long the names are."""
-    dashboard = open_dashboard(large, "#7d", viewport={"width": width, "height": 800})
+    zone = "America/Argentina/Buenos_Aires"
+    dashboard = open_dashboard(large, "#7d&local", viewport={"width": width, "height": 800}, timezone_id=zone)
     page = dashboard.page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     dashboard.sign_in().shows(created="51")

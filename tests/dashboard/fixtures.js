@@ -16,12 +16,18 @@ export function storeAnswer(fields = {}) {
   };
 }
 
-/** An answer of two hours. `created` maps each source to its sessions per hour. */
-export function sessionsAnswer(created, interval = "hour") {
-  const starts = ["2026-01-31T16:00:00Z", "2026-01-31T17:00:00Z"];
+/**
+ * An answer of two hours or days. `created` maps each source to its sessions in each.
+ * Twice as many were active at the start.
+ */
+export function sessionsAnswer(created, interval = "hour", tz = "UTC") {
+  const starts =
+    interval === "hour"
+      ? ["2026-01-31T16:00:00Z", "2026-01-31T17:00:00Z"]
+      : ["2026-01-30T23:00:00Z", "2026-01-31T23:00:00Z"];
   const sources = Object.entries(created).map(([source, numbers]) => ({
     source,
-    active: 0,
+    active: numbers[1],
     created: numbers[0] + numbers[1],
     ended: 0,
     unique_users: 0,
@@ -30,9 +36,17 @@ export function sessionsAnswer(created, interval = "hour") {
     const nonzero = Object.entries(created).filter(([, numbers]) => numbers[index]);
     return {
       start,
+      active: 2 * nonzero.reduce((sum, [, numbers]) => sum + numbers[index], 0),
       created: nonzero.reduce((sum, [, numbers]) => sum + numbers[index], 0),
-      sources: Object.fromEntries(nonzero.map(([source, numbers]) => [source, { created: numbers[index] }])),
+      sources: Object.fromEntries(
+        nonzero.map(([source, numbers]) => [source, { active: 2 * numbers[index], created: numbers[index] }]),
+      ),
     };
   });
-  return { as_of: "2026-01-31T17:30:00Z", interval, sources, series };
+  const totals = { active: sources.reduce((sum, { active }) => sum + active, 0) };
+  const [as_of, to] =
+    interval === "hour"
+      ? ["2026-01-31T17:30:00Z", "2026-01-31T18:00:00Z"]
+      : ["2026-02-01T12:00:00Z", "2026-02-01T23:00:00Z"];
+  return { as_of, to, tz, interval, totals, sources, series };
 }

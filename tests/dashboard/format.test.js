@@ -74,6 +74,17 @@ test("a span of whole days names its last day, not its end", () => {
   assert.equal(formatSpan(at("2026-11-20"), at("2026-11-21")), "20 Nov, UTC day");
 });
 
+test("times and spans are those of a zone", () => {
+  const berlin = "Europe/Berlin";
+  assert.equal(formatTime(at("2026-11-26T23:30:00Z"), berlin), "00:30");
+  assert.equal(formatDate(at("2026-11-26T23:30:00Z"), berlin), "27 Nov 2026");
+  // The day of the change has 25 hours.
+  const [start, end] = [at("2026-10-24T22:00:00Z"), at("2026-10-25T23:00:00Z")];
+  assert.equal(formatSpan(start, end, berlin), "25 Oct, Europe/Berlin day");
+  assert.equal(formatSpan(start, at("2026-10-27T23:00:00Z"), berlin), "25 Oct – 27 Oct, Europe/Berlin days");
+  assert.equal(formatSpan(start, end), "24 Oct, 22:00 – 25 Oct, 23:00 UTC");
+});
+
 test("a span with hours names the second day only if it is another one", () => {
   const start = at("2026-11-20T06:00:00Z");
   assert.equal(formatSpan(start, at("2026-11-20T18:00:00Z")), "20 Nov, 06:00 – 18:00 UTC");

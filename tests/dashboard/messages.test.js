@@ -25,14 +25,14 @@ test("each kind of failure has its own sentence", () => {
 });
 
 test("old figures have their time, and no figures have none", () => {
-  const age = describeAge(Date.parse("2026-01-31T17:30:00Z"));
+  const age = describeAge(Date.parse("2026-01-31T17:30:00Z"), "UTC");
   assert.equal(age, "The figures below are from 17:30:00 UTC, 31 Jan 2026.");
-  assert.equal(describeAge(0), "");
+  assert.equal(describeAge(0, "UTC"), "");
 });
 
 test("a shorter range is explained", () => {
   const expected = "The figures begin on 24 Jan 2026 because the service keeps no older counts.";
-  assert.equal(describeRetention(Date.parse("2026-01-24")), expected);
+  assert.equal(describeRetention(Date.parse("2026-01-24"), "UTC"), expected);
 });
 
 test("empty sentences are left out", () => {
@@ -53,11 +53,12 @@ test("requests after errors get rarer", () => {
   assert.deepEqual([1, 2, 3, 4, 5, 50].map(retrySeconds), [2, 4, 8, 15, 15, 15]);
 });
 
-test("signing out keeps the range and the clock skew only", () => {
-  const shown = { rangeName: "7d", asOfMs: 1, oldestMs: 2, clockSkewMs: 3, stack: {} };
+test("signing out keeps the choices and the clock skew only", () => {
+  const choices = { rangeName: "7d", zone: "Europe/Berlin", figure: "active" };
+  const shown = { ...choices, asOfMs: 1, oldestMs: 2, clockSkewMs: 3, stack: {}, sessions: {} };
   const state = Object.assign(createState("secret"), shown);
   state.slots.assign(["web"]);
   clearFigures(state);
-  assert.deepEqual(state, { ...createState(""), rangeName: "7d", clockSkewMs: 3 });
+  assert.deepEqual(state, { ...createState(""), ...choices, clockSkewMs: 3 });
   assert.deepEqual([...state.slots.assign(["tv"])], [["tv", 1]]);
 });

@@ -8,7 +8,8 @@ import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import CountRange, Interval
-from service.sessions import SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck
@@ -47,7 +48,7 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
         assert await store.end_many([[sessions[-1].id]]) == [["s"]]
         assert len(await store.find_each([session.id for session in sessions])) == len(sessions) - 1
         now = time.time()
-        counts = RedisCountStore(connection, keyspace, ttl_seconds=86400)
+        counts = RedisCountStore(connection, keyspace, ttl_seconds=86400, retention_days=90)
         for interval in Interval:
             asked = CountRange.around(now - 86400, now, interval)
             assert (await counts.count_sessions(asked, now)).total.active == len(sessions) - 1

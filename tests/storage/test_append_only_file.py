@@ -5,7 +5,7 @@ import asyncio
 import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
-from service.sessions import UserDigest
+from service.digests import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.users import RedisUserStore

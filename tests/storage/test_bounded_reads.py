@@ -7,6 +7,7 @@ import asyncio
 import random
 import re
 import signal
+import struct
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,8 +20,9 @@ import redis.asyncio
 
 from service.config.settings import RedisSettings
 from service.counts import DAY, HOUR, CountRange, Interval, SessionCounts
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, UserDigest
+from service.sessions import SHARD_COUNT
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
@@ -98,13 +100,13 @@ async def test_small_pages_give_the_counts_of_the_model(
     created: Counter[tuple[str, int]] = Counter()
     by_user: Counter[str] = Counter()
     seen: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-    asked = replace(days(4), interval=interval)
+    asked, step = replace(days(4), interval=interval), DAY if interval is Interval.DAY else HOUR
     sessions = []
     for _ in range(150):
         at = NOW - chance.randrange(4 * DAY - 11 * HOUR)
         source, user = f"source-{chance.randrange(3)}", f"user-{int(chance.expovariate(0.2))}"
         sessions.append(mint(at, source, user))
-        created[source, at // interval.seconds] += 1
+        created[source, at // step] += 1
         seen[source, at // DAY].add(user)
         by_user[user] += 1
     assert all(await store.create_many(sessions))
@@ -114,7 +116,7 @@ async def test_small_pages_give_the_counts_of_the_model(
         assert counts.total.active == sum(session.started_at >= (NOW - DAY) * 1_000_000 for session in sessions)
         assert counts.total.unique_users == len(by_user)
         for name, figures in counts.by_source.items():
-            assert figures.created == [created[name, start // interval.seconds] for start in asked.starts]
+            assert figures.created == [created[name, start // step] for start in asked.starts]
             assert figures.unique_users == len(set().union(*(users for key, users in seen.items() if key[0] == name)))
         if interval is Interval.DAY:
             assert counts.unique_users == [
@@ -154,6 +156,36 @@ class History:
         assert all(await self._store.create_many([self._mint(NOW - age * DAY, source, next(self._others))]))
 
 
+@pytest.mark.parametrize("number_of_days", [1, 90])
+async def test_a_session_that_ends_during_a_count_changes_no_past_hour(
+    server: RedisServer,
+    make_store: MakeStore,
+    connect: Connect,
+    keyspace: Keyspace,
+    mint: Mint,
+    number_of_days: int,
+) -> None:
+    """Past hours are the same while sessions end between the calls of a count."""
+    store = await make_store(server.url, clock=lambda: NOW)
+    sessions = [mint(NOW - age * HOUR, f"source-{age % 30}") for age in range(24) for _ in range(20)]
+    assert all(await store.create_many(sessions))
+    connection = connect(server.url)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, retention_days=90)
+    asked = replace(days(number_of_days), interval=Interval.HOUR)
+    before = await analytics.count_sessions(asked, NOW)
+
+    async def end_some(_: int) -> None:
+        gone = [sessions.pop() for _ in range(3)]
+        assert all(await store.end_many([[session.id] for session in gone]))
+
+    after_each(connection, "counters", end_some)
+    during = await analytics.count_sessions(asked, NOW)
+    assert sum(during.total.ended) > 0
+    assert during.total.active_at == before.total.active_at
+    for name, figures in during.by_source.items():
+        assert figures.active_at == before.by_source[name].active_at
+
+
 @pytest.fixture
 async def history(store: RedisSessionStore, mint: Mint, digest: UserDigest) -> History:
     made = History(store, mint, digest)
@@ -167,7 +199,7 @@ async def test_counts_are_not_cached_when_a_sketch_changed_between_two_calls(
 ) -> None:
     """The next query counts a new user who arrived between any two calls."""
     connection = connect(server.url)
-    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, retention_days=90, page_sizes=FEW_SKETCHES)
     calls, comes_after = 0, 0
 
     async def hook(_: int) -> None:
@@ -206,7 +238,7 @@ async def test_an_interrupted_query_leaves_only_short_lived_keys(
 ) -> None:
     """Scratch keys of an interrupted query expire within 60 s and do no harm."""
     connection = connect(server.url)
-    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, retention_days=90, page_sizes=FEW_SKETCHES)
 
     class Crash(Exception):
         pass
@@ -241,7 +273,7 @@ async def test_a_query_starts_again_when_its_progress_is_gone(
 ) -> None:
     """Lost progress restarts a query, and repeated loss fails it without a result."""
     connection = connect(server.url)
-    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, page_sizes=FEW_SKETCHES)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, retention_days=90, page_sizes=FEW_SKETCHES)
     losses = 1
 
     async def hook(number: int) -> None:
@@ -315,14 +347,14 @@ async def test_the_keys_of_a_self_test_expire_within_seconds(
         assert await raw.ttl(key) <= TTL_SECONDS, key
 
 
-@pytest.mark.parametrize("command", ["evalsha", "smembers", "zcard"])
+@pytest.mark.parametrize("command", ["mget", "smembers", "zcard"])
 async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keyspace: Keyspace, command: str) -> None:
     """A call that timed out is not retried, because Redis may still be busy with it."""
     settings = RedisSettings(timeout_seconds=0.3)
     connection = RedisConnection(own_server.url, settings, lane=OPERATORS)
-    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY)
+    analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, retention_days=90)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
-        "evalsha": lambda: analytics.count_sessions(days(3), NOW, "s"),
+        "mget": lambda: analytics.count_sessions(days(3), NOW, "s"),
         "smembers": lambda: analytics.count_sessions(days(3), NOW),
         "zcard": lambda: analytics.top_users(days(3), 10),
     }
@@ -339,7 +371,7 @@ async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keysp
             async with asyncio.timeout(10):
                 while f"cmdstat_{command}" not in (stats := await raw.info("commandstats")):
                     await asyncio.sleep(0.01)
-            sent = {"evalsha": 1, "smembers": PAGE_SIZES.commands, "zcard": 3}[command]
+            sent = {"mget": 1, "smembers": PAGE_SIZES.commands, "zcard": 3}[command]
             assert stats[f"cmdstat_{command}"]["calls"] <= sent
         finally:
             await connection.close()
@@ -370,7 +402,7 @@ async def monitored(server: RedisServer) -> AsyncIterator[list[Call]]:
             if b" lua] " not in line:
                 calls.append(Call(len(words)))
             calls[-1].commands += 1
-            calls[-1].reads += name == b"GETRANGE"
+            calls[-1].reads += (len(words) - 1) * (name == b"MGET")
             calls[-1].sketches += (len(words) - 1) * (name in {b"PFMERGE", b"PFCOUNT"})
 
     task = asyncio.create_task(collect())
@@ -390,17 +422,19 @@ async def test_each_call_of_the_longest_report_is_bounded(
     asked, shard = days(number_of_days), 5
     sources = [f"s-{number}" for number in range(60)]
     base = keyspace.base(shard)
+    # Two sessions created and one ended in the first hour of each day.
+    counters = struct.pack(">74I", 2, 1, *(number for first in (2, 1, 1) for number in (first, *[0] * 23)))
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         for day in range(asked.first_day, asked.last_day + 1):
             pipeline = raw.pipeline(transaction=False)
             pipeline.sadd(keyspace.sources(shard, day), *sources)
             for source in sources:
-                pipeline.set(keyspace.day(shard, day, source), b"\0\0\0\2\0\0\0\1")
+                pipeline.set(keyspace.day(shard, day, source), counters)
                 pipeline.pfadd(f"{base}unique:{day}:{source}", "u", source)
             scores = {f"user-{day}-{n}": (n + 1) * TOP_SCORE_UNIT for n in range(100)}
             pipeline.zadd(keyspace.top(shard, day), scores | {"u": 500 * TOP_SCORE_UNIT})
             await pipeline.execute()
-    analytics = make_analytics(own_server.url, ttl_seconds=number_of_days * DAY)
+    analytics = make_analytics(own_server.url, ttl_seconds=number_of_days * DAY, retention_days=number_of_days)
     async with monitored(own_server) as calls:
         counts = await analytics.count_sessions(asked, NOW)
         top = await analytics.top_users(asked, 3)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from service.sessions import Session, SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import Session, SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace

@@ -3,8 +3,9 @@
 import asyncio
 import random
 
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, SessionFactory, UserDigest
+from service.sessions import SHARD_COUNT, SessionFactory
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import MakeStore, Store

@@ -10,8 +10,9 @@ import pytest
 
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
+from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.session_value import ERASED

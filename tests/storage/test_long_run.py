@@ -12,8 +12,9 @@ import redis.asyncio
 
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, Session, SessionFactory, UserDigest
+from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace

@@ -30,8 +30,9 @@ from redis.backoff import ConstantBackoff
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
+from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import Session, UserDigest
+from service.sessions import Session
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
@@ -79,6 +80,8 @@ class Machine(RuleBasedStateMachine):
         self.known: list[Session] = []
         self.live: dict[str, Session] = {}
         self.erased: set[str] = set()
+        self.stored: list[Session] = []
+        self.ended_at: dict[str, int] = {}
         # These three are by source and day.
         self.created: Counter[tuple[str, int]] = Counter()
         self.ended: Counter[tuple[str, int]] = Counter()
@@ -99,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.keyspace = Keyspace("model")
         self.store, self.users = self.stores(self.lossy)
         self.read_store, self.read_users = self.stores(self.direct)
-        self.analytics = RedisCountStore(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS)
+        self.analytics = RedisCountStore(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS, retention_days=90)
 
     def stores(self, connection: RedisConnection) -> tuple[RedisSessionStore, RedisUserStore]:
         counted: dict[str, Any] = {"analytics": AnalyticsSettings()}
@@ -165,6 +168,7 @@ class Machine(RuleBasedStateMachine):
         for session in sessions if stored[0] else ():
             day = self.now // DAY
             self.live[session.id] = session
+            self.stored.append(session)
             self.created[session.source, day] += 1
             if session.user_id:
                 self.seen.add((session.source, day, session.user_id))
@@ -174,6 +178,7 @@ class Machine(RuleBasedStateMachine):
     def count_as_ended(self, sessions: Sequence[Session]) -> None:
         for session in sessions:
             del self.live[session.id]
+            self.ended_at[session.id] = self.now
             self.ended[session.source, self.now // DAY] += 1
 
     @precondition(lambda self: bool(self.known))
@@ -266,6 +271,8 @@ class Machine(RuleBasedStateMachine):
             name: SourceCounts(
                 [self.created[name, day] for day in by_day],
                 [self.ended[name, day] for day in by_day],
+                [self.expired_on(name, day) for day in by_day],
+                [self.active_at(name, day * DAY) for day in by_day],
                 sum(session.source == name for session in self.live.values()),
                 len({user for source, _, user in self.seen if source == name}),
             )
@@ -281,6 +288,22 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def every_key_expires(self) -> None:
         assert self.run(self.raw.eval(WITHOUT_LIFETIME, 0)) == []
+
+    def active_at(self, source: str, moment: int) -> int | None:
+        """Return the sessions that were live at a moment, None when it has not come."""
+        if moment > self.now:
+            return None
+        return sum(
+            session.started_at // 1_000_000 < moment <= session.started_at // 1_000_000 + TTL_SECONDS
+            and self.ended_at.get(session.id, moment) >= moment
+            for session in self.stored
+            if session.source == source
+        )
+
+    def expired_on(self, source: str, day: int) -> int:
+        """Return the sessions that expired on a day up to now."""
+        gone = [one for one in self.stored if one.id not in self.live and one.id not in self.ended_at]
+        return sum((one.started_at // 1_000_000 + TTL_SECONDS) // DAY == day for one in gone if one.source == source)
 
     def asked(self) -> CountRange:
         return CountRange.around(self.first_day * DAY, self.now + 60, Interval.DAY)

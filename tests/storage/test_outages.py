@@ -16,6 +16,7 @@ from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
+from service.storage.lane import OPERATORS
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import MakeStore
 from tests.support.lanes import all_lanes
@@ -72,6 +73,19 @@ async def test_a_hung_redis(sessions: BatchingSessionStore, factory: SessionFact
     own_server.signal(signal.SIGCONT)
     assert await recovered_after(lambda: sessions.find([session.id])) < 2
     assert await sessions.find([session.id]) == session
+
+
+async def test_calls_that_wait_for_a_connection(own_server: RedisServer) -> None:
+    """When Redis hangs, calls that wait for a connection fail with the first ones."""
+    connection = RedisConnection(own_server.url, RedisSettings(), lane=OPERATORS)
+    await connection.call("get", "GET", "x")
+    own_server.signal(signal.SIGSTOP)
+    calls = [refused_after(lambda: connection.call("get", "GET", "x")) for _ in range(10 * OPERATORS.connections)]
+    # One after the other, the calls would take ten times as long.
+    assert max(await asyncio.gather(*calls)) < 2
+    own_server.signal(signal.SIGCONT)
+    assert await recovered_after(lambda: connection.call("get", "GET", "x")) < 2
+    await connection.close()
 
 
 async def test_a_killed_redis(
@@ -216,6 +230,7 @@ async def test_too_many_clients(own_server: RedisServer, make_store: MakeStore, 
         "-BUSY Redis is busy running a script.",
         "-NOAUTH Authentication required.",
         "-NOPERM this user has no permissions",
+        "-NOSCRIPT No matching script.",
         "-ERR DB index is out of range",
         "-ERR max number of clients reached",
         "HTTP/1.1 400 Bad Request",

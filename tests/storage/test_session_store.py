@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from service.sessions import Session, SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
@@ -47,6 +48,14 @@ async def test_every_candidate_is_ended_and_counted_once(
     counts = await read_counts(raw, keyspace)
     assert counts.ended == {"a": 1, "b": 1}
     assert counts.live_by_minute == counts.live_by_hour == {"a": 0, "b": 0}
+
+
+async def test_a_session_in_several_requests_of_a_batch(store: RedisSessionStore, factory: SessionFactory) -> None:
+    """The first request for a session ends it, and each request gets its own result."""
+    one, two = factory.new("a"), factory.new("b")
+    two = two._replace(id=one.id[0] + two.id[1:])
+    await store.create_many([one, two])
+    assert await store.end_many([[one.id], [one.id], [two.id]]) == [["a"], [], ["b"]]
 
 
 async def test_counts_follow_the_sessions(

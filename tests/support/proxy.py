@@ -12,7 +12,7 @@ import hiredis
 DECIDES = Callable[[], bool]
 
 
-class _Proxy:
+class Proxy:
     """Listens on a free port and closes all its connections at the end.
 
     `_accept` forwards one connection.
@@ -20,17 +20,22 @@ class _Proxy:
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
+        self._port = 0  # the kernel chooses one
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
         """Return the port for clients."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Return the URL for clients."""
+        return f"redis://127.0.0.1:{self.port}/0"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._track, "127.0.0.1", 0)
+        await self._listen()
         return self
 
     async def __aexit__(
@@ -41,6 +46,10 @@ class _Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._track, "127.0.0.1", self._port)
+        self._port = int(self._server.sockets[0].getsockname()[1])
 
     async def _track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -55,7 +64,7 @@ class _Proxy:
         raise NotImplementedError
 
 
-class LossyProxy(_Proxy):
+class LossyProxy(Proxy):
     """Forwards everything, and closes the connection instead of some replies.
 
     `loses_reply()` decides for each reply. The command has run, and the client cannot
@@ -66,11 +75,6 @@ class LossyProxy(_Proxy):
         super().__init__(target_port)
         self._loses_reply = loses_reply
         self.lost = 0
-
-    @property
-    def url(self) -> str:
-        """Return the URL for clients."""
-        return f"redis://127.0.0.1:{self.port}/0"
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
@@ -96,7 +100,7 @@ class LossyProxy(_Proxy):
                 writer.write(data)
 
 
-class SlowLink(_Proxy):
+class SlowLink(Proxy):
     """Forwards everything with a delay of `delay_seconds` in each direction.
 
     The end of a connection is delayed too.
@@ -143,7 +147,7 @@ class SlowLink(_Proxy):
             receiving.cancel()
 
 
-class MovingName(_Proxy):
+class MovingName(Proxy):
     """A name of the primary: new connections go to the current target.
 
     Open connections stay. With a `refusal`, connections to an earlier target stay open
@@ -154,11 +158,6 @@ class MovingName(_Proxy):
         super().__init__(target_port)
         self._refusals: dict[int, bytes] = {}
         self._open: Counter[int] = Counter()
-
-    @property
-    def url(self) -> str:
-        """Return the URL for clients."""
-        return f"redis://127.0.0.1:{self.port}/0"
 
     def move(self, target_port: int, refusal: str | None = None) -> None:
         """Point to another server.

@@ -16,7 +16,7 @@ from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
 from service.config.loading import load
 from service.config.setting_list import all_settings
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,7 +14,8 @@ import redis
 
 from service.api_keys import hash_key
 from service.config.settings import DEVELOPMENT_USER_SECRET
-from service.sessions import SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import SessionFactory
 from service.storage.keyspace import SHARD_TAGS, Keyspace
 from service.storage.session_value import encode
 from tests.support.processes import KEY, TOKEN, Launch, Process, command, until_gone

@@ -15,7 +15,7 @@ import pytest
 
 from service.api_keys import hash_key
 from service.config.settings import DEVELOPMENT_USER_SECRET
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from tests.support.forward_auth import PROGRAMS, PROXY_KEY, access_log, application, proxy
 from tests.support.processes import KEY, TOKEN, Launch, Process, eventually
 

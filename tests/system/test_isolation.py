@@ -22,7 +22,8 @@ from aiohttp import ClientResponse, ClientSession, DummyCookieJar
 
 from service.config.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
 from service.counts import DAY
-from service.sessions import SessionFactory, UserDigest
+from service.digests import UserDigest
+from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import RedisSessionStore

@@ -13,8 +13,9 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.cells import cell_len
@@ -67,8 +68,9 @@ def output(done: subprocess.CompletedProcess[str]) -> str:
 def test_counts_as_a_table(run: Run) -> None:
     """The table has a row with a sparkline for each source, and the totals."""
     shown = output(run("counts"))
-    assert re.search(r"jay\.api\.playout\.1\.0\.0 +4 +4 +0 +2 +█", shown)
-    assert re.search(r"All sources +4 +4 +0 +2 ", shown)
+    assert re.search(r"jay\.api\.playout\.1\.0\.0 +4 +4 +0 +0 +2 +█", shown)
+    assert re.search(r"All sources +4 +4 +0 +0 +2 ", shown)
+    assert "Most active: 4 at 20" in shown
     assert "by hour" in shown
     assert "As of 20" in shown
     assert "by day" in output(run("counts", "--from", "30d"))
@@ -84,9 +86,22 @@ def test_counts_as_json_and_csv(run: Run) -> None:
     assert document["definitions"]
     rows = list(csv.DictReader(io.StringIO(output(run("counts", "--csv")))))
     assert [(row["source"], row["created"], row["ended"]) for row in rows] == [("jay.api.playout.1.0.0", "4", "0")]
+    assert list(rows[0]) == ["start", "source", "created", "ended", "expired", "active"]
     one = json.loads(output(run("counts", "--json", "--from", "2h", "--interval", "hour", "--source", "radio")))
     assert one["totals"]["created"] == 0
     assert len(one["series"]) in {2, 3}
+
+
+def test_counts_by_days_of_a_time_zone(run: Run) -> None:
+    """`--tz` gives days of a zone, and an unknown zone is rejected at once."""
+    today = datetime.now(ZoneInfo("Asia/Tokyo")).date()
+    arguments = ("--tz", "Asia/Tokyo", "--from", str(today), "--to", str(today), "--interval", "day")
+    document = json.loads(output(run("counts", "--json", *arguments)))
+    assert (document["tz"], document["from"]) == ("Asia/Tokyo", f"{today - timedelta(days=1)}T15:00:00Z")
+    assert f"Sessions on {today} (Asia/Tokyo day), by day" in output(run("counts", *arguments))
+    done = run("counts", "--tz", "Mars/Olympus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "must be the name of a time zone" in done.stderr
 
 
 def drain(terminal: int) -> bool:

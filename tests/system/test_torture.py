@@ -14,6 +14,7 @@ import redis
 from tests.support.processes import KEY, Launch, Process, command
 from tests.support.servers import RedisServer, binaries
 from tests.torture.kinds import KINDS, Failover, SingleServer
+from tests.torture.trials import MIN_CREATIONS
 
 TRIALS = 2
 PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "2"}  # a loaded machine may delay Redis
@@ -35,7 +36,7 @@ async def test_no_fault_loses_what_was_acknowledged(kind: str, tmp_path: Path) -
         for _ in range(TRIALS):
             outcome = await trials.run()
             assert chosen.verdict(outcome) == []
-            assert outcome.acknowledged > 100
+            assert outcome.acknowledged > MIN_CREATIONS
 
 
 async def test_a_trial_finds_what_is_lost(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def live_sessions(server: RedisServer) -> list[str]:
 
 def test_a_healthy_service_loses_nothing(environment: dict[str, str], launch: Launch, server: RedisServer) -> None:
     """The command finds and counts all of its sessions, and ends them."""
-    service = launch(JAY_REDIS__URL=server.url)
+    service = launch(JAY_REDIS__URL=server.url, **PATIENT)
     existing = service.create()
     done = run(environment, service)
     assert (done.returncode, done.stderr) == (0, ""), done
@@ -95,7 +96,7 @@ def test_a_healthy_service_loses_nothing(environment: dict[str, str], launch: La
 
 def test_lost_sessions_are_reported(environment: dict[str, str], launch: Launch, server: RedisServer) -> None:
     """The command exits with status 1 when sessions vanish, and prints no id."""
-    service = launch(JAY_REDIS__URL=server.url)
+    service = launch(JAY_REDIS__URL=server.url, **PATIENT)
     deleted: list[str] = []
     over = threading.Event()
 
@@ -122,7 +123,7 @@ def test_lost_sessions_are_reported(environment: dict[str, str], launch: Launch,
 
 def test_counts_need_a_key(environment: dict[str, str], launch: Launch) -> None:
     """With a key that may not read counts, the report says that they are missing."""
-    service = launch()
+    service = launch(**PATIENT)
     done = run(environment, service, "--operator-key", KEY)
     assert (done.returncode, done.stderr) == (0, ""), done
     assert "The counts are not checked" in done.stdout

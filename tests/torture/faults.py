@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from service.sessions import SESSION_ID_PATTERN
+from tests.support.redis_commands import ask, wait_until
 from tests.support.servers import RedisServer
 from tests.torture.power_loss import append_only_files
 from tests.torture.sites import Site
@@ -95,8 +96,10 @@ async def fail_power(site: Site) -> Injected:
 
 
 async def _start_again(site: Site) -> None:
+    """Start the server after a moment, and return when it has loaded its data."""
     await asyncio.sleep(random.uniform(*_ABSENT_SECONDS))
     await asyncio.to_thread(site.server.start)
+    await asyncio.to_thread(wait_until, lambda: ask(site.server, "PING") == "PONG", "the data is loaded")
 
 
 async def _freeze(send: Callable[[signal.Signals], None]) -> Injected:

@@ -122,8 +122,8 @@ class Cluster(Kind):
         return super().verdict(outcome) + [f"requests failed for {outcome.failing_seconds:.1f} s."] * is_too_long
 
 
-# While Redis synchronizes its file once a second, it delays further writes to the file by
-# up to 2 s, but not its replies. So `everysec` can lose these changes in a SIGKILL too.
+# While Redis synchronizes its file once a second, it delays further writes to the file
+# by up to 2 s, but not its replies. So with `everysec`, SIGKILL loses changes too.
 _EVERYSEC_SECONDS = 2.0
 
 KINDS: Mapping[str, Kind] = {

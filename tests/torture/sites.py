@@ -132,7 +132,7 @@ class Site:
 async def single_server(
     folder: Path, binary: str, disk: Disk, variables: Mapping[str, str], *, is_lossy: bool
 ) -> AsyncIterator[Site]:
-    """Run a service and a server. With `is_lossy`, replies of the server can be lost."""
+    """Run a service and a server. With `is_lossy`, replies can be lost between them."""
     data = folder / "server"
     data.mkdir(parents=True)
     options = ("--appendonly", "yes", "--appendfsync", disk.fsync, "--aof-load-truncated", "yes")

@@ -17,6 +17,7 @@ from tests.torture.sites import Service
 CONNECTIONS = 8
 RATE = 300.0
 CHECK_RATE = 5000.0
+MIN_CREATIONS = 30  # acknowledged before the fault
 _BEFORE_SECONDS = (0.4, 1.4)
 # The changes of the trial before are then on the disk.
 _BEFORE_LOSS_SECONDS = (1.6, 2.6)
@@ -108,6 +109,7 @@ class Trials:
         """Inject the fault under load, and return when the service has recovered."""
         running = asyncio.create_task(load.run(_RECOVERY_DEADLINE_SECONDS * 2))
         try:
+            await _until_acknowledged(load.ledger)
             await asyncio.sleep(random.uniform(*(_BEFORE_LOSS_SECONDS if self._may_lose else _BEFORE_SECONDS)))
             injected = await self._inject()
             await _until_served(load.ledger, injected.over_at)
@@ -115,6 +117,13 @@ class Trials:
             load.stop()
             await running
         return injected
+
+
+async def _until_acknowledged(ledger: Ledger) -> None:
+    """Return when there is something to lose."""
+    async with asyncio.timeout(_RECOVERY_DEADLINE_SECONDS):
+        while ledger.created.acknowledged < MIN_CREATIONS:
+            await asyncio.sleep(0.01)
 
 
 async def _until_served(ledger: Ledger, since: float) -> None:

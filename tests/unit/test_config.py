@@ -455,6 +455,51 @@ def test_a_misspelled_reveal_is_an_error(reveal: object) -> None:
     assert error.endswith("reveal must be a list of session_id, user_id")
 
 
+@pytest.mark.parametrize("gpc", ["Guest", "1", 1, True, ["guest"], ""])
+def test_a_misspelled_gpc_is_an_error(gpc: object) -> None:
+    """`gpc` is `ignore` or `guest`."""
+    (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "gpc": gpc}])})
+    assert "gpc must be ignore or guest" in error
+
+
+@pytest.mark.parametrize(
+    "value", ["privacy@example.com", "a.b+c@mail.example.com", "https://www.example.com/privacy?a=1"]
+)
+def test_a_contact_is_an_address_or_a_page(value: str) -> None:
+    """Email addresses and https URLs are contacts."""
+    assert load({"JAY_PRIVACY__CONTACT": value}).settings.privacy.contact == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "me",
+            "a b@example.com",
+            "@example.com",
+            "a@localhost",
+            "a@-x.com",
+            "a@b@example.com",
+            "mailto:a@example.com",
+        ),
+        *(
+            "http://www.example.com",
+            "https://",
+            "https://user@example.com/",
+            "https://example.com:99999/",
+            "https://a b/",
+        ),
+        *("javascript:alert(1)", "https://example.com/" + "x" * 500, "https://[::1/"),
+    ],
+)
+def test_other_contacts_are_errors(value: str) -> None:
+    """Contact and objection page are checked, because pages link to them."""
+    (error,) = errors({"JAY_PRIVACY__CONTACT": value})
+    assert "https://" in error
+    (error,) = errors({"JAY_PRIVACY__OBJECTION_URL": value})
+    assert "must be a URL that begins with https://" in error
+
+
 def test_production_warns_about_public_keys_without_a_limit() -> None:
     """Production warns about public keys that have no limit."""
     entries = [

@@ -1,6 +1,6 @@
 """The range of a count: dates are whole days, times are instants."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +12,7 @@ from service.api.count_query import CountQueries, rfc3339
 from service.counts import CountRange
 
 NOW = datetime(2026, 11, 26, 17, 21, 9, 500_000, UTC)
-KNOWN = ("from", "to", "interval")
+KNOWN = ("from", "to", "interval", "tz")
 
 
 def asked(*, now: datetime = NOW, **query: str) -> CountRange:
@@ -94,6 +94,71 @@ def test_a_range_without_a_moment_is_rejected(start: str, end: str, words: str) 
     with pytest.raises(errors.InvalidRequest, match=words) as caught:
         asked(from_=start, to=end, interval="day")
     assert caught.value.members["member"] == "from"
+
+
+@pytest.mark.parametrize("interval", ["hour", "day"])
+@pytest.mark.parametrize(
+    ("zone", "date", "first", "hours"),
+    [
+        ("Europe/Berlin", "2026-11-20", "2026-11-19T23", 24),
+        ("Europe/Berlin", "2026-10-25", "2026-10-24T22", 25),
+        ("Europe/Berlin", "2026-03-29", "2026-03-28T23", 23),
+        ("America/New_York", "2026-11-01", "2026-11-01T04", 25),
+        ("America/New_York", "2026-03-08", "2026-03-08T05", 23),
+        ("Pacific/Kiritimati", "2026-11-20", "2026-11-19T10", 24),
+        ("Australia/Lord_Howe", "2026-11-20", "2026-11-19T13", 24),
+    ],
+)
+def test_a_date_is_a_day_of_the_zone(interval: str, zone: str, date: str, first: str, hours: int) -> None:
+    """A date with `tz` is that day in the zone, also when the clocks change."""
+    now = datetime.fromisoformat(date).replace(tzinfo=UTC) + timedelta(days=3)
+    found = asked(now=now, from_=date, to=date, interval=interval, tz=zone)
+    assert ends(found)[0] == f"{first}:00:00Z"
+    assert found.end - found.start == hours * 3600
+    assert len(found.starts) == (hours if interval == "hour" else 1)
+    assert ends(asked(now=now, to=date, interval=interval, tz=zone)) == ends(found)
+
+
+def test_days_begin_at_midnight_of_the_zone_on_both_sides_of_a_change() -> None:
+    """Each day of a series begins at its own midnight."""
+    found = asked(from_="2026-10-24", to="2026-10-26", interval="day", tz="Europe/Berlin")
+    assert [rfc3339(start) for start in found.starts] == [
+        "2026-10-23T22:00:00Z",
+        "2026-10-24T22:00:00Z",
+        "2026-10-25T23:00:00Z",
+    ]
+    assert ends(found)[1] == "2026-10-26T23:00:00Z"
+
+
+def test_today_is_that_of_the_zone() -> None:
+    """Today ends at midnight of the zone, and a default range of days covers it."""
+    evening = NOW.replace(hour=20)
+    assert ends(asked(now=evening, from_="2026-11-27", interval="day", tz="Asia/Tokyo")) == (
+        "2026-11-26T15:00:00Z",
+        "2026-11-27T15:00:00Z",
+    )
+    with pytest.raises(errors.InvalidRequest, match="in the future"):
+        asked(now=evening, from_="2026-11-27", interval="day")
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "offset"),
+    [("Asia/Kolkata", "2026-11-20", "+05:30"), ("Australia/Lord_Howe", "2026-09-10", "+10:30")],
+)
+def test_a_zone_without_whole_hours_is_rejected_with_the_reason(zone: str, date: str, offset: str) -> None:
+    """The error names the offset in the range."""
+    with pytest.raises(errors.InvalidRequest, match="whole number of hours") as caught:
+        asked(from_=date, to=date, tz=zone)
+    assert caught.value.members["member"] == "tz"
+    assert offset in str(caught.value)
+
+
+def test_the_oldest_day_of_a_zone_begins_with_the_oldest_counts() -> None:
+    """The error names the first midnight of the zone from which all counts are kept."""
+    with pytest.raises(errors.InvalidRequest) as caught:
+        asked(from_="2026-08-28", interval="day", tz="Europe/Berlin")
+    assert caught.value.members["oldest"] == "2026-08-28T22:00:00Z"
+    assert ends(asked(from_="2026-08-28T22:00:00Z", interval="day", tz="Europe/Berlin"))[0] == "2026-08-28T22:00:00Z"
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "2026-11-26T24:00:00Z", "2026-11-26T23:59:60Z", "0000-01-01", ""])

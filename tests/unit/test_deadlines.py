@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from service.storage.deadlines import Deadlines
+from service.storage.deadlines import Deadlines, next_step
 
 T = TypeVar("T")
 
@@ -90,6 +90,30 @@ def test_a_late_timer_lets_the_loop_read_first(loop: JumpingLoop) -> None:
         await loop.jump(LATE)
         with pytest.raises(TimeoutError):
             await silent
+
+    loop.run(test())
+
+
+def test_each_step_of_connecting_gets_the_whole_time(loop: JumpingLoop) -> None:
+    """A call gets the whole time for each step of connecting."""
+
+    async def test() -> None:
+        deadlines, answers = Deadlines(LIMIT), [asyncio.Event() for _ in range(4)]
+
+        async def connect() -> None:
+            for answer in answers:
+                await answer.wait()
+                next_step()
+
+        call = asyncio.ensure_future(deadlines.limit(connect()))
+        for answer in answers[:-1]:
+            await loop.jump(LIMIT * 0.9)
+            answer.set()
+        await loop.jump(LIMIT * 0.9)
+        assert not call.done()
+        await loop.jump(LIMIT * 0.2)
+        with pytest.raises(TimeoutError):
+            await call
 
     loop.run(test())
 

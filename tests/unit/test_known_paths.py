@@ -17,7 +17,9 @@ PATHS = (
     f"{OPERATOR}/analytics/store",
     f"{OPERATOR}/users/{{user_id}}/sessions",
     f"{OPERATOR}/users/{{user_id}}",
+    f"{OPERATOR}/privacy",
     *("/livez", "/readyz", "/metrics", "/dashboard", "/docs", "/openapi.json", "/static/dashboard.js"),
+    *("/privacy", "/.well-known/gpc.json"),
 )
 KNOWN = KnownPaths(PATHS)
 
@@ -70,6 +72,9 @@ KNOWN = KnownPaths(PATHS)
         ("/ready", "/readyz"),
         ("/Metrics", "/metrics"),
         ("/doc", "/docs"),
+        ("/Privacy/", "/privacy"),
+        ("/playouts/tracking/privacy", f"{OPERATOR}/privacy"),
+        ("/.well-known/gpc", "/.well-known/gpc.json"),
         ("//dashboard", "/dashboard"),
         ("/openapi.yaml", "/openapi.json"),
     ],

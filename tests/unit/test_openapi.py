@@ -10,8 +10,8 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from service import __version__, versions
-from service.api import create_body, definitions, lookup_body, problems, request_limits, wire
+from service import __version__
+from service.api import create_body, definitions, lookup_body, problems, request_limits, versions, wire
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.handlers.openapi import openapi_json, openapi_yaml
 from service.api.session_token import MAX_CANDIDATES

@@ -16,6 +16,7 @@ GOLDEN = {
     errors.NotFound: (404, "not-found"),
     errors.SessionNotFound: (404, "session-not-found"),
     errors.RequestTimeout: (408, "request-timeout"),
+    errors.SessionAlreadyEnded: (409, "session-already-ended"),
     errors.BodyTooLarge: (413, "body-too-large"),
     errors.UriTooLong: (414, "uri-too-long"),
     errors.UnsupportedMediaType: (415, "unsupported-media-type"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.telemetry.request_recorder import BATCH_SIZE, Answered, RequestRecord, RequestRecorder
 
 ENTRY: Answered = (0.0, "GET", "/x", 200, 0.1, "id", "-")

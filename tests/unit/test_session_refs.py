@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.sessions import parse_session_id
 
 

@@ -1,10 +1,12 @@
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sessions import Session, SessionFactory, UserDigest, parse_session_id, shard_of
+from service.digests import UserDigest
+from service.sessions import SHARED_DIGIT_US, Session, SessionFactory, parse_session_id, shard_of
 
 SPEC_ID = "550e8400-e29b-41d4-a716-446655440000"
 
@@ -62,12 +64,20 @@ def test_strings_that_resemble_ids_are_rejected() -> None:
 
 
 def test_a_guest_gets_a_random_uuid_of_version_4() -> None:
-    """A guest's id is a random UUID of version 4."""
-    new = SessionFactory(UserDigest("secret-secret")).new
-    ids = [new("source").id for _ in range(200)]
-    assert len(set(ids)) == 200
+    """A guest's id is a random UUID of version 4, and guests spread over all shards."""
+    new = SessionFactory(UserDigest("secret-secret"), clock_ns=count(step=SHARED_DIGIT_US * 1000).__next__).new
+    ids = [new("source").id for _ in range(400)]
+    assert len({one[1:] for one in ids}) == 400
     assert {UUID(one).version for one in ids} == {4}
     assert {shard_of(one) for one in ids} == set(range(16))
+
+
+def test_guests_of_the_same_moment_share_a_shard() -> None:
+    """Guests of the same 2 ms are in one shard, so that one batch has few groups."""
+    new = SessionFactory(UserDigest("secret-secret"), clock_ns=count(step=SHARED_DIGIT_US * 100).__next__).new
+    shards = [shard_of(new("source").id) for _ in range(100)]
+    assert [len(set(shards[first : first + 10])) for first in range(0, 100, 10)] == [1] * 10
+    assert len(set(shards)) > 1
 
 
 def test_a_users_sessions_share_a_shard_and_users_spread() -> None:

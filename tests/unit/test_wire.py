@@ -1,5 +1,4 @@
-from service import versions
-from service.api import cors, wire
+from service.api import cors, versions, wire
 from service.api_keys import Scope
 
 
@@ -24,6 +23,7 @@ def test_wire_names_match_the_contract() -> None:
         "x-jay-api-version",
         "__secure-jay_tracking",
         "x-jay-tracking",
+        "idempotency-key",
     ]
     assert cors.LIBRARY_HEADERS == (
         "traceparent",

@@ -30,6 +30,7 @@ from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
 from service.api.front_door.heads import presented_in, text_of
 from service.api.front_door.plans import Planner
 from service.api.front_door.proxies import ProxyAnswers
+from service.api.gpc import allowed_user_id
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
@@ -41,7 +42,7 @@ from service.sessions import Session, SessionFactory, SessionStore
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_recorder import RequestRecorder
 
-_FORWARDED_FOR = wire.X_FORWARDED_FOR.lower().encode()
+_FORWARDED_FOR, _SEC_GPC = wire.X_FORWARDED_FOR.lower().encode(), wire.SEC_GPC.lower().encode()
 _MEDIA_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 # aiohttp-cors answers preflights for these methods, which have a route.
 _ROUTED = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
@@ -179,6 +180,7 @@ class FastPath:
         if key is not None and key.create_limit is not None:
             forwarded = text_of(headers.get(_FORWARDED_FOR)), text_of(headers.get(b"forwarded"))
             self._limits.count(key, key.create_limit, self._limits.addresses.behind(peer(), *forwarded))
+        user_id = allowed_user_id(user_id, key, text_of(headers.get(_SEC_GPC)))
         exchange.session = session = self._factory.new(self._source_of(exchange), user_id)
         exchange.future = self._sessions.create(session)
         return exchange

@@ -42,7 +42,7 @@ _READ = frozenset(
     for name in (
         *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
         *("Forwarded", "Cookie", "Origin", "Access-Control-Request-Method", wire.BAGGAGE),
-        *("Content-Length", "Content-Type", "Connection", "Host", "User-Agent"),
+        *("Content-Length", "Content-Type", "Connection", "Host", "User-Agent", wire.SEC_GPC),
     )
 )
 # A request with one of these is for aiohttp: the bytes behind the head are read in

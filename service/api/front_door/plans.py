@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from service import versions
-from service.api import wire
+from service.api import versions, wire
 from service.api.auth import Authorizer
 from service.api.cors import Cors
 from service.api.front_door.exchange import Headers, Plan, Route

@@ -14,7 +14,7 @@ from service.api.answer_cache import AnswerCache
 from service.api.count_query import CountQueries, CountQuery, rfc3339
 from service.api.responses import json_response
 from service.api.user_id import user_id_in_path
-from service.counts import Bounds, CountRange, CountStore, Interval, SessionCounts, SourceCounts
+from service.counts import Bounds, CountRange, CountStore, Interval, Peak, SessionCounts, SourceCounts
 from service.sessions import UserStore
 
 
@@ -36,7 +36,7 @@ class AnalyticsHandlers:
 
     async def count_sessions(self, request: web.Request) -> web.Response:
         """Answer 200 with totals, figures by source and a series."""
-        query = self._queries.read(request, ("from", "to", "interval", "source"))
+        query = self._queries.read(request, ("from", "to", "interval", "source", "tz"))
 
         async def answer() -> bytes:
             now = self._clock()
@@ -45,7 +45,8 @@ class AnalyticsHandlers:
                 {
                     **_heading(query, now),
                     "interval": query.requested.interval,
-                    "totals": _figures(counts.total),
+                    "tz": query.requested.zone.name,
+                    "totals": {**_figures(counts.total), **_peak(counts.peak)},
                     "sources": [{"source": name, **_figures(figures)} for name, figures in counts.by_source.items()],
                     "series": list(_series(query.requested, counts)),
                     "definitions": definitions.SESSIONS,
@@ -100,13 +101,19 @@ def _heading(query: CountQuery, now: float) -> dict[str, str]:
     return {"as_of": rfc3339(now), "from": rfc3339(query.requested.start), "to": rfc3339(query.requested.end)}
 
 
-def _figures(counts: SourceCounts) -> dict[str, int]:
+def _figures(counts: SourceCounts) -> dict[str, int | None]:
+    known = [number for number in counts.expired if number is not None]
     return {
         "active": counts.active,
         "created": sum(counts.created),
         "ended": sum(counts.ended),
+        "expired": sum(known) if known else None,
         "unique_users": counts.unique_users,
     }
+
+
+def _peak(peak: Peak | None) -> dict[str, object]:
+    return {"peak_active": peak and peak.active, "peak_at": peak and rfc3339(peak.at)}
 
 
 def _series(requested: CountRange, counts: SessionCounts) -> Iterable[dict[str, object]]:
@@ -115,19 +122,22 @@ def _series(requested: CountRange, counts: SessionCounts) -> Iterable[dict[str, 
     `sources` leaves out each source whose numbers are zero.
     """
     for number, start in enumerate(requested.starts):
-        point: dict[str, object] = {
-            "start": rfc3339(start),
-            "created": counts.total.created[number],
-            "ended": counts.total.ended[number],
-        }
+        point = {"start": rfc3339(start), **_point(counts.total, number)}
         if requested.interval is Interval.DAY:
             point["unique_users"] = counts.unique_users[number]
-        point["sources"] = {
-            name: {"created": figures.created[number], "ended": figures.ended[number]}
-            for name, figures in counts.by_source.items()
-            if figures.created[number] or figures.ended[number]
-        }
+        by_source = ((name, _point(figures, number)) for name, figures in counts.by_source.items())
+        point["sources"] = {name: figures for name, figures in by_source if any(figures.values())}
         yield point
+
+
+def _point(counts: SourceCounts, number: int) -> dict[str, object]:
+    """Return the figures of one interval."""
+    return {
+        "active": counts.active_at[number],
+        "created": counts.created[number],
+        "ended": counts.ended[number],
+        "expired": counts.expired[number],
+    }
 
 
 def _bounds(bounds: Bounds) -> dict[str, int]:

@@ -13,9 +13,10 @@ from aiohttp import ETag, hdrs, web
 from service.api.field_lines import combined, elements
 from service.api.responses import page_response
 
-_FOLDER = Path(__file__).parent.parent / "static"
+STATIC_FOLDER = Path(__file__).parent.parent / "static"
+HTML = "text/html; charset=utf-8"
 _CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
+    ".html": HTML,
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
@@ -26,28 +27,42 @@ class Page:
     """The handler of one file. `name` is relative to the folder of static files."""
 
     def __init__(self, name: str) -> None:
-        self._file = _FOLDER / name
+        self._file = STATIC_FOLDER / name
         self._content_type = _CONTENT_TYPES[self._file.suffix]
 
     async def get(self, request: web.Request) -> web.Response:
         """Answer 200 with the file, or 304 to a browser that has it."""
         body, etag = self._content
-        # aiohttp's `if_none_match` reads only the first of several lines.
-        known = {tag.removeprefix("W/") for tag in elements(combined(request.headers, hdrs.IF_NONE_MATCH))}
-        is_known = bool(known & {f'"{etag}"', "*"})
-        response = page_response(None, 304) if is_known else page_response(body)
-        if not is_known:
-            response.headers[hdrs.CONTENT_TYPE] = self._content_type
-        response.etag = ETag(etag)
-        return response
+        return answer_page(request, body, etag, self._content_type)
 
     @cached_property
     def _content(self) -> tuple[bytes, str]:
         body = self._file.read_bytes()
-        return body, hashlib.sha256(body).hexdigest()[:16]
+        return body, etag_of(body)
+
+
+def etag_of(body: bytes) -> str:
+    """Return the tag of a page, which changes with its content."""
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+def answer_page(request: web.Request, body: bytes, etag: str, content_type: str) -> web.Response:
+    """Answer 200 with a page, or 304 to a browser that has it."""
+    # aiohttp's `if_none_match` reads only the first of several lines.
+    known = {tag.removeprefix("W/") for tag in elements(combined(request.headers, hdrs.IF_NONE_MATCH))}
+    is_known = bool(known & {f'"{etag}"', "*"})
+    response = page_response(None, 304) if is_known else page_response(body)
+    if not is_known:
+        response.headers[hdrs.CONTENT_TYPE] = content_type
+    response.etag = ETag(etag)
+    return response
 
 
 def static_files() -> list[str]:
     """Return the names of all files that pages load. Each page has its own route."""
-    names = (file.relative_to(_FOLDER).as_posix() for file in _FOLDER.rglob("*") if file.suffix in _CONTENT_TYPES)
+    names = (
+        file.relative_to(STATIC_FOLDER).as_posix()
+        for file in STATIC_FOLDER.rglob("*")
+        if file.suffix in _CONTENT_TYPES
+    )
     return sorted(name for name in names if not name.endswith(".html"))

@@ -13,12 +13,14 @@ from service.api import wire
 from service.api.auth import API_KEY
 from service.api.create_body import read_user_id
 from service.api.create_limits import CreateLimits
+from service.api.field_lines import combined
+from service.api.gpc import allowed_user_id
 from service.api.idempotency import idempotency_key
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import found_json, joined_json, session_json
 from service.api.session_token import SESSION_ID, SessionCookie, candidates
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.sessions import Session, SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
 
@@ -57,6 +59,7 @@ class SessionHandlers:
         once = idempotency_key(request.headers)
         user_id = await read_user_id(request)
         self._limits.check(request)
+        user_id = allowed_user_id(user_id, request[API_KEY], combined(request.headers, wire.SEC_GPC))
         if once is not None:
             return await self._create_once(request, user_id, once)
         session = self._factory.new(self._source_of(request), user_id)

@@ -10,7 +10,7 @@ from service.api.count_query import rfc3339
 from service.api.responses import json_response
 from service.api.session_body import exported_json, joined_json
 from service.api.user_id import user_id_in_path
-from service.session_refs import SessionRefs
+from service.digests import SessionRefs
 from service.sessions import UserStore
 from service.telemetry.metrics import Metrics
 

@@ -2,8 +2,8 @@
 -- same idempotency key has created.
 --
 -- KEYS  the session's key, the key of the request's hash. Other keys may follow.
--- ARGV  the five of creating.lua, source, minute of the start (minutes since the epoch),
---       the session's value. Of a user also: user id and user digest.
+-- ARGV  the five of creating.lua, source, minute of the start (minutes since the
+--       epoch), the session's value. Of a user also: user id and user digest.
 -- Returns { id, value } of the session, or { id, '' } when it is not live any more.
 --
 -- Repeatable: after a lost reply the script finds the id and returns the same. When

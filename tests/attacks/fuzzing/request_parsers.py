@@ -13,8 +13,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from service import versions
-from service.api import wire
+from service.api import versions, wire
 from service.api.client_address import ClientAddresses
 from service.api.cors import origin_in
 from service.api.count_query import MAX_HOURS, CountQueries

@@ -49,10 +49,9 @@ export class RequestFailed extends Error {
 export async function fetchFigures(state, signal) {
   if (!isHeaderValue(state.key)) throw new RequestFailed("unknown-key");
   const range = getRange(state.rangeName);
-  const start = startOf(range, Date.now() + state.clockSkewMs, state.oldestMs);
-  const from = `${new Date(start).toISOString().slice(0, 19)}Z`;
+  const from = startOf(range, Date.now() + state.clockSkewMs, state.oldestMs, state.zone);
   const [sessions, users, store] = await Promise.all([
-    get(state, "sessions", { from, interval: range.interval }, signal),
+    get(state, "sessions", { from, interval: range.interval, tz: state.zone }, signal),
     get(state, "users", { from, limit: String(LISTED_USERS) }, signal),
     get(state, "store", {}, signal),
   ]);

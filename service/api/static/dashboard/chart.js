@@ -1,12 +1,12 @@
 /**
- * The chart of sessions created: bars stacked by source, drawn by uPlot. The pointer
- * and the arrow keys show the values of an interval.
+ * The chart of created or active sessions, drawn by uPlot: bars or areas, stacked by
+ * source. The pointer and the arrow keys show the values of an interval.
  */
 
 import { RIGHT_PADDING_PIXELS, createAxes, cssColor } from "./chart_axes.js";
 import { byId, element, resizeChildren, setText } from "./dom.js";
 import { formatInteger } from "./format.js";
-import { formatInterval, stackHeights } from "./series.js";
+import { endOf, formatInterval, stackHeights } from "./series.js";
 
 const MIN_TOP = 4; // with few sessions, the axis still has whole numbers
 const TOOLTIP_GAP_PIXELS = 12;
@@ -19,7 +19,7 @@ export class Chart {
   #stack = null;
   /** @type {uPlot | null} */
   #plot = null;
-  /** The interval and the slots that the plot was created for. */
+  /** The choices and the slots that the plot was created for. */
   #layout = "";
 
   constructor() {
@@ -32,17 +32,19 @@ export class Chart {
   }
 
   /**
-   * Show a stack. The plot is created again only for another interval or other slots.
+   * Show a stack. The plot is created again only for other choices or slots.
    *
    * @param {import("./types.js").Stack} stack
    */
   show(stack) {
     this.#stack = stack;
-    const layout = JSON.stringify([stack.stepMs, ...stack.series.map(({ slot }) => slot)]);
+    const { figure, interval, zone, series } = stack;
+    const layout = JSON.stringify([figure, interval, zone, ...series.map(({ slot }) => slot)]);
     if (this.#plot && layout === this.#layout) this.#plot.setData(dataOf(stack));
     else this.#createPlot(stack);
     this.#layout = layout;
-    byId("chart-empty").hidden = stack.series.length > 0;
+    byId("chart-empty").hidden = series.length > 0;
+    setText(byId("chart-empty"), `No sessions were ${figure} in this range.`);
     this.#showLegend(stack);
     this.#describe(stack);
     this.#showTooltip();
@@ -62,7 +64,7 @@ export class Chart {
   /** @param {import("./types.js").Stack} stack */
   #createPlot(stack) {
     this.#plot?.destroy();
-    const paths = uPlot.paths.bars?.({ size: [0.84, 40], radius: 0 });
+    const paths = stack.figure === "active" ? undefined : uPlot.paths.bars?.({ size: [0.84, 40], radius: 0 });
     const bars = stack.series.map(({ slot }) => ({
       paths,
       width: 0,
@@ -72,13 +74,13 @@ export class Chart {
     /** @type {uPlot.Options} */
     const options = {
       ...this.#size(),
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), stack.zone),
       series: [{}, ...bars.reverse()],
       scales: {
         x: { range: () => this.#bounds() },
         y: { range: (_plot, _low, high) => [0, Math.max(MIN_TOP, (high ?? 0) * 1.04)] },
       },
-      axes: createAxes(stack.stepMs),
+      axes: createAxes(stack),
       legend: { show: false },
       padding: [8, RIGHT_PADDING_PIXELS, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
@@ -90,8 +92,8 @@ export class Chart {
   /** @returns {[number, number]} the start and the end of the stack in seconds */
   #bounds() {
     if (!this.#stack) return [0, 1];
-    const { startsMs, stepMs } = this.#stack;
-    return [startsMs[0] / 1000, (startsMs[startsMs.length - 1] + stepMs) / 1000];
+    const { startsMs, endMs } = this.#stack;
+    return [startsMs[0] / 1000, endMs / 1000];
   }
 
   #size() {
@@ -119,10 +121,13 @@ export class Chart {
    *
    * @param {import("./types.js").Stack} stack
    */
-  #describe({ totals }) {
-    const sum = formatInteger(totals.reduce((total, number) => total + number, 0));
+  #describe({ figure, totals }) {
+    const number =
+      figure === "active"
+        ? `${formatInteger(Math.max(0, ...totals))} at most`
+        : `${formatInteger(totals.reduce((total, one) => total + one, 0))} in total`;
     const description =
-      `Sessions created over time, stacked by source: ${sum} in total. ` +
+      `Sessions ${figure} over time, stacked by source: ${number}. ` +
       "Use the arrow keys to read single intervals, or open the table below.";
     if (this.#element.ariaLabel !== description) this.#element.ariaLabel = description;
   }
@@ -136,7 +141,7 @@ export class Chart {
     const visible = stack.series.filter(({ values }) => values[index]).reverse();
     if (!this.#tooltip.childElementCount) this.#tooltip.append(element("p"), element("ul"));
     const [title, list] = this.#tooltip.children;
-    setText(title, formatInterval(stack, index, " UTC"));
+    setText(title, formatInterval(stack, index, ` ${stack.zone}`));
     const items = resizeChildren(list, visible.length + 1, createTooltipItem);
     fillTooltipItem(items[0], { slot: "", label: "All sources", value: stack.totals[index] });
     for (const [row, { slot, label, values }] of visible.entries()) {
@@ -197,15 +202,16 @@ export class Chart {
 }
 
 /**
- * Return the data of the plot: the middles of the intervals in seconds, then the
- * heights of each series.
+ * Return the data of the plot: the middles of the bars, or the times of the areas, in
+ * seconds, then the heights of each series.
  *
  * @param {import("./types.js").Stack} stack
  * @returns {uPlot.AlignedData}
  */
 function dataOf(stack) {
-  const middles = stack.startsMs.map((start) => (start + stack.stepMs / 2) / 1000);
-  return [middles, ...stackHeights(stack)];
+  const { figure, startsMs } = stack;
+  const places = startsMs.map((start, index) => (figure === "active" ? start : (start + endOf(stack, index)) / 2));
+  return [places.map((ms) => ms / 1000), ...stackHeights(stack)];
 }
 
 /** @returns {HTMLElement} */

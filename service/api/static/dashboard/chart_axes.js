@@ -1,7 +1,6 @@
 /** The axes of the chart: times below, numbers of sessions at the left. */
 
 import { formatDay, formatInteger, formatTime } from "./format.js";
-import { DAY_MS } from "./ranges.js";
 
 const HOUR_SECONDS = 3600;
 const LABEL_PIXELS = 56; // room for `26 Nov`
@@ -29,18 +28,18 @@ export function cssColor(name) {
  * Return the options of both axes. A day's label is below its bar. An hour's label is
  * at the start of the hour, which is between two bars.
  *
- * @param {number} stepMs the length of an interval
+ * @param {import("./types.js").Stack} stack
  * @returns {uPlot.Axis[]}
  */
-export function createAxes(stepMs) {
+export function createAxes({ interval, zone }) {
   const lines = { stroke: cssColor("line"), width: 1 };
   const labels = { font: FONT, stroke: cssColor("muted"), gap: 6 };
-  const isDaily = stepMs === DAY_MS;
+  const isDaily = interval === "day";
   return [
     {
       ...labels,
       ...(isDaily ? { splits: middlesOfDays } : { incrs: TIME_STEPS }),
-      values: (plot, splits) => timeLabels(plot, splits, isDaily),
+      values: (plot, splits) => timeLabels(plot, splits, isDaily, zone),
       space: LABEL_PIXELS,
       size: 28,
       grid: { show: false },
@@ -87,13 +86,15 @@ function middlesOfDays(plot) {
  * @param {uPlot} plot
  * @param {number[]} splits in seconds
  * @param {boolean} isDaily
+ * @param {string} zone
  * @returns {string[]}
  */
-function timeLabels(plot, splits, isDaily) {
+function timeLabels(plot, splits, isDaily, zone) {
   const rightmost = plot.over.clientWidth + RIGHT_PADDING_PIXELS - LABEL_PIXELS / 2;
   return splits.map((seconds) => {
     const ms = seconds * 1000;
     if (plot.valToPos(seconds, "x") > rightmost) return "";
-    return isDaily || ms % DAY_MS === 0 ? formatDay(ms) : formatTime(ms);
+    const time = formatTime(ms, zone);
+    return isDaily || time === "00:00" ? formatDay(ms, zone) : time;
   });
 }

@@ -4,6 +4,7 @@
 
 import { RequestFailed, fetchFigures } from "./api.js";
 import { Chart } from "./chart.js";
+import { readChoices, showChoices, watchChoices } from "./choices.js";
 import { byId, find, setText } from "./dom.js";
 import { formatDay, formatSpan, formatTimeWithSeconds } from "./format.js";
 import { forgetKey, readKey, storeKey, survivesReload } from "./key_store.js";
@@ -16,7 +17,7 @@ import {
   showNotice,
 } from "./notice.js";
 import { Poller } from "./poller.js";
-import { DEFAULT_RANGE, getRange, isRange } from "./ranges.js";
+import { getRange } from "./ranges.js";
 import { clearRedis, describeMemoryAlarm, showRedis, showRedisDown } from "./redis_status.js";
 import { createStack } from "./series.js";
 import { SignInForm } from "./sign_in.js";
@@ -93,26 +94,37 @@ function show({ sessions, users, store }) {
   const fromMs = Date.parse(sessions.from);
   const isCut = state.oldestMs > 0 && fromMs <= state.oldestMs;
   const userDays = formatSpan(Date.parse(users.from), Date.parse(users.to));
-  const stack = createStack(sessions, state.slots);
-  state.asOfMs = stack.asOfMs;
-  state.stack = stack;
+  state.asOfMs = Date.parse(sessions.as_of);
+  state.sessions = sessions;
   const { created, others_at_most } = users.definitions;
   setDefinitions({ ...sessions.definitions, user_created: created, others_at_most });
-  const range = isCut ? `since ${formatDay(fromMs)}` : getRange(state.rangeName).label;
-  showTotals(sessions.totals, range, userDays);
+  const { tz: zone } = sessions;
+  const range = isCut ? `since ${formatDay(fromMs, zone)}` : getRange(state.rangeName).label;
+  showTotals(sessions.totals, range, userDays, zone);
+  showSessions(sessions);
+  showUsers(users, userDays);
+  showRedis(store);
+  setText(byId("span"), formatSpan(fromMs, Date.parse(sessions.to), zone));
+  setText(byId("as-of"), `As of ${formatTimeWithSeconds(state.asOfMs, zone)} ${zone}`);
+  byId("as-of").dataset.state = "good";
+  byId("figures").classList.remove("stale");
+  const alarm = describeMemoryAlarm(store);
+  const notes = [isCut && describeRetention(fromMs, zone), !survivesReload && NOT_STORED];
+  showNotice(alarm ? "warning" : "information", joinSentences(alarm, ...notes));
+}
+
+/**
+ * Show the chart and the sources.
+ *
+ * @param {import("./types.js").SessionsAnswer} sessions
+ */
+function showSessions(sessions) {
+  const stack = createStack(sessions, state.slots, state.figure);
+  state.stack = stack;
   chart.show(stack);
   if (numbers.open) showNumbers(stack);
   const slotBySource = new Map(stack.series.map(({ label, slot }) => [label, slot]));
   showSources(sessions.sources, (source) => slotBySource.get(source) ?? "other");
-  showUsers(users, userDays);
-  showRedis(store);
-  setText(byId("span"), formatSpan(fromMs, Date.parse(sessions.to)));
-  setText(byId("as-of"), `As of ${formatTimeWithSeconds(state.asOfMs)} UTC`);
-  byId("as-of").dataset.state = "good";
-  byId("figures").classList.remove("stale");
-  const alarm = describeMemoryAlarm(store);
-  const notes = [isCut && describeRetention(fromMs), !survivesReload && NOT_STORED];
-  showNotice(alarm ? "warning" : "information", joinSentences(alarm, ...notes));
 }
 
 /**
@@ -124,7 +136,7 @@ function showFailure(failure) {
   byId("figures").classList.add("stale");
   byId("as-of").dataset.state = state.asOfMs ? "bad" : "";
   if (failure.kind === "store-unavailable") showRedisDown();
-  const age = describeAge(state.asOfMs);
+  const age = describeAge(state.asOfMs, state.zone);
   if (failure.kind === "unknown-key" || failure.kind === "forbidden") {
     poller.stop();
     forgetKey();
@@ -166,7 +178,8 @@ async function attempt(key) {
 
 function showSignedIn() {
   form.hide();
-  for (const id of ["figures", "ranges", "as-of", "sign-out"]) byId(id).hidden = false;
+  for (const id of ["figures", "as-of", "sign-out"]) byId(id).hidden = false;
+  showChoices(true);
 }
 
 /**
@@ -176,7 +189,7 @@ function showSignedIn() {
  */
 function showSignedOut(reason = "") {
   for (const id of ["figures", "as-of", "sign-out"]) byId(id).hidden = !state.asOfMs;
-  byId("ranges").hidden = true;
+  showChoices(false);
   form.show(reason);
 }
 
@@ -197,32 +210,23 @@ function signOut() {
   form.focus();
 }
 
-/** Set the range from the fragment of the address. */
-function readRange() {
-  const name = location.hash.slice(1);
-  state.rangeName = isRange(name) ? name : DEFAULT_RANGE;
-  state.oldestMs = 0;
-  find(byId("ranges"), `[value="${state.rangeName}"]`, HTMLInputElement).checked = true;
-}
-
 const numbers = find(document, "#numbers", HTMLDetailsElement);
 numbers.addEventListener("toggle", () => {
   if (numbers.open) showNumbers(state.stack);
 });
-byId("ranges").addEventListener("change", ({ target }) => {
-  if (!(target instanceof HTMLInputElement)) return;
-  history.replaceState(null, "", `#${target.value}`);
-  readRange();
-  poller.start();
-});
-window.addEventListener("hashchange", () => {
-  readRange();
-  if (!byId("ranges").hidden) poller.start();
-});
+watchChoices(
+  state,
+  () => {
+    if (!byId("ranges").hidden) poller.start();
+  },
+  () => {
+    if (state.sessions) showSessions(state.sessions);
+  },
+);
 byId("sign-out").addEventListener("click", signOut);
 
 new Tooltips();
-readRange();
+readChoices(state);
 if (state.key) {
   showSignedIn();
   poller.start();

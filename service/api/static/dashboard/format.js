@@ -1,6 +1,6 @@
-/** Numbers, sizes, durations and times as strings. All times are in UTC. */
+/** Numbers, sizes, durations and times as strings. Times are in UTC or another zone. */
 
-import { DAY_MS } from "./ranges.js";
+import { UTC } from "./zones.js";
 
 /** Shown instead of an unknown value. */
 export const UNKNOWN = "–";
@@ -16,17 +16,30 @@ const percentages = new Intl.NumberFormat(LOCALE, {
   minimumFractionDigits: 1,
   maximumFractionDigits: 1,
 });
-const times = utcFormat({ hour: "2-digit", minute: "2-digit" });
-const timesWithSeconds = utcFormat({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const days = utcFormat({ day: "numeric", month: "short" });
-const dates = utcFormat({ day: "numeric", month: "short", year: "numeric" });
+/** @type {Record<string, Intl.DateTimeFormatOptions>} */
+const PARTS = {
+  time: { hour: "2-digit", minute: "2-digit" },
+  timeWithSeconds: { hour: "2-digit", minute: "2-digit", second: "2-digit" },
+  day: { day: "numeric", month: "short" },
+  date: { day: "numeric", month: "short", year: "numeric" },
+};
+/** @type {Map<string, Intl.DateTimeFormat>} */
+const formats = new Map();
 
 /**
- * @param {Intl.DateTimeFormatOptions} options
- * @returns {Intl.DateTimeFormat}
+ * @param {string} parts a key of `PARTS`
+ * @param {number} ms
+ * @param {string} timeZone
+ * @returns {string}
  */
-function utcFormat(options) {
-  return new Intl.DateTimeFormat(LOCALE, { timeZone: "UTC", hourCycle: "h23", ...options });
+function formatParts(parts, ms, timeZone) {
+  const key = `${parts} ${timeZone}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.DateTimeFormat(LOCALE, { timeZone, hourCycle: "h23", ...PARTS[parts] });
+    formats.set(key, format);
+  }
+  return format.format(ms);
 }
 
 /**
@@ -64,40 +77,44 @@ export function formatShare(part, whole) {
  * Return a time such as `18:00`.
  *
  * @param {number} ms
+ * @param {string} [zone]
  * @returns {string}
  */
-export function formatTime(ms) {
-  return times.format(ms);
+export function formatTime(ms, zone = UTC) {
+  return formatParts("time", ms, zone);
 }
 
 /**
  * Return a time such as `18:00:12`.
  *
  * @param {number} ms
+ * @param {string} [zone]
  * @returns {string}
  */
-export function formatTimeWithSeconds(ms) {
-  return timesWithSeconds.format(ms);
+export function formatTimeWithSeconds(ms, zone = UTC) {
+  return formatParts("timeWithSeconds", ms, zone);
 }
 
 /**
  * Return a day such as `26 Nov`.
  *
  * @param {number} ms
+ * @param {string} [zone]
  * @returns {string}
  */
-export function formatDay(ms) {
-  return days.format(ms);
+export function formatDay(ms, zone = UTC) {
+  return formatParts("day", ms, zone);
 }
 
 /**
  * Return a date such as `26 Nov 2026`.
  *
  * @param {number} ms
+ * @param {string} [zone]
  * @returns {string}
  */
-export function formatDate(ms) {
-  return dates.format(ms);
+export function formatDate(ms, zone = UTC) {
+  return formatParts("date", ms, zone);
 }
 
 /**
@@ -141,19 +158,17 @@ function countUnits(number, unit) {
  *
  * @param {number} fromMs
  * @param {number} toMs
+ * @param {string} [zone]
  * @returns {string}
  */
-export function formatSpan(fromMs, toMs) {
-  const firstDay = fromMs - (fromMs % DAY_MS);
-  const endDay = toMs - (toMs % DAY_MS);
-  if (fromMs !== firstDay || toMs !== endDay) {
-    const end = firstDay === endDay ? formatTime(toMs) : `${formatDay(toMs)}, ${formatTime(toMs)}`;
-    return `${formatDay(fromMs)}, ${formatTime(fromMs)} – ${end} UTC`;
+export function formatSpan(fromMs, toMs, zone = UTC) {
+  const [start, end] = [fromMs, toMs].map((ms) => formatTime(ms, zone));
+  const [firstDay, lastDay] = [fromMs, toMs - 1].map((ms) => formatDay(ms, zone));
+  if (start === "00:00" && end === "00:00") {
+    return firstDay === lastDay ? `${firstDay}, ${zone} day` : `${firstDay} – ${lastDay}, ${zone} days`;
   }
-  const lastDay = toMs - DAY_MS;
-  return lastDay > fromMs
-    ? `${formatDay(fromMs)} – ${formatDay(lastDay)}, UTC days`
-    : `${formatDay(fromMs)}, UTC day`;
+  const endDay = formatDay(toMs, zone);
+  return `${firstDay}, ${start} – ${firstDay === endDay ? "" : `${endDay}, `}${end} ${zone}`;
 }
 
 /**

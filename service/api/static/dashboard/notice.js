@@ -32,21 +32,23 @@ export function describeFailure({ kind, status, problem }, wasAccepted = false) 
  * Return the age of the figures on the page as a sentence.
  *
  * @param {number} asOfMs 0 where the page shows no figures
+ * @param {string} zone
  * @returns {string}
  */
-export function describeAge(asOfMs) {
+export function describeAge(asOfMs, zone) {
   if (!asOfMs) return "";
-  return `The figures below are from ${formatTimeWithSeconds(asOfMs)} UTC, ${formatDate(asOfMs)}.`;
+  return `The figures below are from ${formatTimeWithSeconds(asOfMs, zone)} ${zone}, ${formatDate(asOfMs, zone)}.`;
 }
 
 /**
  * Return the notice for figures that cover less than the selected range.
  *
  * @param {number} startMs
+ * @param {string} zone
  * @returns {string}
  */
-export function describeRetention(startMs) {
-  return `The figures begin on ${formatDate(startMs)} because the service keeps no older counts.`;
+export function describeRetention(startMs, zone) {
+  return `The figures begin on ${formatDate(startMs, zone)} because the service keeps no older counts.`;
 }
 
 /**

@@ -1,11 +1,12 @@
 /** The ranges that the operator can select: their length, interval and refresh rate. */
 
-const HOUR_MS = 3_600_000;
-export const DAY_MS = 24 * HOUR_MS;
+import { dateIn } from "./zones.js";
+
+const DAY_MS = 86_400_000;
 
 /**
- * An hourly range ends now. A daily range consists of whole UTC days and includes
- * today. Longer ranges cost the service more and change more slowly, so they refresh
+ * An hourly range ends now. A daily range consists of whole days of the selected time
+ * zone and includes today. Longer ranges cost the service more and change more slowly, so they refresh
  * less often.
  *
  * @type {Record<string, import("./types.js").Range>}
@@ -42,25 +43,26 @@ export function getRange(name) {
 }
 
 /**
- * Return the start of a range in ms, or `oldestMs` if that is later.
+ * Return the start of a range as the API takes it: a date or a time. It is `oldestMs`
+ * if that is later.
  *
  * @param {import("./types.js").Range} range
  * @param {number} nowMs
  * @param {number} oldestMs
- * @returns {number}
+ * @param {string} zone
+ * @returns {string}
  */
-export function startOf({ interval, days }, nowMs, oldestMs) {
-  const today = nowMs - (nowMs % DAY_MS);
-  const start = interval === "hour" ? nowMs - days * DAY_MS : today - (days - 1) * DAY_MS;
-  return Math.max(start, oldestMs);
+export function startOf({ interval, days }, nowMs, oldestMs, zone) {
+  if (interval === "hour") return timeOf(Math.max(nowMs - days * DAY_MS, oldestMs));
+  const today = Date.parse(dateIn(nowMs, zone));
+  const first = new Date(today - (days - 1) * DAY_MS).toISOString().slice(0, 10);
+  return oldestMs && dateIn(oldestMs, zone) >= first ? timeOf(oldestMs) : first;
 }
 
 /**
- * Return the length of an interval in ms.
- *
- * @param {import("./types.js").Interval} interval
- * @returns {number}
+ * @param {number} ms
+ * @returns {string}
  */
-export function lengthOf(interval) {
-  return interval === "hour" ? HOUR_MS : DAY_MS;
+function timeOf(ms) {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

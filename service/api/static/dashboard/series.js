@@ -3,7 +3,6 @@
  */
 
 import { formatDate, formatDay, formatTime } from "./format.js";
-import { DAY_MS, lengthOf } from "./ranges.js";
 
 /** The number of colors that a reader can distinguish. `dashboard.css` defines them. */
 export const SLOTS = 8;
@@ -54,43 +53,53 @@ export function rankSources(sources) {
 
 /**
  * Return the content of the chart. The series `other` merges the sources without a slot
- * and is the last one.
+ * and is the last one. Created sessions have a value per interval, active sessions one
+ * per start of an interval that is known, and one for now.
  *
  * @param {import("./types.js").SessionsAnswer} answer
  * @param {Slots} slots
+ * @param {import("./types.js").Figure} figure
  * @returns {import("./types.js").Stack}
  */
-export function createStack(answer, slots) {
-  const ranked = rankSources(answer.sources).filter(({ created }) => created);
-  const largest = ranked.slice(0, SLOTS).map(({ source }) => source);
+export function createStack(answer, slots, figure) {
+  const isActive = figure === "active";
+  const points = answer.series.filter((point) => point[figure] !== null);
+  const [asOfMs, endMs] = [answer.as_of, answer.to].map(Date.parse);
+  const startsMs = points.map(({ start }) => Date.parse(start));
+  const totals = points.map((point) => point[figure] ?? 0);
+  if (isActive) {
+    startsMs.push(asOfMs);
+    totals.push(answer.totals.active);
+  }
+  const all = rankSources(answer.sources)
+    .map(({ source, active }) => {
+      const values = points.map((point) => valueOf(point, source, figure));
+      return { label: source, values: isActive ? [...values, active] : values };
+    })
+    .filter(({ values }) => values.some(Boolean));
+  const largest = new Map(all.slice(0, SLOTS).map(({ label, values }) => [label, values]));
   /** @type {import("./types.js").Series[]} */
-  const series = [...slots.assign(largest)].map(([source, slot]) => ({
-    label: source,
+  const series = [...slots.assign([...largest.keys()])].map(([label, slot]) => ({
+    label,
     slot,
-    values: answer.series.map((point) => createdBy(point, source)),
+    values: largest.get(label) ?? [],
   }));
-  const totals = answer.series.map(({ created }) => created);
-  const others = ranked.length - series.length;
+  const others = all.length - series.length;
   if (others > 0) series.push(mergeOthers(others, totals, series));
-  return {
-    startsMs: answer.series.map(({ start }) => Date.parse(start)),
-    stepMs: lengthOf(answer.interval),
-    totals,
-    series,
-    asOfMs: Date.parse(answer.as_of),
-  };
+  return { figure, interval: answer.interval, zone: answer.tz, startsMs, endMs, totals, series, asOfMs };
 }
 
 /**
- * Return the sessions that a source created in an interval. A source can have a name
- * such as `constructor`, so inherited properties do not count.
+ * Return the value of a source in an interval. A source can have a name such as
+ * `constructor`, so inherited properties do not count.
  *
  * @param {import("./types.js").Point} point
  * @param {string} source
+ * @param {import("./types.js").Figure} figure
  * @returns {number}
  */
-function createdBy(point, source) {
-  return Object.hasOwn(point.sources, source) ? point.sources[source].created : 0;
+function valueOf(point, source, figure) {
+  return (Object.hasOwn(point.sources, source) && point.sources[source][figure]) || 0;
 }
 
 /**
@@ -105,35 +114,49 @@ function mergeOthers(count, totals, series) {
 }
 
 /**
- * Return the heights of the stacked bars, the top series first. The chart draws each
- * series over the one before. A height of 0 is null, which draws no bar.
+ * Return the heights of the stacked series, the top series first. The chart draws each
+ * series over the one before. A bar of height 0 is null, which draws nothing.
  *
  * @param {import("./types.js").Stack} stack
  * @returns {(number | null)[][]}
  */
-export function stackHeights({ totals, series }) {
+export function stackHeights({ figure, totals, series }) {
   /** @type {(number | null)[][]} */
   const heights = [];
   let below = totals.map(() => 0);
   for (const { values } of series) {
     below = values.map((value, index) => value + below[index]);
-    heights.unshift(below.map((height) => height || null));
+    heights.unshift(figure === "active" ? below : below.map((height) => height || null));
   }
   return heights;
 }
 
 /**
- * Return an interval of a stack as a string. `so far` marks one that has not ended.
+ * Return the end of an interval.
  *
  * @param {import("./types.js").Stack} stack
  * @param {number} index
- * @param {string} [zone] appended to the time
+ * @returns {number}
+ */
+export function endOf({ startsMs, endMs }, index) {
+  return startsMs[index + 1] ?? endMs;
+}
+
+/**
+ * Return an interval of a stack as a string, or a time for active sessions. `so far`
+ * marks an interval that has not ended.
+ *
+ * @param {import("./types.js").Stack} stack
+ * @param {number} index
+ * @param {string} [suffix] appended to the time
  * @returns {string}
  */
-export function formatInterval({ startsMs, stepMs, asOfMs }, index, zone = "") {
+export function formatInterval(stack, index, suffix = "") {
+  const { figure, interval, zone, startsMs, asOfMs } = stack;
   const start = startsMs[index];
-  const end = start + stepMs;
-  const interval =
-    stepMs < DAY_MS ? `${formatDay(start)}, ${formatTime(start)}–${formatTime(end)}` : formatDate(start);
-  return `${interval}${zone}${end > asOfMs ? ", so far" : ""}`;
+  const time = `${formatDay(start, zone)}, ${formatTime(start, zone)}`;
+  if (figure === "active") return `${time}${suffix}${start === asOfMs ? ", now" : ""}`;
+  const end = endOf(stack, index);
+  const span = interval === "hour" ? `${time}–${formatTime(end, zone)}` : formatDate(start, zone);
+  return `${span}${suffix}${end > asOfMs ? ", so far" : ""}`;
 }

@@ -8,6 +8,7 @@
 
 import { DEFAULT_RANGE } from "./ranges.js";
 import { Slots } from "./series.js";
+import { UTC } from "./zones.js";
 
 /**
  * Return the state of a page that shows nothing yet.
@@ -19,20 +20,23 @@ export function createState(key) {
   return {
     key,
     rangeName: DEFAULT_RANGE,
+    zone: UTC,
+    figure: "created",
     oldestMs: 0,
     asOfMs: 0,
     clockSkewMs: 0,
     slots: new Slots(),
+    sessions: null,
     stack: null,
   };
 }
 
 /**
- * Remove the key and all figures. The range and the clock skew stay.
+ * Remove the key and all figures. The choices and the clock skew stay.
  *
  * @param {import("./types.js").State} state
  */
 export function clearFigures(state) {
-  const { rangeName, clockSkewMs } = state;
-  Object.assign(state, createState(""), { rangeName, clockSkewMs });
+  const { rangeName, zone, figure, clockSkewMs } = state;
+  Object.assign(state, createState(""), { rangeName, zone, figure, clockSkewMs });
 }

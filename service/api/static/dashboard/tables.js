@@ -1,8 +1,9 @@
 /** The totals and the tables of sources, users and numbers. They change in place. */
 
 import { byId, element, find, resizeChildren, setText } from "./dom.js";
-import { UNKNOWN, formatEstimate, formatInteger, formatShare } from "./format.js";
+import { UNKNOWN, formatDay, formatEstimate, formatInteger, formatShare, formatTime } from "./format.js";
 import { formatInterval, rankSources } from "./series.js";
+import { UTC } from "./zones.js";
 
 /**
  * Show the totals, or dashes for null.
@@ -10,15 +11,29 @@ import { formatInterval, rankSources } from "./series.js";
  * @param {import("./types.js").Totals | null} totals
  * @param {string} [range] the range that the totals cover
  * @param {string} [userDays] the days that the unique users cover
+ * @param {string} [zone]
  */
-export function showTotals(totals, range = "", userDays = "") {
+export function showTotals(totals, range = "", userDays = "", zone = UTC) {
   setText(byId("total-active"), totals ? formatInteger(totals.active) : UNKNOWN);
   setText(byId("total-created"), totals ? formatInteger(totals.created) : UNKNOWN);
   setText(byId("total-ended"), totals ? formatInteger(totals.ended) : UNKNOWN);
   setText(byId("total-unique_users"), totals ? formatEstimate(totals.unique_users) : UNKNOWN);
+  const { peak_active: peak, peak_at } = totals ?? {};
+  const at = peak_at ? Date.parse(peak_at) : 0;
+  setText(byId("total-expired"), totals ? formatKnown(totals.expired) : UNKNOWN);
+  setText(byId("note-active"), at ? `peak ${formatKnown(peak)}, ${formatDay(at, zone)}, ${formatTime(at, zone)}` : "");
+  setText(byId("note-expired"), range);
   setText(byId("note-created"), range);
   setText(byId("note-ended"), range);
   setText(byId("note-unique_users"), userDays);
+}
+
+/**
+ * @param {number | null | undefined} number
+ * @returns {string}
+ */
+function formatKnown(number) {
+  return number === null || number === undefined ? UNKNOWN : formatInteger(number);
 }
 
 /**
@@ -97,7 +112,9 @@ function createUserRow() {
  * @param {import("./types.js").Stack | null} stack
  */
 export function showNumbers(stack) {
-  const labels = ["Time (UTC)", "All", ...(stack?.series ?? []).map(({ label }) => label)];
+  const { figure = "created", zone = UTC, series = [] } = stack ?? {};
+  const labels = [`Time (${zone})`, "All", ...series.map(({ label }) => label)];
+  setText(byId("numbers-caption"), `Sessions ${figure}, by time (${zone}) and source`);
   const head = find(byId("numbers"), "thead tr", HTMLElement);
   const columns = resizeChildren(head, labels.length, () => element("th", { scope: "col" }, element("bdi")));
   for (const [index, label] of labels.entries()) {

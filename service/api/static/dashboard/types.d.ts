@@ -13,6 +13,9 @@ export interface State {
   /** The operator key. Empty while nobody is signed in. */
   key: string;
   rangeName: string;
+  /** The time zone of days and times, a name of the tz database. */
+  zone: string;
+  figure: Figure;
   /**
    * The service keeps no counts before this time. 0 while the service has not said so.
    */
@@ -22,6 +25,8 @@ export interface State {
   /** The service's clock minus the clock of this machine. */
   clockSkewMs: number;
   slots: Slots;
+  /** The last answer. */
+  sessions: SessionsAnswer | null;
   /** The content of the chart. */
   stack: Stack | null;
 }
@@ -37,6 +42,9 @@ export interface Range {
 
 export type Interval = "hour" | "day";
 
+/** The figure that the chart shows. */
+export type Figure = "created" | "active";
+
 /** A color of the chart: 1 to 8, `other`, or an empty string for none. */
 export type Slot = number | "other" | "";
 
@@ -47,8 +55,13 @@ export interface Series {
 }
 
 export interface Stack {
+  figure: Figure;
+  interval: Interval;
+  zone: string;
+  /** The starts of the intervals. For active sessions also the time of the figures. */
   startsMs: number[];
-  stepMs: number;
+  /** The end of the range. */
+  endMs: number;
   totals: number[];
   /** From the bottom of the stack to its top. */
   series: Series[];
@@ -61,21 +74,26 @@ export interface Figures {
   store: StoreAnswer;
 }
 
-export interface Totals {
+export interface SourceTotals {
+  source: string;
   active: number;
   created: number;
   ended: number;
   unique_users: number;
 }
 
-export interface SourceTotals extends Totals {
-  source: string;
+export interface Totals extends Omit<SourceTotals, "source"> {
+  expired: number | null;
+  peak_active: number | null;
+  peak_at: string | null;
 }
 
+/** `active` is null where it is not known. */
 export interface Point {
   start: string;
+  active: number | null;
   created: number;
-  sources: Record<string, { created: number }>;
+  sources: Record<string, { active: number | null; created: number }>;
 }
 
 export interface Definition {
@@ -89,6 +107,7 @@ export interface SessionsAnswer {
   from: string;
   to: string;
   interval: Interval;
+  tz: string;
   totals: Totals;
   sources: SourceTotals[];
   series: Point[];
