@@ -84,7 +84,7 @@ async def test_a_receipt_has_the_removed_and_the_remaining_data(service: Service
     assert abs(datetime.now(UTC) - datetime.fromisoformat(receipt["erased_at"])) < timedelta(seconds=30)
     assert "unique users" in receipt["remaining"]
     counts = await (await service.request("GET", f"{ANALYTICS}/sessions", headers=OPERATOR)).json()
-    expected = {"active": 0, "created": 2, "ended": 2, "unique_users": 1}
+    expected = {"active": 0, "created": 2, "ended": 2, "expired": 0, "unique_users": 1}
     assert {name: counts["totals"][name] for name in expected} == expected
     users = await (await service.request("GET", f"{ANALYTICS}/users", headers=OPERATOR)).json()
     assert users["users"] == []

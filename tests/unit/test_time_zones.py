@@ -1,5 +1,8 @@
 """Time zones: names, days and offsets."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -81,3 +84,13 @@ def test_an_offset_matters_only_in_the_range() -> None:
     assert lord_howe.odd_offset(summer, summer + 86400) is None
     assert lord_howe.odd_offset(summer, winter) == "+10:30"
     assert zone("America/St_Johns").odd_offset(winter, winter) == "-02:30"
+
+
+def test_a_machine_without_rules_uses_those_of_the_package() -> None:
+    """Without a tz database, the rules come from the package `tzdata`."""
+    pytest.importorskip("tzdata")
+    script = "from service.time_zones import TimeZone; print(TimeZone.find('Europe/Berlin'), TimeZone.find('Europe'))"
+    environment = {**os.environ, "PYTHONTZPATH": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "Europe/Berlin" in done.stdout
+    assert done.stdout.endswith(" None\n")
