@@ -18,13 +18,11 @@ def start_nginx(folder: Path, upstream: str, *, without: str = "", keepalive_tim
     Returns when nginx answers. Only addresses differ from the shipped site, and TLS is
     left out. Lines that contain `without` are left out too.
     """
-    folder.mkdir(exist_ok=True)
-    port = free_port()
+    listen = f"127.0.0.1:{free_port()}"
     site = SITE.read_text("utf-8")
     for shipped, ours in (
         ("127.0.0.1:8080", urlsplit(upstream).netloc),
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
-        ("/var/log/nginx/error.log", str(folder / "error.log")),
+        ("listen 443 ssl;", f"listen {listen};"),
         ("keepalive_timeout 60s;", f"keepalive_timeout {keepalive_timeout};"),
     ):
         assert site.count(shipped) == 1, shipped
@@ -32,15 +30,26 @@ def start_nginx(folder: Path, upstream: str, *, without: str = "", keepalive_tim
     kept = [
         line for line in site.splitlines() if "ssl_certificate" not in line and (not without or without not in line)
     ]
+    return start_site(folder, "\n".join(kept), listen)
+
+
+def start_site(folder: Path, site: str, listen: str) -> Process:
+    """Run nginx with a site that listens on an address. Returns when nginx answers.
+
+    Only the place of the error log differs from the site.
+    """
+    folder.mkdir(exist_ok=True)
+    assert site.count("/var/log/nginx/error.log") == 1
+    site = site.replace("/var/log/nginx/error.log", str(folder / "error.log"))
     temporary = "".join(
         f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     config = folder / "nginx.conf"
     config.write_text(
         f"daemon off;\nmaster_process off;\npid {folder / 'nginx.pid'};\nerror_log {folder / 'error.log'} warn;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{temporary}" + "\n".join(kept) + "\n}\n"
+        f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}\n}}\n"
     )
     nginx = subprocess.Popen([str(NGINX), "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
-    front = Process(nginx, folder, url=f"http://127.0.0.1:{port}")
+    front = Process(nginx, folder, url=f"http://{listen}")
     eventually(lambda: front.status_of("x") == 404, "nginx answers")
     return front
