@@ -20,7 +20,7 @@ FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
 .PHONY: run help test browser-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
-	bench-limits bench-memory bench-overload bench-peers bench-process bench-scale bench-traces reference screenshots lock clean
+	bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -91,6 +91,9 @@ bench-peers: $(VENV)/.dev $(PEERS_VENV)/.installed $(PEERS_NODE_MODULES) ## Meas
 
 bench-overload: $(VENV)/.dev ## Measure answers with more requests than a worker can serve
 	$(BIN)/python -m bench.overload
+
+bench-plan: $(VENV)/.dev ## Measure the figures of the plan in docs/scaling.md, 4 minutes
+	$(BIN)/python -m bench.plan
 
 bench-process: $(VENV)/.dev ## Measure start-up, idle memory and answers during outages
 	$(BIN)/python -m bench.process

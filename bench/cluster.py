@@ -112,11 +112,11 @@ def systems(binary: str, folder: Path) -> Iterator[Sequence[System]]:
 
 
 @asynccontextmanager
-async def store_on(system: System) -> AsyncIterator[Sessions]:
+async def store_on(system: System, ttl_seconds: int = DAY) -> AsyncIterator[Sessions]:
     """Yield the queues of a worker on a system."""
     settings = RedisSettings(timeout_seconds=10)
     lanes = Lanes(system.url, settings, KEYSPACE, Metrics())
-    store = RedisSessionStore(lanes.sessions, KEYSPACE, ttl_seconds=DAY, analytics=AnalyticsSettings())
+    store = RedisSessionStore(lanes.sessions, KEYSPACE, ttl_seconds=ttl_seconds, analytics=AnalyticsSettings())
     coalesce: Coalesce = partial(Coalescer, max_waiting=10_000, max_wait_seconds=60)
     await lanes.servers.load()
 
