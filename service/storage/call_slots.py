@@ -39,6 +39,11 @@ class CallSlots:
         finally:
             self._waiting -= 1
 
+    async def drain(self) -> None:
+        """Wait until no call is in progress. Later calls get no slot."""
+        for _ in range(self._lane.connections):
+            await self._free.acquire()
+
     def release(self) -> None:
         """Give the slot to the next call."""
         self._free.release()

@@ -68,8 +68,8 @@ class RedisConnection:
         """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
-        # this process is late, it takes up to four. Each step of connecting gets one
-        # more (`deadlines.py`).
+        # this process is late, it takes up to four. When it has to connect, each step of
+        # that has one timeout (`deadlines.py`).
         self.deadline_seconds = 2 * (settings.timeout_seconds + Durability.of(settings).wait_seconds)
         self.servers = servers or ServerMap(Discovery.of(url, settings))
         self.servers.on_change(self._retire_servers)
@@ -80,6 +80,7 @@ class RedisConnection:
         self._events = events or ConnectionEvents()
         self._log_limit = log_limit or LogLimit()
         self._lanes: dict[str, ServerLane] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self._shard_calls = ShardCalls(self.servers, self._send)
 
     @property
@@ -181,7 +182,7 @@ class RedisConnection:
         """Close all connections."""
         if self._owns_servers:
             await self.servers.close()
-        await asyncio.gather(*(one.close() for one in self._lanes.values()))
+        await asyncio.gather(*self._retiring, *(one.close() for one in self._lanes.values()))
 
     async def _send(
         self, url: str, name: str, commands: Sequence[Command], accept: Accept, *, is_write: bool
@@ -215,9 +216,14 @@ class RedisConnection:
         return f"Redis at {host}:{port}"
 
     async def _retire_servers(self) -> None:
-        """Close the connections to servers that serve no shard any more."""
-        retired = [self._lanes.pop(url) for url in [*self._lanes] if url not in self.servers.urls]
-        await asyncio.gather(*(one.retire() for one in retired))
+        """Leave the servers that serve no shard any more.
+
+        Calls in progress end in the background. The next call does not wait for them.
+        """
+        for url in [url for url in self._lanes if url not in self.servers.urls]:
+            retiring = asyncio.get_running_loop().create_task(self._lanes.pop(url).retire())
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
 
 
 def _reject(error: ResponseError) -> Any:

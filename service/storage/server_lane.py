@@ -171,9 +171,9 @@ class ServerLane:
         self._breaker.retry_now()
 
     async def retire(self) -> None:
-        """Close the connections, each after its command, because no call follows."""
-        await self._stop_probe()
-        await self.reconnect()
+        """Close all connections after the calls in progress, because none follows."""
+        await self._slots.drain()
+        await self.close()
 
     async def close(self) -> None:
         """Close all connections."""

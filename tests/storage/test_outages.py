@@ -6,17 +6,21 @@ The service answers in time and recovers by itself.
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from itertools import count
 
 import pytest
 import redis.asyncio
 
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
-from service.sessions import SessionFactory
+from service.sessions import SHARD_COUNT, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
+from service.storage.discovery import Discovery
 from service.storage.lane import OPERATORS
+from service.storage.server_map import ServerMap
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import MakeStore
 from tests.support.lanes import all_lanes
@@ -76,7 +80,7 @@ async def test_a_hung_redis(sessions: BatchingSessionStore, factory: SessionFact
 
 
 async def test_calls_that_wait_for_a_connection(own_server: RedisServer) -> None:
-    """When Redis hangs, calls that wait for a connection fail with the first ones."""
+    """When Redis hangs, calls that wait for a connection are refused with the first."""
     connection = RedisConnection(own_server.url, RedisSettings(), lane=OPERATORS)
     await connection.call("get", "GET", "x")
     own_server.signal(signal.SIGSTOP)
@@ -86,6 +90,44 @@ async def test_calls_that_wait_for_a_connection(own_server: RedisServer) -> None
     own_server.signal(signal.SIGCONT)
     assert await recovered_after(lambda: connection.call("get", "GET", "x")) < 2
     await connection.close()
+
+
+class MovingPrimary(Discovery):
+    """Finds the server that a test names."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__("", RedisSettings())
+        self.fixed_urls = ()
+        self.url = url
+
+    async def find(self) -> Sequence[str]:
+        return (self.url,) * SHARD_COUNT
+
+
+async def test_a_server_that_was_replaced_is_left(own_server: RedisServer, server: RedisServer) -> None:
+    """A call that fails after another server has taken over does not start a probe.
+
+    The connections to the old server are closed, also while it hangs.
+    """
+    primary = MovingPrimary(own_server.url)
+    connection = RedisConnection("", RedisSettings(), servers=ServerMap(primary, clock=partial(next, count(0, 10))))
+    await connection.call("get", "GET", "{u0}")
+    [old] = await all_lanes(connection)
+    own_server.signal(signal.SIGSTOP)
+    late = asyncio.ensure_future(refused_after(lambda: connection.call("get", "GET", "{u0}")))
+    await asyncio.sleep(0)
+    primary.url = server.url
+    connection.servers.refresh_soon()
+    async with asyncio.timeout(10):
+        while connection.servers.urls[0] != server.url:
+            await asyncio.sleep(0.01)
+    await connection.call("get", "GET", "{u0}")
+    await late
+    async with asyncio.timeout(10):
+        while old._probe is None or not old._probe.done() or any(one.is_connected for one in old._client._kept):
+            await asyncio.sleep(0.01)
+    await connection.close()
+    await connection.servers.close()
 
 
 async def test_a_killed_redis(

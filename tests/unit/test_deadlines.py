@@ -95,7 +95,7 @@ def test_a_late_timer_lets_the_loop_read_first(loop: JumpingLoop) -> None:
 
 
 def test_each_step_of_connecting_gets_the_whole_time(loop: JumpingLoop) -> None:
-    """A call gets the whole time for each step of connecting."""
+    """A call that connects gets the whole time for each step. A silent step ends it."""
 
     async def test() -> None:
         deadlines, answers = Deadlines(LIMIT), [asyncio.Event() for _ in range(4)]
