@@ -64,9 +64,7 @@ FAULTS = {
     "reply-lost-once": Row(proxy.reply_lost_once, WORKS, is_single=True),
     # All connections are new, and it takes several round trips to make one. On a busy
     # machine a reply may take longer than the delay.
-    "delayed": Row(
-        partial(Fault, delay_seconds=0.1, disconnects=True), SOON, longest=2, timeout_seconds=DEFAULT_SECONDS
-    ),
+    "delayed": Row(partial(Fault, delay_seconds=0.1, disconnects=True), SOON, timeout_seconds=DEFAULT_SECONDS),
     "reply-cut": Row(proxy.reply_cut, has_effect=True),
     "garbage": Row(partial(proxy.reply_replaced, _GARBAGE), has_effect=True),
     "OOM": Row(rejects("OOM command not allowed when used memory > 'maxmemory'.")),
