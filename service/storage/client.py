@@ -95,7 +95,7 @@ class Client:
                 await connection.disconnect(nowait=True)
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]  # the library's
-            await connection.send_packed_command([_pack(command) for command in commands], check_health=False)
+            await self._write(connection, commands)
             replies: list[Any] = []
             for _ in commands:
                 try:
@@ -111,6 +111,15 @@ class Client:
                 await connection.disconnect(nowait=True)
             self._kept.append(connection)
         return replies
+
+    @staticmethod
+    async def _write(connection: AbstractConnection, commands: Sequence[Command]) -> None:
+        try:
+            await connection.send_packed_command([_pack(command) for command in commands], check_health=False)
+        except (RuntimeError, AttributeError) as error:
+            # The errors of uvloop, and of asyncio in Python 3.12 and 3.13, for a
+            # connection that was reset before the write.
+            raise RedisConnectionError("the connection was closed") from error
 
     def connections(self) -> tuple[int, int]:
         """Return the numbers of idle and of used connections."""

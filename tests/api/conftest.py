@@ -5,12 +5,13 @@ import dataclasses
 import io
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import redis.asyncio
+import uvloop
 from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import BaseTestServer, TestClient
 from pytest_aiohttp import AiohttpClient
@@ -127,6 +128,17 @@ class RunnerServer(BaseTestServer):
 
     async def _make_runner(self, **_: Any) -> Runner:
         return self._own_runner
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the tests of faults on uvloop, as the service runs.
+
+    The loop of asyncio in Python 3.12 and 3.13.0 raises AttributeError or
+    AssertionError when a connection breaks while `writelines` waits.
+    """
+    if item.path.name == "test_fault_matrix.py":
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 Start = Callable[..., Awaitable[Service]]

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
-import uvloop
 from aiohttp import ClientResponse
 
 from service import app
@@ -37,16 +36,6 @@ RECOVERY_SECONDS = 2.0
 BUSY = 4  # on a busy machine, everything may take this many times as long
 PASSWORD = "canary-password"
 SESSION_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """Run the tests on uvloop, as the service does.
-
-    The loop of asyncio in Python 3.12 and 3.13.0 raises AttributeError or
-    AssertionError when a connection breaks while `writelines` waits.
-    """
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture(scope="module")
