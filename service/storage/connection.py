@@ -68,8 +68,8 @@ class RedisConnection:
         """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
-        # this process is late, it takes up to four. When it has to connect, each step of
-        # that has one timeout (`deadlines.py`).
+        # this process is late, it takes up to four. When it has to connect, each step
+        # of that has one timeout (`deadlines.py`).
         self.deadline_seconds = 2 * (settings.timeout_seconds + Durability.of(settings).wait_seconds)
         self.servers = servers or ServerMap(Discovery.of(url, settings))
         self.servers.on_change(self._retire_servers)
