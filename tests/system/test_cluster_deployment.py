@@ -68,7 +68,7 @@ def session_in_each_shard(front: Process) -> dict[int, str]:
 @needs_redis_cli
 @needs_nginx
 def test_the_deployment_survives_the_loss_of_a_primary(deployed: Deployment, front: Process) -> None:
-    """A primary is killed. Other shards serve at once, and its shards after a failover."""
+    """Without a primary, other shards serve at once, and its own after a failover."""
     sessions = session_in_each_shard(front)
     slots = [key_slot(tag.encode()) for tag in SHARD_TAGS]
     victim = deployed.primary_of(slots[0])
@@ -119,7 +119,7 @@ def test_the_redis_user_has_the_commands_of_the_compose_file_and_two_more(projec
 
 
 def test_the_nodes_have_the_addresses_that_the_others_use() -> None:
-    """The addresses of the nodes are those in `create` and in the URL of the service."""
+    """The nodes have the addresses in `create` and in the URL of the service."""
     services = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))["services"]
     nodes = [f"{one['networks']['jay']['ipv4_address']}:6379" for name, one in services.items() if "node-" in name]
     assert services["create"]["environment"]["NODES"].split() == nodes
