@@ -1,9 +1,10 @@
 """Writes lists from the code into other files: `make reference`.
 
 docs/operations.md has a table of the settings and a table of the metrics.
-docker-compose.yml has the variable of each setting. A block starts with a line that
-names it and ends with a line `end`. Everything outside of the blocks is written by
-hand. config.schema.json is generated completely.
+docker-compose.yml has the variable of each setting. docs/scaling.md has the tables of
+`simulate_cluster.py`. A block starts with a line that names it and ends with a line
+`end`. Everything outside of the blocks is written by hand. config.schema.json is
+generated completely.
 """
 
 import re
@@ -14,6 +15,7 @@ from service.config.schema import config_schema_json
 from service.config.setting_list import all_settings
 from service.config.settings import Settings
 from service.telemetry.metrics import Counter, Metrics
+from tools import simulate_cluster
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,10 +54,17 @@ def _compose_variables() -> Iterator[str]:
             yield f"      {setting.variable}:"
 
 
+PLAN = simulate_cluster.Plan(simulate_cluster.Load())
+
 # By file, then by the name of the block.
 BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
     "docs/operations.md": {"settings": _settings_table, "metrics": _metrics_table},
     "docker-compose.yml": {"settings": _compose_variables},
+    "docs/scaling.md": {
+        "spread": simulate_cluster.spread_table,
+        "load": lambda: simulate_cluster.load_table(PLAN),
+        "nodes": lambda: simulate_cluster.node_table(PLAN),
+    },
 }
 
 

@@ -76,7 +76,7 @@ class RedisSessionStore(SessionBatchStore):
         return [range(sum(1 for _ in session_ids))]
 
     def _creation(self, sessions: Sequence[Session], part: Sequence[int]) -> tuple[Command, Sequence[int]]:
-        """Return the command that creates a part of the sessions, and their order."""
+        """Return the command that creates some sessions, and their order in it."""
         groups: dict[Group, tuple[list[int], list[int]]] = {}
         for number in part:
             session = sessions[number]

@@ -1,7 +1,7 @@
 """The deployment of deploy/cluster/ with real processes in place of its containers.
 
-The real podman-compose reads compose.yaml. Its options, scripts and variables start
-servers, the service and nginx. Only addresses and folders differ.
+The real podman-compose reads compose.yaml. Its options, scripts and variables then
+start servers, the service and nginx. Only addresses and folders differ.
 """
 
 import os

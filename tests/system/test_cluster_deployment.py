@@ -68,7 +68,7 @@ def session_in_each_shard(front: Process) -> dict[int, str]:
 @needs_redis_cli
 @needs_nginx
 def test_the_deployment_survives_the_loss_of_a_primary(deployed: Deployment, front: Process) -> None:
-    """After a kill, other shards serve at once, and its shards after a failover."""
+    """Without a primary, other shards serve at once, and its own after a failover."""
     sessions = session_in_each_shard(front)
     slots = [key_slot(tag.encode()) for tag in SHARD_TAGS]
     victim = deployed.primary_of(slots[0])
