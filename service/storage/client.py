@@ -36,6 +36,10 @@ CONNECTION_SETTINGS: dict[str, Any] = {
     "maint_notifications_config": MaintNotificationsConfig(enabled=False),
 }
 
+# The errors of uvloop, and of asyncio in Python 3.12 and 3.13, for a write to a connection
+# that was reset before.
+WRITE_ERRORS = (RuntimeError, AttributeError)
+
 # The stub of hiredis knows only commands of one word.
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
@@ -116,9 +120,7 @@ class Client:
     async def _write(connection: AbstractConnection, commands: Sequence[Command]) -> None:
         try:
             await connection.send_packed_command([_pack(command) for command in commands], check_health=False)
-        except (RuntimeError, AttributeError) as error:
-            # The errors of uvloop, and of asyncio in Python 3.12 and 3.13, for a
-            # connection that was reset before the write.
+        except WRITE_ERRORS as error:
             raise RedisConnectionError("the connection was closed") from error
 
     def connections(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from service.config.redis_servers import RedisServers, Topology
 from service.config.settings import RedisSettings
 from service.sessions import SHARD_COUNT
-from service.storage.client import CONNECTION_SETTINGS
+from service.storage.client import CONNECTION_SETTINGS, WRITE_ERRORS
 from service.storage.keyspace import SHARD_TAGS
 
 _SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
@@ -97,7 +97,7 @@ class _Asking(Discovery):
         """Return the replies that arrive in time."""
 
         async def ask(question: Awaitable[Any]) -> Any:
-            with suppress(RedisError, OSError, TimeoutError):
+            with suppress(RedisError, OSError, TimeoutError, *WRITE_ERRORS):
                 async with asyncio.timeout(self._timeout_seconds):
                     return await question
             return None

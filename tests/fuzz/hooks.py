@@ -1,9 +1,9 @@
 """Makes the requests of schemathesis follow the rules that OpenAPI cannot express.
 
-Two rules relate values to each other or to the clock (docs/decisions.md). The hooks
-change values that are valid by themselves so that they follow both rules. They do so in
-invalid requests too, so the service rejects these for the invalid value and not for
-such a rule.
+Some rules relate values to each other, to the clock or to the tz database
+(docs/decisions.md). The hooks change values that are valid by themselves so that they
+follow these rules. They do so in invalid requests too, so the service rejects these for
+the invalid value and not for such a rule.
 """
 
 import re
@@ -19,6 +19,8 @@ _TOKEN = "__Secure-jay_tracking"
 _DAY = timedelta(days=1)
 _SCHEMAS = openapi_document()["components"]["schemas"]
 _USER_ID = jsonschema_rs.Draft202012Validator(_SCHEMAS["UserIdOrNone"])
+_TIME_ZONE = _SCHEMAS["TimeZone"]
+_ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 _MOMENT = re.compile(_SCHEMAS["Moment"]["pattern"])
 
 _created: list[str] = []
@@ -31,6 +33,7 @@ Case: TypeAlias = "schemathesis.Case[Any]"
 def before_call(context: Context, case: Case, kwargs: dict[str, Any]) -> None:  # noqa: ARG001 - as it is called
     """Make a case follow the rules before it is sent."""
     _order_range(case.query)
+    _name_a_zone(case.query)
     _agree(case.body)
     if case.meta is None or case.meta.generation.mode.is_positive:
         _present_live_session(case)
@@ -56,6 +59,16 @@ def _order_range(query: Any) -> None:
             # letters, its fraction.
             time = text[10:]
             query[name] = f"{moment:%Y-%m-%d}" + (f"{time[0]}{moment:%H:%M:%S}{time[9:]}" if time else "")
+
+
+def _name_a_zone(query: Any) -> None:
+    """Replace a name in the form of a time zone by that of a zone.
+
+    A schema cannot refer to the tz database.
+    """
+    name = query.get("tz")
+    if isinstance(name, str) and len(name) <= _TIME_ZONE["maxLength"] and re.search(_TIME_ZONE["pattern"], name):
+        query["tz"] = _ZONES[len(name) % len(_ZONES)]
 
 
 def _agree(body: Any) -> None:

@@ -6,6 +6,7 @@ and a primary that Sentinel watches and a Cluster, both of the wheel's Valkey.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
+from random import randrange
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
-from service.sessions import Session, SessionFactory
+from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.embedded_process import find_binary
@@ -122,10 +123,14 @@ def factory(digest: UserDigest) -> SessionFactory:
 
 @pytest.fixture
 def mint(factory: SessionFactory) -> Mint:
-    """Return a function that makes sessions with any start, in epoch seconds."""
+    """Return a function that makes sessions with any start, in epoch seconds.
+
+    Guests spread over the shards, although they are made at the same time.
+    """
 
     def session(moment: float, source: str = "s", user_id: str | None = None) -> Session:
-        return factory.new(source, user_id)._replace(started_at=round(moment * 1_000_000))
+        new = factory.new(source, user_id)._replace(started_at=round(moment * 1_000_000))
+        return new if user_id is not None else new._replace(id=f"{randrange(SHARD_COUNT):x}{new.id[1:]}")
 
     return session
 
