@@ -36,8 +36,8 @@ CONNECTION_SETTINGS: dict[str, Any] = {
     "maint_notifications_config": MaintNotificationsConfig(enabled=False),
 }
 
-# The errors of uvloop, and of asyncio in Python 3.12 and 3.13, for a write to a connection
-# that was reset before.
+# The errors of uvloop, and of asyncio in Python 3.12 and 3.13, for a write to a
+# connection that was reset before.
 WRITE_ERRORS = (RuntimeError, AttributeError)
 
 # The stub of hiredis knows only commands of one word.
