@@ -40,7 +40,7 @@ def test_a_near_forecast_is_at_the_top(open_dashboard: Open, process: Process, w
         ["maxmemory-policy allkeys-lru may evict sessions.", "Set maxmemory-policy noeviction."]
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.unroute("**/analytics/store?*")
+    page.unroute_all(behavior="wait")
     dashboard.has_notice("")
     expect(forecast).to_have_text("no forecast")
     expect(page.locator("#store-warnings li")).to_have_count(0)

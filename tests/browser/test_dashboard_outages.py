@@ -143,7 +143,7 @@ def test_failed_requests_back_off(dashboard: Dashboard) -> None:
     pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     for pause, expected in zip(pauses[1:], (2000, 4000, 8000, 15_000, 15_000), strict=True):
         assert expected <= pause < expected + 4 * STEP_MS
-    page.unroute("**/analytics/*")
+    page.unroute_all(behavior="wait")
     page.clock.run_for(16_000)
     dashboard.has_notice("")
 
@@ -154,10 +154,10 @@ def test_a_proxy_may_answer_with_a_page(dashboard: Dashboard) -> None:
     page.route("**/analytics/*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     dashboard.has_notice("The service returned an error (status 502).")
     dashboard.is_gray()
-    page.unroute("**/analytics/*")
+    page.unroute_all(behavior="wait")
     page.route("**/analytics/*", lambda route: route.fulfill(status=200, json={"as_of": "<b>never</b>"}))
     dashboard.has_notice("The service returned an invalid answer.")
-    page.unroute("**/analytics/*")
+    page.unroute_all(behavior="wait")
     expect(dashboard.notice).to_have_text("")
     dashboard.shows(active="1")
 

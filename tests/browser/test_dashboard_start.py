@@ -128,7 +128,7 @@ def test_a_module_that_does_not_load_is_reported(page: Any) -> None:
         page.route(f"**/static/dashboard/{name}", lambda route: route.fulfill(status=404, body=""))
         page.goto("/dashboard")
         expect_failure_notice(page, "could not load")
-        page.unroute(f"**/static/dashboard/{name}")
+        page.unroute_all(behavior="wait")
     page.reload()
     expect(page.get_by_label("Operator key")).to_be_visible()
     expect(page.locator("#failure")).to_be_hidden()
@@ -152,7 +152,7 @@ def test_a_module_that_fails_is_reported(page: Any, name: str) -> None:
         page.route(f"**/static/dashboard/{name}", answer_with(body))
         page.goto("/dashboard")
         expect_failure_notice(page, words)
-        page.unroute(f"**/static/dashboard/{name}")
+        page.unroute_all(behavior="wait")
 
 
 def test_a_missing_browser_feature_is_named(page: Any) -> None:
@@ -201,7 +201,7 @@ def test_without_any_script_the_page_says_so(page: Any) -> None:
     page.route("**/static/**/*.js", lambda route: route.fulfill(status=404, body=""))
     page.goto("/dashboard")
     expect_failure_notice(page, "the browser cannot load its files from /static/")
-    page.unroute("**/static/**/*.js")
+    page.unroute_all(behavior="wait")
     page.route(
         "**/dashboard",
         lambda route: route.fulfill(
@@ -211,7 +211,7 @@ def test_without_any_script_the_page_says_so(page: Any) -> None:
     )
     page.goto("/dashboard")
     expect_failure_notice(page, "the browser cannot load its files from /static/")
-    page.unroute("**/dashboard")
+    page.unroute_all(behavior="wait")
     page.route("**/static/dashboard/dashboard.js", lambda _: None)
     page.goto("/dashboard", wait_until="commit")
     expect_failure_notice(page, "It is still loading")
