@@ -36,10 +36,11 @@ from service.counts import DAY
 from service.digests import UserDigest
 from service.sessions import SessionFactory
 from service.storage.coalescer import Coalesce, Coalescer
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
-from service.storage.session_queues import SessionQueues
+from service.storage.session_queues import SessionQueues, make_queues
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.user_changes import UserChanges
 from service.telemetry.metrics import Metrics
 from tests.support.servers import RedisServer, binaries
 from tests.support.topologies import ClusterGroup
@@ -116,14 +117,13 @@ async def store_on(system: System, ttl_seconds: int = DAY) -> AsyncIterator[Sess
     """Yield the queues of a worker on a system."""
     settings = RedisSettings(timeout_seconds=10)
     lanes = Lanes(system.url, settings, KEYSPACE, Metrics())
-    store = RedisSessionStore(lanes.sessions, KEYSPACE, ttl_seconds=ttl_seconds, analytics=AnalyticsSettings())
+    analytics = AnalyticsSettings()
+    store = RedisSessionStore(lanes.sessions, KEYSPACE, ttl_seconds=ttl_seconds, analytics=analytics)
+    lifetimes = Lifetimes.of(ttl_seconds, analytics.retention_days)
+    changes = UserChanges(lanes.sessions, KEYSPACE, SessionFactory(UserDigest("bench")), lifetimes=lifetimes)
     coalesce: Coalesce = partial(Coalescer, max_waiting=10_000, max_wait_seconds=60)
     await lanes.servers.load()
-
-    def queue() -> BatchingSessionStore:
-        return BatchingSessionStore(store, coalesce)
-
-    sessions = SessionQueues(queue, lanes.servers) if lanes.servers.follows_redirects else queue()
+    sessions = make_queues(store, coalesce, changes)
     try:
         yield sessions
     finally:

@@ -17,6 +17,7 @@ from service.api.forward_auth import ForwardAuth
 from service.api.front_door.fast_path import FastPath
 from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
 from service.api.handlers.privacy import PrivacyHandlers
@@ -34,7 +35,7 @@ from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.coalescer import Coalesce, Coalescer
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
 from service.storage.redis_status import RedisStatusReader
@@ -42,6 +43,7 @@ from service.storage.risk_log import RiskLog
 from service.storage.session_queues import Queues, make_queues
 from service.storage.session_store import RedisSessionStore
 from service.storage.store_watch import StoreWatch
+from service.storage.user_changes import UserChanges
 from service.storage.user_secrets import UserSecrets
 from service.storage.users import RedisUserStore
 from service.telemetry.logs import RequestLog
@@ -77,20 +79,23 @@ async def build(  # 60 lines: the list of all parts, each named once
         RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
     )
     lookup = make_store(lanes.operators)
-    sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), lanes.servers)
     retention_days = settings.analytics.retention_days
+    factory, lifetimes = SessionFactory(digest, ttl_seconds), Lifetimes.of(ttl_seconds, retention_days)
+    changes = UserChanges(lanes.sessions, keyspace, factory, lifetimes=lifetimes, secrets=secrets)
+    sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), changes)
     counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds, retention_days=retention_days)
     users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
     readiness = Readiness(lanes.readiness, keyspace)
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
 
     # HTTP.
-    cookie, factory = SessionCookie(settings.cookie, ttl_seconds), SessionFactory(digest, ttl_seconds)
+    cookie = SessionCookie(settings.cookie, ttl_seconds)
     limits = CreateLimits(ClientAddresses(settings.server.trusted_proxies), RateLimiter())
     source = settings.session.source
     session_handlers = SessionHandlers(
         sessions, lookup, factory, cookie, refs=refs, limits=limits, source=source, metrics=metrics
     )
+    consent_handlers = ConsentHandlers(changes, cookie)
     forward_auth = ForwardAuth(refs)
     forward_auth_handlers = ForwardAuthHandlers(sessions, forward_auth, metrics)
     analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
@@ -101,6 +106,7 @@ async def build(  # 60 lines: the list of all parts, each named once
     table = routes.table(
         Handlers(
             session_handlers,
+            consent_handlers,
             forward_auth_handlers,
             analytics_handlers,
             user_handlers,

@@ -1,7 +1,7 @@
 """Tracking sessions: the session, its id, its factory, contracts of stores.
 
 There is no I/O here. `service/storage/session_store.py` implements `SessionStore` and
-`SessionBatchStore`, and `service/storage/users.py` implements `UserStore`.
+`SessionBatchStore`.
 """
 
 import os
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from service.counts import DAY, CountRange, UserCounts
+from service.counts import DAY
 from service.digests import UserDigest
 
 SHARD_COUNT = 16
@@ -22,6 +22,9 @@ MAX_SOURCE_LENGTH = 64
 SECOND_US = 1_000_000
 DEFAULT_TTL_SECONDS = DAY
 MAX_TTL_SECONDS = 400 * DAY
+# Each change leaves a pointer in Redis from the old id, which can still withdraw the
+# consent. The last change is for the withdrawal.
+MAX_USER_CHANGES = 100
 # A batch of a busy worker takes 1 to 2 ms. Longer slices would save nothing.
 SHARED_DIGIT_US = 2000
 
@@ -41,7 +44,8 @@ class Session(NamedTuple):
 
     `started_at` is in microseconds since the epoch, UTC. A guest has neither `user_id`
     nor `user_digest`, the keyed hash under which the sessions of a user are found.
-    `ttl_seconds` is the lifetime that the session was created with.
+    `ttl_seconds` is the lifetime that the session was created with, and `user_changes`
+    the number of times that a visit got another user id or lost it.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Session(NamedTuple):
     user_id: str | None = None
     user_digest: str | None = None
     ttl_seconds: int = DEFAULT_TTL_SECONDS
+    user_changes: int = 0
 
     @property
     def start_time(self) -> str:
@@ -140,7 +145,10 @@ class SessionStore(Protocol):
         """Return the session of the first candidate that is live, or None."""
 
     def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
-        """End every live candidate. Returns the sources of the ended sessions."""
+        """End every live candidate. Returns the sources of the ended sessions.
+
+        A candidate that was replaced stands for its successor.
+        """
 
     async def create_once(self, session: Session, request_hash: str) -> Session | None:
         """Store a new session, and remember its id under the hash for its lifetime.
@@ -172,33 +180,6 @@ class SessionBatchStore(Protocol):
         """End every live candidate.
 
         Returns, for each request, the sources of the ended sessions.
-        """
-
-
-class UserStore(Protocol):
-    """The data of one user.
-
-    All methods raise StoreUnavailable and Overloaded, and UnknownUserSecret while they
-    could miss sessions under a secret that is not configured.
-    """
-
-    async def find_sessions(self, user_id: str) -> Sequence[Session]:
-        """Return the live sessions of a user, oldest first."""
-
-    async def count(self, user_id: str, requested: CountRange) -> UserCounts:
-        """Return the number of live sessions, and bounds of those created."""
-
-    async def erase(self, user_id: str, now_us: int) -> int:
-        """End all sessions of a user and forget the id. Returns how many were ended.
-
-        No session that was created before the call survives it. They count as ended at
-        `now_us`, in microseconds since the epoch.
-        """
-
-    async def rewrite_append_only_file(self) -> bool:
-        """Start a rewrite of Redis's append-only file.
-
-        Returns False when it does not start.
         """
 
 
@@ -244,3 +225,15 @@ class SessionFactory:
         request_hash = self._user_digest.of_request(user_id, *request)
         shard = request_hash if session.user_digest is None else session.user_digest
         return session._replace(id=shard[0] + session.id[1:]), request_hash
+
+    def successor(self, session: Session, user_id: str | None) -> Session:
+        """Return the session with another user, or with none, and a new random id.
+
+        A session that loses its user stays in its shard.
+        """
+        session_id, changes = _random_id(), session.user_changes + 1
+        digest = None if user_id is None else self._user_digest(user_id)
+        shard = digest or session.id
+        return session._replace(
+            id=shard[0] + session_id[1:], user_id=user_id, user_digest=digest, user_changes=changes
+        )

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from service.api import wire
 from service.api.auth import Authorizer, Handler
 from service.api.handlers.analytics import AnalyticsHandlers
+from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.openapi import OpenapiHandler
 from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
@@ -47,6 +48,7 @@ class Handlers:
     """The handlers that `table` needs."""
 
     sessions: SessionHandlers
+    consent: ConsentHandlers
     forward_auth: ForwardAuthHandlers
     analytics: AnalyticsHandlers
     users: UserHandlers
@@ -65,6 +67,8 @@ def table(handlers: Handlers) -> list[Route]:
             Route(post, path, sessions.create_session, Scope.TRACK),
             Route(get, path, sessions.get_session, Scope.TRACK),
             Route(delete, path, sessions.end_session, Scope.TRACK),
+            Route(hdrs.METH_PUT, path + wire.USER_OF_SESSION, handlers.consent.set_user, Scope.TRACK),
+            Route(delete, path + wire.USER_OF_SESSION, handlers.consent.remove_user, Scope.TRACK),
         ]
     for path in wire.FORWARD_AUTH_PATHS:
         for ending, handler in (

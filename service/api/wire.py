@@ -50,14 +50,14 @@ RESPONSE_HEADERS = (
     hdrs.VARY,
 )
 
-# The methods of routes, and those that CORS allows to pages. No route has PUT yet. If a
-# later version adds one, browsers may still use a cached answer to a preflight, so that
-# answer has to allow PUT already.
+# The methods of routes, and those that CORS allows to pages.
 METHODS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE)
 # `Allow` for a request without a known path, such as `OPTIONS *` and CONNECT.
 ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
+# Behind a path of a session: the route of its user.
+USER_OF_SESSION = "/user"
 # The routes of back ends and operators begin with this prefix.
 OPERATOR_PATH = "/v1/playouts/tracking"
 FORWARD_AUTH_PATHS = ("/v1/playouts/tracking/forward-auth", "/playouts/tracking/forward-auth")

@@ -31,7 +31,7 @@ from service.storage.live_counts import Bucket, LiveCounts
 from service.storage.pipelines import pages
 from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
-from service.storage.session_value import ERASED, decode
+from service.storage.session_value import decode, is_dead
 
 T = TypeVar("T")
 
@@ -185,7 +185,7 @@ class ConsistencyCheck:
             if session is not None:
                 sessions.append(session)
             else:
-                report.foreign += value is not None and value != ERASED
+                report.foreign += value is not None and not (isinstance(value, bytes) and is_dead(value))
         return sessions
 
     async def _check_indexes(self, indexes: Sequence[str], scan: _Scan) -> None:

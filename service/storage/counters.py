@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from itertools import chain
 
 # Positions of a day's counters. Those by hour are the first of 24 positions, one for
-# each hour.
+# each hour. The string ends before the counters of consents on a day without any.
 CREATED_IN_DAY, ENDED_IN_DAY = 0, 1
 CREATED_IN_HOUR, ENDED_IN_HOUR, LIVE_IN_HOUR = 2, 26, 50
+CONSENT_GIVEN_IN_HOUR, CONSENT_WITHDRAWN_IN_HOUR = 74, 98
 HOURS_IN_DAY = 24
 # The counters of an hour are by minute: sessions that began in it and have not ended.
 _COUNTER_BYTES = 4

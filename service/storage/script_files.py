@@ -10,14 +10,21 @@ from functools import cache
 from importlib import resources
 
 from service.counts import DAY, HOUR, MAX_RETENTION_DAYS, MINUTE
-from service.sessions import MAX_SOURCE_LENGTH, MAX_TTL_SECONDS, SECOND_US, SESSION_ID_LENGTH, SOURCE_CHARACTERS
+from service.sessions import (
+    MAX_SOURCE_LENGTH,
+    MAX_TTL_SECONDS,
+    MAX_USER_CHANGES,
+    SECOND_US,
+    SESSION_ID_LENGTH,
+    SOURCE_CHARACTERS,
+)
 from service.storage import counters
 from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT
 from service.storage.script_replies import ErasureState, UnionReply
-from service.storage.session_value import ERASED
+from service.storage.session_value import ERASED, FENCED, PENDING, POINTER
 
 # These have the functions of creating.lua too.
-_CREATIONS = ("create", "create_once")
+_CREATIONS = ("create", "create_once", "set_user")
 NAMES = (*_CREATIONS, "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
 
 _CONSTANTS: dict[str, int | str] = {
@@ -33,7 +40,11 @@ _CONSTANTS: dict[str, int | str] = {
     "MAX_SOURCE_LENGTH": MAX_SOURCE_LENGTH,
     "MAX_TTL_SECONDS": MAX_TTL_SECONDS,
     "SOURCE_PATTERN": f"^[{SOURCE_CHARACTERS}]+$",
+    "MAX_USER_CHANGES": MAX_USER_CHANGES,
     "ERASED": ERASED.decode(),
+    "FENCED": FENCED.decode(),
+    "PENDING": PENDING.decode(),
+    "POINTER": POINTER.decode(),
     "TOP_SCORE_UNIT": TOP_SCORE_UNIT,
     "ONE_SESSION": str(TOP_SCORE_UNIT),
     "CREATED_IN_DAY": f"#{counters.CREATED_IN_DAY}",
@@ -41,6 +52,8 @@ _CONSTANTS: dict[str, int | str] = {
     "CREATED_IN_HOUR": counters.CREATED_IN_HOUR,
     "ENDED_IN_HOUR": counters.ENDED_IN_HOUR,
     "LIVE_IN_HOUR": counters.LIVE_IN_HOUR,
+    "CONSENT_GIVEN_IN_HOUR": counters.CONSENT_GIVEN_IN_HOUR,
+    "CONSENT_WITHDRAWN_IN_HOUR": counters.CONSENT_WITHDRAWN_IN_HOUR,
     **{f"ERASURE_{state.name}": int(state) for state in ErasureState},
     **{f"UNION_{reply.name}": int(reply) for reply in UnionReply},
 }

@@ -47,7 +47,7 @@ def steps_of(keyspace: Keyspace, shards: Sequence[int]) -> Iterator[Step]:
     yield from _counts_and_users(keyspace, shards[-1], user)
     keys = [keyspace.session(guest.id), keyspace.session(user.id)]
     yield Step("repairing an index", _script("repair", keys))
-    yield Step("ending sessions", _script("end", keys, int(now), TTL_SECONDS, 2), [_SOURCE.encode(), b""])
+    yield Step("ending sessions", _end(keys, int(now)), [_SOURCE.encode(), b""])
     yield Step("reading after the end", ("MGET", *keys), [None, ERASED])
     yield Step("the command ping", ("PING",))
 
@@ -63,7 +63,24 @@ def _creations(keyspace: Keyspace, guest: Session, user: Session, once: Session)
     request = [keyspace.session(once.id), keyspace.request(once.id, "hash")]
     creation = _script("create_once", request, *head, _SOURCE, minute, encode(once))
     yield Step("creating a session once", creation, [once.id.encode(), encode(once)])
-    yield Step("ending it", _script("end", request[:1], minute * MINUTE, TTL_SECONDS, 1), [_SOURCE.encode()])
+    successor = user._replace(id=once.id[:-1] + "3", user_changes=1)
+    keys, words = [request[0], keyspace.session(successor.id)], (_SOURCE, successor.user_digest or "")
+    change: tuple[Word, ...] = (
+        "all",
+        minute * MINUTE,
+        0,
+        TTL_SECONDS,
+        *keys,
+        encode(once),
+        encode(successor),
+        *words,
+    )
+    yield Step("changing a user", _script("set_user", keys, *head, *change), 1)
+    yield Step("ending the successor", _end(keys[:1], minute * MINUTE), [_SOURCE.encode()])
+
+
+def _end(keys: Sequence[str], now: int) -> Command:
+    return _script("end", keys, now, TTL_SECONDS, TTL_SECONDS, len(keys), "")
 
 
 def _counts_and_users(keyspace: Keyspace, shard: int, user: Session) -> Iterator[Step]:

@@ -7,11 +7,13 @@ import asyncio
 from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from service.sessions import Session, SessionStore, shard_of
 from service.storage.coalescer import Coalesce
 from service.storage.server_map import ServerMap
 from service.storage.session_store import BatchingSessionStore, Candidates, RedisSessionStore
+from service.storage.user_changes import UserChanges
 
 
 class SessionQueues(SessionStore):
@@ -122,8 +124,8 @@ async def _end_all(parts: Sequence[_Part]) -> Sequence[str]:
 Queues = BatchingSessionStore | SessionQueues
 
 
-def make_queues(store: RedisSessionStore, coalesce: Coalesce, servers: ServerMap) -> Queues:
+def make_queues(store: RedisSessionStore, coalesce: Coalesce, changes: UserChanges) -> Queues:
     """Return a queue for each server, or the only queue if there is one server."""
-    if servers.follows_redirects:
-        return SessionQueues(lambda: BatchingSessionStore(store, coalesce), servers)
-    return BatchingSessionStore(store, coalesce)
+    make_queue = partial(BatchingSessionStore, store, coalesce, changes)
+    servers = store.connection.servers
+    return SessionQueues(make_queue, servers) if servers.follows_redirects else make_queue()

@@ -5,6 +5,7 @@ user makes another one (`user_secrets.py`). An operation is idempotent: called a
 after a lost reply, it returns the same and counts once.
 """
 
+import asyncio
 import time
 from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,10 @@ from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore
 from service.storage.client import Command, Word
 from service.storage.coalescer import Coalesce
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace, Lifetimes
+from service.storage.keyspace import ERASED_SECONDS, Keyspace, Lifetimes
 from service.storage.session_value import decode, encode
 from service.storage.sharding import by_shard, in_order
+from service.storage.user_changes import UserChanges
 from service.storage.user_secrets import UserSecrets
 
 Candidates = Sequence[str]
@@ -143,15 +145,16 @@ class RedisSessionStore(SessionBatchStore):
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate.
 
-        Returns for each request the sources of those it ended.
+        Returns for each request the sources of those it ended. In a cluster, the reply
+        of end.lua takes the place of a source that `UserChanges.end_successor` ends.
         """
         session_ids = list(chain.from_iterable(requests))
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
         parts, now = self._parts(session_ids), int(self._clock())
+        any_shard = "" if self.connection.groups_by_shard else "1"
+        head = (now, self._lifetimes.counts, ERASED_SECONDS)
         commands = [
-            self.connection.script_command(
-                "end", [keys[one] for one in part], (now, self._lifetimes.counts, len(part))
-            )
+            self.connection.script_command("end", [keys[one] for one in part], (*head, len(part), any_shard))
             for part in parts
         ]
         ended = iter(in_order(parts, await self.connection.call_all("end", commands, is_write=True)))
@@ -161,7 +164,9 @@ class RedisSessionStore(SessionBatchStore):
 class BatchingSessionStore(SessionStore):
     """Sends the requests of one turn of the event loop to Redis as one batch."""
 
-    def __init__(self, store: RedisSessionStore, coalesce: Coalesce) -> None:
+    def __init__(self, store: RedisSessionStore, coalesce: Coalesce, changes: UserChanges) -> None:
+        self._connection = store.connection
+        self._changes = changes
         self._create_once = store.create_once
         self._create = coalesce(store.create_many, "create")
         self._find = coalesce(store.find_many, "find")
@@ -206,7 +211,12 @@ class BatchingSessionStore(SessionStore):
 
         Raises StoreUnavailable and Overloaded.
         """
-        return self._end.submit(candidates)
+        ended = self._end.submit(candidates)
+        return asyncio.ensure_future(self._end_successors(ended)) if self._connection.groups_by_shard else ended
+
+    async def _end_successors(self, ended: Future[Sequence[str]]) -> Sequence[str]:
+        """End the successors that are in other shards than their sessions."""
+        return [source for reply in await ended if (source := await self._changes.end_successor(reply))]
 
     async def close(self) -> None:
         """Wait until all requests have their results."""

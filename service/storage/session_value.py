@@ -1,4 +1,4 @@
-"""The value of a session's key, as JSON.
+"""The value of a session's key, as JSON, and the values that replace it.
 
 The scripts read it by the same rules (shard.lua).
 """
@@ -7,63 +7,96 @@ import logging
 
 import orjson
 
-from service.sessions import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS, Session, is_source
+from service.sessions import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS, MAX_USER_CHANGES, Session, is_source
 from service.storage.keyspace import MAX_EXACT_INTEGER
 
 _logger = logging.getLogger(__name__)
 
-# After an erasure has ended a session, this value replaces the session's for a minute,
-# so that a repeated creation does not store it again (create.lua).
+# Replaces the value of an ended session for a minute, so that a late repetition of its
+# creation does not store it again (create.lua, set_user.lua).
 ERASED = b"-"
+# Under the key of a successor that must not be stored any more, for a minute.
+FENCED = b"!"
+# Before the key of the session's successor. The session is not live any more.
+POINTER = b">"
+# Before the key of the successor, a line feed and the value of a session that is being
+# replaced and still live. Only in a cluster.
+PENDING = b"?"
 
-_GUEST_FIELDS = 2
-# Of a guest and of a user, with a lifetime as the last field.
-_FIELDS_WITH_TTL = frozenset({3, 5})
+_ARRAY = b"["
 
 
 def encode(session: Session) -> bytes:
     """Return the value of a session.
 
     That of a guest has 42 bytes, which Redis keeps in one allocation. A lifetime other
-    than the default is the last field, because `session.ttl_seconds` may change before
-    the session expires.
+    than the default follows, because `session.ttl_seconds` may change before the
+    session expires. The lifetime and the number of changes follow in a session whose
+    user has changed.
     """
     content: list[str | int | None] = [session.started_at, session.source]
     if session.user_id is not None:
         content += (session.user_id, session.user_digest)
-    if session.ttl_seconds != DEFAULT_TTL_SECONDS:
+    if session.ttl_seconds != DEFAULT_TTL_SECONDS or session.user_changes:
         content.append(session.ttl_seconds)
+    if session.user_changes:
+        content.append(session.user_changes)
     return orjson.dumps(content)
 
 
-def decode(session_id: str, value: bytes | str) -> Session | None:
-    """Return the session, or None when an erasure has ended it or the value is invalid.
+def decode(session_id: str, value: bytes) -> Session | None:
+    """Return the session, or None when it has ended or was replaced, or is not ours.
 
     An invalid value belongs to another program. It is logged and not changed.
     """
-    if value == ERASED:
-        return None
+    if value[:1] != _ARRAY:
+        if is_dead(value):
+            return None
+        if value[:1] == PENDING:
+            value = value.partition(b"\n")[2]
+    session = _session_in(session_id, value)
+    if session is None:
+        _logger.error("foreign data under a session key: another program writes with our key prefix")
+    return session
+
+
+def is_dead(value: bytes) -> bool:
+    """Return whether a value of ours replaces a session that is not live any more."""
+    return value[:1] == POINTER or value in {ERASED, FENCED}
+
+
+def successor_key(value: bytes) -> str:
+    """Return the key in a pointer or in a pending value."""
+    return value[1:].partition(b"\n")[0].decode(errors="replace")
+
+
+def _session_in(session_id: str, value: bytes) -> Session | None:
+    user_id = digest = None
+    ttl_seconds, changes = DEFAULT_TTL_SECONDS, 0
     try:
         content = orjson.loads(value)
-        user_id = digest = None
-        ttl_seconds = DEFAULT_TTL_SECONDS
-        if type(content) is list and len(content) in _FIELDS_WITH_TTL:
-            ttl_seconds = content.pop()
-        if len(content) == _GUEST_FIELDS:
-            started_at, source = content
-        else:
-            started_at, source, user_id, digest = content
-        if (
-            type(started_at) is int
-            and 0 <= started_at < MAX_EXACT_INTEGER  # in the year 2255
-            and type(source) is str
-            and is_source(source)
-            and (len(content) == _GUEST_FIELDS or type(user_id) is type(digest) is str)
-            and type(ttl_seconds) is int
-            and 0 < ttl_seconds <= MAX_TTL_SECONDS
-        ):
-            return Session(session_id, started_at, source, user_id, digest, ttl_seconds)
-    except (ValueError, TypeError):  # not JSON, or not a list of two to five
-        pass
-    _logger.error("foreign data under a session key: another program writes with our key prefix")
+        if type(content) is not list:
+            return None
+        started_at, source, *rest = content
+        if rest and type(rest[0]) is str:
+            user_id, digest, *rest = rest
+        if rest:
+            ttl_seconds, *last = rest
+            if last:
+                (changes,) = last
+                if changes == 0:
+                    return None
+    except (ValueError, TypeError):  # not JSON, or too few fields
+        return None
+    if (
+        type(started_at) is int
+        and 0 <= started_at < MAX_EXACT_INTEGER  # in the year 2255
+        and type(source) is str
+        and is_source(source)
+        and type(user_id) is type(digest)
+        and type(ttl_seconds) is type(changes) is int
+        and 0 < ttl_seconds <= MAX_TTL_SECONDS
+        and 0 <= changes <= MAX_USER_CHANGES
+    ):
+        return Session(session_id, started_at, source, user_id, digest, ttl_seconds, changes)
     return None

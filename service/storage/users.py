@@ -22,13 +22,14 @@ from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SECOND_US, SHARD_COUNT, Session, UserStore, shard_of
+from service.sessions import SECOND_US, SHARD_COUNT, Session, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
 from service.storage.retries import RETRY_PAUSES_SECONDS, Retries
 from service.storage.script_replies import ErasureState
 from service.storage.session_value import decode
 from service.storage.user_secrets import UserSecrets
+from service.users import UserStore
 
 _logger = logging.getLogger(__name__)
 

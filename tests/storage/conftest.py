@@ -18,9 +18,10 @@ from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.embedded_process import find_binary
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.session_store import RedisSessionStore
+from service.storage.user_changes import UserChanges
 from service.storage.users import RedisUserStore
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 from tests.support.topologies import ClusterGroup, SentinelGroup
@@ -51,6 +52,7 @@ MakeStore = Callable[..., Awaitable[RedisSessionStore]]
 MakeAnalytics = Callable[..., RedisCountStore]
 MakeUsers = Callable[..., RedisUserStore]
 Mint = Callable[..., Session]
+ChangesOf = Callable[..., UserChanges]
 NO_SETTINGS: Mapping[str, Any] = {}
 
 
@@ -166,6 +168,16 @@ def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
         analytics = AnalyticsSettings(top_users=top_users)
         connection = connect(url, **redis)
         return RedisSessionStore(connection, keyspace, ttl_seconds=ttl_seconds, analytics=analytics, **more)
+
+    return make
+
+
+@pytest.fixture
+def changes_of(keyspace: Keyspace, factory: SessionFactory) -> ChangesOf:
+    """Return a function that makes the user changes on the connection of a store."""
+
+    def make(store: RedisSessionStore, ttl_seconds: int = 86400, **more: Any) -> UserChanges:
+        return UserChanges(store.connection, keyspace, factory, lifetimes=Lifetimes.of(ttl_seconds, 90), **more)
 
     return make
 

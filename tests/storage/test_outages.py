@@ -22,7 +22,7 @@ from service.storage.discovery import Discovery
 from service.storage.lane import OPERATORS
 from service.storage.server_map import ServerMap
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
-from tests.storage.conftest import MakeStore
+from tests.storage.conftest import ChangesOf, MakeStore
 from tests.support.lanes import all_lanes
 from tests.support.servers import RedisServer
 
@@ -35,8 +35,8 @@ async def store(own_server: RedisServer, make_store: MakeStore) -> RedisSessionS
 
 
 @pytest.fixture
-async def sessions(store: RedisSessionStore) -> AsyncIterator[BatchingSessionStore]:
-    coalesced = BatchingSessionStore(store, Coalescer)
+async def sessions(store: RedisSessionStore, changes_of: ChangesOf) -> AsyncIterator[BatchingSessionStore]:
+    coalesced = BatchingSessionStore(store, Coalescer, changes_of(store))
     yield coalesced
     await coalesced.close()
 

@@ -14,7 +14,7 @@ from service.sessions import Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
-from tests.storage.conftest import MakeStore
+from tests.storage.conftest import ChangesOf, MakeStore
 from tests.storage.counts import all_keys, counters, read_counts, top_users
 from tests.support.servers import Raw, RedisServer
 
@@ -268,7 +268,12 @@ FOREIGN = (
     '[1,"s",34560001]',
     '[1,"s","u","d",0]',
     '[1,"s","u",600]',
-    '[1,"s","u","d",600,1]',
+    '[1,"s",600,0]',
+    '[1,"s",600,101]',
+    '[1,"s","u","d",600,"1"]',
+    '[1,"s","u","d",600,1,1]',
+    "?",
+    "!!",
     "[[],[]]",
     '[1.5,"s"]',
     '[1e3,"s"]',
@@ -407,9 +412,11 @@ async def test_a_session_expires_by_itself(
             await asyncio.sleep(0.001)
 
 
-async def test_an_ended_session_stays_ended(store: RedisSessionStore, factory: SessionFactory) -> None:
+async def test_an_ended_session_stays_ended(
+    store: RedisSessionStore, factory: SessionFactory, changes_of: ChangesOf
+) -> None:
     """Concurrent reads and creations never bring an ended session back."""
-    sessions = BatchingSessionStore(store, Coalescer)
+    sessions = BatchingSessionStore(store, Coalescer, changes_of(store))
     for _ in range(20):
         session = factory.new("s", "u")
         await sessions.create(session)
@@ -432,9 +439,11 @@ async def test_an_ended_session_stays_ended(store: RedisSessionStore, factory: S
     await sessions.close()
 
 
-async def test_cancelled_requests_do_not_mix_up_answers(store: RedisSessionStore, factory: SessionFactory) -> None:
+async def test_cancelled_requests_do_not_mix_up_answers(
+    store: RedisSessionStore, factory: SessionFactory, changes_of: ChangesOf
+) -> None:
     """Requests get their own session while others of the batch are cancelled."""
-    sessions = BatchingSessionStore(store, Coalescer)
+    sessions = BatchingSessionStore(store, Coalescer, changes_of(store))
     known = [factory.new(f"source-{n}") for n in range(200)]
     await store.create_many(known)
     checked = 0
@@ -455,11 +464,11 @@ async def test_cancelled_requests_do_not_mix_up_answers(store: RedisSessionStore
 
 
 async def test_a_burst_causes_few_calls(
-    make_store: MakeStore, own_server: RedisServer, factory: SessionFactory
+    changes_of: ChangesOf, make_store: MakeStore, own_server: RedisServer, factory: SessionFactory
 ) -> None:
     """64 concurrent requests of one kind cause at most 16 calls to Redis."""
     store = await make_store(own_server.url)
-    sessions = BatchingSessionStore(store, Coalescer)
+    sessions = BatchingSessionStore(store, Coalescer, changes_of(store))
     burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         # These calls load the scripts.

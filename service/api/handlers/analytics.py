@@ -15,7 +15,7 @@ from service.api.count_query import CountQueries, CountQuery, rfc3339
 from service.api.responses import json_response
 from service.api.user_id import user_id_in_path
 from service.counts import Bounds, CountRange, CountStore, Interval, Peak, SessionCounts, SourceCounts
-from service.sessions import UserStore
+from service.users import UserStore
 
 
 class AnalyticsHandlers:

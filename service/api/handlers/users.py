@@ -11,8 +11,8 @@ from service.api.responses import json_response
 from service.api.session_body import exported_json, joined_json
 from service.api.user_id import user_id_in_path
 from service.digests import SessionRefs
-from service.sessions import UserStore
 from service.telemetry.metrics import Metrics
+from service.users import UserStore
 
 _REMAINING = (
     "The number of unique users still includes this user: it is estimated from sketches, which hold no ids and "

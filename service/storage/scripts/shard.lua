@@ -49,22 +49,32 @@ end
 -- Returns a session's value as a table, or nil for any other value. The rules are those
 -- of session_value.py.
 local function decode(value)
+  if type(value) ~= 'string' then return nil end
+  if string.sub(value, 1, 1) == PENDING then value = string.match(value, '\n(.*)') or '' end
   -- cjson turns every number into a float, and accepts 0x10 and 01. JSON does not.
-  local digits = type(value) == 'string' and string.match(value, '^%s*%[%s*(%d+)%s*,%s*"')
+  local digits = string.match(value, '^%s*%[%s*(%d+)%s*,%s*"')
   if not digits or string.match(digits, '^0%d') then return nil end
   local ok, fields = pcall(cjson.decode, value)
-  if not ok or #fields < 2 or #fields > 5 then return nil end
-  if #fields % 2 == 1 then -- with the lifetime as the last field
-    local ttl = string.match(value, ',%s*([1-9]%d*)%s*%]%s*$')
-    if not ttl or tonumber(ttl) > MAX_TTL_SECONDS then return nil end
-    fields[#fields] = nil
-  end
+  if not ok or #fields < 2 or #fields > 6 then return nil end
   local started_us, source, user, digest = unpack(fields)
+  local has_user = type(user) == 'string'
+  local numbers, changes = #fields - (has_user and 4 or 2), 0
+  if numbers < 0 or numbers > 2 then return nil end
+  if numbers > 0 then -- the lifetime, and the number of changes
+    local pattern = ',%s*([1-9]%d*)%s*' .. (numbers == 2 and ',%s*([1-9]%d*)%s*' or '') .. '%]%s*$'
+    local ttl, number = string.match(value, pattern)
+    if not ttl or tonumber(ttl) > MAX_TTL_SECONDS then return nil end
+    changes = tonumber(number or 0)
+    if changes > MAX_USER_CHANGES then return nil end
+  end
   if started_us >= MAX_EXACT_INTEGER or type(source) ~= 'string' then return nil end
   -- A source is a part of key names.
   if #source > MAX_SOURCE_LENGTH or not string.match(source, SOURCE_PATTERN) then return nil end
-  if #fields == 4 and not (type(user) == 'string' and type(digest) == 'string') then return nil end
-  return { started = math.floor(started_us / SECOND_US), source = source, user = user, digest = digest }
+  if has_user and type(digest) ~= 'string' then return nil end
+  return {
+    started = math.floor(started_us / SECOND_US), source = source,
+    user = has_user and user or nil, digest = has_user and digest or nil, changes = changes,
+  }
 end
 
 -- Sets a key's lifetime under a condition of EXPIRE, and returns whether it was set.
@@ -93,11 +103,17 @@ local function subtract(key, counter)
   if try('EXISTS', key) == 1 then try('BITFIELD', key, 'OVERFLOW', 'SAT', 'INCRBY', 'u32', counter, -1) end
 end
 
--- Counts the end of a session: one live session less, and one ended session more.
-local function count_end(base, session, now, count_lifetime)
-  local started, source, today = session.started, session.source, day_of(now)
+-- Subtracts a session from the counts of live sessions.
+local function subtract_live(base, session)
+  local started, source = session.started, session.source
   subtract(minutes_key(base, hour_of(started), source), minute_counter(started))
   subtract(day_key(base, day_of(started), source), hour_counter(started, LIVE_IN_HOUR))
+end
+
+-- Counts the end of a session: one live session less, and one ended session more.
+local function count_end(base, session, now, count_lifetime)
+  local source, today = session.source, day_of(now)
+  subtract_live(base, session)
   local ended = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
     'INCRBY', 'u32', ENDED_IN_DAY, 1, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), 1)
   if ended and ended[1] == 1 then register(base, today, source, count_lifetime) end
