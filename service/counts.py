@@ -69,7 +69,8 @@ class CountRange:
 class SourceCounts:
     """The figures of one source, or of all.
 
-    `active` is the number of live sessions now. The lists have one number per interval.
+    `active` is the number of live sessions now. `consent_given` and `consent_withdrawn`
+    count the sessions that got a user id after their start, or lost it. The lists have one number per interval.
     `active_at` is the number of live sessions at the start of each. It is None for a
     start in the future. A number of `active_at` and of `expired` is None where it needs
     counts that are no longer kept.
@@ -79,12 +80,15 @@ class SourceCounts:
     ended: Sequence[int]
     expired: Sequence[int | None]
     active_at: Sequence[int | None]
+    consent_given: Sequence[int]
+    consent_withdrawn: Sequence[int]
     active: int = 0
     unique_users: int = 0
 
     def is_any(self) -> bool:
         """Return whether a number of sessions is not zero."""
-        return any((self.active, *self.created, *self.ended, *self.expired, *self.active_at))
+        consents = (*self.consent_given, *self.consent_withdrawn)
+        return any((self.active, *self.created, *self.ended, *self.expired, *self.active_at, *consents))
 
 
 @dataclass(frozen=True, slots=True)

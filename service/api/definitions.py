@@ -44,17 +44,28 @@ _PEAK_AT = {
     "error": "that of `peak_active`",
 }
 _UNIQUE_USERS = {
-    "meaning": "distinct user ids with a session created on the UTC days that the range or interval touches. "
-    "Guests have no user id",
+    "meaning": "distinct user ids with a session created, or given to a session, on the UTC days that the range or "
+    "interval touches. Guests have no user id",
     "kind": "approximate",
     "error": "standard error 0.2 % with many users, 0.8 % with few. Days and sources are merged, never summed",
 }
+_CONSENT_GIVEN = {
+    "meaning": "sessions that got a user id after their start, at or after `from` and before `to`. A session that "
+    "gets another user id counts here and in `consent_withdrawn`",
+    "kind": "exact",
+    "error": "none",
+}
+_CONSENT_WITHDRAWN = {
+    "meaning": "sessions that lost their user id and went on, at or after `from` and before `to`",
+    "kind": "exact",
+    "error": "none",
+}
 _BOUNDS = {
-    "meaning": "sessions created on the UTC days at or after `from` and before `to`. The number is between at_least "
-    "and at_most, inclusive",
+    "meaning": "sessions created with the user id on the UTC days at or after `from` and before `to`. The number is "
+    "between at_least and at_most, inclusive",
     "kind": "bounded",
     "error": "at most at_most - at_least. Redis keeps only the most active users of each day. After an erasure, the "
-    "user's earlier sessions are missing",
+    "user's earlier sessions are missing, and so are sessions whose consent was withdrawn",
 }
 
 SESSIONS = {
@@ -63,6 +74,8 @@ SESSIONS = {
     "ended": _ENDED,
     "expired": _EXPIRED,
     "unique_users": _UNIQUE_USERS,
+    "consent_given": _CONSENT_GIVEN,
+    "consent_withdrawn": _CONSENT_WITHDRAWN,
     "peak_active": _PEAK_ACTIVE,
     "peak_at": _PEAK_AT,
 }

@@ -21,7 +21,8 @@ from service.time_zones import UTC_ZONE, TimeZone
 
 PATH = f"{wire.OPERATOR_PATH}/analytics"
 _FIGURES = ("active", "created", "ended", "expired", "unique_users")
-_IN_SERIES = ("created", "ended", "expired", "active")
+_CONSENTS = ("consent_given", "consent_withdrawn")
+_IN_SERIES = ("created", "ended", "expired", "active", *_CONSENTS)
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_ASCII = "_.:-=+*#"
 _SPARK_WIDTH, _SPARK_WIDTH_NARROW, _NARROW = 24, 12, 90
@@ -130,11 +131,13 @@ def _figures(document: dict[str, Any], console: Console) -> Figures:
     by_source = [
         [point["sources"].get(row["source"], {}).get("created", 0) for point in document["series"]] for row in rows
     ]
+    # Most deployments have no changes of consent, and narrow terminals no room.
+    names = _FIGURES + _CONSENTS * any(totals[name] for name in _CONSENTS)
     return Figures(
         "Source",
         [row["source"] for row in rows],
         "All sources",
-        [Column(_title(name), [_number(row[name]) for row in rows], _number(totals[name])) for name in _FIGURES],
+        [Column(_title(name), [_number(row[name]) for row in rows], _number(totals[name])) for name in names],
         [sparkline(numbers, width, sparks) for numbers in by_source],
     )
 

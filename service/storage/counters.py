@@ -25,6 +25,8 @@ _LANES_BYTES = struct.calcsize(_LANES_FORMAT)
 _LANES = int.from_bytes(struct.pack(_LANES_FORMAT, *[2**32 - 1] * (3 * HOURS_IN_DAY // 2)), "big")
 
 
+# Longer strings have counters of consents.
+CONSENT_BYTES = CONSENT_GIVEN_IN_HOUR * _COUNTER_BYTES
 # Created in the hour and not ended: the first and the last byte, for GETRANGE.
 LIVE_BYTES = LIVE_IN_HOUR * _COUNTER_BYTES, (LIVE_IN_HOUR + HOURS_IN_DAY) * _COUNTER_BYTES - 1
 

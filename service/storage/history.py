@@ -23,7 +23,7 @@ from itertools import accumulate, pairwise
 from operator import attrgetter
 
 from service.counts import DAY, HOUR, CountRange, Peak, SourceCounts
-from service.storage.counters import HOURS_IN_DAY, DaySum, numbers
+from service.storage.counters import CONSENT_BYTES, CONSENT_GIVEN_IN_HOUR, HOURS_IN_DAY, DaySum, numbers
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,19 @@ class HourlyCounters:
 
     def __init__(self, span: Span) -> None:
         self._by_day = [DaySum() for _ in span.days]
+        self.consent_given, self.consent_withdrawn = ([0] * HOURS_IN_DAY * len(span.days) for _ in range(2))
         # Live sessions of the hour whose sessions expire now.
         self.live_in_oldest_hour = 0
 
     def add_day(self, number: int, counters: bytes) -> None:
         """Add the counters of one day, given by its position in `Span.days`."""
         self._by_day[number].add(counters)
+        if len(counters) > CONSENT_BYTES:
+            consents = numbers(counters)[CONSENT_GIVEN_IN_HOUR:]
+            for hour, given in enumerate(consents[:HOURS_IN_DAY], number * HOURS_IN_DAY):
+                self.consent_given[hour] += given
+            for hour, withdrawn in enumerate(consents[HOURS_IN_DAY : 2 * HOURS_IN_DAY], number * HOURS_IN_DAY):
+                self.consent_withdrawn[hour] += withdrawn
 
     def add_minutes(self, first: int, counters: bytes) -> None:
         """Add the live sessions that were created in minute `first` or later."""
@@ -112,6 +119,7 @@ class HourlyFigures:
     def __init__(self, span: Span, counters: HourlyCounters) -> None:
         self._span = span
         self.created, self.ended, kept = counters.hours()
+        self.consent_given, self.consent_withdrawn = counters.consent_given, counters.consent_withdrawn
         self.active, self.expired = [0] * len(kept), [0] * len(kept)
         self.active_now = sum(kept[span.position(span.oldest) + 1 :]) + counters.live_in_oldest_hour
         whole_hours, rest = divmod(span.ttl_seconds, HOUR)
@@ -137,6 +145,8 @@ class HourlyFigures:
             (self.ended, other.ended),
             (self.active, other.active),
             (self.expired, other.expired),
+            (self.consent_given, other.consent_given),
+            (self.consent_withdrawn, other.consent_withdrawn),
         ):
             own[:] = map(operator.add, own, others)
 
@@ -148,6 +158,8 @@ class HourlyFigures:
             ended=[sum(self.ended[part]) for part in hours],
             expired=[None if part.start < known.start else sum(self.expired[part]) for part in hours],
             active_at=[self.active[part.start] if part.start in known else None for part in hours],
+            consent_given=[sum(self.consent_given[part]) for part in hours],
+            consent_withdrawn=[sum(self.consent_withdrawn[part]) for part in hours],
             active=self.active_now,
         )
 

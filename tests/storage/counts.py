@@ -35,7 +35,7 @@ async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
             assert ended == sum(hours[24:48]), key
             counts.created[source] += created
             counts.ended[source] += ended
-            counts.live_by_hour[source] += sum(hours[48:])
+            counts.live_by_hour[source] += sum(hours[48:72])
         for key in await all_keys(raw, base + "minutes:"):
             counts.live_by_minute[key.removeprefix(base).split(":", 2)[2]] += sum(await counters(raw, key))
     return counts

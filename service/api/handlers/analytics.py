@@ -109,6 +109,8 @@ def _figures(counts: SourceCounts) -> dict[str, int | None]:
         "ended": sum(counts.ended),
         "expired": sum(known) if known else None,
         "unique_users": counts.unique_users,
+        "consent_given": sum(counts.consent_given),
+        "consent_withdrawn": sum(counts.consent_withdrawn),
     }
 
 
@@ -137,6 +139,8 @@ def _point(counts: SourceCounts, number: int) -> dict[str, object]:
         "created": counts.created[number],
         "ended": counts.ended[number],
         "expired": counts.expired[number],
+        "consent_given": counts.consent_given[number],
+        "consent_withdrawn": counts.consent_withdrawn[number],
     }
 
 

@@ -18,6 +18,8 @@ export function showTotals(totals, range = "", userDays = "", zone = UTC) {
   setText(byId("total-created"), totals ? formatInteger(totals.created) : UNKNOWN);
   setText(byId("total-ended"), totals ? formatInteger(totals.ended) : UNKNOWN);
   setText(byId("total-unique_users"), totals ? formatEstimate(totals.unique_users) : UNKNOWN);
+  setText(byId("total-consent_given"), totals ? formatInteger(totals.consent_given) : UNKNOWN);
+  setText(byId("total-consent_withdrawn"), totals ? formatInteger(totals.consent_withdrawn) : UNKNOWN);
   const { peak_active: peak, peak_at } = totals ?? {};
   const at = peak_at ? Date.parse(peak_at) : 0;
   setText(byId("total-expired"), totals ? formatKnown(totals.expired) : UNKNOWN);
@@ -26,6 +28,8 @@ export function showTotals(totals, range = "", userDays = "", zone = UTC) {
   setText(byId("note-created"), range);
   setText(byId("note-ended"), range);
   setText(byId("note-unique_users"), userDays);
+  setText(byId("note-consent_given"), range);
+  setText(byId("note-consent_withdrawn"), range);
 }
 
 /**

@@ -80,6 +80,8 @@ export interface SourceTotals {
   created: number;
   ended: number;
   unique_users: number;
+  consent_given: number;
+  consent_withdrawn: number;
 }
 
 export interface Totals extends Omit<SourceTotals, "source"> {

@@ -1,0 +1,388 @@
+"""Sessions whose user changes: successors, old ids, counts, faults between the steps."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from service.counts import DAY, CountRange, Interval
+from service.digests import UserDigest
+from service.errors import StoreUnavailable, TooManyRequests
+from service.sessions import MAX_USER_CHANGES, Session, SessionFactory
+from service.storage.coalescer import Coalescer
+from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
+from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.user_changes import UserChanges
+from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
+from tests.storage.counts import read_counts, top_users
+from tests.support.lanes import close_breakers
+from tests.support.lossy import LossyStore
+from tests.support.servers import Raw
+
+GROUPED = {"group_by_shard": "always"}
+User = str | None
+
+
+async def consents(analytics: MakeAnalytics, url: str) -> tuple[int, int]:
+    """Return the consents given and withdrawn in the last day."""
+    now = time.time()
+    counts = await analytics(url).count_sessions(CountRange.around(now - 86400, now, Interval.HOUR), now)
+    assert counts.total.unique_users >= 0
+    return sum(counts.total.consent_given), sum(counts.total.consent_withdrawn)
+
+
+async def keys_with(raw: Raw, keyspace: Keyspace, *words: str) -> list[str]:
+    """Return the keys that have a word in their name or contents."""
+    found = []
+    async for key in raw.scan_iter(match=keyspace.pattern):
+        match await raw.type(key):
+            case "string":
+                content = str(await raw.execute_command("GET", key, NEVER_DECODE=True))
+            case "hash":
+                content = str(await raw.hgetall(key))
+            case "zset":
+                content = str(await raw.zrange(key, 0, -1))
+            case _:
+                content = str(await raw.smembers(key))
+        if any(word in key or word in content for word in words):
+            found.append(key)
+    return found
+
+
+@pytest.mark.parametrize("redis", [{}, GROUPED], ids=["any shard", "by shard"])
+async def test_a_session_goes_on_with_another_user(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    make_analytics: MakeAnalytics,
+    make_users: MakeUsers,
+    factory: SessionFactory,
+    server: Store,
+    raw: Raw,
+    keyspace: Keyspace,
+    redis: dict[str, str],
+) -> None:
+    """The successor has a new id, the same start, source and expiry, and is found."""
+    store, users = await make_store(server.url, redis=redis), make_users(server.url)
+    changes = changes_of(store)
+    session = factory.new("s")
+    await store.create_many([session])
+    steps: list[User] = ["ann", "bob", None, "ann"]
+    seen = [session]
+    for user_id in steps:
+        changed = await changes.set_user([seen[-1].id], user_id)
+        assert changed is not None
+        assert changed == seen[-1]._replace(
+            id=changed.id, user_id=user_id, user_digest=changed.user_digest, user_changes=len(seen)
+        )
+        assert await store.find_many([[seen[-1].id], [changed.id]]) == [None, changed]
+        ttls = [await raw.pttl(keyspace.session(one.id)) for one in (seen[-1], changed)]
+        assert abs(ttls[0] - ttls[1]) < 2000
+        seen.append(changed)
+    assert len({one.id for one in seen}) == 5
+    assert await users.find_sessions("ann") == [seen[-1]]
+    assert await users.find_sessions("bob") == []
+    counts = await read_counts(raw, keyspace)
+    assert counts.created == +counts.live_by_hour == +counts.live_by_minute == {"s": 1}
+    assert await top_users(raw, keyspace) == {}
+    assert await consents(make_analytics, server.url) == (3, 2)
+
+
+async def test_the_same_user_changes_nothing(
+    store: RedisSessionStore, changes_of: ChangesOf, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """A session that has the user already, or none, stays as it is."""
+    guest, user = factory.new("s"), factory.new("s", "ann")
+    await store.create_many([guest, user])
+    keys = [keyspace.session(one.id) for one in (guest, user)]
+    before = [await raw.get(key) for key in keys]
+    assert await changes_of(store).set_user([guest.id], None) == guest
+    assert await changes_of(store).set_user([user.id], "ann") == user
+    assert [await raw.get(key) for key in keys] == before
+
+
+async def test_without_a_live_session_there_is_no_change(
+    store: RedisSessionStore, changes_of: ChangesOf, factory: SessionFactory
+) -> None:
+    """Unknown and ended ids have no successor."""
+    ended = factory.new("s", "ann")
+    await store.create_many([ended])
+    await store.end_many([[ended.id]])
+    for user_id in ("ann", None):
+        assert await changes_of(store).set_user([ended.id, factory.new("s").id], user_id) is None
+
+
+@pytest.mark.parametrize("redis", [{}, GROUPED], ids=["any shard", "by shard"])
+async def test_an_old_id_acts_on_the_newest_session(
+    make_store: MakeStore, changes_of: ChangesOf, factory: SessionFactory, server: Store, redis: dict[str, str]
+) -> None:
+    """Every replaced id repeats the change, withdraws the consent and ends the visit."""
+    store = await make_store(server.url, redis=redis)
+    changes, sessions = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
+    for number in range(4):
+        visit = [factory.new("s")]
+        await store.create_many(visit)
+        for user_id in ("ann", "bob", "cay"):
+            changed = await changes.set_user([visit[-1].id], user_id)
+            assert changed is not None
+            visit.append(changed)
+        old = visit[number].id
+        assert await changes.set_user([old], "cay") == visit[-1]
+        withdrawn = await changes.set_user([old], None)
+        assert withdrawn is not None
+        assert withdrawn.user_id is None
+        assert await changes.set_user([old], None) == withdrawn
+        assert await sessions.end([old]) == ["s"]
+        assert await sessions.end([old]) == []
+        assert await store.find_many([[withdrawn.id]]) == [None]
+
+
+async def test_a_live_id_comes_before_an_old_one(
+    store: RedisSessionStore, changes_of: ChangesOf, factory: SessionFactory
+) -> None:
+    """An old id, as in a cookie, does not hide a live one, as in a header."""
+    changes, (first, second) = changes_of(store), [factory.new("s"), factory.new("s")]
+    await store.create_many([first, second])
+    await changes.set_user([first.id], "ann")
+    changed = await changes.set_user([first.id, second.id], "bob")
+    assert changed is not None
+    assert changed.started_at == second.started_at
+
+
+async def test_a_withdrawn_user_id_is_nowhere(
+    store: RedisSessionStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    digest: UserDigest,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """No key, list or index has the user id after the consent was withdrawn."""
+    changes = changes_of(store)
+    created, guest = factory.new("s", "canary-user"), factory.new("s")
+    await store.create_many([created, guest])
+    given = await changes.set_user([guest.id], "canary-user")
+    assert given is not None
+    words = ("canary-user", digest("canary-user"))
+    assert len(await keys_with(raw, keyspace, *words)) == 4  # two sessions, index, top list
+    for session in (created, given):
+        assert await changes.set_user([session.id], None)
+    assert await keys_with(raw, keyspace, *words) == []
+
+
+async def test_a_withdrawal_keeps_the_bounds_of_the_top_list(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    server: Store,
+    raw: Raw,
+    keyspace: Keyspace,
+    digest: UserDigest,
+    factory: SessionFactory,
+) -> None:
+    """The counts of a full top list stay bounds of the sessions that are left."""
+    users = [user for n in range(2000) if digest(user := f"user-{n}")[0] == "0"][:14]
+    store, chance = await make_store(server.url, top_users=10), random.Random(20261127)
+    changes = changes_of(store)
+    list_key = keyspace.top(0, int(time.time()) // DAY)
+    live: list[Session] = []
+    for _ in range(120):
+        if live and chance.random() < 0.4:
+            session = live.pop(chance.randrange(len(live)))
+            await changes.set_user([session.id], None)
+        else:
+            live.append(factory.new("s", users[min(int(chance.expovariate(0.3)), 13)]))
+            await store.create_many(live[-1:])
+        found = await top_users(raw, keyspace)
+        true = {user: sum(one.user_id == user for one in live) for user in users}
+        floor = int(await raw.zscore(list_key, "") or 0) // TOP_SCORE_UNIT
+        for user, number in true.items():
+            count, error = found.get(user, (floor, floor))
+            assert count - error <= number <= count, user
+        assert all(count >= floor for count, _ in found.values())
+        assert all(true[user] for user, (count, error) in found.items() if count - error > 0)
+
+
+async def test_parallel_changes_leave_one_session(
+    server: Store,
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """Parallel changes and ends of one visit leave one live session or none."""
+    chance = random.Random(20261128)
+    for redis in ({}, GROUPED):
+        store = await make_store(server.url, redis=redis)
+        changes, sessions = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
+        for ends in (False, True):
+            session = factory.new("s")
+            await store.create_many([session])
+            wanted: list[Awaitable[object]] = [
+                changes.set_user([session.id], chance.choice([None, "ann", "bob"])) for _ in range(6)
+            ]
+            if ends:
+                wanted.append(sessions.end([session.id]))
+            await asyncio.gather(*wanted)
+            last = await changes.set_user([session.id], None)
+            assert (last is None) is ends
+            live = await read_counts(raw, keyspace)
+            assert +live.live_by_hour == +live.live_by_minute == ({} if ends else {"s": 1})
+            await sessions.end([session.id])
+
+
+async def test_changes_are_exact_when_every_tenth_reply_is_lost(
+    server: Store,
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    make_analytics: MakeAnalytics,
+    make_users: MakeUsers,
+    factory: SessionFactory,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """Repeated after lost replies, changes and ends count once and leave no session."""
+    chance, visits = random.Random(20261129), dict[str, User]()
+    given = withdrawn = created = 0
+    async with LossyStore(server, lambda: chance.random() < 0.1) as lossy:
+        store = await make_store(lossy.url)
+        changes = changes_of(store)
+        sessions = BatchingSessionStore(store, Coalescer, changes)
+
+        async def until_answered(run: Callable[[], Awaitable[object]]) -> object:
+            while True:
+                close_breakers(store.connection)
+                try:
+                    return await run()
+                except StoreUnavailable:
+                    continue
+
+        for _ in range(250):
+            what = chance.random()
+            if what < 0.3 or not visits:
+                session = factory.new("s", chance.choice([None, "ann", "bob"]))
+                await until_answered(lambda session=session: store.create_many([session]))
+                visits[session.id], created = session.user_id, created + 1
+                continue
+            visit = chance.choice(list(visits))
+            had = visits.pop(visit)
+            if what < 0.45:
+                await until_answered(lambda visit=visit: sessions.end([visit]))
+                continue
+            user_id = chance.choice([None, "ann", "bob"])
+            changed = await until_answered(lambda visit=visit, user_id=user_id: changes.set_user([visit], user_id))
+            assert isinstance(changed, Session)
+            # Half of the clients lose the answer, and keep the old id.
+            visits[chance.choice([visit, changed.id])] = user_id
+            given += user_id not in {None, had}
+            withdrawn += had not in {None, user_id}
+        assert lossy.lost > 20
+    counts = await read_counts(raw, keyspace)
+    assert +counts.live_by_hour == +counts.live_by_minute == +Counter({"s": len(visits)})
+    assert counts.created == {"s": created}
+    assert counts.ended == {"s": created - len(visits)}
+    assert await consents(make_analytics, server.url) == (given, withdrawn)
+    users = make_users(server.url)
+    for user_id in ("ann", "bob"):
+        assert len(await users.find_sessions(user_id)) == list(visits.values()).count(user_id)
+
+
+class Interrupted(UserChanges):
+    """Fails before a step, as when a process is killed."""
+
+    fails_at = ""
+
+    async def _run(self, step: str, *arguments: object) -> int:
+        if step == self.fails_at:
+            raise StoreUnavailable("interrupted")
+        return await super()._run(step, *arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", ["create", "finish"])
+@pytest.mark.parametrize("then", ["ended", "withdrawn", "repeated", "another"])
+async def test_an_interrupted_change_leaves_no_user_id_behind(
+    server: Store,
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    digest: UserDigest,
+    raw: Raw,
+    keyspace: Keyspace,
+    step: str,
+    then: str,
+) -> None:
+    """After each interrupted step, the next request finishes or cancels the change."""
+    store = await make_store(server.url, redis=GROUPED)
+    session = factory.new("s")
+    session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
+    await store.create_many([session])
+    broken = changes_of(store)
+    broken.__class__ = Interrupted
+    broken.fails_at = step
+    with pytest.raises(StoreUnavailable):
+        await broken.set_user([session.id], "ann")
+    assert await store.find_many([[session.id]]) == [session]
+    changes = changes_of(store)
+    if then == "ended":
+        assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+    else:
+        wanted = {"withdrawn": None, "repeated": "ann", "another": "bob"}[then]
+        changed = await changes.set_user([session.id], wanted)
+        assert changed is not None
+        assert changed.user_id == wanted
+        assert await store.find_many([[changed.id]]) == [changed]
+    if then != "repeated":
+        assert await keys_with(raw, keyspace, "ann", digest("ann")) == []
+    counts = await read_counts(raw, keyspace)
+    assert +counts.live_by_hour == +counts.live_by_minute == ({} if then == "ended" else {"s": 1})
+    assert counts.created == {"s": 1}
+    assert +counts.ended == ({"s": 1} if then == "ended" else {})
+
+
+async def test_a_late_step_does_not_bring_a_session_back(
+    server: Store,
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    digest: UserDigest,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """A request that continues after others have ended the visit stores nothing."""
+    store = await make_store(server.url, redis=GROUPED)
+    for late in ("create", "finish"):
+        session = factory.new("s")
+        session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
+        await store.create_many([session])
+        slow, others = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
+        run = slow._run
+
+        async def late_run(step: str, *arguments: object, run: object = run, late: str = late) -> int:
+            if step == late:
+                assert await others.end([session.id]) == ["s"]  # noqa: B023 - run within this turn
+            return await run(step, *arguments)  # type: ignore[operator, no-any-return]
+
+        slow._run = late_run  # type: ignore[method-assign, assignment]
+        await slow.set_user([session.id], "ann")
+        assert await keys_with(raw, keyspace, "ann", digest("ann")) == []
+        assert +(await read_counts(raw, keyspace)).live_by_hour == {}
+
+
+async def test_the_number_of_changes_is_bounded(
+    store: RedisSessionStore, changes_of: ChangesOf, factory: SessionFactory
+) -> None:
+    """After too many changes no user id is taken, but consent can be withdrawn."""
+    changes, session = changes_of(store), factory.new("s")
+    await store.create_many([session])
+    for number in range(MAX_USER_CHANGES - 1):
+        assert await changes.set_user([session.id], f"user-{number % 2}")
+    with pytest.raises(TooManyRequests):
+        await changes.set_user([session.id], "ann")
+    last = await changes.set_user([session.id], None)
+    assert last is not None
+    assert await store.find_many([[last.id]]) == [last]
+    with pytest.raises(TooManyRequests):
+        await changes.set_user([session.id], "ann")
+    assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
