@@ -4,10 +4,13 @@ Tests compare them with the operations that they ran.
 """
 
 import struct
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from service.counts import DAY, CountRange, Interval
 from service.sessions import SHARD_COUNT
+from service.storage.analytics import RedisCountStore
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from tests.support.servers import Raw
 
@@ -62,3 +65,10 @@ async def top_users(raw: Raw, keyspace: Keyspace) -> dict[str, tuple[int, int]]:
                 if user:  # the empty id is the floor of the list
                     found[user] = divmod(int(score), TOP_SCORE_UNIT)
     return found
+
+
+async def read_consents(analytics: RedisCountStore) -> tuple[int, int]:
+    """Return the consents given and withdrawn in the last day."""
+    now = time.time()
+    counts = await analytics.count_sessions(CountRange.around(now - DAY, now, Interval.HOUR), now)
+    return sum(counts.total.consent_given), sum(counts.total.consent_withdrawn)

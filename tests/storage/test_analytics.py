@@ -187,7 +187,7 @@ async def test_foreign_data_under_the_counts_reads_as_zeros(
         await raw.rpush(key, "a list")
     for source in (None, "s"):
         counts = await analytics.count_sessions(days(0), NOW, source)
-        assert (counts.total, counts.unique_users) == (SourceCounts([0], [0], [0], [0]), [0])
+        assert (counts.total, counts.unique_users) == (SourceCounts([0], [0], [0], [0], [0], [0]), [0])
     assert await analytics.top_users(days(0), 10) == TopUsers([], 0)
     assert await users.count("u", days(0)) == NOTHING
     assert await users.erase("u", NOW_US) == 0

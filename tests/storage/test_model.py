@@ -273,6 +273,8 @@ class Machine(RuleBasedStateMachine):
                 [self.ended[name, day] for day in by_day],
                 [self.expired_on(name, day) for day in by_day],
                 [self.active_at(name, day * DAY) for day in by_day],
+                [0] * len(by_day),
+                [0] * len(by_day),
                 sum(session.source == name for session in self.live.values()),
                 len({user for source, _, user in self.seen if source == name}),
             )

@@ -3,35 +3,23 @@
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import pytest
 
-from service.counts import DAY, CountRange, Interval
+from service.counts import DAY
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, TooManyRequests
 from service.sessions import MAX_USER_CHANGES, Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
-from service.storage.user_changes import UserChanges
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
-from tests.storage.counts import read_counts, top_users
-from tests.support.lanes import close_breakers
-from tests.support.lossy import LossyStore
+from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.servers import Raw
 
 GROUPED = {"group_by_shard": "always"}
 User = str | None
-
-
-async def consents(analytics: MakeAnalytics, url: str) -> tuple[int, int]:
-    """Return the consents given and withdrawn in the last day."""
-    now = time.time()
-    counts = await analytics(url).count_sessions(CountRange.around(now - 86400, now, Interval.HOUR), now)
-    assert counts.total.unique_users >= 0
-    return sum(counts.total.consent_given), sum(counts.total.consent_withdrawn)
 
 
 async def keys_with(raw: Raw, keyspace: Keyspace, *words: str) -> list[str]:
@@ -45,8 +33,8 @@ async def keys_with(raw: Raw, keyspace: Keyspace, *words: str) -> list[str]:
                 content = str(await raw.hgetall(key))
             case "zset":
                 content = str(await raw.zrange(key, 0, -1))
-            case _:
-                content = str(await raw.smembers(key))
+            case _:  # fakeredis keeps a sketch as a set of user ids
+                content = "" if "unique:" in key else str(await raw.smembers(key))
         if any(word in key or word in content for word in words):
             found.append(key)
     return found
@@ -87,7 +75,7 @@ async def test_a_session_goes_on_with_another_user(
     counts = await read_counts(raw, keyspace)
     assert counts.created == +counts.live_by_hour == +counts.live_by_minute == {"s": 1}
     assert await top_users(raw, keyspace) == {}
-    assert await consents(make_analytics, server.url) == (3, 2)
+    assert await read_consents(make_analytics(server.url)) == (3, 2)
 
 
 async def test_the_same_user_changes_nothing(
@@ -233,73 +221,6 @@ async def test_parallel_changes_leave_one_session(
             await sessions.end([session.id])
 
 
-async def test_changes_are_exact_when_every_tenth_reply_is_lost(
-    server: Store,
-    make_store: MakeStore,
-    changes_of: ChangesOf,
-    make_analytics: MakeAnalytics,
-    make_users: MakeUsers,
-    factory: SessionFactory,
-    raw: Raw,
-    keyspace: Keyspace,
-) -> None:
-    """Repeated after lost replies, changes and ends count once and leave no session."""
-    chance, visits = random.Random(20261129), dict[str, User]()
-    given = withdrawn = created = 0
-    async with LossyStore(server, lambda: chance.random() < 0.1) as lossy:
-        store = await make_store(lossy.url)
-        changes = changes_of(store)
-        sessions = BatchingSessionStore(store, Coalescer, changes)
-
-        async def until_answered(run: Callable[[], Awaitable[object]]) -> object:
-            while True:
-                close_breakers(store.connection)
-                try:
-                    return await run()
-                except StoreUnavailable:
-                    continue
-
-        for _ in range(250):
-            what = chance.random()
-            if what < 0.3 or not visits:
-                session = factory.new("s", chance.choice([None, "ann", "bob"]))
-                await until_answered(lambda session=session: store.create_many([session]))
-                visits[session.id], created = session.user_id, created + 1
-                continue
-            visit = chance.choice(list(visits))
-            had = visits.pop(visit)
-            if what < 0.45:
-                await until_answered(lambda visit=visit: sessions.end([visit]))
-                continue
-            user_id = chance.choice([None, "ann", "bob"])
-            changed = await until_answered(lambda visit=visit, user_id=user_id: changes.set_user([visit], user_id))
-            assert isinstance(changed, Session)
-            # Half of the clients lose the answer, and keep the old id.
-            visits[chance.choice([visit, changed.id])] = user_id
-            given += user_id not in {None, had}
-            withdrawn += had not in {None, user_id}
-        assert lossy.lost > 20
-    counts = await read_counts(raw, keyspace)
-    assert +counts.live_by_hour == +counts.live_by_minute == +Counter({"s": len(visits)})
-    assert counts.created == {"s": created}
-    assert counts.ended == {"s": created - len(visits)}
-    assert await consents(make_analytics, server.url) == (given, withdrawn)
-    users = make_users(server.url)
-    for user_id in ("ann", "bob"):
-        assert len(await users.find_sessions(user_id)) == list(visits.values()).count(user_id)
-
-
-class Interrupted(UserChanges):
-    """Fails before a step, as when a process is killed."""
-
-    fails_at = ""
-
-    async def _run(self, step: str, *arguments: object) -> int:
-        if step == self.fails_at:
-            raise StoreUnavailable("interrupted")
-        return await super()._run(step, *arguments)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("step", ["create", "finish"])
 @pytest.mark.parametrize("then", ["ended", "withdrawn", "repeated", "another"])
 async def test_an_interrupted_change_leaves_no_user_id_behind(
@@ -319,8 +240,14 @@ async def test_an_interrupted_change_leaves_no_user_id_behind(
     session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
     await store.create_many([session])
     broken = changes_of(store)
-    broken.__class__ = Interrupted
-    broken.fails_at = step
+    steps = broken._run
+
+    async def interrupted(at: str, *arguments: object) -> int:
+        if at == step:
+            raise StoreUnavailable("interrupted")
+        return await steps(at, *arguments)  # type: ignore[arg-type]
+
+    broken._run = interrupted  # type: ignore[method-assign, assignment]
     with pytest.raises(StoreUnavailable):
         await broken.set_user([session.id], "ann")
     assert await store.find_many([[session.id]]) == [session]

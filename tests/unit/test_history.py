@@ -104,6 +104,8 @@ def test_every_full_hour_is_exact(
         active_at=[
             sum(visit.is_live(start, ttl_seconds) for visit in made) if start <= now else None for start in edges[:-1]
         ],
+        consent_given=[0] * (len(edges) - 1),
+        consent_withdrawn=[0] * (len(edges) - 1),
         active=sum(visit.is_live(now, ttl_seconds) for visit in made),
     )
 
