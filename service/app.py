@@ -95,21 +95,18 @@ async def build(  # 60 lines: the list of all parts, each named once
     session_handlers = SessionHandlers(
         sessions, lookup, factory, cookie, refs=refs, limits=limits, source=source, metrics=metrics
     )
-    consent_handlers = ConsentHandlers(changes, cookie)
     forward_auth = ForwardAuth(refs)
-    forward_auth_handlers = ForwardAuthHandlers(sessions, forward_auth, metrics)
     analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
-    user_handlers = UserHandlers(users, refs, metrics, analytics_handlers.forget_answers)
     status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
     authorizer = Authorizer(Keyring(settings.api_keys))
     privacy_handlers = PrivacyHandlers(lambda: make_notice(settings, authorizer.keys))
     table = routes.table(
         Handlers(
             session_handlers,
-            consent_handlers,
-            forward_auth_handlers,
+            ConsentHandlers(changes, cookie),
+            ForwardAuthHandlers(sessions, forward_auth, metrics),
             analytics_handlers,
-            user_handlers,
+            UserHandlers(users, refs, metrics, analytics_handlers.forget_answers),
             status_handler,
             health,
             privacy_handlers,

@@ -70,7 +70,8 @@ class SourceCounts:
     """The figures of one source, or of all.
 
     `active` is the number of live sessions now. `consent_given` and `consent_withdrawn`
-    count the sessions that got a user id after their start, or lost it. The lists have one number per interval.
+    count the sessions that got a user id after their start, or lost it. The lists have
+    one number per interval.
     `active_at` is the number of live sessions at the start of each. It is None for a
     start in the future. A number of `active_at` and of `expired` is None where it needs
     counts that are no longer kept.

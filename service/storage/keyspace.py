@@ -8,19 +8,18 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
 
     key                        type      lifetime         contents
     -------------------------  --------  ---------------  ------------------------------
-    base<session id>           string    ttl              [start µs, source] of a guest.
-                                                          [start µs, source, user id,
-                                                          digest] of a user. Then the
-                                                          lifetime in s, unless it is
-                                                          86,400. "-" for 60 s after an
-                                                          erasure
+    base<session id>           string    ttl              the session, or the key of its
+                                                          successor. "-" or "!" for 60 s
+                                                          (session_value.py)
     base minutes:<hour>:<src>  counters  ttl + 2 h        live sessions by the minute in
                                                           which they were created
     base day:<day>:<src>       counters  retention + 1 d  sessions created, and ended.
                                                           By hour: created (24), ended
-                                                          (24), created and live (24)
+                                                          (24), created and live (24),
+                                                          consents given (24) and
+                                                          withdrawn (24), if any
     base sources:<day>         set       retention + 1 d  sources with a `day` key
-    base unique:<day>:<src>    HLL       retention + 1 d  users who created a session
+    base unique:<day>:<src>    HLL       retention + 1 d  users of sessions
     base unions:<last day>     hash      1 h              "<first day> <src or nothing>"
                                                           → number of unique users.
                                                           "?<token> <number>" → nothing

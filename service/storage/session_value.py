@@ -1,6 +1,9 @@
-"""The value of a session's key, as JSON, and the values that replace it.
+"""The value of a session's key, and the values that replace it.
 
-The scripts read it by the same rules (shard.lua).
+A session is a JSON array: start in µs, source, and for a user the user id and its
+digest. The lifetime in seconds follows, unless it is 86,400 and the user never changed.
+The number of changes follows, unless it is 0. The scripts read it by the same rules
+(shard.lua).
 """
 
 import logging
@@ -29,10 +32,8 @@ _ARRAY = b"["
 def encode(session: Session) -> bytes:
     """Return the value of a session.
 
-    That of a guest has 42 bytes, which Redis keeps in one allocation. A lifetime other
-    than the default follows, because `session.ttl_seconds` may change before the
-    session expires. The lifetime and the number of changes follow in a session whose
-    user has changed.
+    That of a guest has 42 bytes, which Redis keeps in one allocation. The lifetime is
+    stored because `session.ttl_seconds` may change before the session expires.
     """
     content: list[str | int | None] = [session.started_at, session.source]
     if session.user_id is not None:

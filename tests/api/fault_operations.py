@@ -44,6 +44,8 @@ class Subjects:
     exported: str
     erased: str
     new_user: str
+    given: str
+    withdrawn: str
 
     def operations(self) -> Iterator[Operation]:
         """Yield the operations that need these shards only."""
@@ -51,6 +53,8 @@ class Subjects:
         yield Operation("find", 200, "GET", headers={TOKEN: self.found})
         yield Operation("head", 200, "HEAD", headers={TOKEN: self.found})
         yield Operation("end", 204, "DELETE", headers={TOKEN: self.ended})
+        yield Operation("give", 200, "PUT", f"{PATH}/user", 2, {TOKEN: self.given}, {"user_id": self.new_user})
+        yield Operation("withdraw", 200, "DELETE", f"{PATH}/user", 2, {TOKEN: self.withdrawn})
         asked = {"session_ids": [self.found]}
         yield Operation("lookup", 200, "POST", f"{BASE}/sessions/lookup", headers=OPERATOR, json=asked)
         yield Operation("user", 200, "GET", f"{BASE}/analytics/users/{self.exported}", 4, OPERATOR)
@@ -66,11 +70,11 @@ class Subjects:
 
 async def seeded(service: Service, shards: Sequence[int]) -> Subjects:
     """Create the sessions of the subjects in some shards."""
-    exported, erased, *others = (_user_in(shards, number) for number in range(5))
+    exported, erased, *others = (_user_in(shards, number) for number in range(7))
     for user in (exported, erased):
         await service.create(json={"user_id": user})
-    found, ended = [await service.create(json={"user_id": user}) for user in others[:2]]
-    return Subjects(found, ended, exported, erased, others[2])
+    found, ended, given, withdrawn = [await service.create(json={"user_id": user}) for user in others[:4]]
+    return Subjects(found, ended, exported, erased, others[4], given, withdrawn)
 
 
 def _user_in(shards: Sequence[int], number: int) -> str:

@@ -12,6 +12,7 @@ from tests.support.servers import RedisServer
 
 BASE = "/v1/playouts/tracking/analytics"
 OPERATOR = {"X-API-Key": "operator-key"}
+NO_CONSENTS = {"consent_given": 0, "consent_withdrawn": 0}
 
 
 async def get(service: Service, path: str, **query: str) -> dict[str, Any]:
@@ -39,12 +40,20 @@ async def test_totals_sources_and_series_agree(service: Service) -> None:
     """The series adds up to the sources, and the sources to the totals."""
     await fill(service)
     document = await get(service, "sessions")
-    totals = {"active": 9, "created": 12, "ended": 3, "expired": 0, "unique_users": 3}
+    totals = {"active": 9, "created": 12, "ended": 3, "expired": 0, "unique_users": 3, **NO_CONSENTS}
     peak = {"peak_active": 9, "peak_at": document["as_of"]}
     assert document["totals"] == {**totals, **peak}
     default, tv = document["sources"]
     assert default["source"] == "jay.api.playout.1.0.0"
-    assert tv == {"source": "tv.app.2", "active": 4, "created": 6, "ended": 2, "expired": 0, "unique_users": 3}
+    assert tv == {
+        "source": "tv.app.2",
+        "active": 4,
+        "created": 6,
+        "ended": 2,
+        "expired": 0,
+        "unique_users": 3,
+        **NO_CONSENTS,
+    }
     assert default["created"] + tv["created"] == 12
     assert 24 <= len(document["series"]) <= 25
     assert document["interval"] == "hour"
@@ -52,10 +61,16 @@ async def test_totals_sources_and_series_agree(service: Service) -> None:
     assert sum(point["ended"] for point in document["series"]) == 3
     by_source = [point["sources"].get("tv.app.2", {"created": 0})["created"] for point in document["series"]]
     assert sum(by_source) == 6
-    names = {"start", "active", "created", "ended", "expired", "sources"}
+    names = {"start", "active", "created", "ended", "expired", "sources", *NO_CONSENTS}
     assert all(set(point) == names for point in document["series"])
     assert {point["active"] for point in document["series"]} == {0}
-    assert document["series"][-1]["sources"]["tv.app.2"] == {"active": 0, "created": 6, "ended": 2, "expired": 0}
+    assert document["series"][-1]["sources"]["tv.app.2"] == {
+        "active": 0,
+        "created": 6,
+        "ended": 2,
+        "expired": 0,
+        **NO_CONSENTS,
+    }
 
 
 async def test_an_answer_describes_itself(service: Service) -> None:
@@ -121,7 +136,15 @@ async def test_counts_of_one_source(service: Service) -> None:
     assert [source["source"] for source in document["sources"]] == ["tv.app.2"]
     nothing = await get(service, "sessions", source="radio")
     numbers = {name: number for name, number in nothing["totals"].items() if name != "peak_at"}
-    assert numbers == {"active": 0, "created": 0, "ended": 0, "expired": 0, "unique_users": 0, "peak_active": 0}
+    assert numbers == {
+        "active": 0,
+        "created": 0,
+        "ended": 0,
+        "expired": 0,
+        "unique_users": 0,
+        "peak_active": 0,
+        **NO_CONSENTS,
+    }
 
 
 async def test_a_range_is_widened_to_whole_intervals(service: Service) -> None:

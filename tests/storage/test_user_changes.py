@@ -1,4 +1,4 @@
-"""Sessions whose user changes: successors, old ids, counts, faults between the steps."""
+"""Sessions whose user changes: successors, old ids, counts, interrupted steps."""
 
 import asyncio
 import random
@@ -106,7 +106,7 @@ async def test_without_a_live_session_there_is_no_change(
 async def test_an_old_id_acts_on_the_newest_session(
     make_store: MakeStore, changes_of: ChangesOf, factory: SessionFactory, server: Store, redis: dict[str, str]
 ) -> None:
-    """Every replaced id repeats the change, withdraws the consent and ends the visit."""
+    """Each replaced id repeats the change, withdraws the consent and ends the visit."""
     store = await make_store(server.url, redis=redis)
     changes, sessions = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
     for number in range(4):
@@ -154,7 +154,8 @@ async def test_a_withdrawn_user_id_is_nowhere(
     given = await changes.set_user([guest.id], "canary-user")
     assert given is not None
     words = ("canary-user", digest("canary-user"))
-    assert len(await keys_with(raw, keyspace, *words)) == 4  # two sessions, index, top list
+    # Two sessions, the index and the top list.
+    assert len(await keys_with(raw, keyspace, *words)) == 4
     for session in (created, given):
         assert await changes.set_user([session.id], None)
     assert await keys_with(raw, keyspace, *words) == []
