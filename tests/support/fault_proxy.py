@@ -105,7 +105,7 @@ class FaultProxy(Proxy):
                 continue
             replies, is_open = await self._replies(arrived, target)
             if self._fault.delay_seconds:
-                asyncio.get_running_loop().call_later(self._fault.delay_seconds, writer.write, replies)
+                asyncio.get_running_loop().call_later(self._fault.delay_seconds, _write_if_open, writer, replies)
             else:
                 writer.write(replies)
 
@@ -194,3 +194,12 @@ def scripts_flushed() -> Fault:
         return b"-NOSCRIPT No matching script.\r\n" if is_missing else None
 
     return Fault(answer=answer)
+
+
+def _write_if_open(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Write late, unless the service has closed the connection meanwhile.
+
+    uvloop raises RuntimeError for a write to a closed connection.
+    """
+    if not writer.is_closing():
+        writer.write(data)
