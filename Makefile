@@ -16,10 +16,11 @@ PEERS_ARGS ?=
 TORTURE_ARGS ?=
 NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 PEERS_VENV := .venv-peers
+BACK_ENDS_VENV := .venv-back-ends
 FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
+.PHONY: run help test browser-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
 	bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
@@ -30,7 +31,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test: $(VENV)/.dev ## Run the tests, TEST_ARGS="-n 2 tests/unit" for a part of them
-	$(BIN)/pytest -m "not browser and not locks" $(TEST_ARGS)
+	$(BIN)/pytest -m "not back_ends and not browser and not locks" $(TEST_ARGS)
 
 browser-test: $(VENV)/.browser $(NODE_MODULES) ## Run the tests that need Chromium
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)
@@ -53,8 +54,12 @@ attacks: $(VENV)/.dev $(FUZZ_PACKAGES)/.installed ## Attack the service for 40 m
 lock-test: $(VENV)/.dev ## Install each lock with each pip from the package index, 2 minutes
 	$(BIN)/pytest -m locks tests/system/test_locks.py $(TEST_ARGS)
 
+# CORRELATE_VISITS=1000 for the long run.
+correlate-test: $(VENV)/.dev $(BACK_ENDS_VENV)/.installed ## Follow visits through nginx and two instrumented back ends
+	BACK_ENDS_VENV=$(BACK_ENDS_VENV) $(BIN)/pytest -m back_ends tests/system/test_correlation.py $(TEST_ARGS)
+
 coverage: $(VENV)/.dev ## Run the tests and list the lines that no test reaches
-	$(BIN)/pytest -m "not browser and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
+	$(BIN)/pytest -m "not back_ends and not browser and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
 
 check: $(VENV)/.dev ## Run the linter, the formatter's check and the type checker
 	$(BIN)/ruff check .
@@ -120,6 +125,7 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) pyproject.toml --group dev --extra otel --group browser -o requirements/browser.txt
 	$(COMPILE) --constraint requirements/runtime.txt --group peers -o requirements/peers.txt
 	$(COMPILE) --group fuzz -o requirements/fuzz.txt
+	$(COMPILE) --group back-ends -o requirements/back-ends.txt
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf tests/dashboard/node_modules bench/peers/node/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
@@ -160,6 +166,11 @@ $(PEERS_VENV)/.installed: requirements/peers.txt | $(VENV)/.python
 	@echo "Installing the peers into $(PEERS_VENV) (once) ..."
 	@$(BIN)/python -m venv $(PEERS_VENV)
 	@$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r requirements/peers.txt
+	@touch $@
+
+$(BACK_ENDS_VENV)/.installed: requirements/back-ends.txt | $(VENV)/.python
+	@$(BIN)/python -m venv $(BACK_ENDS_VENV)
+	@$(BACK_ENDS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 $(FUZZ_PACKAGES)/.installed: requirements/fuzz.txt $(VENV)/.dev

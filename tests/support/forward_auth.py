@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -169,11 +170,20 @@ _COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy, "traefik": _
 
 
 @contextmanager
-def proxy(kind: str, folder: Path, jay_url: str, application_port: int) -> Iterator[Process]:
-    """Run a shipped proxy in front of the application, with other addresses."""
+def proxy(
+    kind: str, folder: Path, jay_url: str, application_port: int, *, is_patient: bool = False
+) -> Iterator[Process]:
+    """Run a shipped proxy in front of the application, with other addresses.
+
+    A patient nginx waits for the service for seconds, because a machine that runs tests
+    may stall for more than the shipped 50 ms.
+    """
     folder.mkdir()
     port = free_port()
     command = _COMMANDS[kind](folder, urlsplit(jay_url).netloc, application_port, port)
+    if is_patient:
+        config = folder / "nginx-main.conf"
+        config.write_text(re.sub(r"(_timeout +)[23]0ms;", r"\1 10s;", config.read_text()))
     with (folder / "stdout").open("wb") as output, (folder / "stderr").open("wb") as errors:
         popen = subprocess.Popen(command, stdout=output, stderr=errors, env={**os.environ, "HOME": str(folder)})
     front = Process(popen, folder, url=f"http://127.0.0.1:{port}")
