@@ -26,7 +26,8 @@ POINTER = b">"
 # replaced and still live. Only in a cluster.
 PENDING = b"?"
 
-_ARRAY = b"["
+# Most sessions have these and no numbers after them.
+_GUEST_FIELDS, _USER_FIELDS = 2, 4
 
 
 def encode(session: Session) -> bytes:
@@ -50,14 +51,12 @@ def decode(session_id: str, value: bytes) -> Session | None:
 
     An invalid value belongs to another program. It is logged and not changed.
     """
-    if value[:1] != _ARRAY:
-        if is_dead(value):
-            return None
-        if value[:1] == PENDING:
-            value = value.partition(b"\n")[2]
     session = _session_in(session_id, value)
-    if session is None:
-        _logger.error("foreign data under a session key: another program writes with our key prefix")
+    if session is None and not is_dead(value):
+        if value[:1] == PENDING:
+            session = _session_in(session_id, value.partition(b"\n")[2])
+        if session is None:
+            _logger.error("foreign data under a session key: another program writes with our key prefix")
     return session
 
 
@@ -78,10 +77,14 @@ def _session_in(session_id: str, value: bytes) -> Session | None:
         content = orjson.loads(value)
         if type(content) is not list:
             return None
-        started_at, source, *rest = content
-        if rest and type(rest[0]) is str:
-            user_id, digest, *rest = rest
-        if rest:
+        if len(content) == _GUEST_FIELDS:
+            started_at, source = content
+        elif len(content) == _USER_FIELDS and type(content[2]) is str:
+            started_at, source, user_id, digest = content
+        else:
+            started_at, source, *rest = content
+            if rest and type(rest[0]) is str:
+                user_id, digest, *rest = rest
             ttl_seconds, *last = rest
             if last:
                 (changes,) = last
