@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable
 
 import pytest
+from redis.asyncio import Redis
 
 from service.counts import DAY
 from service.digests import UserDigest
@@ -16,7 +17,8 @@ from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
 from tests.storage.counts import read_consents, read_counts, top_users
-from tests.support.servers import Raw
+from tests.support.lanes import close_breakers
+from tests.support.servers import Raw, RedisServer
 
 GROUPED = {"group_by_shard": "always"}
 User = str | None
@@ -314,3 +316,31 @@ async def test_the_number_of_changes_is_bounded(
     with pytest.raises(TooManyRequests):
         await changes.set_user([session.id], "ann")
     assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+
+
+@pytest.mark.parametrize("redis", [{}, GROUPED], ids=["any shard", "by shard"])
+async def test_consent_can_be_withdrawn_while_redis_is_full(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    make_users: MakeUsers,
+    factory: SessionFactory,
+    own_server: RedisServer,
+    redis: dict[str, str],
+) -> None:
+    """A full Redis refuses a new user id without a trace, and accepts a withdrawal."""
+    store, users = await make_store(own_server.url, redis=redis), make_users(own_server.url)
+    changes = changes_of(store)
+    guest, user = factory.new("s"), factory.new("s", "ann")
+    await store.create_many([guest, user])
+    await changes.set_user([user.id], "ann")  # records the secret and loads the scripts
+    async with Redis.from_url(own_server.url) as raw:
+        await raw.config_set("maxmemory", "1")
+        with pytest.raises(StoreUnavailable):
+            await changes.set_user([guest.id], "bob")
+        close_breakers(store.connection)
+        withdrawn = await changes.set_user([user.id], None)
+        assert withdrawn is not None
+        assert await store.find_many([[guest.id], [user.id], [withdrawn.id]]) == [guest, None, withdrawn]
+        await raw.config_set("maxmemory", "0")
+    assert await users.find_sessions("ann") == await users.find_sessions("bob") == []
+    assert await changes.set_user([guest.id], "bob")
