@@ -7,21 +7,25 @@ from typing import Any
 
 import redis
 
-from tests.support.processes import KEY, PATH, Launch, Process, eventually
+from tests.support.processes import KEY, PATH, TOKEN, Launch, Process, eventually
 
 OPERATOR = "demo-operator-key"
 CANARY = "canary-user-7f3a"
 
 
 def create(process: Process) -> str:
+    return send_user(process, "POST", PATH)
+
+
+def send_user(process: Process, method: str, path: str, session_id: str = "") -> str:
+    """Send the canary as user id, and return the id of the session."""
     request = urllib.request.Request(  # noqa: S310 - our own URL
-        process.url + PATH,
-        method="POST",
-        headers={"X-API-Key": KEY, "Content-Type": "application/json"},
+        process.url + path,
+        method=method,
+        headers={"X-API-Key": KEY, "Content-Type": "application/json", TOKEN: session_id},
         data=json.dumps({"user_id": CANARY}).encode(),
     )
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        assert response.status == 201
         return str(json.load(response)["session_id"])
 
 
@@ -70,4 +74,21 @@ def test_an_erased_user_id_is_found_nowhere(launch: Launch, tmp_path: Path) -> N
     for content in (*(file.read_bytes() for file in files), metrics.body, "\n".join(process.log).encode()):
         assert CANARY.encode() not in content
     for written in (metrics.body.decode(), "\n".join(process.log), *process.output):
+        assert not [one for one in ids if one in written]
+
+
+def test_a_withdrawn_user_id_is_found_nowhere(launch: Launch, tmp_path: Path) -> None:
+    """After each consent is withdrawn, no key, log line or metric has the user id."""
+    process = launch()
+    ids = [create(process) for _ in range(10)]
+    for guest in [process.create() for _ in range(10)]:
+        ids += [guest, send_user(process, "PUT", f"{PATH}/user", guest)]
+    with redis.Redis(unix_socket_path=str(tmp_path / "data" / "valkey.sock")) as client:
+        assert CANARY in repr(everything_in(client))
+        for session_id in ids:
+            assert process.request("DELETE", f"{PATH}/user", token=session_id).status == 200
+        assert CANARY not in repr(everything_in(client))
+    metrics = process.request("GET", "/metrics", X_API_Key=OPERATOR)
+    for written in (metrics.body.decode(), *process.log, *process.output):
+        assert CANARY not in written
         assert not [one for one in ids if one in written]
