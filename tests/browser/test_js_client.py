@@ -173,7 +173,7 @@ def test_an_outage_throws_nothing_into_the_page(page: Any, start: Start) -> None
     start(page)
     page.context.route("**/v1/**", lambda route: route.abort())
     assert page.evaluate("tracking.session()") is None
-    assert page.evaluate("tracking.consent({ userId: 'u', agreed: true })") is None
+    assert page.evaluate("async () => (await tracking.consent({ userId: 'u', agreed: true })) === null")
     assert page.evaluate("tracking.end()") is False
     assert page.evaluate("errors.length") > 0
     page.context.unroute_all(behavior="wait")

@@ -90,10 +90,13 @@ export class Tracking {
   #alone(operation) {
     const run = () =>
       globalThis.navigator?.locks ? navigator.locks.request(this.#options.name, operation) : operation();
-    const done = this.#turn.then(run).catch((error) => {
-      this.#report(error);
-      return null;
-    });
+    const done = this.#turn.then(run).then(
+      (result) => result ?? null,
+      (error) => {
+        this.#report(error);
+        return null;
+      },
+    );
     this.#turn = done;
     return done;
   }
@@ -103,7 +106,7 @@ export class Tracking {
     if (session && this.#user !== undefined && (session.user_id ?? null) !== this.#user) {
       session = await this.#changeUser();
     }
-    return session ?? (session === undefined ? null : this.#create());
+    return session === null ? this.#create() : session;
   }
 
   /** Return the live session, null without one, and undefined when nobody knows. */
