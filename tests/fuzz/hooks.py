@@ -7,6 +7,7 @@ the invalid value and not for such a rule.
 """
 
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -24,6 +25,9 @@ _ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 _MOMENT = re.compile(_SCHEMAS["Moment"]["pattern"])
 
 _created: list[str] = []
+# The number of changes of a session's user is limited.
+_MAX_CHANGES = 50
+_changes: Counter[str] = Counter()
 
 Context = schemathesis.HookContext
 Case: TypeAlias = "schemathesis.Case[Any]"
@@ -82,9 +86,17 @@ def _agree(body: Any) -> None:
 
 
 def _present_live_session(case: Case) -> None:
-    """Make most reads name the last session that was created.
+    """Make most reads and changes of the user name the last session that was created.
 
-    The other reads keep the value that was generated.
+    The others keep the value that was generated. An id whose user has changed still
+    names the session in further changes.
     """
-    if case.method in {"GET", "HEAD"} and _created and len(case.headers.get(_TOKEN, "")) % 4 != 3:
-        case.headers[_TOKEN] = _created[0]
+    if not _created or len(case.headers.get(_TOKEN, "")) % 4 == 3:
+        return
+    session_id = _created[0]
+    if case.path.endswith("/session/user"):
+        _changes[session_id] += 1
+        if _changes[session_id] <= _MAX_CHANGES:
+            case.headers[_TOKEN] = session_id
+    elif case.method in {"GET", "HEAD"}:
+        case.headers[_TOKEN] = session_id
