@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 import json
 import re
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from jay_tracking_client import aio, sync
+from jay_tracking_client.messages import LOOKUP_PATH
 from jay_tracking_client.options import Options
 from jay_tracking_client.testing.fake_server import serving
 from jay_tracking_client.testing.fake_service import FakeTrackingService
@@ -45,20 +45,18 @@ class SyncInThread:
 
 @dataclass
 class Target:
-    """A service that clients call."""
+    """A service that clients call. `lookup_requests` counts its lookups so far."""
 
     url: str
     api_key: str
+    lookup_requests: Callable[[], int]
 
-    def lookup_requests(self) -> int:
-        """Return how many lookups a live service has answered."""
-        with urllib.request.urlopen(self.url + "/metrics", timeout=10) as response:
-            found = re.findall(
-                r"^jay_http_request_duration_seconds_count\{.*sessions/lookup.*\} (\d+)",
-                response.read().decode(),
-                re.MULTILINE,
-            )
-        return sum(map(int, found))
+
+def lookups_of(process: Process) -> int:
+    """Return how many lookups a live service has answered, from its metrics."""
+    metrics = process.request("GET", "/metrics", X_API_Key=LIVE_KEY).body.decode()
+    count = r"^jay_http_request_duration_seconds_count\{.*sessions/lookup.*\} (\d+)"
+    return sum(map(int, re.findall(count, metrics, re.MULTILINE)))
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +87,9 @@ def target(request: pytest.FixtureRequest) -> Target:
     """Return the fake, then a live service."""
     if request.param == "fake":
         fake: FakeTrackingService = request.getfixturevalue("fake")
-        return Target(fake.url, fake.api_key)
-    return Target(request.getfixturevalue("live").url, LIVE_KEY)
+        return Target(fake.url, fake.api_key, lambda: sum(one.path == LOOKUP_PATH for one in fake.requests))
+    live: Process = request.getfixturevalue("live")
+    return Target(live.url, LIVE_KEY, lambda: lookups_of(live))
 
 
 Connect = Callable[..., Any]

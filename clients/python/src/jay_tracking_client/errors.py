@@ -11,7 +11,7 @@
     │   └── UnexpectedAnswer     any other status, or a body that is not the service's
     └── ServiceUnavailable       repeat later, after `retry_after_seconds` if it is known
         ├── TooManyRequests      429: creation above the limit of the API key
-        ├── Unready              502, 503, 504: the service or a proxy cannot serve now
+        ├── Unready              5xx: the service or a proxy cannot serve now
         ├── ConnectionFailed     no connection, or it broke
         └── TimedOut             no answer in time
 
@@ -107,14 +107,13 @@ _BY_STATUS: Mapping[int, type[RequestFailed]] = {
     422: InvalidRequest,
 }
 _BY_SLUG: Mapping[str, type[RequestFailed]] = {"session-not-found": SessionNotFound, "not-found": RouteNotFound}
-_UNREADY = frozenset({502, 503, 504})
 
 
 def error_of(answer: Answer) -> TrackingError:
     """Return the error of an answer that is not a success."""
     if answer.status == 429:  # noqa: PLR2004
         return TooManyRequests("429: sessions are created too fast", answer.retry_after_seconds)
-    if answer.status in _UNREADY:
+    if answer.status >= 500:  # noqa: PLR2004
         return Unready(f"{answer.status}: the service cannot serve now", answer.retry_after_seconds)
     problem = _problem_in(answer)
     kind = _BY_STATUS.get(answer.status) or _BY_SLUG.get(_string(problem, "type").removeprefix(_PREFIX))

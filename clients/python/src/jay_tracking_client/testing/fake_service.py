@@ -92,7 +92,11 @@ class FakeTrackingService:
         """Answer the next requests with an error."""
         slug = {429: "too-many-requests", 503: "store-unavailable"}.get(status, "internal-error")
         headers = {} if retry_after_seconds is None else {"retry-after": str(retry_after_seconds)}
-        self._faults.extend([problem(status, slug, headers=headers)] * times)
+        self.answer_next(problem(status, slug, headers=headers), times)
+
+    def answer_next(self, answer: Answer, times: int = 1) -> None:
+        """Give the next requests this answer."""
+        self._faults.extend([answer] * times)
 
     def break_next(self, times: int = 1, *, after: bool = False) -> None:
         """Break the connection of the next requests.
@@ -100,6 +104,10 @@ class FakeTrackingService:
         The requests are processed first if `after` is true, so their answers are lost.
         """
         self._faults.extend([BrokenConnection(after=after)] * times)
+
+    def recover(self) -> None:
+        """Forget the errors and broken connections that are still to come."""
+        self._faults.clear()
 
     def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request, or None if the connection breaks.
