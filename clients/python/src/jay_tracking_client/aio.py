@@ -141,9 +141,10 @@ class TrackingClient:
                 return Answer(response.status, headers, await response.read())
         except TimeoutError:
             return TimedOut("the service did not answer in time")
+        except ConnectionFailed as error:
+            return error
         except (aiohttp.ClientError, OSError) as error:
-            # The representation of some errors of aiohttp has the request's headers.
-            return ConnectionFailed(f"the connection to the service failed: {type(error).__name__}")
+            return _connection_failed(error)
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -152,5 +153,22 @@ class TrackingClient:
             self._http = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(limit=self._options.max_connections),
+                middlewares=(_send_once,),
             )
         return self._http
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a request itself, beside the attempts of the client.
+
+    It does so after these two errors.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _connection_failed(error) from None
+
+
+def _connection_failed(error: Exception) -> ConnectionFailed:
+    # Without the error: the representation of some has the request's headers.
+    return ConnectionFailed(f"the connection to the service failed: {type(error).__name__}")
