@@ -80,7 +80,10 @@ class TrackingClient:
         return await self._change(session_id, operations.set_user(session_id, user_id))
 
     async def clear_user(self, session_id: str) -> Session:
-        """Return the session without a user id, with a new id. Raises SessionNotFound."""
+        """Return the session without a user id, with a new id.
+
+        Raises SessionNotFound.
+        """
         return await self._change(session_id, operations.clear_user(session_id))
 
     async def lookup(self, session_ids: Iterable[str]) -> dict[str, Session]:

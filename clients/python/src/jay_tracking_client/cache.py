@@ -14,7 +14,8 @@ class SessionCache:
 
     A session is remembered for `cache_seconds`, and not beyond its expiry. The expiry
     is compared with the clock of the service, so a wrong clock of this machine does not
-    matter. Threads may share it. When the cache is full, the session that was read longest ago leaves it.
+    matter. When the cache is full, the session that was read longest ago leaves it.
+    Threads may share a cache.
     """
 
     def __init__(self, options: Options) -> None:

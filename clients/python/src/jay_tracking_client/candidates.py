@@ -12,7 +12,7 @@ _COOKIE = re.compile(rf'(?:^|[;,])[ \t]*{SESSION_COOKIE}[ \t]*=[ \t]*"?({SESSION
 
 
 def candidates(cookies: Iterable[str], headers: Iterable[str], aliases: Iterable[str]) -> list[str]:
-    """Return at most 8 different ids of `Cookie`, header and alias lines, in this order.
+    """Return at most 8 ids of `Cookie`, header and alias lines, in this order.
 
     A proxy may have joined several lines with commas. A value that is not a session id
     is ignored.
