@@ -35,7 +35,8 @@ def test_the_plugin_runs_the_tests_of_the_readme(installed: Path, tmp_path: Path
     """pytest finds the fixture of the installed plugin, and the example passes."""
     example = next(block for block in BLOCKS if "def test_" in block)
     (tmp_path / "test_example.py").write_text(example, "utf-8")
-    output = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", folder=tmp_path, path=installed)
+    options = ("-q", "-p", "no:cacheprovider", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
+    output = run("-m", "pytest", *options, folder=tmp_path, path=installed)
     assert f"{example.count('def test_')} passed" in output
 
 

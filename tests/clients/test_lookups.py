@@ -22,7 +22,7 @@ def client(connect: Connect, target: Target) -> Any:
 
 
 async def test_ten_thousand_validations_take_at_most_25_requests(target: Target, connect: Connect) -> None:
-    """Concurrent `find` calls, and one `lookup` of 10,000 ids, take 10 requests each."""
+    """Concurrent `find` calls and one `lookup` of 10,000 ids take 10 requests each."""
     requests = target.lookup_requests()
     client = connect(target.url, target.api_key, total_seconds=60.0)
     live = await client.create()

@@ -169,7 +169,7 @@ async def test_a_dead_cookie_does_not_hide_a_live_header(start: Start, fake: Fak
 
 
 async def test_a_visitor_without_a_session_passes(start: Start, fake: FakeTrackingService) -> None:
-    """By default, the application gets None. Without an id, the service is not asked."""
+    """The application gets None by default. Without an id, nobody asks the service."""
     site = await start()
     assert (await site.visit([]))[::2] == (200, b"none")
     assert fake.requests == []
@@ -216,7 +216,7 @@ async def test_a_wrong_key_is_not_an_outage(start: Start, fake: FakeTrackingServ
 
 
 async def test_a_remembered_session_adds_at_most_a_millisecond(start: Start, fake: FakeTrackingService) -> None:
-    """With the cache, a visit with a session takes at most 1 ms more of the processor."""
+    """With the cache, a visit with a session takes at most 1 ms more CPU time."""
     site, session = await start(cache_seconds=60.0), fake.create_session()
     visitor = [("Cookie", f"__Secure-jay_tracking={session.id}")]
     await site.visit(visitor)

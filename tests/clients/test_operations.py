@@ -24,7 +24,7 @@ def client(connect: Connect, target: Target) -> Any:
 
 
 async def test_a_session_is_created_read_and_ended(client: Any) -> None:
-    """A session is the same in each answer until it ends. To end it again is harmless."""
+    """Each answer has the same session until it ends. Ending it again is harmless."""
     created = await client.create()
     assert created.user_id is None
     assert created.started_at.tzinfo is UTC

@@ -105,7 +105,7 @@ async def test_a_silent_service_is_a_time_out(connect: Connect) -> None:
 
 
 async def test_a_closed_port_is_a_failed_connection(connect: Connect) -> None:
-    """A service that does not listen is ConnectionFailed, which is ServiceUnavailable."""
+    """A service that does not listen is a ServiceUnavailable error."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(ConnectionFailed) as caught:
@@ -137,7 +137,7 @@ async def test_a_foreign_answer_is_unexpected(client: Any, fake: FakeTrackingSer
 async def test_errors_and_logs_have_no_secrets(
     client: Any, fake: FakeTrackingService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Tracebacks, representations and debug logs have no API key, session id or user id."""
+    """Errors, representations and debug logs have no API key, session or user id."""
     caplog.set_level(logging.DEBUG)
     session = fake.create_session(USER)
     shown = [repr(session), repr(Request("PUT", "/", {"x": KEY}, USER.encode())), repr(Target("http://h", KEY))]

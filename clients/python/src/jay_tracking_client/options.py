@@ -15,16 +15,18 @@ class Options:
     """How a client waits, repeats and remembers. All times are in seconds.
 
     `total_seconds` limits a call with all its attempts and pauses, and
-    `connect_seconds` one connection. `cache_seconds` is how long a lookup may be
-    remembered, and 0 turns the cache off. A session that ends elsewhere is live for a
-    client with a cache for up to this time. `coalesce_seconds` is how long the asyncio
-    client collects ids for one lookup, and 0 means one turn of the event loop.
+    `connect_seconds` one connection. Pauses between attempts are random. The first has
+    at most `pause_seconds`, and the limit doubles up to `max_pause_seconds`.
+    `cache_seconds` is how long a lookup may be remembered, and 0 turns the cache off. A
+    session that ends elsewhere is live for a client with a cache for up to this time.
+    `coalesce_seconds` is how long the asyncio client collects ids for one lookup, and 0
+    means one turn of the event loop.
     """
 
     total_seconds: float = 5.0
     connect_seconds: float = 1.0
     attempts: int = 3
-    pause_seconds: float = 0.1  # the longest first pause, which doubles for each further one
+    pause_seconds: float = 0.1
     max_pause_seconds: float = 2.0
     cache_seconds: float = 0.0
     cache_size: int = 10_000

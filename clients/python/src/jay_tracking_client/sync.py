@@ -1,7 +1,7 @@
 """The client for threads, on http.client of the standard library.
 
-The requests are small and go to one host. A pool of connections with keep-alive is all
-that httpx or urllib3 would add, so the client needs no package.
+The requests are small and go to one host. httpx or urllib3 would add only a pool of
+connections, so the client needs no package.
 """
 
 import http.client

@@ -1,11 +1,7 @@
-"""What a middleware does with a visitor's session, in all frameworks the same.
+"""Which visitors pass a middleware. It is the same for all frameworks.
 
-session           options                    the application gets
-live              any                        the session
-none              default                    None
-none              require_session=True       nothing: the visitor gets 401
-service is away   when_away="open"           None, although a session may be live
-service is away   when_away="closed"         nothing: the visitor gets 503
+A visitor without a live session passes, unless the options require one. While the
+service is away, visitors pass without a session or are refused, by option.
 """
 
 import json
@@ -32,7 +28,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """The options of a middleware."""
+    """The options of a middleware.
+
+    With `require_session`, a visitor without a live session gets 401. With `when_away`
+    "closed", every visitor with a session id gets 503 while the service is away. With
+    "open", the application gets None, although the session may be live.
+    """
 
     require_session: bool = False
     when_away: WhenAway = "open"
