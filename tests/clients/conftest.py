@@ -18,6 +18,18 @@ from jay_tracking_client.testing.fake_service import FakeTrackingService
 from tests.support.processes import Process, environment_in, start_service, until_gone, wait_until_ready
 
 LIVE_KEY = "back-end-key"
+GPC_KEY = "key-with-gpc"
+
+
+def entry(key: str, **more: Any) -> dict[str, Any]:
+    """Return the entry of an API key."""
+    return {"name": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), **more}
+
+
+LIVE_KEYS = [
+    entry(LIVE_KEY, scopes=["track", "validate", "analytics"]),
+    entry(GPC_KEY, scopes=["track"], gpc="guest"),
+]
 Call = Callable[..., Any]
 
 
@@ -63,12 +75,7 @@ def lookups_of(process: Process) -> int:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Run one service for all tests of the clients, with a key for a back end."""
     folder = tmp_path_factory.mktemp("clients")
-    entry = {
-        "name": "back-end",
-        "sha256": hashlib.sha256(LIVE_KEY.encode()).hexdigest(),
-        "scopes": ["track", "validate", "analytics"],
-    }
-    process = start_service(folder / "process", environment_in(folder) | {"JAY_API_KEYS": json.dumps([entry])})
+    process = start_service(folder / "process", environment_in(folder) | {"JAY_API_KEYS": json.dumps(LIVE_KEYS)})
     wait_until_ready(process)
     yield process
     valkeys = [pid for pid, name in process.children().items() if name.startswith("valkey")]

@@ -235,13 +235,17 @@ async def test_a_remembered_session_adds_at_most_a_millisecond(start: Start, fak
 async def test_asgi_websockets_are_guarded_and_lifespans_pass(
     fake: FakeTrackingService, aiohttp_client: AiohttpClient
 ) -> None:
-    """A refused WebSocket is closed, and other scopes reach the application."""
+    """A refused WebSocket is closed, and a lifespan reaches the application."""
     site = AsgiSite(fake, Guard(require_session=True), Options())
     await site.start(aiohttp_client)
     assert await site.messages({"type": "websocket", "headers": []}) == [{"type": "websocket.close", "code": 1008}]
-    with pytest.raises(KeyError):
-        await site.messages({"type": "lifespan"})
     await site.close()
+
+    async def app(scope: asgi.Scope, _receive: asgi.Receive, send: asgi.Send) -> None:
+        await send(scope)
+
+    site.app = asgi.SessionMiddleware(app, site.client)
+    assert await site.messages({"type": "lifespan"}) == [{"type": "lifespan"}]
 
 
 async def test_log_records_have_the_ref(fake: FakeTrackingService) -> None:

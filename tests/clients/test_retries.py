@@ -1,8 +1,11 @@
 """Failures on the way: what a client repeats, when, and what it raises."""
 
+import asyncio
 import logging
 import socket
+import threading
 import traceback
+import uuid
 from typing import Any
 
 import pytest
@@ -113,22 +116,54 @@ async def test_a_closed_port_is_a_failed_connection(connect: Connect) -> None:
     assert isinstance(caught.value, ServiceUnavailable)
 
 
-async def test_an_idle_connection_that_the_service_closed_is_replaced(
-    client: Any, fake: FakeTrackingService, pauses: Pauses
-) -> None:
-    """Requests after a broken connection need no second attempt."""
-    session = fake.create_session()
-    fake.break_next()
-    await client.get(session.id)
-    pauses.clear()
-    await client.get(session.id)
+async def test_an_idle_connection_that_the_service_closed_is_replaced(connect: Connect, pauses: Pauses) -> None:
+    """A service that closes idle connections costs no attempt."""
+    answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+    def serve(server: socket.socket) -> None:
+        for _ in range(3):
+            connection = server.accept()[0]
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+            closed.release()
+
+    closed = threading.Semaphore(0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        served = asyncio.create_task(asyncio.to_thread(serve, server))
+        client = connect(f"http://127.0.0.1:{server.getsockname()[1]}", KEY, pauses)
+        for _ in range(3):
+            with pytest.raises(UnexpectedAnswer):
+                await client.get(str(uuid.uuid4()))
+            # The event loop reads the end of the connection before it goes on.
+            await asyncio.to_thread(closed.acquire, timeout=10)
+        await served
     assert pauses == []
+
+
+async def test_a_late_pause_ends_the_call(connect: Connect, fake: FakeTrackingService) -> None:
+    """A call whose time is over after a pause makes no further attempt."""
+    times = iter((0.0, 0.0, 0.1, 5.0))
+    client = connect(fake.url, fake.api_key, clock=lambda: next(times))
+    fake.fail_next(9)
+    with pytest.raises(TimedOut):
+        await client.get(fake.create_session().id)
+    assert len(fake.requests) == 1
 
 
 async def test_a_foreign_answer_is_unexpected(client: Any, fake: FakeTrackingService) -> None:
     """A redirect is not followed, and a body that is not the service's is an error."""
-    redirect = Answer(307, {"location": "http://127.0.0.1:1/"})
-    for answer in (redirect, Answer(200, {}, b"<html>"), Answer(200, {}, b"[]"), Answer(404, {}, b"nothing here")):
+    problem = {"content-type": "application/problem+json"}
+    answers = (
+        Answer(307, {"location": "http://127.0.0.1:1/"}),
+        Answer(200, {}, b"<html>"),
+        Answer(200, {}, b"[]"),
+        Answer(404, {}, b"nothing here"),
+        Answer(404, problem, b"{"),
+        Answer(404, problem, b"[]"),
+    )
+    for answer in answers:
         fake.answer_next(answer)
         with pytest.raises(UnexpectedAnswer):
             await client.get(fake.create_session().id)

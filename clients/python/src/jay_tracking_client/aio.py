@@ -155,7 +155,9 @@ class TrackingClient:
             # with the requests of the next.
             self._http = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(limit=self._options.max_connections),
+                connector=aiohttp.TCPConnector(
+                    limit=self._options.max_connections, ssl=self._options.ssl_context or True
+                ),
                 middlewares=(_send_once,),
             )
         return self._http

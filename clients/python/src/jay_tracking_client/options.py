@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import uniform
+from ssl import SSLContext
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -20,7 +21,8 @@ class Options:
     `cache_seconds` is how long a lookup may be remembered, and 0 turns the cache off. A
     session that ends elsewhere is live for a client with a cache for up to this time.
     `coalesce_seconds` is how long the asyncio client collects ids for one lookup, and 0
-    means one turn of the event loop.
+    means one turn of the event loop. `ssl_context` is for a service whose certificate
+    is from a private authority.
     """
 
     total_seconds: float = 5.0
@@ -32,6 +34,7 @@ class Options:
     cache_size: int = 10_000
     coalesce_seconds: float = 0.002
     max_connections: int = 10
+    ssl_context: SSLContext | None = field(default=None, repr=False)
     clock: Callable[[], float] = field(default=monotonic, repr=False)
     chance: Callable[[float, float], float] = field(default=uniform, repr=False)  # noqa: S311 - it spreads retries
 

@@ -134,14 +134,17 @@ class _Pool:
     def __init__(self, url: str, options: Options) -> None:
         parts = urlsplit(url)
         self._host, self._port, self._prefix = parts.hostname or "", parts.port, parts.path
-        self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._is_secure = parts.scheme == "https"
         self._options = options
         self._idle: LifoQueue[http.client.HTTPConnection] = LifoQueue()
 
     def send(self, request: Request, headers: dict[str, str], seconds: float) -> Answer:
         """Send a request over an idle or a new connection."""
-        connection = self._connected(seconds)
+        connection = self._idle_connection() or self._new(min(seconds, self._options.connect_seconds))
         try:
+            if connection.sock is None:
+                connection.connect()
+            connection.sock.settimeout(seconds)
             connection.request(request.method, self._prefix + request.path, request.body, headers)
             response = connection.getresponse()
             body = response.read()
@@ -158,16 +161,18 @@ class _Pool:
         while (connection := self._taken()) is not None:
             connection.close()
 
-    def _connected(self, seconds: float) -> http.client.HTTPConnection:
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
         while (connection := self._taken()) is not None:
             if not _is_closed(connection.sock):
-                connection.sock.settimeout(seconds)
                 return connection
             connection.close()
-        connection = self._kind(self._host, self._port, timeout=min(seconds, self._options.connect_seconds))
-        connection.connect()
-        connection.sock.settimeout(seconds)
-        return connection
+        return None
+
+    def _new(self, seconds: float) -> http.client.HTTPConnection:
+        if not self._is_secure:
+            return http.client.HTTPConnection(self._host, self._port, timeout=seconds)
+        context = self._options.ssl_context
+        return http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=context)
 
     def _taken(self) -> http.client.HTTPConnection | None:
         try:

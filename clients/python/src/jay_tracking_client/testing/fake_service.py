@@ -38,7 +38,7 @@ from jay_tracking_client.testing.fake_sessions import DAY_SECONDS, FakeSessions
 
 @dataclass(frozen=True, slots=True)
 class BrokenConnection:
-    """A fault: the connection breaks before the answer. `after` it was processed."""
+    """A fault: the connection breaks. With `after`, the request is processed before."""
 
     after: bool = False
 
@@ -118,8 +118,9 @@ class FakeTrackingService:
         fault = self._faults.popleft() if self._faults else None
         if isinstance(fault, Answer):
             return self._dated(fault)
-        if fault is None or fault.after:
-            answer = self._dated(self._routed(request))
+        if fault is not None and not fault.after:
+            return None
+        answer = self._dated(self._routed(request))
         return None if fault else answer
 
     def _dated(self, answer: Answer) -> Answer:
