@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,16 @@ class Pauses(list[float]):
 
     async def wait(self, seconds: float) -> None:
         self.append(seconds)
+
+
+class RealPauses(Pauses):
+    """Waits as clients do by default."""
+
+    def append(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class SyncInThread:

@@ -143,7 +143,8 @@ def test_everything_in_the_file_is_used() -> None:
 def test_the_responses_are_those_of_the_service() -> None:
     """Each JSON response has a documented status, body and headers.
 
-    Routes that the API reference does not have yet are left out.
+    Routes that the API reference does not have yet are left out, and so is the answer
+    of a service without a route.
     """
     reference = Reference()
     operations = reference.operations()
@@ -152,7 +153,7 @@ def test_the_responses_are_those_of_the_service() -> None:
     for request_name, response_name in sorted(exchanges):
         request, response = CONTENT["requests"][request_name], CONTENT["responses"].get(response_name, {})
         operation = operations.get((request["method"], request["path"]))
-        if operation is None or not isinstance(response.get("body"), dict):
+        if operation is None or response_name == "not-found" or not isinstance(response.get("body"), dict):
             continue
         documented = reference.resolved(operation["responses"][str(response["status"])])
         content = documented["content"][response["headers"]["Content-Type"].partition(";")[0]]

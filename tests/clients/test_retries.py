@@ -1,6 +1,7 @@
 """Failures on the way: what a client repeats, when, and what it raises."""
 
 import asyncio
+import json
 import logging
 import socket
 import threading
@@ -22,7 +23,8 @@ from jay_tracking_client.messages import Answer, Request
 from jay_tracking_client.options import Target
 from jay_tracking_client.testing.fake_service import FakeTrackingService
 
-from tests.clients.conftest import Connect, Pauses
+from tests.clients.conftest import LIVE_KEY, LIVE_KEYS, Connect, Pauses, RealPauses
+from tests.support.processes import Launch, kill
 
 KEY = "secret-api-key-of-a-test"
 USER = "secret-user"
@@ -89,6 +91,14 @@ async def test_other_errors_are_not_repeated(client: Any, fake: FakeTrackingServ
     with pytest.raises(TrackingError):
         await client.get(fake.create_session().id)
     assert len(fake.requests) == 1
+
+
+async def test_a_call_outlasts_a_restart_of_the_store(connect: Connect, launch: Launch) -> None:
+    """With the default options, a lookup gets its result after the store is back."""
+    process = launch(JAY_API_KEYS=json.dumps(LIVE_KEYS))
+    client = connect(process.url, LIVE_KEY, RealPauses())
+    kill(process.valkey_pid)
+    assert await client.find(str(uuid.uuid4())) is None
 
 
 def test_a_creation_without_a_key_is_not_repeatable() -> None:
