@@ -73,7 +73,8 @@ async def test_a_string_that_is_no_id_is_not_sent(client: Any) -> None:
     """Such a string has no session, and needs no request."""
     for string in ("", "null", "x\r\nX-API-Key: other", "é"):
         assert await client.find(string) is None
-        for call in (client.get, client.end, client.clear_user):
+        await client.end(string)
+        for call in (client.get, client.clear_user):
             with pytest.raises(SessionNotFound):
                 await call(string)
 

@@ -211,7 +211,7 @@ def test_an_impossible_key_is_a_value_error_without_it(connect: Connect, key: st
         connect("http://h", key)
 
 
-@pytest.mark.parametrize("url", ["", "h", "ftp://h", "http://user:secret@h", "http://h?key=secret"])
+@pytest.mark.parametrize("url", ["", "h", "ftp://h", "http://user:secret@h", "http://h?key=secret", "http://h:0"])
 def test_an_impossible_url_is_a_value_error_without_it(connect: Connect, url: str) -> None:
     """A URL with credentials or a query is rejected, and not repeated."""
     with pytest.raises(ValueError, match="url must be") as caught:

@@ -72,8 +72,9 @@ class TrackingClient:
         return await self._run(operations.get(session_id))
 
     async def end(self, session_id: str) -> None:
-        """End a session. To end it again is harmless."""
-        await self._change(session_id, operations.end(session_id))
+        """End a session. Ending it again, or a string that is no id, is harmless."""
+        if parse_session_id(session_id):
+            await self._change(session_id, operations.end(session_id))
 
     async def set_user(self, session_id: str, user_id: str) -> Session:
         """Return the session with a user id and a new id. Raises SessionNotFound."""

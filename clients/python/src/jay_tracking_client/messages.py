@@ -1,5 +1,6 @@
 """HTTP requests and answers as values, without I/O."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,7 +68,7 @@ class Answer:
         not with that of this machine.
         """
         value = self.header("retry-after")
-        if value.isascii() and value.isdigit():
+        if re.fullmatch("[0-9]{1,9}", value):
             return float(value)
         until = _http_date(value)
         if until is None:

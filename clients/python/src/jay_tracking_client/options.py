@@ -51,7 +51,13 @@ class Target:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.port == 0
+            or parts.query
+            or parts.username
+        ):
             raise ValueError("url must be like https://tracking.example.com, without credentials and query")
         if not _VISIBLE.fullmatch(self.api_key) or "," in self.api_key:
             raise ValueError("api_key must be visible ASCII characters without a comma")

@@ -22,7 +22,7 @@ from jay_tracking_client.lookups import Lookup
 from jay_tracking_client.messages import Answer, Request
 from jay_tracking_client.operations import Operation
 from jay_tracking_client.options import Options, Target
-from jay_tracking_client.sessions import Session
+from jay_tracking_client.sessions import Session, parse_session_id
 
 T = TypeVar("T")
 
@@ -69,8 +69,9 @@ class TrackingClient:
         return self._run(operations.get(session_id))
 
     def end(self, session_id: str) -> None:
-        """End a session. To end it again is harmless."""
-        self._change(session_id, operations.end(session_id))
+        """End a session. Ending it again, or a string that is no id, is harmless."""
+        if parse_session_id(session_id):
+            self._change(session_id, operations.end(session_id))
 
     def set_user(self, session_id: str, user_id: str) -> Session:
         """Return the session with a user id and a new id. Raises SessionNotFound."""
