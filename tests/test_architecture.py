@@ -13,9 +13,10 @@ import pytest
 from tools import reference
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted((ROOT / "service").rglob("*.py"))
+PACKAGES = (ROOT / "service", ROOT / "clients/python/src/jay_tracking_client")
+MODULES = sorted(module for package in PACKAGES for module in package.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "clients").rglob("*.md")])
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5
@@ -63,7 +64,7 @@ def test_modules_and_functions_are_small(path: Path) -> None:
 
 def test_packages_export_nothing() -> None:
     """An `__init__.py` has only a docstring, and the top one has the version too."""
-    for path in (ROOT / "service").rglob("__init__.py"):
+    for path in (module for module in MODULES if module.name == "__init__.py"):
         docstring, *rest = ast.parse(path.read_text("utf-8")).body
         assert isinstance(docstring, ast.Expr)
         assert all(isinstance(node, ast.Assign) for node in rest)
@@ -129,7 +130,7 @@ def test_documents_name_code_that_exists(document: Path) -> None:
     Documents write a name in a file as a path, a colon and the name, both in backticks.
     """
     content = document.read_text("utf-8")
-    for path in re.findall(r"`((?:service|tests|tools|bench|docs|deploy|requirements)/[\w./-]*)`", content):
+    for path in re.findall(r"`((?:service|clients|tests|tools|bench|docs|deploy|requirements)/[\w./-]*)`", content):
         assert (ROOT / path).exists(), path
     for path, name in re.findall(r"`([\w./-]+\.py)`:\s+`([\w.]+)`", content):
         code = (ROOT / path).read_text("utf-8")

@@ -24,6 +24,7 @@ _TIME_ZONE = _SCHEMAS["TimeZone"]
 _ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 _MOMENT = re.compile(_SCHEMAS["Moment"]["pattern"])
 
+# The last two sessions. Reads name the last one, which is never changed.
 _created: list[str] = []
 # The number of changes of a session's user is limited.
 _MAX_CHANGES = 50
@@ -45,9 +46,12 @@ def before_call(context: Context, case: Case, kwargs: dict[str, Any]) -> None:  
 
 @schemathesis.hook
 def after_call(context: Context, case: Case, response: schemathesis.Response) -> None:  # noqa: ARG001 - as it is called
-    """Remember the last session that was created."""
-    if response.status_code == 201:
-        _created[:] = response.headers[_TOKEN.lower()]
+    """Remember the last two sessions that were created."""
+    if response.status_code != 201:
+        return
+    [session_id] = response.headers[_TOKEN.lower()]
+    if session_id not in _created and not _changes[session_id]:  # no repeated creation
+        _created[:] = [*_created[-1:], session_id]
 
 
 def _order_range(query: Any) -> None:
@@ -86,17 +90,17 @@ def _agree(body: Any) -> None:
 
 
 def _present_live_session(case: Case) -> None:
-    """Make most reads and changes of the user name the last session that was created.
+    """Make most reads and changes of the user name a live session.
 
     The others keep the value that was generated. An id whose user has changed still
     names the session in further changes.
     """
-    if not _created or len(case.headers.get(_TOKEN, "")) % 4 == 3:
+    if len(_created) < 2 or len(case.headers.get(_TOKEN, "")) % 4 == 3:
         return
-    session_id = _created[0]
+    to_change, to_read = _created
     if case.path.endswith("/session/user"):
-        _changes[session_id] += 1
-        if _changes[session_id] <= _MAX_CHANGES:
-            case.headers[_TOKEN] = session_id
+        _changes[to_change] += 1
+        if _changes[to_change] <= _MAX_CHANGES:
+            case.headers[_TOKEN] = to_change
     elif case.method in {"GET", "HEAD"}:
-        case.headers[_TOKEN] = session_id
+        case.headers[_TOKEN] = to_read

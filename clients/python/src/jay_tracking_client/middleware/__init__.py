@@ -1,0 +1,1 @@
+"""Middleware that puts the visitor's session into requests."""

@@ -1,0 +1,1 @@
+"""A fake of the service for tests of programs that use the client."""

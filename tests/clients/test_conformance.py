@@ -1,0 +1,163 @@
+"""The Python client passes the cases for clients of all languages."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jay_tracking_client import errors
+from jay_tracking_client.candidates import candidates
+from jay_tracking_client.messages import Answer, Request
+from jay_tracking_client.sessions import Session
+from jay_tracking_client.testing.fake_server import serving
+from jay_tracking_client.testing.fake_service import FakeTrackingService
+
+from tests.clients.conftest import Connect, Pauses
+from tests.support.openapi import Reference
+
+CONTENT = json.loads((Path(__file__).parents[2] / "clients/conformance/cases.json").read_text("utf-8"))
+CASES = CONTENT["cases"]
+KINDS = {
+    "invalid-request": errors.InvalidRequest,
+    "unauthorized": errors.Unauthorized,
+    "forbidden": errors.Forbidden,
+    "session-not-found": errors.SessionNotFound,
+    "not-found": errors.RouteNotFound,
+    "session-already-ended": errors.SessionAlreadyEnded,
+    "unexpected-answer": errors.UnexpectedAnswer,
+    "too-many-requests": errors.TooManyRequests,
+    "unready": errors.Unready,
+}
+
+
+class Script(FakeTrackingService):
+    """Answers with the responses of a call, and keeps the requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.responses: list[str] = []
+
+    def answer(self, request: Request) -> Answer | None:
+        self.requests.append(request)
+        name = self.responses.pop(0)
+        if name == "connection-broken":
+            return None
+        response = CONTENT["responses"][name]
+        body = response.get("body", "")
+        headers = {name.lower(): value for name, value in response.get("headers", {}).items()}
+        return Answer(response["status"], headers, (body if isinstance(body, str) else json.dumps(body)).encode())
+
+
+def check_request(actual: Request, expected: Mapping[str, Any], keys: set[str]) -> None:
+    """Compare a request with a case, and add its idempotency key to `keys`."""
+    assert (actual.method, actual.path) == (expected["method"], expected["path"])
+    assert (json.loads(actual.body) if actual.body else None) == expected.get("body")
+    lines = [[actual.headers[name]] if name in actual.headers else [] for name in ("cookie", "x-jay-tracking")]
+    assert candidates(lines[0], [], lines[1]) == ([expected["presents"]] if "presents" in expected else [])
+    for name, value in expected.get("headers", {}).items():
+        sent = actual.headers[name.lower()]
+        if value == "$key":
+            assert re.fullmatch("[!-+\\--~]{16,64}", sent)
+            keys.add(sent)
+        else:
+            assert sent == value
+
+
+def shown(result: Any) -> Any:
+    """Return the result of a call in the form of the cases."""
+    if isinstance(result, Session):
+        fields = {
+            "id": result.id,
+            "started_at": result.started_at,
+            "expires_at": result.expires_at,
+            "source": result.source,
+            "user_id": result.user_id,
+        }
+        return {"session": fields}
+    return {"live": list(result)} if isinstance(result, dict) else result
+
+
+def expected_result(returns: Any) -> Any:
+    """Return the expected result, with times as such."""
+    if not returns or "session" not in returns:
+        return returns
+    session = CONTENT["sessions"][returns["session"]]
+    times = {name: datetime.fromisoformat(session[name]) for name in ("started_at", "expires_at")}
+    return {"session": session | times}
+
+
+async def replay(client: Any, step: Mapping[str, Any], script: Script, pauses: Pauses) -> None:
+    """Make a call, and compare its requests, pauses and result with the case."""
+    script.responses = [response for _, response in step["exchanges"]]
+    script.requests.clear()
+    pauses.clear()
+    call = getattr(client, step["call"])
+    if "raises" in step:
+        fields = dict(step["raises"])
+        with pytest.raises(errors.TrackingError) as caught:
+            await call(**step["arguments"])
+        assert type(caught.value) is KINDS[fields.pop("error")]
+        assert {name: getattr(caught.value, name) for name in fields} == fields
+    else:
+        assert shown(await call(**step["arguments"])) == expected_result(step["returns"])
+    assert len(script.requests) == len(step["exchanges"])
+    keys: set[str] = set()
+    for actual, (name, _) in zip(script.requests, step["exchanges"], strict=True):
+        check_request(actual, CONTENT["requests"][name], keys)
+    assert len(keys) <= 1
+    bounds = step.get("pauses", [])
+    assert len(pauses) == len(bounds)
+    assert all(least <= pause <= most for pause, (least, most) in zip(pauses, bounds, strict=True)), pauses
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+async def test_the_client_passes_the_case(connect: Connect, case: Mapping[str, Any]) -> None:
+    """The client sends the requests of the case, and returns or raises what it says."""
+    now = 0.0
+    options = CONTENT["options"] | case.get("options", {})
+    with serving(Script()) as script:
+        assert isinstance(script, Script)
+        pauses = Pauses()
+        client = connect(script.url, script.api_key, pauses, clock=lambda: now, **options)
+        for step in case["steps"]:
+            if "advance_seconds" in step:
+                now += step["advance_seconds"]
+            else:
+                await replay(client, step, script, pauses)
+
+
+def test_everything_in_the_file_is_used() -> None:
+    """Each request, response and session is part of a case."""
+    steps = [step for case in CASES for step in case["steps"] if "call" in step]
+    exchanges = [exchange for step in steps for exchange in step["exchanges"]]
+    assert {name for name, _ in exchanges} == set(CONTENT["requests"])
+    assert {name for _, name in exchanges} - {"connection-broken"} == set(CONTENT["responses"])
+    returned = [step["returns"] for step in steps if step.get("returns")]
+    assert {one["session"] for one in returned if "session" in one} == set(CONTENT["sessions"])
+    assert len({case["name"] for case in CASES}) == len(CASES)
+
+
+def test_the_responses_are_those_of_the_service() -> None:
+    """Each JSON response has a documented status, body and headers.
+
+    Routes that the API reference does not have yet are left out, and so is the answer
+    of a service without a route.
+    """
+    reference = Reference()
+    operations = reference.operations()
+    exchanges = {tuple(one) for case in CASES for step in case["steps"] for one in step.get("exchanges", [])}
+    checked = 0
+    for request_name, response_name in sorted(exchanges):
+        request, response = CONTENT["requests"][request_name], CONTENT["responses"].get(response_name, {})
+        operation = operations.get((request["method"], request["path"]))
+        if operation is None or response_name == "not-found" or not isinstance(response.get("body"), dict):
+            continue
+        documented = reference.resolved(operation["responses"][str(response["status"])])
+        content = documented["content"][response["headers"]["Content-Type"].partition(";")[0]]
+        assert not reference.errors(response["body"], content["schema"]), response_name
+        assert response["headers"].keys() <= {"Content-Type", "Date", *documented["headers"]}, response_name
+        checked += 1
+    assert checked > 15
