@@ -86,7 +86,8 @@ def test_counts_as_json_and_csv(run: Run) -> None:
     assert document["definitions"]
     rows = list(csv.DictReader(io.StringIO(output(run("counts", "--csv")))))
     assert [(row["source"], row["created"], row["ended"]) for row in rows] == [("jay.api.playout.1.0.0", "4", "0")]
-    assert list(rows[0]) == ["start", "source", "created", "ended", "expired", "active"]
+    figures = ["created", "ended", "expired", "active", "consent_given", "consent_withdrawn"]
+    assert list(rows[0]) == ["start", "source", *figures]
     one = json.loads(output(run("counts", "--json", "--from", "2h", "--interval", "hour", "--source", "radio")))
     assert one["totals"]["created"] == 0
     assert len(one["series"]) in {2, 3}
