@@ -147,7 +147,7 @@ class SessionStore(Protocol):
     def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
         """End every live candidate. Returns the sources of the ended sessions.
 
-        A candidate that was replaced stands for its successor.
+        A candidate that was replaced ends its successor.
         """
 
     async def create_once(self, session: Session, request_hash: str) -> Session | None:

@@ -19,8 +19,8 @@ class ConsentStore(Protocol):
 
         Returns the new session: another id, the same start, source and expiry. Returns
         the session as it is when it has this user already, and None when no candidate
-        is live. An id that was replaced earlier stands for its successor, after the
-        candidates that are live. Called again with the same arguments, it returns the
+        is live. A candidate that was replaced is tried after the live ones, as the id
+        of its successor. Called again with the same arguments, the method returns the
         same session and counts once.
 
         Raises StoreUnavailable, Overloaded, and TooManyRequests for a user id after

@@ -132,7 +132,8 @@ def _figures(document: dict[str, Any], console: Console) -> Figures:
         [point["sources"].get(row["source"], {}).get("created", 0) for point in document["series"]] for row in rows
     ]
     # Most deployments have no changes of consent, and narrow terminals no room.
-    names = _FIGURES + _CONSENTS * any(totals[name] for name in _CONSENTS)
+    has_consents = any(totals[name] for name in _CONSENTS)
+    names = (*_FIGURES, *_CONSENTS) if has_consents else _FIGURES
     return Figures(
         "Source",
         [row["source"] for row in rows],

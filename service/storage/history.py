@@ -23,7 +23,14 @@ from itertools import accumulate, pairwise
 from operator import attrgetter
 
 from service.counts import DAY, HOUR, CountRange, Peak, SourceCounts
-from service.storage.counters import CONSENT_BYTES, CONSENT_GIVEN_IN_HOUR, HOURS_IN_DAY, DaySum, numbers
+from service.storage.counters import (
+    CONSENT_BYTES,
+    CONSENT_GIVEN_IN_HOUR,
+    CONSENT_WITHDRAWN_IN_HOUR,
+    HOURS_IN_DAY,
+    DaySum,
+    numbers,
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +97,13 @@ class HourlyCounters:
         """Add the counters of one day, given by its position in `Span.days`."""
         self._by_day[number].add(counters)
         if len(counters) > CONSENT_BYTES:
-            consents = numbers(counters)[CONSENT_GIVEN_IN_HOUR:]
-            for hour, given in enumerate(consents[:HOURS_IN_DAY], number * HOURS_IN_DAY):
-                self.consent_given[hour] += given
-            for hour, withdrawn in enumerate(consents[HOURS_IN_DAY : 2 * HOURS_IN_DAY], number * HOURS_IN_DAY):
-                self.consent_withdrawn[hour] += withdrawn
+            of_day = numbers(counters)
+            for figures, first in (
+                (self.consent_given, CONSENT_GIVEN_IN_HOUR),
+                (self.consent_withdrawn, CONSENT_WITHDRAWN_IN_HOUR),
+            ):
+                for hour, consents in enumerate(of_day[first : first + HOURS_IN_DAY], number * HOURS_IN_DAY):
+                    figures[hour] += consents
 
     def add_minutes(self, first: int, counters: bytes) -> None:
         """Add the live sessions that were created in minute `first` or later."""

@@ -2,7 +2,7 @@
 
 import time
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import errors
 from service.api import wire
@@ -10,10 +10,8 @@ from service.api.auth import API_KEY
 from service.api.create_body import FIELDS, read_user_id
 from service.api.field_lines import combined
 from service.api.gpc import allowed_user_id
-from service.api.handlers.sessions import session_not_found
-from service.api.responses import json_response
-from service.api.session_body import session_json
-from service.api.session_token import SESSION_ID, SessionCookie, candidates
+from service.api.handlers.sessions import issued, session_not_found
+from service.api.session_token import SessionCookie, candidates
 from service.users import ConsentStore
 
 
@@ -50,12 +48,4 @@ class ConsentHandlers:
         session = await self._store.set_user(presented, user_id) if presented else None
         if session is None:
             raise session_not_found()
-        request[SESSION_ID] = session.id
-        return json_response(
-            session_json(session),
-            more={
-                wire.SESSION_TOKEN: session.id,
-                hdrs.SET_COOKIE: self._cookie.setting(session.id, session.seconds_left(time.time())),
-                wire.SESSION_EXPIRES: session.expires_at,
-            },
-        )
+        return issued(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())), 200)

@@ -66,7 +66,7 @@ class SessionHandlers:
         if not await self._sessions.create(session):
             raise id_taken()
         self._metrics.created.add((session.source,))
-        return self._created(request, session, self._cookie.setting(session.id))
+        return issued(request, session, self._cookie.setting(session.id), 201)
 
     async def _create_once(self, request: web.Request, user_id: str | None, key: str) -> web.Response:
         new, request_hash = self._factory.new_once(self._source_of(request), user_id, request[API_KEY].name, key)
@@ -77,16 +77,7 @@ class SessionHandlers:
             )
         if session == new:
             self._metrics.created.add((session.source,))
-        return self._created(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())))
-
-    def _created(self, request: web.Request, session: Session, cookie: str) -> web.Response:
-        request[SESSION_ID] = session.id
-        more = {
-            wire.SESSION_TOKEN: session.id,
-            hdrs.SET_COOKIE: cookie,
-            wire.SESSION_EXPIRES: session.expires_at,
-        }
-        return json_response(session_json(session), 201, more)
+        return issued(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())), 201)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents.
@@ -147,6 +138,17 @@ class SessionHandlers:
     def _source_of(self, request: web.Request) -> str:
         """Return the source of the sessions that the request's API key creates."""
         return request[API_KEY].source or self._source
+
+
+def issued(request: web.Request, session: Session, cookie: str, status: int) -> web.Response:
+    """Return the answer that gives the client a session id in body, header, cookie."""
+    request[SESSION_ID] = session.id
+    more = {
+        wire.SESSION_TOKEN: session.id,
+        hdrs.SET_COOKIE: cookie,
+        wire.SESSION_EXPIRES: session.expires_at,
+    }
+    return json_response(session_json(session), status, more)
 
 
 def session_not_found() -> errors.SessionNotFound:

@@ -3,10 +3,10 @@
 -- KEYS  one session key each. Other keys may follow.
 -- ARGV  now (seconds since the epoch), lifetimes of counts and of tombstones, number of
 --       sessions, '1' when keys of several shards may be named in one script
--- Returns for each key the source of the session that this call ended, or ''. A key
--- whose session was replaced stands for its successor. When the successor is in another
--- shard and a script may not name it, the reply is '>' and the successor's key. While
--- the session is being replaced, the reply is '?' and the session's own key.
+-- Returns for each key the source of the session that this call ended, or ''. When a
+-- session was replaced, its successor is ended. If the successor is in another shard
+-- and a script may not name it, the reply is '>' and the successor's key. While the
+-- session is being replaced, the reply is '?' and the session's own key.
 --
 -- Repeatable: the call that finds a value deletes and counts it. A retry finds none.
 

@@ -17,6 +17,7 @@ local base, successor_base = base_of(session_key), base_of(successor_key)
 local pointer, pending = POINTER .. successor_key, PENDING .. successor_key .. '\n' .. value
 
 local function keep_lifetime(new_value) try('SET', session_key, new_value, 'KEEPTTL') end
+local function lifetime_left() return math.max(1, try('PTTL', session_key)) end
 
 -- Removes one session from a user's count in the top list of the session's day. The
 -- user leaves the list when no counted session is certain any more. The floor already
@@ -78,7 +79,7 @@ function steps.all()
   local present = try('GET', session_key)
   if present == pointer then return 1 end
   if present ~= value then return 0 end
-  local lifetime = math.max(1, try('PTTL', session_key))
+  local lifetime = lifetime_left()
   leave(user and 1 or 0)
   arrive(lifetime)
   keep_lifetime(pointer)
@@ -93,7 +94,7 @@ function steps.begin()
     if present ~= value then return 0 end
     keep_lifetime(pending)
   end
-  return math.max(1, try('PTTL', session_key))
+  return lifetime_left()
 end
 
 -- Stores the successor. Returns 0 when another request has fenced it off.
