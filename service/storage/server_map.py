@@ -2,7 +2,7 @@
 
 With Sentinel and Redis Cluster the servers change: `discovery.py` asks for them. The
 map is refreshed when a command arrives at the wrong server or at one that does not
-answer. With Sentinel it is refreshed every second, because the old primary may still
+answer. With Sentinel it is refreshed twice a second, because the old primary may still
 answer after another one was promoted.
 """
 
@@ -18,7 +18,7 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS = 0.5
 """The shortest time between two refreshes, and with Sentinel the longest."""
 
 
@@ -82,7 +82,7 @@ class ServerMap:
         return self._discovery.server_url(host, port)
 
     def refresh_soon(self) -> None:
-        """Ask for the servers in the background, once a second at most."""
+        """Ask for the servers in the background, twice a second at most."""
         is_busy = self._refresh is not None and not self._refresh.done()
         if self._discovery.fixed_urls or is_busy or self._clock() - self._refreshed_at < REFRESH_SECONDS:
             return
@@ -90,7 +90,7 @@ class ServerMap:
         self._refresh = asyncio.get_running_loop().create_task(self._update())
 
     def start_polling(self) -> None:
-        """Refresh the map every second, if the servers change without notice."""
+        """Refresh the map twice a second if the servers change without notice."""
         if self._discovery.needs_polling:
             self._polling = asyncio.get_running_loop().create_task(self._poll())
 
