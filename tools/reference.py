@@ -1,10 +1,10 @@
 """Writes lists from the code into other files: `make reference`.
 
 docs/operations.md has a table of the settings and a table of the metrics.
-docker-compose.yml has the variable of each setting. docs/scaling.md has the tables of
-`simulate_cluster.py`. A block starts with a line that names it and ends with a line
-`end`. Everything outside of the blocks is written by hand. config.schema.json is
-generated completely.
+docker-compose.yml has the variable of each setting. docs/scaling.md and docs/sizing.md
+have the tables of `simulate_cluster.py`. A block starts with a line that names it and
+ends with a line `end`. Everything outside of the blocks is written by hand.
+config.schema.json is generated completely.
 """
 
 import re
@@ -65,6 +65,7 @@ BLOCKS: dict[str, dict[str, Callable[[], Iterator[str]]]] = {
         "load": lambda: simulate_cluster.load_table(PLAN),
         "nodes": lambda: simulate_cluster.node_table(PLAN),
     },
+    "docs/sizing.md": {"sizes": simulate_cluster.size_table},
 }
 
 

@@ -33,6 +33,8 @@ MEMORY_RESERVE = 1.25  # maxmemory for each byte of data
 # Bytes of a machine for each byte of maxmemory, because a rewrite of the append-only
 # file can need as much memory again.
 MACHINE_MEMORY = 2
+LARGEST_MACHINE = 64e9  # bytes of memory. A larger plan takes more primaries instead
+PRIMARIES = (1, 2, 4, 8, 16)  # these are even
 GB = 1e9
 
 
@@ -151,6 +153,15 @@ class Plan:
         """Return how busy the core of that primary is at the peak."""
         return self.redis_cores() / SHARD_COUNT * max(shards_of(primaries))
 
+    def primaries(self) -> int:
+        """Return the least number of primaries that can carry the load."""
+        memory = MEMORY_RESERVE * MACHINE_MEMORY
+        return next(
+            number
+            for number in PRIMARIES
+            if self.busy(number) <= REDIS_BUSY and self.memory_of_node(number) * memory <= LARGEST_MACHINE
+        )
+
 
 MEMORY_OF_USER = "User, one session each"
 # The row of the front door's comparison that has the worker's time of a request. A
@@ -183,18 +194,17 @@ def load_table(plan: Plan) -> Iterator[str]:
     requests = sum(rate for kind, rate in plan.requests.items() if kind != "expiry")
     yield f"| requests per second | {requests:,.0f} | {requests * load.peak:,.0f} |"
     yield f"| live sessions | {load.sessions_per_day:,.0f} | the same |"
-    yield f"| data in Redis, without replicas | {plan.data_bytes / GB:,.1f} GB | the same |"
+    yield f"| data in Redis, without replicas | {amount(plan.data_bytes, 'B')} | the same |"
     for name, cores in (("primaries", plan.redis_cores()), ("workers", plan.worker_cores())):
-        yield f"| cores that {name} use | {cores / load.peak:.1f} | {cores:.1f} |"
+        yield f"| cores that {name} use | {cores / load.peak:.2g} | {cores:.2g} |"
     yield f"| workers, each {WORKER_BUSY:.0%} busy at the peak | | {plan.workers()} |"
     for name, column in (("clients to the service", "to the service"), ("the service to clients", "back")):
-        bits = plan.http_bits(column) / 1e9
-        yield f"| network, {name} | {bits / load.peak:.2f} Gbit/s | {bits:.2f} Gbit/s |"
-    replicated = plan.sum_of("replicated") * 8 / 1e6
-    peak = replicated * load.peak
-    yield f"| network, all primaries to their replicas | {replicated:,.0f} Mbit/s | {peak:,.0f} Mbit/s |"
-    appended = plan.sum_of("appended") * DAY / GB
-    yield f"| append-only files of all primaries, per day | {appended:,.0f} GB | |"
+        bits = plan.http_bits(column)
+        yield f"| network, {name} | {amount(bits / load.peak, 'bit/s')} | {amount(bits, 'bit/s')} |"
+    replicated = plan.sum_of("replicated") * 8
+    mean, peak = amount(replicated, "bit/s"), amount(replicated * load.peak, "bit/s")
+    yield f"| network, all primaries to their replicas | {mean} | {peak} |"
+    yield f"| append-only files of all primaries, per day | {amount(plan.sum_of('appended') * DAY, 'B')} | |"
 
 
 def node_table(plan: Plan, numbers: Sequence[int] = (3, 4, 6, 8, 16)) -> Iterator[str]:
@@ -202,11 +212,31 @@ def node_table(plan: Plan, numbers: Sequence[int] = (3, 4, 6, 8, 16)) -> Iterato
     yield "| Primaries | With replicas | Data | `maxmemory` | Memory of a machine | Core busy at the peak |"
     yield "|---|---|---|---|---|---|"
     for primaries in numbers:
-        data, busy = plan.memory_of_node(primaries) / GB, plan.busy(primaries)
+        data, busy = plan.memory_of_node(primaries), plan.busy(primaries)
         limit = data * MEMORY_RESERVE
-        memory = f"{data:.1f} GB | {limit:.0f} GB | {limit * MACHINE_MEMORY:.0f} GB"
+        memory = " | ".join(amount(size, "B") for size in (data, limit, limit * MACHINE_MEMORY))
         note = "" if busy <= REDIS_BUSY else f", above {REDIS_BUSY:.0%}"
         yield f"| {primaries} | {2 * primaries} | {memory} | {busy:.0%}{note} |"
+
+
+def size_table() -> Iterator[str]:
+    """Yield the table of docs/sizing.md: loads of the same mix, and what they need."""
+    yield "| Sessions a day | Requests per second, peak | Data in Redis | `maxmemory` | Workers | Redis |"
+    yield "|---|---|---|---|---|---|"
+    for exponent in range(5, 10):
+        plan = Plan(Load(sessions_per_day=10.0**exponent))
+        primaries = plan.primaries()
+        servers = "one server" if primaries == 1 else f"{primaries} primaries"
+        requests = sum(rate for kind, rate in plan.requests.items() if kind != "expiry") * plan.load.peak
+        memory = " | ".join(amount(size, "B") for size in (plan.data_bytes, plan.data_bytes * MEMORY_RESERVE))
+        yield f"| {10**exponent:,} | {requests:,.0f} | {memory} | {plan.workers()} | {servers} |"
+
+
+def amount(number: float, unit: str) -> str:
+    """Return a number with a prefix and at least two digits, such as `2.4 GB`."""
+    prefix, size = next(((prefix, size) for prefix, size in (("G", 1e9), ("M", 1e6)) if number >= size), ("k", 1e3))
+    scaled = number / size
+    return f"{scaled:.1f} {prefix}{unit}" if scaled < 10 else f"{scaled:,.0f} {prefix}{unit}"  # noqa: PLR2004 - digits
 
 
 def main() -> None:
@@ -215,7 +245,7 @@ def main() -> None:
     for field in fields(Load):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=float, default=field.default)
     plan = Plan(Load(**vars(parser.parse_args())))
-    for table in (spread_table(), load_table(plan), node_table(plan)):
+    for table in (load_table(plan), node_table(plan, PRIMARIES)):
         print("\n".join(table), end="\n\n")
 
 

@@ -4,6 +4,7 @@
 follows the reader's dark or light color scheme.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -74,13 +75,14 @@ def svg(samples: Sequence[Sample], titles: dict[str, str]) -> str:
 
 def main() -> None:
     """Draw and print."""
-    if len(sys.argv) != 2:  # noqa: PLR2004
-        sys.exit("usage: python -m bench.peers.chart FILE, the file of `make bench-peers PEERS_ARGS=--json=FILE`")
-    result: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    parser = argparse.ArgumentParser(description="Draw the picture of the comparison, and print its tables.")
+    parser.add_argument("file", type=Path, help="the file of `make bench-peers PEERS_ARGS=--json=FILE`")
+    file = parser.parse_args().file
+    result: dict[str, Any] = json.loads(file.read_text("utf-8"))
     rows, titles = [Sample(**row) for row in result["samples"]], result["systems"]
     samples = [row for row in rows if row.connections == CONNECTIONS]
     if not samples:
-        sys.exit(f"{sys.argv[1]} has no figures for {CONNECTIONS} connections: measure them")
+        sys.exit(f"{file} has no figures for {CONNECTIONS} connections: measure them")
     PICTURE.write_text(svg(samples, titles), "utf-8")
     print(report(samples, [Memory(**row) for row in result["memory"]], titles, PROJECT))
     print(f"\n{result['about']}")
