@@ -21,7 +21,7 @@ FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
 .PHONY: run help test browser-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
-	bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock clean
+	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -93,6 +93,9 @@ bench-memory: $(VENV)/.dev ## Measure the memory of a session in Redis
 
 bench-peers: $(VENV)/.dev $(PEERS_VENV)/.installed $(PEERS_NODE_MODULES) ## Measure the service beside others, 45 minutes
 	$(BIN)/python -m bench.peers $(PEERS_ARGS)
+
+bench-latency: $(VENV)/.dev ## Measure the latency of reads at a fixed rate
+	$(BIN)/python -m bench.latency
 
 bench-overload: $(VENV)/.dev ## Measure answers with more requests than a worker can serve
 	$(BIN)/python -m bench.overload

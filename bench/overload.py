@@ -1,8 +1,9 @@
 """More requests than a worker can answer: `make bench-overload`, 30 s. Needs wrk.
 
 `wrk` reads a session over 64 connections, the usual load, and then over more. The
-figures are the successful reads per second, the share of 503, the time in which 99 % of
-the requests are answered, and the growth of the worker's memory. After 503, `wrk` sends
+figures are the successful reads per second, and per second of the worker's CPU time, the
+share of 503, the time in which 99 % of the requests are answered, and the growth of the
+worker's memory. `wrk` itself takes more CPU time for more connections. After 503, `wrk` sends
 the next request at once. So it loads the service more than a client that honors
 Retry-After.
 """
@@ -55,10 +56,13 @@ def main() -> None:
         read(running, session_id, CONNECTIONS[0])
         before = running.memory_kib("Pss")
         for connections in CONNECTIONS:
+            cpu = sum(running.cpu_seconds())
             found = read(running, session_id, connections)
+            cpu = sum(running.cpu_seconds()) - cpu
             grown = (running.memory_kib("Pss") - before) / 1024
             print(
-                f"{connections:5} connections: {found.reads:8,.0f} reads/s, {found.rejected:6.1%} rejected, "
+                f"{connections:5} connections: {found.reads:8,.0f} reads/s, "
+                f"{found.reads * SECONDS / cpu:8,.0f} reads/CPU s, {found.rejected:6.1%} rejected, "
                 f"p99 {found.p99:>8}, memory +{grown:.1f} MiB",
                 flush=True,
             )

@@ -127,7 +127,7 @@ KINDS = {
     r"sources:\d+": "set",
     r"unique:\d+:tv\.app": "string",
     r"top:\d+": "zset",
-    r"user:[0-9a-f]{24}": "hash",
+    r"user:[0-9a-f][A-Za-z0-9+/]{15}": "hash",
 }
 
 

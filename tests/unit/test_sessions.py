@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
@@ -89,7 +90,9 @@ def test_a_users_sessions_share_a_shard_and_users_spread() -> None:
         assert {shard_of(session.id) for session in sessions} == {shard_of(digest(user))}
         assert {UUID(session.id).version for session in sessions} == {4}
         assert len({session.id for session in sessions}) == 20
-    assert {shard_of(digest(f"user-{number}")) for number in range(1000)} == set(range(16))
+    digests = [digest(f"user-{number}") for number in range(1000)]
+    assert {shard_of(one) for one in digests} == set(range(16))
+    assert all(re.fullmatch(r"[0-9a-f][A-Za-z0-9+/]{15}", one) for one in digests)
 
 
 def test_the_digest_depends_on_the_secret() -> None:
