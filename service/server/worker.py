@@ -5,6 +5,7 @@ reloading of API keys and certificate. `application.py` decides what a worker ru
 `supervisor.py` is the parent process.
 """
 
+import gc
 import logging
 import signal
 import socket
@@ -24,6 +25,8 @@ _logger = logging.getLogger(__name__)
 
 # exit status. With gunicorn's 3 and 4 the arbiter would stop all workers
 _CANNOT_START = 1
+# Garbage in cycles, such as exceptions with their frames, then takes about 1 MB.
+_COLLECT_AFTER_OBJECTS = 10_000
 
 
 class Worker(GunicornWorker):
@@ -48,6 +51,10 @@ class Worker(GunicornWorker):
         Errors are logged here. gunicorn would print their messages, which may quote a
         client.
         """
+        # Requests make no cycles. With 4,096 connections, collections every 700 objects
+        # took 14 % of the CPU time and found nothing.
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER_OBJECTS)
         try:
             self.run_on(Loop())
         except Exception as error:

@@ -4,10 +4,16 @@ A response of aiohttp is an object with a dictionary of headers that is written 
 for each request. This module writes the constant parts once.
 """
 
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 
 from aiohttp import web
+
+from service import errors
+from service.api.dispatcher import problem_of
+from service.api.front_door.exchange import Answer
+from service.api.problems import problem_response
 
 CLOSE = "Connection: close\r\n"
 
@@ -23,6 +29,41 @@ def body_of(response: web.Response) -> bytes:
     """Return the body of a response that was made with bytes."""
     assert isinstance(response.body, bytes)  # noqa: S101 - all of them are
     return response.body
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemTemplate:
+    """The problem document of an error, without the request id, its last field."""
+
+    status: int
+    start: str
+    body: bytes
+
+    @classmethod
+    def of(cls, error: Exception) -> "ProblemTemplate":
+        """Return the template of an error."""
+        response = problem_response(error, "")
+        return cls(response.status, start_of(response), body_of(response).removesuffix(b'"}'))
+
+    def answer(self, request_id: str) -> Answer:
+        """Return the answer to a request."""
+        return self.status, self.start, b'%b%b"}' % (self.body, request_id.encode())
+
+
+class Problems:
+    """Answers with problem documents. A service in trouble sends thousands a second."""
+
+    def __init__(self) -> None:
+        self._templates: dict[type[Exception], ProblemTemplate] = {
+            type(error): ProblemTemplate.of(error) for error in (errors.Overloaded(), errors.StoreUnavailable())
+        }
+
+    def answer(self, error: Exception, request_id: str) -> Answer:
+        """Return the answer for an error. A bug of the service is logged."""
+        if template := self._templates.get(type(error)):
+            return template.answer(request_id)
+        response = problem_of(error, request_id)
+        return response.status, start_of(response), body_of(response)
 
 
 class DateLine:

@@ -23,9 +23,9 @@ from service.api.auth import Authorizer
 from service.api.cors import Cors
 from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
-from service.api.dispatcher import new_request_id, problem_of
+from service.api.dispatcher import new_request_id
 from service.api.forward_auth import UNKNOWN_ERRORS
-from service.api.front_door.answers import CLOSE, DateLine, body_of, start_of
+from service.api.front_door.answers import CLOSE, DateLine, Problems, ProblemTemplate, start_of
 from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
 from service.api.front_door.heads import presented_in, text_of
 from service.api.front_door.plans import Planner
@@ -34,7 +34,6 @@ from service.api.gpc import allowed_user_id
 from service.api.handlers.operations import ALIVE, Health
 from service.api.handlers.sessions import id_taken, session_not_found
 from service.api.json_body import parse_object
-from service.api.problems import problem_response
 from service.api.responses import empty_response, json_response, open_json_response
 from service.api.session_body import session_json
 from service.api.session_token import SessionCookie
@@ -84,10 +83,8 @@ class FastPath:
         self._created_start = start_of(json_response(b"", 201))
         self._ended_start = start_of(empty_response({hdrs.SET_COOKIE: cookie.deletion}))
         self._alive_start = start_of(open_json_response(ALIVE))
-        missing = problem_response(session_not_found(), "")
-        self._missing_start = start_of(missing)
-        # The request id is the last field of the document.
-        self._missing_body = body_of(missing).removesuffix(b'"}')
+        self._problem = Problems().answer
+        self._missing = ProblemTemplate.of(session_not_found())
 
     def _all_routes(self) -> Iterator[tuple[tuple[bytes, bytes], Route]]:
         for path in wire.SESSION_PATHS:
@@ -121,7 +118,11 @@ class FastPath:
         exchange = Exchange(plan, presented)
         try:
             return plan.route.begin(exchange, data, peer)
-        except Exception as error:  # noqa: BLE001 - a limit, a full queue or a bug: the client gets its answer
+        except errors.JayError as error:  # a limit or a full queue
+            # The traceback leads to the exchange. Such a cycle would have to be collected.
+            exchange.result = error.with_traceback(None)
+            return exchange
+        except Exception as error:  # noqa: BLE001 - a bug, which `problem_of` logs
             exchange.result = error
             return exchange
 
@@ -130,12 +131,12 @@ class FastPath:
         request_id = new_request_id()
         is_known = exchange.plan.route.is_for_proxies and isinstance(result, UNKNOWN_ERRORS)
         if isinstance(result, Exception) and not is_known:
-            status, start, body = _problem(result, request_id)
+            status, start, body = self._problem(result, request_id)
         else:
             try:
                 status, start, body = exchange.plan.route.finish(exchange, result, request_id)
             except Exception as error:  # noqa: BLE001 - a bug of ours, which `problem_of` logs
-                status, start, body = _problem(error, request_id)
+                status, start, body = self._problem(error, request_id)
         now = time.time()
         length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
         close = CLOSE if self._health.is_draining else ""
@@ -154,7 +155,7 @@ class FastPath:
     def _found(self, exchange: Exchange, session: Session | None, request_id: str) -> Answer:
         if session is None:
             self._metrics.missed.add((self._source_of(exchange),))
-            return 404, self._missing_start, b'%b%b"}' % (self._missing_body, request_id.encode())
+            return self._missing.answer(request_id)
         exchange.session_id = session.id
         self._metrics.found.add((session.source,))
         return 200, f"{self._found_start}{_expires_line(session)}", session_json(session)
@@ -206,7 +207,7 @@ class FastPath:
     def _created(self, exchange: Exchange, is_stored: bool, request_id: str) -> Answer:  # noqa: FBT001 - the result of Redis
         session = exchange.session
         if session is None or not is_stored:
-            return _problem(id_taken(), request_id)
+            return self._problem(id_taken(), request_id)
         exchange.session_id = session.id
         self._metrics.created.add((session.source,))
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
@@ -241,8 +242,3 @@ def _presented_in(exchange: Exchange) -> tuple[str, ...]:
 
 def _expires_line(session: Session) -> str:
     return f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
-
-
-def _problem(error: Exception, request_id: str) -> Answer:
-    response = problem_of(error, request_id)
-    return response.status, start_of(response), body_of(response)
