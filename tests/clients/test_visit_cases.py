@@ -1,161 +1,114 @@
 """Clients of visits pass the cases, with a script and with a live service."""
 
+import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import pytest
+from jay_tracking_client.messages import Answer, Request
 from jay_tracking_client.testing.fake_server import serving
 
-from tests.clients import visit_programs
-from tests.clients.conformance import CONTENT, Script, cases_of, check_request
-from tests.clients.conftest import GPC_KEY, LIVE_KEY
-from tests.clients.live_script import LiveScript
-from tests.clients.visit_programs import Program, running
+from tests.clients.conformance import CONTENT, cases_of
+from tests.clients.visit_programs import JAVASCRIPT, KOTLIN, Language, Program, running
+from tests.clients.visit_replay import Replay, ScriptOfVisit, server_of
 
 CASES = cases_of("visit")
-LANGUAGES = {"javascript": visit_programs.javascript}
-SECRETS = {session["id"] for session in CONTENT["sessions"].values()} | {"user-123456", LIVE_KEY, GPC_KEY}
+LANGUAGES = [
+    pytest.param(JAVASCRIPT, id="javascript"),
+    pytest.param(KOTLIN, id="kotlin", marks=pytest.mark.kotlin),
+]
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
-def language(request: pytest.FixtureRequest) -> str:
-    """Return the name of a language."""
-    return str(request.param)
+def language(request: pytest.FixtureRequest) -> Language:
+    """Return a language."""
+    selected: Language = request.param
+    return selected
 
 
 @pytest.fixture(scope="module")
-def program(language: str) -> Iterator[Program]:
+def program(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """Run the program of a language for all cases."""
-    with running(LANGUAGES[language]()) as started:
+    with running(language.build(tmp_path_factory.mktemp(language.name))) as started:
         yield started
-
-
-class ScriptOfVisit(Script):
-    """A script with the sessions that a client returns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: dict[str, str] = {}
-
-    def stored_id(self, case_id: str | None) -> str | None:
-        return case_id
-
-    def session(self, name: str) -> dict[str, Any]:
-        session = CONTENT["sessions"][name]
-        start_time = session["started_at"].removesuffix("Z")
-        fields = {name: session[name] for name in ("source", "user_id")}
-        return {"session_id": session["id"], "start_time": start_time, **fields}
-
-
-Server = ScriptOfVisit | LiveScript
-
-
-@contextmanager
-def server_of(case: Mapping[str, Any], live_url: str | None) -> Iterator[Server]:
-    """Serve a case, with the live service behind it if there is a URL."""
-    server: Server = ScriptOfVisit()
-    if live_url:
-        drops = case.get("service_drops_user_ids", False)
-        key, headers = (GPC_KEY, {"sec-gpc": "1"}) if drops else (LIVE_KEY, {})
-        server = LiveScript(live_url, key, headers)
-    with serving(server):
-        yield server
-
-
-def check_keys(sent: list[str], expected: str | None, before: list[str]) -> None:
-    """Compare the idempotency keys of a call with each other and with those before."""
-    assert len(set(sent)) <= (2 if expected == "two" else 1)
-    if expected == "two":
-        assert len(set(sent)) == 2
-    if expected == "same":
-        assert sent[0] == before[-1]
-    if expected == "new":
-        assert sent[0] not in before
-
-
-class Replay:
-    """Makes the calls of one case, and compares what happens with the case."""
-
-    def __init__(self, program: Program, server: Server) -> None:
-        self._program = program
-        self._server = server
-        self._keys: list[str] = []
-
-    def start(self, case: Mapping[str, Any]) -> None:
-        time = datetime.fromisoformat(case.get("client_time", "2023-01-15T14:30:24Z"))
-        self._program.call(
-            "start",
-            url=self._server.url,
-            key=self._server.api_key,
-            own_origin=self._server.url,
-            stored_id=self._server.stored_id(case.get("stored_id")),
-            time_seconds=time.timestamp(),
-            global_privacy_control=case.get("global_privacy_control", False),
-        )
-
-    def step(self, step: Mapping[str, Any]) -> None:
-        if "restart" in step:
-            self._program.call("restart")
-        elif "advance_seconds" in step:
-            self._program.call("advance", seconds=step["advance_seconds"])
-        else:
-            self._call(step)
-
-    def _call(self, step: Mapping[str, Any]) -> None:
-        self._server.expect(step["exchanges"])
-        values = dict(step.get("arguments", {}))
-        if step["call"] == "fetch":
-            host = {"own": "127.0.0.1", "foreign": "localhost"}[values.pop("origin")]
-            values["url"] = self._server.url.replace("127.0.0.1", host) + "/movies"
-        times = step.get("times", 1)
-        reply = self._program.call(step["call"], times=times, **values)
-        self._check_requests(step)
-        self._check_pauses(step, reply["pauses"])
-        self._check_reports(step, reply["reports"])
-        assert [self._shown(result) for result in reply["results"]] == [self._expected(step["returns"])] * times
-        if "stored_id" in step:
-            assert reply["stored_id"] == self._server.stored_id(step["stored_id"])
-
-    def _check_requests(self, step: Mapping[str, Any]) -> None:
-        assert len(self._server.requests) == len(step["exchanges"])
-        keys: list[str] = []
-        for actual, (name, _) in zip(self._server.requests, step["exchanges"], strict=True):
-            check_request(actual, CONTENT["requests"][name], keys)
-        check_keys(keys, step.get("keys"), self._keys)
-        self._keys += keys
-
-    def _check_pauses(self, step: Mapping[str, Any], pauses: list[float]) -> None:
-        bounds = step.get("pauses", [])
-        assert len(pauses) == len(bounds), pauses
-        assert all(least <= pause <= most for pause, (least, most) in zip(pauses, bounds, strict=True)), pauses
-
-    def _check_reports(self, step: Mapping[str, Any], reports: list[Mapping[str, str]]) -> None:
-        assert [report["kind"] for report in reports] == step.get("reports", [])
-        secrets = {*SECRETS, *self._server.ids, *self._server.ids.values()}
-        for report in reports:
-            assert not any(secret in report["message"] for secret in secrets)
-
-    def _expected(self, returns: Any) -> Any:
-        return self._server.session(returns["session"]) if isinstance(returns, dict) else returns
-
-    def _shown(self, result: Any) -> Any:
-        return {"user_id": None, **result} if isinstance(result, dict) else result
 
 
 @pytest.mark.parametrize("behind", ["script", "live"])
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_the_client_passes_the_case(
-    language: str, program: Program, case: Mapping[str, Any], behind: str, request: pytest.FixtureRequest
+    language: Language, program: Program, case: Mapping[str, Any], behind: str, request: pytest.FixtureRequest
 ) -> None:
     """The client sends the requests of the case, and has its results."""
-    if language in case.get("skips", {}):
-        pytest.skip(case["skips"][language])
+    if language.name in case.get("skips", {}):
+        pytest.skip(case["skips"][language.name])
     url = request.getfixturevalue("live").url if behind == "live" else None
     with server_of(case, url) as server:
-        replay = Replay(program, server)
+        replay = Replay(language, program, server)
         replay.start(case)
         for step in case["steps"]:
             replay.step(step)
         assert server.responses == []
+
+
+CREATED = CONTENT["responses"]["created-guest"]["body"]
+WITH_MORE = json.dumps(CREATED | {"source": 'é😀 "\\/\n', "later": {"a": [1, -2.5e3, True, None, {}], "b": []}})
+INVALID = (
+    "",
+    "null",
+    "[]",
+    "nul",
+    "{",
+    "[" * 60_000,
+    '"' + "\\u00" + '"',
+    json.dumps(CREATED)[:-1],
+    json.dumps(CREATED) + "}",
+    json.dumps(CREATED | {"session_id": "not-an-id"}),
+)
+
+
+class Fixed(ScriptOfVisit):
+    """Answers each request with 201 and one body."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        self._body = body.encode()
+
+    def answer(self, _request: Request) -> Answer | None:
+        return Answer(201, {"content-type": "application/json"}, self._body)
+
+
+def test_a_client_reads_any_json(language: Language, program: Program) -> None:
+    """Unknown fields are ignored, and escaped characters are read."""
+    with serving(Fixed(WITH_MORE)) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        (session,) = program.call("session")["results"]
+    assert session["source"] == json.loads(WITH_MORE)["source"]
+    assert session["session_id"] == CREATED["session_id"]
+
+
+@pytest.mark.parametrize("body", INVALID, ids=range(len(INVALID)))
+def test_an_invalid_body_is_not_a_session(language: Language, program: Program, body: str) -> None:
+    """A body that is not a session's JSON is an unexpected answer."""
+    with serving(Fixed(body)) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        reply = program.call("session")
+    assert reply["results"] == [None]
+    assert [report["kind"] for report in reply["reports"]] == ["unexpected-answer"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "call", "result"),
+    [("storage", "session", None), ("storage", "end", False), ("on_error", "session", None)],
+)
+def test_failures_of_the_app_are_not_thrown(
+    language: Language, program: Program, fails: str, call: str, result: Any
+) -> None:
+    """A storage or a function of the app that fails does not break the caller."""
+    with serving(Fixed("")) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({"fails": fails})
+        reply = program.call(call)
+    assert reply["results"] == [result]
+    assert len(reply["reports"]) == 1

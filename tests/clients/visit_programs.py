@@ -4,7 +4,8 @@ A program reads one command per line and writes one reply, both as JSON. A comma
 name in `command` and values:
 
 - `start` makes a client: `url`, `key`, `own_origin`, `stored_id`, `time_seconds` and
-  `global_privacy_control`. Its pauses do not wait, and its clock does not move.
+  `global_privacy_control`. Its pauses do not wait, and its clock does not move. The
+  function of the app in `fails`, `storage` or `on_error`, throws at each call.
 - `restart` makes another client with the same storage.
 - `advance` moves the clock by `seconds`.
 - `session`, `consent`, `end` and `fetch` are calls, with `times` of them at once.
@@ -16,15 +17,18 @@ A reply has the `results`, the `reports` of errors with `kind` and `message`, th
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).parent / "programs"
+from tests.clients import kotlin_compiler
+
+FOLDER = Path(__file__).parent
 LONGEST_CALL_SECONDS = 60
 
 
@@ -59,9 +63,27 @@ def running(command: list[str]) -> Iterator[Program]:
         assert process.wait(LONGEST_CALL_SECONDS) == 0
 
 
-def javascript() -> list[str]:
+def javascript(_folder: Path) -> list[str]:
     """Return the command of the program for the JavaScript client."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    return [node, str(FOLDER / "javascript.mjs")]
+    return [node, str(FOLDER / "javascript/program.mjs")]
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language, and how to build its program in a folder.
+
+    `requests_when_broken` is how often a request is sent when its connection breaks.
+    """
+
+    name: str
+    build: Callable[[Path], list[str]]
+    requests_when_broken: int = 1
+
+
+JAVASCRIPT = Language("javascript", javascript)
+# HttpURLConnection of the JVM sends a request again when its connection is closed
+# without an answer (sun.net.www.http.HttpClient, `failedOnce`).
+KOTLIN = Language("kotlin", kotlin_compiler.compiled, requests_when_broken=2)

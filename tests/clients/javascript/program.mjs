@@ -24,8 +24,12 @@ globalThis.setTimeout = (callback, milliseconds, ...rest) => {
   queueMicrotask(callback);
 };
 
+function fail() {
+  throw new Error("a failure of the app");
+}
+
 const commands = {
-  start({ url, key, own_origin, stored_id, time_seconds, global_privacy_control }) {
+  start({ url, key, own_origin, stored_id, time_seconds, global_privacy_control, fails }) {
     // With Web Locks, the client does not wait for other tabs.
     const locks = { request: (_, operation) => operation() };
     const navigator = { globalPrivacyControl: global_privacy_control, locks };
@@ -33,8 +37,13 @@ const commands = {
     now = time_seconds * 1000;
     storage = memoryStorage();
     if (stored_id !== null) storage.set("jay-tracking:id", stored_id);
-    const onError = (error) => reports.push({ kind: error.kind ?? String(error), message: String(error) });
-    options = { url, key, origins: [own_origin], storage, gpc: true, onError };
+    const onError = (error) => {
+      reports.push({ kind: error.kind ?? String(error), message: String(error) });
+      if (fails === "on_error") fail();
+    };
+    const failing = { get: fail, set: fail, remove: fail };
+    const used = fails === "storage" ? failing : storage;
+    options = { url, key, origins: [own_origin], storage: used, gpc: true, onError };
     commands.restart();
   },
   restart() {
