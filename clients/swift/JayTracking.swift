@@ -101,7 +101,7 @@ actor Tracking {
     private let sleep: @Sendable (TimeInterval) async throws -> Void
     private let http: URLSession
 
-    private var consent: TrackingConsent?
+    private var stated: TrackingConsent?
     private var known: Known?
     private var createAfter: Date?
     private var turn: Task<Void, Never>?
@@ -126,7 +126,7 @@ actor Tracking {
         self.key = key
         self.kept = Kept(storage: storage, name: name)
         self.origins = Set(origins.compactMap { origin in URL(string: origin).flatMap(originOf) })
-        self.consent = consent
+        self.stated = consent
         self.onError = onError
         self.now = now
         self.sleep = sleep
@@ -151,7 +151,7 @@ actor Tracking {
 
     /// Say whether the user is logged in and has agreed. A live session follows.
     func consent(userID: String?, agreed: Bool) async -> TrackingSession? {
-        consent = TrackingConsent(userID: userID, agreed: agreed)
+        stated = TrackingConsent(userID: userID, agreed: agreed)
         return await alone(otherwise: nil) { try await self.followConsent() }
     }
 
@@ -198,7 +198,7 @@ actor Tracking {
         guard let found = try await find() else {
             return try await create()
         }
-        guard let consent = consent, consent.userID != found.askedUserID else {
+        guard let consent = stated, consent.userID != found.askedUserID else {
             return found.session
         }
         if let changed = try await changeUser(of: found, to: consent.userID) {
@@ -239,7 +239,7 @@ actor Tracking {
         if let createAfter = createAfter, now() < createAfter {
             throw TrackingError(kind: "too-many-requests", status: 429)
         }
-        let userID = consent?.userID
+        let userID = stated?.userID
         for _ in 1...2 {
             // A request before a restart may have had no answer. It had the kept key.
             let idempotencyKey = try kept.idempotencyKey() ?? UUID().uuidString

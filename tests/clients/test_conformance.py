@@ -101,6 +101,14 @@ def test_everything_in_the_file_is_used() -> None:
     assert {case["kind"] for case in CASES} == set(CONTENT["options"]) == {"back end", "visit"}
 
 
+def test_a_case_is_skipped_for_a_reason() -> None:
+    """Only clients of visits skip cases, and each case has the reason."""
+    for case in CASES:
+        skips = case.get("skips", {})
+        assert skips.keys() <= ({"javascript", "kotlin", "swift"} if case["kind"] == "visit" else set())
+        assert all(reason.endswith(".") for reason in skips.values())
+
+
 def test_the_responses_are_those_of_the_service() -> None:
     """Each JSON response has a documented status, body and headers.
 
