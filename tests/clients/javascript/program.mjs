@@ -2,6 +2,7 @@
 // is a command in JSON, and each line of the standard output is its reply.
 // `tests/clients/visit_programs.py` describes both.
 
+import { webcrypto } from "node:crypto";
 import { createInterface } from "node:readline";
 import { memoryStorage, Tracking } from "../../../clients/js/jay-tracking.js";
 
@@ -13,6 +14,7 @@ let options;
 let tracking;
 
 Date.now = () => now;
+globalThis.crypto ??= webcrypto; // Node.js 18 has no global one.
 
 // The client waits for a promise, whose function is native. Other timers are those of Node.
 const wait = globalThis.setTimeout;
