@@ -15,12 +15,13 @@ BROWSER_ARGS ?=
 PEERS_ARGS ?=
 TORTURE_ARGS ?=
 NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
+KOTLIN_COMPILER := tests/clients/kotlin/node_modules/.package-lock.json
 PEERS_VENV := .venv-peers
 BACK_ENDS_VENV := .venv-back-ends
 FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
+.PHONY: run help test browser-test kotlin-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
 	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock clean
 .DEFAULT_GOAL := run
 
@@ -31,10 +32,13 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test: $(VENV)/.dev ## Run the tests, TEST_ARGS="-n 2 tests/unit" for a part of them
-	$(BIN)/pytest -m "not back_ends and not browser and not locks" $(TEST_ARGS)
+	$(BIN)/pytest -m "not back_ends and not browser and not kotlin and not locks" $(TEST_ARGS)
 
 browser-test: $(VENV)/.browser $(NODE_MODULES) ## Run the tests that need Chromium
 	$(BIN)/pytest -m browser tests/browser $(BROWSER_ARGS)
+
+kotlin-test: $(VENV)/.dev $(KOTLIN_COMPILER) ## Compile the Kotlin client and run its cases, needs Java and npm
+	$(BIN)/pytest -m kotlin tests/clients $(TEST_ARGS)
 
 # The requests differ each time, unless FUZZ_SEED is set.
 fuzz: $(VENV)/.dev ## Send 10,000 or more generated requests, 2 to 4 minutes
@@ -59,7 +63,7 @@ correlate-test: $(VENV)/.dev $(BACK_ENDS_VENV)/.installed ## Follow visits throu
 	BACK_ENDS_VENV=$(BACK_ENDS_VENV) $(BIN)/pytest -m back_ends tests/system/test_correlation.py $(TEST_ARGS)
 
 coverage: $(VENV)/.dev ## Run the tests and list the lines that no test reaches
-	$(BIN)/pytest -m "not back_ends and not browser and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
+	$(BIN)/pytest -m "not back_ends and not browser and not kotlin and not locks" --cov --cov-report=term-missing:skip-covered $(TEST_ARGS)
 
 check: $(VENV)/.dev ## Run the linter, the formatter's check and the type checker
 	$(BIN)/ruff check .
@@ -131,7 +135,7 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) --group back-ends -o requirements/back-ends.txt
 
 clean: ## Remove the virtual environments and all caches
-	rm -rf tests/dashboard/node_modules bench/peers/node/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf tests/dashboard/node_modules tests/clients/kotlin/node_modules bench/peers/node/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 # Stamp files record what is installed. When a lock changes, make installs it again.
 $(VENV)/.python:
@@ -187,3 +191,7 @@ $(PEERS_NODE_MODULES): bench/peers/node/package-lock.json
 # TypeScript checks the dashboard's JavaScript. Without npm, its test is skipped.
 $(NODE_MODULES): tests/dashboard/package-lock.json
 	@if command -v npm >/dev/null; then cd tests/dashboard && npm ci --silent && touch ../../$@; fi
+
+# The Kotlin compiler has 90 MB. Without npm, the tests with it are skipped.
+$(KOTLIN_COMPILER): tests/clients/kotlin/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/clients/kotlin && npm ci --silent && touch ../../../$@; fi

@@ -154,7 +154,8 @@ def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
 
 def test_the_locks_name_no_download_host() -> None:
     """The locks name no download host."""
-    node = [ROOT / folder / "package-lock.json" for folder in ("tests/dashboard", "bench/peers/node")]
+    folders = ("tests/clients/kotlin", "tests/dashboard", "bench/peers/node")
+    node = [ROOT / folder / "package-lock.json" for folder in folders]
     for path in (*(ROOT / "requirements").glob("*.txt"), *node):
         assert "://" not in path.read_text("utf-8")
 

@@ -23,10 +23,23 @@ export interface Options {
   gpc?: boolean;
   /** The origins of your own APIs, to which `fetch` adds the session. */
   origins?: readonly string[];
-  /** Gets the reason of each failure. */
-  onError?: (error: unknown) => void;
+  /** Gets the reason of each call that fails. An error of the storage is passed on as it is. */
+  onError?: (error: TrackingError | Error) => void;
   /** The prefix of stored names and the name of the lock. */
   name?: string;
+}
+
+/** Has no session id and no user id, so it may be logged. */
+export interface TrackingError extends Error {
+  /**
+   * The end of the problem's type, such as `invalid-request` or `too-many-requests`, or
+   * `unready` (5xx), `unexpected-answer` or `connection-failed`.
+   */
+  kind: string;
+  /** The status of the answer, or 0 without one. */
+  status: number;
+  /** The time of `Retry-After` in milliseconds, or 0. */
+  wait: number;
 }
 
 export interface Session {

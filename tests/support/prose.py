@@ -264,7 +264,7 @@ def _html(source: str) -> Iterator[Passage]:
 READERS: dict[str, Callable[[str], Iterator[Passage]]] = {
     ".py": _python,
     ".lua": _scanned("lua", "--"),
-    ".js": _scanned("js", "//"),
+    **dict.fromkeys((".js", ".kt", ".mjs", ".swift"), _scanned("js", "//")),
     ".css": _scanned("js", "//"),
     ".md": _markdown,
     ".yaml": _yaml,

@@ -1,14 +1,17 @@
 /**
  * Tracking sessions for web pages, TVs and apps.
  *
- * A page keeps its session by cookie. A device without cookies passes `storage`, and
- * the session is kept by header. No method throws: a failure is `null` or `false`, and
- * `onError` gets the reason.
+ * A page keeps its session by cookie, and a device with `storage` by header. No method
+ * throws: a failure is `null` or `false`, and `onError` gets the reason.
  */
 
 const PATH = "/v1/playouts/tracking/session";
 const TRIES = 4;
-const FIRST_PAUSE_MS = 300;
+const PAUSE_MS = 300;
+const MAX_WAIT_MS = 30_000;
+const TIMEOUT_MS = 10_000;
+const VALID_MS = 60_000;
+const ID = /^[\da-f-]{36}$/i;
 
 /** A storage for devices that keep nothing. */
 export function memoryStorage() {
@@ -23,29 +26,29 @@ export function memoryStorage() {
 /** A storage in `localStorage`, or in memory where the browser blocks it. */
 export function localStorageOrMemory() {
   const memory = memoryStorage();
-  const either = (own, other) => {
+  const call = (own, other) => (...values) => {
     try {
-      return own(globalThis.localStorage);
+      return globalThis.localStorage[own](...values);
     } catch {
-      return other();
+      return memory[other](...values);
     }
   };
-  return {
-    get: (name) => either((store) => store.getItem(name), () => memory.get(name)),
-    set: (name, value) => either((store) => store.setItem(name, value), () => memory.set(name, value)),
-    remove: (name) => either((store) => store.removeItem(name), () => memory.remove(name)),
-  };
+  return { get: call("getItem", "get"), set: call("setItem", "set"), remove: call("removeItem", "remove") };
 }
 
 export class Tracking {
   #options;
   #notes; // the key of a creation in progress, and the id without cookies
   #session = null;
+  #from;
+  #rest;
+  #asked; // the user id that the service got. It may have dropped it.
+  #createAfter = 0;
   #user; // undefined: nobody has said anything about consent
   #turn = Promise.resolve();
 
   constructor(options) {
-    this.#options = { name: "jay-tracking", gpc: false, origins: [], onError: () => {}, ...options };
+    this.#options = { name: "jay-tracking", origins: [], ...options };
     this.#notes = options.storage ?? localStorageOrMemory();
     if (options.consent !== undefined) this.#user = this.#userOf(options.consent);
   }
@@ -58,18 +61,18 @@ export class Tracking {
   /** Say whether the user is logged in and has agreed. A live session follows. */
   consent(state) {
     this.#user = this.#userOf(state);
-    return this.#alone(async () => (await this.#find()) && (await this.#current()));
+    return this.#alone(async () => (await this.#find()) && this.#current());
   }
 
   /** End the session. Return whether it has ended. */
   async end() {
-    const ended = await this.#alone(async () => {
-      const response = await this.#send("DELETE", PATH);
-      if (response?.status !== 204) return null;
-      this.#forget();
+    const ended = this.#alone(async () => {
+      if (!this.#options.storage || (await this.#id())) await this.#send("DELETE", PATH);
+      await this.#notes.remove(`${this.#options.name}:key`);
+      await this.#forget();
       return true;
     });
-    return ended ?? false;
+    return (await ended) ?? false;
   }
 
   /** Fetch, with the session in a header for the origins in `origins`. */
@@ -81,129 +84,131 @@ export class Tracking {
   }
 
   /** The consent table: a user id only for a user who is logged in and has agreed. */
-  #userOf({ userId = null, agreed = false } = {}) {
+  #userOf({ userId, agreed } = {}) {
     const optedOut = this.#options.gpc && globalThis.navigator?.globalPrivacyControl;
     return agreed && userId && !optedOut ? String(userId) : null;
   }
 
   /** Run one operation at a time, in all tabs where the browser has Web Locks. */
   #alone(operation) {
-    const run = () =>
-      globalThis.navigator?.locks ? navigator.locks.request(this.#options.name, operation) : operation();
-    const done = this.#turn.then(run).then(
-      (result) => result ?? null,
-      (error) => {
-        this.#report(error);
-        return null;
-      },
-    );
-    this.#turn = done;
-    return done;
+    const locks = globalThis.navigator?.locks;
+    this.#turn = this.#turn
+      .then(() => (locks ? locks.request(this.#options.name, operation) : operation()))
+      .catch((error) => void this.#options.onError?.(error))
+      .catch(() => {}) // onError has failed
+      .then((result) => result ?? null);
+    return this.#turn;
   }
 
   async #current() {
-    let session = await this.#find();
-    if (session && this.#user !== undefined && (session.user_id ?? null) !== this.#user) {
-      session = await this.#changeUser();
-    }
-    return session === null ? this.#create() : session;
+    const session = await this.#find();
+    const isOther = session && this.#user !== undefined && this.#user !== this.#asked;
+    return (isOther ? await this.#changeUser() : session) ?? this.#create();
   }
 
-  /** Return the live session, null without one, and undefined when nobody knows. */
+  /** Return the live session, or null without one. */
   async #find() {
-    if (this.#session && Date.now() < this.#session.until) return this.#session;
-    this.#session = null;
-    const { storage, name } = this.#options;
-    if (storage && !(await storage.get(`${name}:id`))) return null;
-    const response = await this.#send("GET", PATH);
-    if (response?.status === 200) return this.#take(response);
-    if (response?.status !== 404) return undefined;
-    await this.#forget();
-    return null;
+    const age = Date.now() - this.#from;
+    if (this.#session && age >= 0 && age < this.#rest) return this.#session;
+    if (this.#options.storage && !(await this.#id())) return this.#forget();
+    const answer = await this.#send("GET", PATH);
+    return answer ? this.#take(answer, answer.content.user_id ?? null) : this.#forget();
   }
 
   async #create() {
+    if (Date.now() < this.#createAfter) throw failure("too-many-requests", 429);
     const note = `${this.#options.name}:key`;
-    // Another tab, or this page before a reload, may have sent the same request.
-    const [owner, known] = ((await this.#notes.get(note)) ?? "").split(" ");
     const user = this.#user ?? null;
-    const mark = user === null ? "guest" : "user";
-    let key = owner === mark && known ? known : newKey();
-    await this.#notes.set(note, `${mark} ${key}`);
+    // Another tab, or this page before a reload, may have sent the same request.
+    let key = await this.#notes.get(note);
+    if (!/^[\d-]{16,64}$/.test(key)) key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    await this.#notes.set(note, key);
     if (!globalThis.navigator?.locks) {
-      // Tabs that start at once overwrite each other's key. The last one counts.
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      key = ((await this.#notes.get(note)) ?? "").split(" ")[1] ?? key;
+      // Tabs that start at once overwrite the key. The last one counts.
+      await sleep(50);
+      key = (await this.#notes.get(note)) ?? key;
     }
-    const response = await this.#send("POST", PATH, user, { "Idempotency-Key": key });
-    if (response && response.status < 500 && response.status !== 429) await this.#notes.remove(note);
-    if (response?.status === 409) return this.#create();
-    return response?.status === 201 ? this.#take(response) : null;
+    const answer = await this.#send("POST", PATH, user, { "Idempotency-Key": key });
+    const session = answer && (await this.#take(answer, user));
+    await this.#notes.remove(note);
+    return session ?? this.#create();
   }
 
   async #changeUser() {
     const user = this.#user;
-    const response = await this.#send(user === null ? "DELETE" : "PUT", `${PATH}/user`, user);
-    if (response?.status === 200) return this.#take(response);
-    this.#session = null; // asked for again at the next call
-    return response?.status === 404 ? null : undefined;
+    this.#rest = Infinity; // A change without an answer is repeated at the next call.
+    const answer = await this.#send(user ? "PUT" : "DELETE", `${PATH}/user`, user);
+    return answer ? this.#take(answer, user) : this.#forget();
   }
 
-  async #take(response) {
-    const content = await response.json();
-    const expires = Date.parse(response.headers.get("X-Jay-Session-Expires") ?? "");
-    // The device's clock may be wrong, so only the rest at the time of a creation counts.
-    const rest = response.status === 201 ? expires - Date.parse(`${content.start_time.slice(0, 23)}Z`) : 60_000;
-    this.#session = { ...content, until: Date.now() + (rest || 60_000) };
+  async #take({ status, headers, content }, user) {
+    // The clock of a device may be wrong, so only durations count.
+    const rest = Date.parse(headers.get("X-Jay-Session-Expires")) - Date.parse(`${content.start_time}Z`);
+    this.#from = Date.now();
+    this.#rest = (status === 201 && rest) || VALID_MS;
+    this.#asked = user;
+    this.#session = content;
     await this.#options.storage?.set(`${this.#options.name}:id`, content.session_id);
-    return this.#session;
+    return content;
   }
 
   async #forget() {
     this.#session = null;
     await this.#options.storage?.remove(`${this.#options.name}:id`);
+    return null;
   }
 
-  /** Send a request until it is answered. Every request may be repeated. */
+  async #id() {
+    const id = await this.#options.storage?.get(`${this.#options.name}:id`);
+    return ID.test(id) ? id : null;
+  }
+
+  /** Return the answer, or null without a live session. Every request may be repeated. */
   async #send(method, path, user = null, more = {}) {
-    const { url, key, storage, name } = this.#options;
+    const { url, key, storage } = this.#options;
     const headers = { "X-API-Key": key, ...more };
-    const id = storage && (await storage.get(`${name}:id`));
+    const id = await this.#id();
     if (id && method !== "POST") headers["X-Jay-Tracking"] = id;
-    if (user !== null) headers["Content-Type"] = "application/json";
-    const body = user === null ? undefined : JSON.stringify({ user_id: user });
-    let response = null;
-    for (let number = 0; number < TRIES; number += 1) {
-      if (number) await pause(number, response);
+    if (user) headers["Content-Type"] = "application/json";
+    const body = user && JSON.stringify({ user_id: user });
+    const request = { method, headers, body, credentials: storage ? "omit" : "include", redirect: "manual" };
+    for (let tried = 1; ; tried += 1) {
       try {
-        response = await fetch(url + path, { method, headers, body, credentials: storage ? "omit" : "include" });
-        if (response.status !== 429 && response.status < 500) break;
+        return await ask(url + path, request);
       } catch (error) {
-        response = null;
-        this.#report(error);
+        const { kind, status, wait } = error;
+        if (kind.startsWith("session-")) return null;
+        if (status && status !== 429 && status < 500) throw error;
+        if (tried === TRIES || wait > MAX_WAIT_MS) {
+          if (status === 429) this.#createAfter = Date.now() + wait;
+          throw error;
+        }
+        await sleep(wait + Math.random() * PAUSE_MS * 2 ** tried);
       }
     }
-    if (response && response.status >= 400 && response.status !== 404) {
-      this.#report(new Error(`the tracking service answered ${response.status}`));
-    }
-    return response;
-  }
-
-  #report(error) {
-    try {
-      this.#options.onError(error);
-    } catch {
-      // The page's own function must not break tracking.
-    }
   }
 }
 
-function pause(number, response) {
-  const asked = Number(response?.headers.get("Retry-After")) * 1000;
-  const most = FIRST_PAUSE_MS * 2 ** number;
-  return new Promise((resolve) => setTimeout(resolve, (asked || most) * (0.75 + Math.random() / 2)));
+async function ask(url, request) {
+  let response;
+  let content;
+  try {
+    response = await fetch(url, { ...request, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
+    content = await response.json();
+  } catch (error) {
+    // Without JSON, the answer has no content or is not from the service.
+    if (error.name !== "SyntaxError") throw failure("connection-failed");
+  }
+  const { ok, status, headers } = response;
+  if (ok && (status === 204 || ID.test(content?.session_id))) return { status, headers, content };
+  const problem = `${content?.type}`.split("urn:jay:problem:")[1] ?? "unexpected-answer";
+  throw failure(status < 500 ? problem : "unready", status, headers.get("Retry-After") * 1000 || 0);
 }
 
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+function failure(kind, status = 0, wait = 0) {
+  return Object.assign(new Error(`tracking: ${kind}`), { kind, status, wait });
+}
+
+function sleep(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

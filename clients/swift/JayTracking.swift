@@ -1,0 +1,578 @@
+// Tracking sessions for apps on Apple's platforms.
+//
+// This file is the whole client. It needs Foundation and nothing else. The session is
+// kept by header. No method throws: a failure is `nil` or `false`, and `onError` gets the
+// reason.
+
+import Foundation
+#if canImport(FoundationNetworking)
+import FoundationNetworking
+#endif
+
+/// A session of a visit. Its descriptions have no ids, so it may be logged.
+struct TrackingSession: Equatable, Sendable {
+    let id: String
+    /// UTC, with microseconds and without a zone.
+    let startTime: String
+    let source: String
+    /// Absent in a session of a guest.
+    let userID: String?
+}
+
+extension TrackingSession: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    var description: String { "TrackingSession(source: \(source))" }
+    var debugDescription: String { description }
+    var customMirror: Mirror { Mirror(self, children: ["source": source]) }
+}
+
+/// The reason of a call that failed. It has no ids, so it may be logged.
+struct TrackingError: Error, CustomStringConvertible {
+    /// The end of the problem's type, such as `invalid-request`, or one of
+    /// `connection-failed`, `unready` (5xx), `too-many-requests`, `unexpected-answer` and
+    /// `storage-failed`.
+    let kind: String
+    /// Absent without an answer.
+    var status: Int?
+    /// The time of `Retry-After` in seconds, or 0.
+    var retryAfter: TimeInterval = 0
+    var underlying: (any Error)?
+
+    var description: String { "tracking: \(kind)" }
+}
+
+/// Where an app keeps the id of its session. Any thread may call it, one at a time.
+protocol TrackingStorage: Sendable {
+    func value(for name: String) throws -> String?
+    func setValue(_ value: String, for name: String) throws
+    func removeValue(for name: String) throws
+}
+
+/// A storage that forgets the session at the end of the program.
+final class MemoryTrackingStorage: TrackingStorage, @unchecked Sendable {
+    private let lock = NSLock()
+    private var kept: [String: String] = [:]
+
+    func value(for name: String) -> String? {
+        lock.lock()
+        defer { lock.unlock() }
+        return kept[name]
+    }
+
+    func setValue(_ value: String, for name: String) {
+        lock.lock()
+        defer { lock.unlock() }
+        kept[name] = value
+    }
+
+    func removeValue(for name: String) {
+        lock.lock()
+        defer { lock.unlock() }
+        kept[name] = nil
+    }
+}
+
+/// The state of the visitor. A user id is sent only with both.
+struct TrackingConsent: Sendable, CustomStringConvertible, CustomReflectable {
+    fileprivate let userID: String?
+
+    init(userID: String?, agreed: Bool) {
+        let isGiven = agreed && userID?.isEmpty == false
+        self.userID = isGiven ? userID : nil
+    }
+
+    var description: String { "TrackingConsent()" }
+    var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+/// The session of a visit. Make one for the whole app.
+actor Tracking {
+    private static let tries = 4
+    private static let pause: TimeInterval = 0.6
+    private static let longestWait: TimeInterval = 30
+    private static let timeout: TimeInterval = 10
+    private static let readIsValid: TimeInterval = 60
+
+    private let sessionURL: URL
+    private let key: String
+    private let kept: Kept
+    private let origins: Set<String>
+    private let onError: @Sendable (TrackingError) -> Void
+    private let now: @Sendable () -> Date
+    private let sleep: @Sendable (TimeInterval) async throws -> Void
+    private let http: URLSession
+
+    private var stated: TrackingConsent?
+    private var known: Known?
+    private var createAfter: Date?
+    private var turn: Task<Void, Never>?
+
+    /// Make a client of the service at `url`, such as `https://tracking.example.com`, with
+    /// an API key with the scope `track`. `origins` are those of your own APIs. `name` is
+    /// the prefix of stored names. Tests replace `now` and `sleep`.
+    init(
+        url: URL,
+        key: String,
+        storage: any TrackingStorage,
+        origins: [String] = [],
+        consent: TrackingConsent? = nil,
+        onError: @escaping @Sendable (TrackingError) -> Void = { _ in },
+        name: String = "jay-tracking",
+        now: @escaping @Sendable () -> Date = { Date() },
+        sleep: @escaping @Sendable (TimeInterval) async throws -> Void = { seconds in
+            try await Task.sleep(nanoseconds: UInt64(seconds * 1_000_000_000))
+        }
+    ) {
+        self.sessionURL = url.appendingPathComponent(Wire.path)
+        self.key = key
+        self.kept = Kept(storage: storage, name: name)
+        self.origins = Set(origins.compactMap { origin in URL(string: origin).flatMap(originOf) })
+        self.stated = consent
+        self.onError = onError
+        self.now = now
+        self.sleep = sleep
+        // Cookies would present the session a second time.
+        let configuration = URLSessionConfiguration.ephemeral
+        configuration.httpCookieStorage = nil
+        configuration.httpShouldSetCookies = false
+        configuration.urlCache = nil
+        configuration.timeoutIntervalForRequest = Tracking.timeout
+        configuration.timeoutIntervalForResource = Tracking.timeout
+        self.http = URLSession(configuration: configuration, delegate: NoRedirects(), delegateQueue: nil)
+    }
+
+    deinit {
+        http.finishTasksAndInvalidate()
+    }
+
+    /// Return the session of this visit. Create one if there is none.
+    func session() async -> TrackingSession? {
+        await alone(otherwise: nil) { try await self.current() }
+    }
+
+    /// Say whether the user is logged in and has agreed. A live session follows.
+    func consent(userID: String?, agreed: Bool) async -> TrackingSession? {
+        stated = TrackingConsent(userID: userID, agreed: agreed)
+        return await alone(otherwise: nil) { try await self.followConsent() }
+    }
+
+    /// End the session. Return whether it has ended.
+    func end() async -> Bool {
+        await alone(otherwise: false) { try await self.endSession() }
+    }
+
+    /// Return the header with the session for an own API, and nothing for other URLs.
+    func headers(for url: URL) async -> [String: String] {
+        guard let origin = originOf(url), origins.contains(origin), let session = await self.session() else {
+            return [:]
+        }
+        return [Wire.sessionHeader: session.id]
+    }
+
+    /// Run one operation at a time, and report its failure.
+    ///
+    /// An actor runs other calls while one waits. So each operation waits for the one
+    /// before it. An operation goes on when its caller is cancelled, because others may
+    /// wait for the same session.
+    private func alone<Value: Sendable>(
+        otherwise failed: Value,
+        _ operation: @escaping @Sendable () async throws -> Value
+    ) async -> Value {
+        let previous = turn
+        let onError = self.onError
+        let task = Task { () -> Value in
+            _ = await previous?.value
+            do {
+                return try await operation()
+            } catch let error as TrackingError {
+                onError(error)
+            } catch {
+                onError(TrackingError(kind: "failed", underlying: error))
+            }
+            return failed
+        }
+        turn = Task { _ = await task.value }
+        return await task.value
+    }
+
+    private func current() async throws -> TrackingSession {
+        guard let found = try await find() else {
+            return try await create()
+        }
+        guard let consent = stated, consent.userID != found.askedUserID else {
+            return found.session
+        }
+        if let changed = try await changeUser(of: found, to: consent.userID) {
+            return changed
+        }
+        return try await create()
+    }
+
+    private func followConsent() async throws -> TrackingSession? {
+        guard try await find() != nil else {
+            return nil
+        }
+        return try await current()
+    }
+
+    private func endSession() async throws -> Bool {
+        if try kept.id() != nil {
+            _ = try await send(.end)
+        }
+        try kept.setIdempotencyKey(nil)
+        try forget()
+        return true
+    }
+
+    /// Return the live session, or nil without one.
+    private func find() async throws -> Known? {
+        if let known = known, known.isValid(at: now()) {
+            return known
+        }
+        guard try kept.id() != nil, let answer = try await send(.read) else {
+            try forget()
+            return nil
+        }
+        return try take(answer.session, askedUserID: answer.session.userID, validFor: Tracking.readIsValid)
+    }
+
+    private func create() async throws -> TrackingSession {
+        if let createAfter = createAfter, now() < createAfter {
+            throw TrackingError(kind: "too-many-requests", status: 429)
+        }
+        let userID = stated?.userID
+        for _ in 1...2 {
+            // A request before a restart may have had no answer. It had the kept key.
+            let idempotencyKey = try kept.idempotencyKey() ?? UUID().uuidString
+            try kept.setIdempotencyKey(idempotencyKey)
+            let answer = try await send(.create(userID: userID, idempotencyKey: idempotencyKey))
+            if let answer = answer {
+                let lifetime = answer.lifetime ?? Tracking.readIsValid
+                let taken = try take(answer.session, askedUserID: userID, validFor: lifetime)
+                try kept.setIdempotencyKey(nil)
+                return taken.session
+            }
+            // The session of the kept key has ended.
+            try kept.setIdempotencyKey(nil)
+        }
+        throw TrackingError(kind: "session-already-ended", status: 409)
+    }
+
+    private func changeUser(of found: Known, to userID: String?) async throws -> TrackingSession? {
+        // A change without an answer is repeated at the next call.
+        known = Known(session: found.session, askedUserID: found.askedUserID, since: found.since, validFor: .infinity)
+        let call = userID.map { Call.setUser($0) } ?? .clearUser
+        guard let answer = try await send(call) else {
+            try forget()
+            return nil
+        }
+        return try take(answer.session, askedUserID: userID, validFor: Tracking.readIsValid).session
+    }
+
+    private func take(
+        _ session: TrackingSession,
+        askedUserID: String?,
+        validFor: TimeInterval
+    ) throws -> Known {
+        let taken = Known(session: session, askedUserID: askedUserID, since: now(), validFor: validFor)
+        known = taken
+        try kept.setID(session.id)
+        return taken
+    }
+
+    private func forget() throws {
+        known = nil
+        try kept.setID(nil)
+    }
+
+    /// Return the answer, or nil without a live session. Every request may be repeated.
+    private func send(_ call: Call) async throws -> Answer? {
+        let request = try self.request(for: call)
+        var tried = 1
+        while true {
+            let failure: TrackingError
+            do {
+                let answer = try await ask(request)
+                if answer.isExpected(by: call) {
+                    return answer
+                }
+                failure = answer.failure
+            } catch {
+                failure = TrackingError(kind: "connection-failed", underlying: error)
+            }
+            if Wire.goneKinds.contains(failure.kind) {
+                return nil
+            }
+            if let status = failure.status, status != 429, status < 500 {
+                throw failure
+            }
+            if tried == Tracking.tries || failure.retryAfter > Tracking.longestWait {
+                if case .create = call, failure.status == 429 {
+                    createAfter = now().addingTimeInterval(failure.retryAfter)
+                }
+                throw failure
+            }
+            let longestPause = Tracking.pause * Double(1 << (tried - 1))
+            try await self.sleep(failure.retryAfter + Double.random(in: 0...longestPause))
+            tried += 1
+        }
+    }
+
+    private func request(for call: Call) throws -> URLRequest {
+        var request = URLRequest(url: call.url(of: sessionURL))
+        request.httpMethod = call.method
+        request.setValue(key, forHTTPHeaderField: Wire.keyHeader)
+        if case .create(_, let idempotencyKey) = call {
+            request.setValue(idempotencyKey, forHTTPHeaderField: Wire.idempotencyHeader)
+        } else if let id = try kept.id() {
+            request.setValue(id, forHTTPHeaderField: Wire.sessionHeader)
+        }
+        if let userID = call.userID {
+            request.setValue("application/json", forHTTPHeaderField: "Content-Type")
+            request.httpBody = try JSONEncoder().encode(["user_id": userID])
+        }
+        return request
+    }
+
+    private func ask(_ request: URLRequest) async throws -> Answer {
+        let (data, answer) = try await http.data(for: request)
+        guard let response = answer as? HTTPURLResponse else {
+            throw URLError(.badServerResponse)
+        }
+        return Answer(data, response)
+    }
+}
+
+/// The names of the service.
+private enum Wire {
+    static let path = "v1/playouts/tracking/session"
+    static let userPath = "user"
+    static let keyHeader = "X-API-Key"
+    static let sessionHeader = "X-Jay-Tracking"
+    static let expiresHeader = "X-Jay-Session-Expires"
+    static let idempotencyHeader = "Idempotency-Key"
+    static let problem = "urn:jay:problem:"
+    static let goneKinds: Set<String> = ["session-not-found", "session-already-ended"]
+}
+
+private enum Call {
+    case create(userID: String?, idempotencyKey: String)
+    case read
+    case end
+    case setUser(String)
+    case clearUser
+
+    var method: String {
+        switch self {
+        case .create: return "POST"
+        case .read: return "GET"
+        case .end: return "DELETE"
+        case .setUser: return "PUT"
+        case .clearUser: return "DELETE"
+        }
+    }
+
+    var expectedStatus: Int {
+        switch self {
+        case .create: return 201
+        case .read: return 200
+        case .end: return 204
+        case .setUser: return 200
+        case .clearUser: return 200
+        }
+    }
+
+    var userID: String? {
+        switch self {
+        case .create(let userID, _): return userID
+        case .setUser(let userID): return userID
+        case .read, .end, .clearUser: return nil
+        }
+    }
+
+    func url(of sessionURL: URL) -> URL {
+        switch self {
+        case .create, .read, .end: return sessionURL
+        case .setUser, .clearUser: return sessionURL.appendingPathComponent(Wire.userPath)
+        }
+    }
+}
+
+/// A session with the user id that the service got, which it may have dropped.
+private struct Known: Sendable {
+    let session: TrackingSession
+    let askedUserID: String?
+    let since: Date
+    let validFor: TimeInterval
+
+    /// The clock of a device may be wrong, so only durations count.
+    func isValid(at now: Date) -> Bool {
+        let age = now.timeIntervalSince(since)
+        return validFor == .infinity || (age >= 0 && age < validFor)
+    }
+}
+
+/// The two kept strings. A string that is not valid is as good as none.
+private struct Kept: Sendable {
+    let storage: any TrackingStorage
+    let name: String
+
+    func id() throws -> String? {
+        try value(for: "\(name):id", if: isSessionID)
+    }
+
+    func setID(_ id: String?) throws {
+        try set(id, for: "\(name):id")
+    }
+
+    /// The key of a creation without an answer.
+    func idempotencyKey() throws -> String? {
+        try value(for: "\(name):key") { key in
+            (16...64).contains(key.utf8.count) && key.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2C }
+        }
+    }
+
+    func setIdempotencyKey(_ key: String?) throws {
+        try set(key, for: "\(name):key")
+    }
+
+    private func value(for name: String, if isWellFormed: (String) -> Bool) throws -> String? {
+        do {
+            return try storage.value(for: name).flatMap { isWellFormed($0) ? $0 : nil }
+        } catch {
+            throw TrackingError(kind: "storage-failed", underlying: error)
+        }
+    }
+
+    private func set(_ value: String?, for name: String) throws {
+        do {
+            if let value = value {
+                try storage.setValue(value, for: name)
+            } else {
+                try storage.removeValue(for: name)
+            }
+        } catch {
+            throw TrackingError(kind: "storage-failed", underlying: error)
+        }
+    }
+}
+
+private struct Answer: Sendable {
+    /// The fields of a session and of a problem.
+    private struct Content: Decodable, Sendable {
+        var sessionId: String?
+        var startTime: String?
+        var source: String?
+        var userId: String?
+        var type: String?
+    }
+
+    private let status: Int
+    private let retryAfter: TimeInterval
+    private let expires: String?
+    private let content: Content
+
+    init(_ data: Data, _ response: HTTPURLResponse) {
+        status = response.statusCode
+        retryAfter = Answer.retryAfter(of: response)
+        expires = response.value(forHTTPHeaderField: Wire.expiresHeader)
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        // The page of a proxy or a hotspot has no fields.
+        content = (try? decoder.decode(Content.self, from: data)) ?? Content()
+    }
+
+    func isExpected(by call: Call) -> Bool {
+        guard status == call.expectedStatus else {
+            return false
+        }
+        if case .end = call {
+            return true
+        }
+        return content.sessionId.map(isSessionID) == true && content.startTime != nil && content.source != nil
+    }
+
+    /// The session of an expected answer.
+    var session: TrackingSession {
+        TrackingSession(
+            id: content.sessionId ?? "",
+            startTime: content.startTime ?? "",
+            source: content.source ?? "",
+            userID: content.userId
+        )
+    }
+
+    var lifetime: TimeInterval? {
+        guard let end = expires.flatMap(secondsOf), let start = content.startTime.flatMap(secondsOf), end > start
+        else {
+            return nil
+        }
+        return end - start
+    }
+
+    var failure: TrackingError {
+        var kind = "unexpected-answer"
+        if status >= 500 {
+            kind = "unready"
+        } else if let type = content.type, type.hasPrefix(Wire.problem) {
+            kind = String(type.dropFirst(Wire.problem.count))
+        }
+        return TrackingError(kind: kind, status: status, retryAfter: retryAfter)
+    }
+
+    /// Proxies may send a date, which is compared with the clock of the answer.
+    private static func retryAfter(of response: HTTPURLResponse) -> TimeInterval {
+        guard let value = response.value(forHTTPHeaderField: "Retry-After") else {
+            return 0
+        }
+        if let seconds = Int(value) {
+            return TimeInterval(max(seconds, 0))
+        }
+        let format = DateFormatter()
+        format.locale = Locale(identifier: "en_US_POSIX")
+        format.timeZone = TimeZone(secondsFromGMT: 0)
+        format.dateFormat = "EEE, dd MMM yyyy HH:mm:ss zzz"
+        guard let sent = response.value(forHTTPHeaderField: "Date").flatMap(format.date(from:)),
+              let until = format.date(from: value)
+        else {
+            return 0
+        }
+        return max(until.timeIntervalSince(sent), 0)
+    }
+}
+
+/// Follows no redirect, because another host must not get the API key.
+private final class NoRedirects: NSObject, URLSessionTaskDelegate {
+    func urlSession(
+        _ session: URLSession,
+        task: URLSessionTask,
+        willPerformHTTPRedirection response: HTTPURLResponse,
+        newRequest request: URLRequest,
+        completionHandler: @escaping @Sendable (URLRequest?) -> Void
+    ) {
+        completionHandler(nil)
+    }
+}
+
+private func isSessionID(_ value: String) -> Bool {
+    value.utf8.count == 36 && UUID(uuidString: value) != nil
+}
+
+/// Return the seconds since 1970 of a time in UTC, such as `2023-01-15T14:30:24.123456`.
+private func secondsOf(_ time: String) -> TimeInterval? {
+    guard let date = ISO8601DateFormatter().date(from: String(time.prefix(19)) + "Z") else {
+        return nil
+    }
+    let fraction = time.dropFirst(19).prefix(while: { $0 == "." || $0.isNumber })
+    return date.timeIntervalSince1970 + (Double("0\(fraction)") ?? 0)
+}
+
+/// Return the origin of a URL with its port, or nil if the URL has none.
+private func originOf(_ url: URL) -> String? {
+    guard let scheme = url.scheme?.lowercased(), let host = url.host?.lowercased(),
+          scheme == "https" || scheme == "http"
+    else {
+        return nil
+    }
+    let port = url.port ?? (scheme == "https" ? 443 : 80)
+    return "\(scheme)://\(host):\(port)"
+}

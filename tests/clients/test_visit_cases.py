@@ -1,0 +1,114 @@
+"""Clients of visits pass the cases, with a script and with a live service."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from jay_tracking_client.messages import Answer, Request
+from jay_tracking_client.testing.fake_server import serving
+
+from tests.clients.conformance import CONTENT, cases_of
+from tests.clients.visit_programs import JAVASCRIPT, KOTLIN, Language, Program, running
+from tests.clients.visit_replay import Replay, ScriptOfVisit, server_of
+
+CASES = cases_of("visit")
+LANGUAGES = [
+    pytest.param(JAVASCRIPT, id="javascript"),
+    pytest.param(KOTLIN, id="kotlin", marks=pytest.mark.kotlin),
+]
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def language(request: pytest.FixtureRequest) -> Language:
+    """Return a language."""
+    selected: Language = request.param
+    return selected
+
+
+@pytest.fixture(scope="module")
+def program(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Run the program of a language for all cases."""
+    with running(language.build(tmp_path_factory.mktemp(language.name))) as started:
+        yield started
+
+
+@pytest.mark.parametrize("behind", ["script", "live"])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_the_client_passes_the_case(
+    language: Language, program: Program, case: Mapping[str, Any], behind: str, request: pytest.FixtureRequest
+) -> None:
+    """The client sends the requests of the case, and has its results."""
+    if language.name in case.get("skips", {}):
+        pytest.skip(case["skips"][language.name])
+    url = request.getfixturevalue("live").url if behind == "live" else None
+    with server_of(case, url) as server:
+        replay = Replay(language, program, server)
+        replay.start(case)
+        for step in case["steps"]:
+            replay.step(step)
+        assert server.responses == []
+
+
+CREATED = CONTENT["responses"]["created-guest"]["body"]
+WITH_MORE = json.dumps(CREATED | {"source": 'é😀 "\\/\n', "later": {"a": [1, -2.5e3, True, None, {}], "b": []}})
+INVALID = (
+    "",
+    "null",
+    "[]",
+    "nul",
+    "{",
+    "[" * 60_000,
+    '"' + "\\u00" + '"',
+    json.dumps(CREATED)[:-1],
+    json.dumps(CREATED) + "}",
+    json.dumps(CREATED | {"session_id": "not-an-id"}),
+)
+
+
+class Fixed(ScriptOfVisit):
+    """Answers each request with 201 and one body."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        self._body = body.encode()
+
+    def answer(self, _request: Request) -> Answer | None:
+        return Answer(201, {"content-type": "application/json"}, self._body)
+
+
+def test_a_client_reads_any_json(language: Language, program: Program) -> None:
+    """Unknown fields are ignored, and escaped characters are read."""
+    with serving(Fixed(WITH_MORE)) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        (session,) = program.call("session")["results"]
+    assert session["source"] == json.loads(WITH_MORE)["source"]
+    assert session["session_id"] == CREATED["session_id"]
+
+
+@pytest.mark.parametrize("body", INVALID, ids=range(len(INVALID)))
+def test_an_invalid_body_is_not_a_session(language: Language, program: Program, body: str) -> None:
+    """A body that is not a session's JSON is an unexpected answer."""
+    with serving(Fixed(body)) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        reply = program.call("session")
+    assert reply["results"] == [None]
+    assert [report["kind"] for report in reply["reports"]] == ["unexpected-answer"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "call", "result"),
+    [("storage", "session", None), ("storage", "end", False), ("on_error", "session", None)],
+)
+def test_failures_of_the_app_are_not_thrown(
+    language: Language, program: Program, fails: str, call: str, result: Any
+) -> None:
+    """A storage or a function of the app that fails does not break the caller."""
+    with serving(Fixed("")) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({"fails": fails})
+        reply = program.call(call)
+    assert reply["results"] == [result]
+    assert len(reply["reports"]) == 1
