@@ -16,7 +16,7 @@ import pytest
 from tests.support.prose import Passage, Sentence, passages, sentences
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("service", "clients", "tests", "bench", "tools", "docs", "deploy", ".ci")
+FOLDERS = ("jay_tracking", "service", "clients", "tests", "bench", "tools", "docs", "deploy", ".ci")
 SUFFIXES = {".py", ".lua", ".js", ".css", ".html", ".md", ".yaml", ".yml", ".json", ".toml", ".conf"}
 NAMES = {"Dockerfile", "Makefile", "run", ".dockerignore", ".gitattributes", ".gitignore"}
 LEFT_OUT = {"vendor", "__pycache__", "node_modules", "golden_responses.json"}
