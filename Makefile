@@ -128,6 +128,7 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) --group back-ends -o requirements/back-ends.txt
 
 dist: $(VENV)/.dev ## Build the files of a release of the last commit into dist/
+	rm -rf dist
 	$(BIN)/python -m tools.dist
 
 clean: ## Remove the virtual environments and all caches

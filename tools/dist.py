@@ -2,9 +2,8 @@
 
 The files are the wheels and source distributions of the service and of the Python
 client, the npm package of the JavaScript client, the locks with and without traces, a
-bill of materials, and SHA256SUMS.
-Files that are not in the commit are not used. All times in the files are that of the
-commit, so two builds are equal.
+bill of materials, and SHA256SUMS. Files that are not in the commit are not used. All
+times in the files are that of the commit, so two builds are equal.
 """
 
 import argparse
@@ -25,26 +24,35 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    """Build the release of a commit into a folder, whose contents are replaced."""
+    """Build the release of a commit into a new folder."""
     parser = argparse.ArgumentParser(prog="python -m tools.dist", description="Builds the files of a release.")
     parser.add_argument("--commit", default="HEAD", help="the commit or tag to build (default: HEAD)")
-    parser.add_argument("--folder", default=ROOT / "dist", type=Path, help="where the files go (default: dist)")
+    parser.add_argument(
+        "--folder", default=ROOT / "dist", type=Path, help="a new folder for the files (default: dist)"
+    )
     options = parser.parse_args()
     missing = [name for name in ("git", "npm") if not shutil.which(name)]
     if missing:
         sys.exit(f"{' and '.join(missing)} not found. Install git, and Node.js with npm. A release needs both.")
-    commit = _git("rev-parse", "--verify", f"{options.commit}^{{commit}}").decode().strip()
+    if options.folder.exists():
+        sys.exit(f"{options.folder} exists. Remove it, or name another folder with --folder.")
+    try:
+        commit = release(options.commit, options.folder)
+    except (sbom.LockError, subprocess.CalledProcessError) as error:
+        sys.exit(f"{error}.")
+    print(f"Built {options.folder} from commit {commit}")
+
+
+def release(name: str, folder: Path) -> str:
+    """Build all files of a commit, and return its full id."""
+    commit = _git("rev-parse", "--verify", f"{name}^{{commit}}").decode().strip()
     os.umask(0o022)  # npm packs the modes of the files
     with TemporaryDirectory() as scratch:
         source, built = Path(scratch, "source"), Path(scratch, "built")
         zipfile.ZipFile(io.BytesIO(_git("archive", "--format=zip", commit))).extractall(source)
-        try:
-            build(source, built, int(_git("log", "-1", "--format=%ct", commit)))
-        except sbom.LockError as error:
-            sys.exit(f"{error}.")
-        shutil.rmtree(options.folder, ignore_errors=True)
-        shutil.copytree(built, options.folder)
-    print(f"Built {options.folder} from commit {commit}")
+        build(source, built, int(_git("log", "-1", "--format=%ct", commit)))
+        shutil.copytree(built, folder)
+    return commit
 
 
 def build(source: Path, folder: Path, epoch: int) -> None:
@@ -61,7 +69,7 @@ def build(source: Path, folder: Path, epoch: int) -> None:
     options = ["--no-build-isolation", "--no-create-gitignore", "--out-dir", str(folder)]
     for project in (source, source / "clients/python"):
         subprocess.run([*uv, *options], cwd=project, env=environment, check=True)
-    npm = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
+    npm = ["npm", "pack", "--loglevel=error", "--ignore-scripts", "--pack-destination", str(folder)]
     subprocess.run(npm, cwd=source / "clients/js", env=environment, stdout=subprocess.DEVNULL, check=True)
     version = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     for lock in ("runtime", "otel"):

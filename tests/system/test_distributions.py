@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -265,14 +264,32 @@ def test_an_environment_with_other_versions_is_an_error() -> None:
     assert sbom.Pin(Requirement(f"aiohttp=={version('aiohttp')}"), ()).installed()
 
 
+def refusal(checkout: Path, *arguments: str, **variables: str) -> str:
+    """Return the message of a build that fails before it begins."""
+    command = [sys.executable, "-m", "tools.dist", *arguments]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
 def test_a_release_without_npm_is_an_error(checkout: Path, tmp_path: Path) -> None:
     """Without npm, no file is built, and the message says what to install."""
     git = shutil.which("git")
     assert git
     (tmp_path / "git").symlink_to(git)
-    environment: Mapping[str, str] = {**os.environ, "PATH": str(tmp_path)}
-    command = [sys.executable, "-m", "tools.dist", "--folder", str(tmp_path / "dist")]
-    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "npm not found. Install git, and Node.js with npm. A release needs both.\n"
+    message = refusal(checkout, "--folder", str(tmp_path / "dist"), PATH=str(tmp_path))
+    assert message == "npm not found. Install git, and Node.js with npm. A release needs both.\n"
     assert not (tmp_path / "dist").exists()
+
+
+def test_files_in_the_way_remain(checkout: Path, tmp_path: Path) -> None:
+    """A folder that exists is not replaced."""
+    assert refusal(checkout, "--folder", str(tmp_path)).startswith(f"{tmp_path} exists. Remove it")
+
+
+def test_a_commit_that_does_not_exist_is_an_error(checkout: Path, tmp_path: Path) -> None:
+    """The message has the failed command of git and not a stack trace."""
+    message = refusal(checkout, "--folder", str(tmp_path / "dist"), "--commit", "v9.9.9")
+    assert "v9.9.9" in message
+    assert "Traceback" not in message
