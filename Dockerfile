@@ -10,8 +10,10 @@ COPY ${REQUIREMENTS} lock.txt
 # The lock is complete. pip resolves nothing, so later releases change nothing.
 RUN python3 -m venv /opt/jay && /opt/jay/bin/pip install --no-cache-dir --no-deps --require-hashes -r lock.txt
 COPY pyproject.toml README.md ./
+COPY jay_tracking jay_tracking
 COPY service service
-RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation . && /opt/jay/bin/pip check
+RUN /opt/jay/bin/pip install --no-cache-dir --no-deps --no-build-isolation . && \
+    /opt/jay/bin/pip uninstall --yes poetry-core && /opt/jay/bin/pip check
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home jay && mkdir /app /data && chown jay /data

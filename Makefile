@@ -22,7 +22,7 @@ FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
 .PHONY: run help test browser-test kotlin-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
-	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock clean
+	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock dist clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -133,6 +133,10 @@ lock: $(VENV)/.dev ## Compile pyproject.toml into the locks in requirements/
 	$(COMPILE) --constraint requirements/runtime.txt --group peers -o requirements/peers.txt
 	$(COMPILE) --group fuzz -o requirements/fuzz.txt
 	$(COMPILE) --group back-ends -o requirements/back-ends.txt
+
+dist: $(VENV)/.dev ## Build the files of a release of the last commit into dist/
+	rm -rf dist
+	$(BIN)/python -m tools.dist
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf tests/dashboard/node_modules tests/clients/kotlin/node_modules bench/peers/node/node_modules .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,9 +1,9 @@
 """The latency of reads at a fixed rate: `make bench-latency`, 90 s.
 
 64 visitors read sessions over a connection each, first as fast as they can, which gives
-the peak, and then at shares of it. A visitor's requests have fixed times. A request that
-cannot be sent in time, because the one before has no answer yet, waits, and its latency
-counts from the time at which it was due. So a slow answer delays the figures of all
+the peak, and then at shares of it. A visitor's requests have fixed times. A request
+waits while the one before has no answer, and its latency counts from the time at which
+it was due. So a slow answer delays the figures of all
 requests behind it, as it delays people.
 
 The visitors share the cores of the machine with the service and with Redis. So the peak
@@ -80,7 +80,7 @@ class Visitor(asyncio.Protocol):
 
 
 async def visit(url: str, session_id: str, rate: float) -> tuple[float, list[float]]:
-    """Read a session at a rate, 0 for the peak. Return the rate and sorted latencies."""
+    """Read a session at a rate, or 0 for the peak. Return rate and latencies."""
     loop = asyncio.get_running_loop()
     host, _, port = urlsplit(url).netloc.partition(":")
     request = f"GET {PATH} HTTP/1.1\r\nHost: jay\r\nX-API-Key: {KEY}\r\n{TOKEN}: {session_id}{_END.decode()}".encode()

@@ -1,10 +1,10 @@
 """More requests than a worker can answer: `make bench-overload`, 30 s. Needs wrk.
 
 `wrk` reads a session over 64 connections, the usual load, and then over more. The
-figures are the successful reads per second, and per second of the worker's CPU time, the
-share of 503, the time in which 99 % of the requests are answered, and the growth of the
-worker's memory. `wrk` itself takes more CPU time for more connections. After 503, `wrk` sends
-the next request at once. So it loads the service more than a client that honors
+figures are the successful reads per second and per CPU second of the worker, the share
+of 503, the time in which 99 % of the requests are answered, and the growth of the
+worker's memory. `wrk` takes more CPU time for more connections. After 503, it sends the
+next request at once. So it loads the service more than a client that honors
 Retry-After.
 """
 

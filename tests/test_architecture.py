@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from service import __version__
 from tools import reference
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = (ROOT / "service", ROOT / "clients/python/src/jay_tracking_client")
+PACKAGES = (ROOT / "jay_tracking", ROOT / "service", ROOT / "clients/python/src/jay_tracking_client")
 MODULES = sorted(module for package in PACKAGES for module in package.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "clients").rglob("*.md")])
@@ -150,6 +151,25 @@ def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
     called |= {"bgrewriteaof", "bitfield", "mget", "evalsha", "script|load", "select", "ping"}
     doctor_commands = {"dbsize", "getrange", "hexists", "info", "scan", "slowlog|len", "smembers", "time", "ttl"}
     assert called | doctor_commands == allowed
+
+
+VERSION_PLACES = (
+    ("pyproject.toml", r'^version = "(.+)"$'),
+    ("service/api/openapi.yaml", r"^  version: (\S+)$"),
+    ("service/api/openapi.yaml", r'jay_build_info\{.*version="(.+?)"'),
+    ("docker-compose.yml", r"image: jay-tracking:(\S+)$"),
+    ("deploy/cluster/compose.yaml", r"image: jay-tracking:(\S+)$"),
+    ("docs/operations.md", r"\bjay-tracking:(\d\S+)$"),
+    ("clients/python/pyproject.toml", r'^version = "(.+)"$'),
+    ("clients/python/src/jay_tracking_client/__init__.py", r'^__version__ = "(.+)"$'),
+    ("clients/js/package.json", r'^  "version": "(.+)",$'),
+)
+
+
+@pytest.mark.parametrize(("file", "pattern"), VERSION_PLACES)
+def test_all_parts_have_one_version(file: str, pattern: str) -> None:
+    """The service, both clients and the image have the same version everywhere."""
+    assert re.findall(pattern, (ROOT / file).read_text("utf-8"), re.MULTILINE) == [__version__]
 
 
 def test_the_locks_name_no_download_host() -> None:

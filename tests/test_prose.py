@@ -16,7 +16,7 @@ import pytest
 from tests.support.prose import Passage, Sentence, passages, sentences
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("service", "clients", "tests", "bench", "tools", "docs", "deploy", ".ci")
+FOLDERS = ("jay_tracking", "service", "clients", "tests", "bench", "tools", "docs", "deploy", ".ci")
 SUFFIXES = {
     ".py",
     ".lua",

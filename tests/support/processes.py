@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,7 @@ Launch = Callable[..., Process]
 
 
 PROJECT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-m", "service")
 
 
 def environment_in(folder: Path) -> dict[str, str]:
@@ -165,14 +166,16 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def command(*arguments: str) -> list[str]:
     """Return a command line of the program."""
-    return [sys.executable, "-m", "service", *arguments]
+    return [*PROGRAM, *arguments]
 
 
-def start_service(folder: Path, environment: dict[str, str]) -> Process:
+def start_service(folder: Path, environment: dict[str, str], program: Sequence[str] = PROGRAM) -> Process:
     """Start a service in the parent of `folder`, which gets its output."""
     folder.mkdir()
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        popen = subprocess.Popen(command("serve"), cwd=folder.parent, env=environment, stdout=stdout, stderr=stderr)
+        popen = subprocess.Popen(
+            [*program, "serve"], cwd=folder.parent, env=environment, stdout=stdout, stderr=stderr
+        )
     return Process(popen, folder)
 
 
@@ -193,8 +196,8 @@ def launch(environment: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
     """Start services, with keywords as further environment variables."""
     processes: list[Process] = []
 
-    def start(tls: ssl.SSLContext | None = None, **variables: str) -> Process:
-        process = start_service(tmp_path / f"process-{len(processes)}", {**environment, **variables})
+    def start(tls: ssl.SSLContext | None = None, program: Sequence[str] = PROGRAM, **variables: str) -> Process:
+        process = start_service(tmp_path / f"process-{len(processes)}", {**environment, **variables}, program)
         process.tls = tls
         processes.append(process)
         wait_until_ready(process)

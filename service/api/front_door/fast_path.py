@@ -119,7 +119,7 @@ class FastPath:
         try:
             return plan.route.begin(exchange, data, peer)
         except errors.JayError as error:  # a limit or a full queue
-            # The traceback leads to the exchange. Such a cycle would have to be collected.
+            # The traceback leads to the exchange, and cycles have to be collected.
             exchange.result = error.with_traceback(None)
             return exchange
         except Exception as error:  # noqa: BLE001 - a bug, which `problem_of` logs
