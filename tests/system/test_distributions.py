@@ -19,6 +19,7 @@ from cyclonedx import schema
 from packaging.requirements import Requirement
 
 from service import __version__
+from tests.documents.blocks import blocks_in
 from tests.support.processes import Launch
 from tests.support.servers import binaries
 from tools import sbom
@@ -33,6 +34,7 @@ AUTHOR = ("-c", "user.name=x", "-c", "user.email=x@example.com")
 SERVICE, CLIENT = f"jay_tracking-{__version__}", f"jay_tracking_client-{__version__}"
 WHEEL, CLIENT_WHEEL = f"{SERVICE}-py3-none-any.whl", f"{CLIENT}-py3-none-any.whl"
 NPM, SBOM = f"jay-tracking-{__version__}.tgz", f"{SERVICE}.cdx.json"
+NEXT = "0.2.0"  # the version of the examples
 LOCKS = {f"{SERVICE}-runtime.txt": "runtime.txt", f"{SERVICE}-otel.txt": "otel.txt"}
 FILES = {WHEEL, CLIENT_WHEEL, f"{SERVICE}.tar.gz", f"{CLIENT}.tar.gz", NPM, SBOM, "SHA256SUMS", *LOCKS}
 
@@ -114,6 +116,29 @@ def test_sha256sum_verifies_the_release(project: Path, release: Path) -> None:
     assert {file.name for file in release.iterdir()} == FILES
     for name, lock in LOCKS.items():
         assert (release / name).read_bytes() == (project / "requirements" / lock).read_bytes()
+
+
+def commands_of_the_page() -> str:
+    """Return all commands of docs/releasing.md, which release the next version."""
+    return "\n".join(block.text for block in blocks_in("sh", "docs/releasing.md"))
+
+
+def test_the_page_names_the_files_of_the_release(release: Path) -> None:
+    """Each file and pattern in the commands of docs/releasing.md names a built file."""
+    text = commands_of_the_page().replace(NEXT, __version__)
+    names = re.findall(r"(?<![/\w])(?:dist/)?([\w*.-]+\.(?:whl|tar\.gz|tgz|txt|json)|SHA256SUMS)", text)
+    assert len(names) > 8
+    assert [name for name in names if not list(release.glob(name))] == []
+
+
+def test_the_commands_of_the_page_exist(project: Path) -> None:
+    """The targets, build arguments and versions in docs/releasing.md are real ones."""
+    text = commands_of_the_page()
+    for target in set(re.findall(r"(?m)^ *make (\S+)", text)):
+        run("make", "--dry-run", target, folder=project)
+    arguments = set(re.findall(r"--build-arg (\w+)=", text))
+    assert arguments <= set(re.findall(r"(?m)^ARG (\w+)", (project / "Dockerfile").read_text("utf-8")))
+    assert set(re.findall(r"\d+\.\d+\.\d+", text)) == {NEXT}
 
 
 def test_the_wheel_has_the_committed_files_in_one_package(checkout: Path, release: Path) -> None:
