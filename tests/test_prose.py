@@ -17,8 +17,8 @@ from tests.support.prose import Passage, Sentence, passages, sentences
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("service", "clients", "tests", "bench", "tools", "docs", "deploy", ".ci")
-SUFFIXES = {".py", ".lua", ".js", ".css", ".html", ".md", ".yaml", ".yml", ".json", ".toml", ".conf"}
-NAMES = {"Dockerfile", "Makefile", "run", ".dockerignore", ".gitattributes", ".gitignore"}
+SUFFIXES = {".py", ".lua", ".js", ".css", ".html", ".md", ".yaml", ".yml", ".json", ".toml", ".conf", ".service"}
+NAMES = {"Caddyfile", "Dockerfile", "Makefile", "run", ".dockerignore", ".gitattributes", ".gitignore"}
 LEFT_OUT = {"vendor", "__pycache__", "node_modules", "golden_responses.json"}
 
 MAX_COLUMNS = 88
