@@ -17,7 +17,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = (ROOT / "jay_tracking", ROOT / "service", ROOT / "clients/python/src/jay_tracking_client")
 MODULES = sorted(module for package in PACKAGES for module in package.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "clients").rglob("*.md")])
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "clients").rglob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+    ]
+)
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5

@@ -32,8 +32,9 @@ SUFFIXES = {
     ".json",
     ".toml",
     ".conf",
+    ".service",
 }
-NAMES = {"Dockerfile", "Makefile", "run", ".dockerignore", ".gitattributes", ".gitignore"}
+NAMES = {"Caddyfile", "Dockerfile", "Makefile", "run", ".dockerignore", ".gitattributes", ".gitignore"}
 LEFT_OUT = {"vendor", "__pycache__", "node_modules", "golden_responses.json"}
 
 MAX_COLUMNS = 88

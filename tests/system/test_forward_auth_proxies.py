@@ -38,7 +38,7 @@ KEYS = [
 def kind(request: pytest.FixtureRequest) -> str:
     """Return the name of an installed proxy."""
     if PROGRAMS[request.param] is None:
-        pytest.skip(f"{request.param} is not installed")
+        pytest.skip(f"{request.param} is not installed, or too old")
     return str(request.param)
 
 

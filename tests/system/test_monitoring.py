@@ -87,7 +87,7 @@ def test_prometheus_accepts_the_alerts() -> None:
 def test_the_monitoring_profile_mounts_existing_files(project: Path) -> None:
     """The profile `monitoring` mounts existing files and listens only on loopback."""
     services = yaml.safe_load((project / "docker-compose.yml").read_text("utf-8"))["services"]
-    monitoring = {name: one for name, one in services.items() if "profiles" in one}
+    monitoring = {name: one for name, one in services.items() if "monitoring" in one.get("profiles", [])}
     assert set(monitoring) == {"prometheus", "grafana"}
     for one in monitoring.values():
         assert one["profiles"] == ["monitoring"]

@@ -1,17 +1,29 @@
 """The service behind a real nginx with the shipped site."""
 
 import asyncio
+import json
+import os
+import re
+import signal
+import socket
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from service.api.lookup_body import MAX_BYTES as MAX_LOOKUP_BYTES
+from service.api.request_limits import HEAD_SECONDS
+from service.api_keys import hash_key
+from service.config.settings import ServerSettings
 from tests.support.nginx import NGINX, SITE, start_nginx
-from tests.support.processes import KEY, PATH, TOKEN, Launch, Process
+from tests.support.processes import KEY, PATH, TOKEN, Launch, Process, eventually
 from tests.support.proxy import SlowLink
+from tests.support.servers import RedisServer, binaries
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
@@ -76,6 +88,84 @@ def test_without_the_underscore_line_the_header_is_lost_and_the_alias_is_not(pro
     assert front.status_of(session_id) == 404
     assert front.request("GET", X_Jay_Tracking=session_id).status == 200
     assert front.request("GET", Cookie=f"{TOKEN}={session_id}").status == 200
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 503), ("POST", 429)], ids=["Redis is away", "create_limit"])
+def test_refusals_of_the_service_pass_unchanged(
+    launch: Launch, nginx: Proxy, tmp_path: Path, method: str, status: int
+) -> None:
+    """The service's own 503 and 429 pass with problem document and Retry-After."""
+    limited = {"name": "demo", "sha256": hash_key(KEY), "scopes": ["track"], "create_limit": "1/hour"}
+    with RedisServer(binaries()["valkey"], tmp_path) as redis:
+        service = launch(JAY_REDIS__URL=redis.url, JAY_API_KEYS=json.dumps([limited]))
+        front = nginx(service.url)
+        session_id = front.create()
+        if status == 503:
+            redis.kill()
+        expected, answer = (one.request(method, token=session_id) for one in (service, front))
+    assert answer.status == expected.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["type"] == expected.json["type"]
+    # nginx's own 429 has a Retry-After of 1 second.
+    assert int(answer.headers["Retry-After"]) > 3500 if status == 429 else answer.headers["Retry-After"] == "1"
+
+
+def test_an_address_may_have_100_requests_in_progress(launch: Launch, nginx: Proxy) -> None:
+    """nginx rejects more requests of an address with 429, and serves it again later."""
+    service = launch()
+    front = nginx(service.url)
+    host, _, port = urlsplit(front.url).netloc.partition(":")
+    head = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
+    for pid in service.worker_pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection((host, int(port)), 10)).sendall(head)
+            # nginx counts a request a moment after the client has sent it.
+            rejected = eventually(
+                lambda: (answer := answer_within(front, 0.5)) and b" 429 " in answer and answer, "one is rejected"
+            )
+    finally:
+        for pid in service.worker_pids:
+            os.kill(pid, signal.SIGCONT)
+    assert b"\r\nRetry-After: 1\r\n" in rejected
+    eventually(lambda: front.status_of("x") == 404, "the address is served again")
+
+
+def answer_within(front: Process, seconds: float) -> bytes:
+    """Return the answer of a request, and nothing when it takes longer."""
+    host, _, port = urlsplit(front.url).netloc.partition(":")
+    with socket.create_connection((host, int(port)), seconds) as connection:
+        connection.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode())
+        with suppress(TimeoutError):
+            return connection.recv(65536)
+    return b""
+
+
+def test_heads_and_bodies_have_the_limits_of_the_service(proxy: Proxy) -> None:
+    """A field of 8,190 bytes and no larger one passes, and a body of 64 KiB at most."""
+    front = proxy()
+    assert front.request("GET", Cookie="c" * (8190 - len("Cookie: "))).status == 404
+    assert front.request("GET", Cookie="c" * 8190).status == 400
+    with pytest.raises(urllib.error.HTTPError) as rejected:
+        urllib.request.urlopen(f"{front.url}{PATH}", b" " * 65_537, timeout=10)  # noqa: S310 - our own URL
+    with rejected.value:
+        assert rejected.value.code == 413
+
+
+def test_the_time_outs_fit_those_of_the_service() -> None:
+    """nginx waits for a head as long as the service, and closes idle ones sooner."""
+    site = SITE.read_text("utf-8")
+
+    def figures(directive: str) -> list[int]:
+        return [int(one) for one in re.findall(rf"^ *{directive} (\d+)[sk];", site, re.MULTILINE)]
+
+    of_the_service, of_clients = figures("keepalive_timeout")
+    assert of_the_service < ServerSettings().keepalive_seconds
+    assert of_clients <= ServerSettings().keepalive_seconds
+    assert figures("client_header_timeout") == [HEAD_SECONDS]
+    assert figures("client_max_body_size") == [MAX_LOOKUP_BYTES // 1024]
 
 
 async def post(url: str) -> int:
