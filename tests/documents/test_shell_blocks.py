@@ -12,8 +12,8 @@ from service.config.setting_list import all_settings
 from tests.documents.blocks import Block, all_blocks, blocks_in
 from tests.documents.conftest import Terminal
 
-# These pages need more than the service: instrumented back ends (make correlate-test),
-# a back end (test_python_blocks.py), and the files of a release (test_distributions.py).
+# These pages need more than the service, and tests of their own follow them:
+# test_correlation.py, test_python_blocks.py and test_distributions.py.
 FOLLOWED_ELSEWHERE = {"docs/correlate.md", "docs/backends.md", "docs/releasing.md"}
 PAGES = sorted({block.page for block in blocks_in("sh")} - FOLLOWED_ELSEWHERE)
 _SUCCESS = range(200, 300)
