@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from tests.support.processes import Launch, Process
 EXAMPLES = (
     f"http://127.0.0.1:{Settings().server.port}",
     f"http://localhost:{Settings().server.port}",
+    "https://localhost",
     "https://tracking.example.com",
 )
 _PARTS = ("docker-compose.yml", "config.yaml", "Makefile", "pyproject.toml", "Dockerfile")
 _FOLDERS = ("requirements", "clients", "deploy")
+_SYSTEM_FOLDERS = re.compile(r"(?<![\w.])/(?=(?:etc|opt|usr/local)/)")
 
 
 @dataclass
@@ -53,7 +56,9 @@ class Terminal:
         return [int(line) for line in file.read_text("ascii").splitlines()] if file.exists() else []
 
     def _here(self, text: str) -> str:
-        return for_process(text, self.process)
+        """Return a block for the service and a copy of the system's folders."""
+        root = f"{self.environment[stand_ins.SCRATCH]}/root/"
+        return _SYSTEM_FOLDERS.sub(root, for_process(text, self.process))
 
 
 def for_process(text: str, process: Process) -> str:
@@ -75,6 +80,8 @@ def terminal(launch: Launch, environment: dict[str, str], tmp_path: Path) -> Ter
     for part in _FOLDERS:
         shutil.copytree(ROOT / part, folder / part)
     of_the_service = {name: value for name, value in environment.items() if name.startswith("JAY_")}
+    for name in ("etc/systemd/system", "opt", "usr/local/share/ca-certificates"):
+        (scratch / "root" / name).mkdir(parents=True)
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("JAY_", "PYTEST_"))}
     return Terminal(
         folder,

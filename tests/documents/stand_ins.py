@@ -122,7 +122,7 @@ def _pip(arguments: Sequence[str]) -> int:
     for name in names:
         path = name.partition("[")[0]
         extras = re.findall(r"[\w-]+", name.partition("[")[2])
-        if "/" in path:
+        if "/" in path or path == ".":
             project = tomllib.loads((Path(path) / "pyproject.toml").read_text("utf-8")) if Path(path).is_dir() else {}
             known = project.get("project", {}).get("optional-dependencies", {})
             if not Path(path).exists() or not set(extras) <= set(known):
@@ -138,6 +138,9 @@ def _docker(arguments: Sequence[str]) -> int:
         known = Path("docker-compose.yml").read_text("utf-8")
         images = [one for one in arguments if re.fullmatch(r"[\w./-]+:[\w.-]+", one) and not one.startswith("/")]
         return 0 if images and all(image in known for image in images) else _reject("Compose has no such image")
+    if "cp" in arguments:  # podman-compose has no such command
+        Path(arguments[-1]).touch()
+        return 0
     podman = Path(os.environ[SCRATCH]) / "podman"
     podman.write_text("#!/bin/sh\ncase \"$*\" in *--version*) echo podman version 4.3.1 ;; ps*) echo '[]' ;; esac\n")
     podman.chmod(0o755)
@@ -161,7 +164,45 @@ def _pkill(arguments: Sequence[str]) -> int:
 
 def _systemctl(arguments: Sequence[str]) -> int:
     """Check that the unit is the documented one."""
-    return 0 if arguments and arguments[-1] == "jay-tracking" else _reject("the unit is jay-tracking")
+    is_known = arguments[-1:] == ["jay-tracking"] or arguments == ["daemon-reload"]
+    return 0 if is_known else _reject("the unit is jay-tracking")
+
+
+def _kubectl(arguments: Sequence[str]) -> int:
+    """Check that the folder is an overlay, or that the manifests have each name."""
+    if "-k" in arguments:
+        folder = Path(arguments[list(arguments).index("-k") + 1])
+        return 0 if (folder / "kustomization.yaml").exists() else _reject(f"{folder} is no overlay")
+    manifests = "".join(file.read_text("utf-8") for file in Path("deploy/kubernetes").rglob("*.yaml"))
+    names = [one.partition("/")[2] for one in arguments if re.match(r"(?:svc|deploy|deployment)/", one)]
+    names += [arguments[at + 1] for at, one in enumerate(arguments) if one in {"-n", "generic"}]
+    unknown = [name for name in names if not re.search(rf"name(?:space)?: {re.escape(name)}\b", manifests)]
+    if unknown:
+        return _reject(f"the manifests have no {unknown}")
+    own = list(arguments[list(arguments).index("--") + 1 :]) if "--" in arguments else []
+    return _jay_tracking(own[1:]) if own[:1] == ["jay-tracking"] else 0
+
+
+def _python3(arguments: Sequence[str]) -> int:
+    """Make a virtual environment with these programs, or run Python."""
+    if arguments[:2] == ["-m", "venv"]:
+        programs(Path(arguments[2]) / "bin")
+        return 0
+    return _python(arguments)
+
+
+def _sudo(arguments: Sequence[str]) -> int:
+    return _run(*arguments)
+
+
+def _is_there(arguments: Sequence[str]) -> int:
+    """Check that the file in the last argument exists."""
+    return 0 if Path(arguments[-1]).exists() else _reject(f"{arguments[-1]} does not exist")
+
+
+def _nothing(_: Sequence[str]) -> int:
+    """Change nothing: the program has no argument of ours."""
+    return 0
 
 
 def _certbot(arguments: Sequence[str]) -> int:
@@ -177,14 +218,22 @@ def _git(arguments: Sequence[str]) -> int:
 
 _PROGRAMS: dict[str, Program] = {
     "certbot": _certbot,
+    "certutil": _is_there,
     "curl": _curl,
     "docker": _docker,
+    "editor": _is_there,
     "git": _git,
     "jay-tracking": _jay_tracking,
+    "kind": _docker,
+    "kubectl": _kubectl,
     "make": _make,
     "pip": _pip,
     "pkill": _pkill,
     "pytest": _pytest,
     "python": _python,
+    "python3": _python3,
+    "security": _is_there,
+    "sudo": _sudo,
     "systemctl": _systemctl,
+    "update-ca-certificates": _nothing,
 }

@@ -69,6 +69,9 @@ def test_the_shell_blocks_of_a_page_run_as_pasted(terminal: Terminal, page: str)
         "pkill -HUP -o -f 'another program'",
         "systemctl restart another-unit",
         "git diff tests/no-such-file.py",
+        "kubectl apply -k deploy/kubernetes/overlays/nothing",
+        "kubectl -n jay-tracking rollout status deployment/another",
+        "sudo cp no-such-file /etc/",
     ],
 )
 def test_a_wrong_command_in_a_page_is_found(terminal: Terminal, text: str) -> None:
