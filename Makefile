@@ -21,7 +21,7 @@ BACK_ENDS_VENV := .venv-back-ends
 FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
-.PHONY: run help test browser-test kotlin-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-isolation \
+.PHONY: run help test browser-test kotlin-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-durability bench-isolation \
 	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock dist clean
 .DEFAULT_GOAL := run
 
@@ -85,6 +85,9 @@ bench-cluster: $(VENV)/.dev ## Measure the time of Redis with a Cluster, 8 minut
 
 bench-creation: $(VENV)/.dev ## Measure the time of Redis for each new session
 	$(BIN)/python -m bench.creation
+
+bench-durability: $(VENV)/.dev ## Measure the price of redis.durability
+	$(BIN)/python -m bench.durability
 
 bench-isolation: $(VENV)/.dev ## Measure the longest call of each heavy request
 	$(BIN)/python -m bench.isolation

@@ -26,6 +26,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import redis.asyncio
 import uvloop
@@ -58,6 +59,7 @@ KEYSPACE = Keyspace("jay")
 _new = SessionFactory(UserDigest("bench-secret")).new
 Sessions = BatchingSessionStore | SessionQueues
 Request = Callable[[], Awaitable[object]]
+Durability = Literal["fast", "synced", "replicated"]
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,11 @@ def systems(binary: str, folder: Path) -> Iterator[Sequence[System]]:
 
 
 @asynccontextmanager
-async def store_on(system: System, ttl_seconds: int = DAY) -> AsyncIterator[Sessions]:
+async def store_on(
+    system: System, ttl_seconds: int = DAY, durability: Durability = "fast"
+) -> AsyncIterator[Sessions]:
     """Yield the queues of a worker on a system."""
-    settings = RedisSettings(timeout_seconds=10)
+    settings = RedisSettings(timeout_seconds=10, durability=durability)
     lanes = Lanes(system.url, settings, KEYSPACE, Metrics())
     analytics = AnalyticsSettings()
     store = RedisSessionStore(lanes.sessions, KEYSPACE, ttl_seconds=ttl_seconds, analytics=analytics)

@@ -64,7 +64,9 @@ def serve(settings: Settings, load: LoadSettings, announce: Callable[[str], None
     listener = bind(settings.server)
     _log_settings(settings)
     redis = settings.redis
-    embedded = EmbeddedServer(redis.data_dir, redis.max_memory) if redis.url == "embedded" else None
+    embedded = None
+    if redis.url == "embedded":
+        embedded = EmbeddedServer(redis.data_dir, redis.max_memory, syncs_always=redis.durability == "synced")
     if embedded is not None:
         embedded.start()
         if stop_signals.is_stop_pending():

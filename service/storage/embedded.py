@@ -34,10 +34,14 @@ _PROGRESS_SECONDS = 5.0
 
 
 class EmbeddedServer:
-    """A Valkey on a Unix socket of this user, with its data in `data_dir`."""
+    """A Valkey on a Unix socket of this user, with its data in `data_dir`.
 
-    def __init__(self, data_dir: Path, max_memory: str = HALF) -> None:
+    `syncs_always` writes each change to the disk before its reply (`appendfsync`).
+    """
+
+    def __init__(self, data_dir: Path, max_memory: str = HALF, *, syncs_always: bool = False) -> None:
         self._max_memory = max_memory
+        self._fsync = "always" if syncs_always else "everysec"
         self._folder = DataDir(data_dir)
         self._binary = ""
         self._process: subprocess.Popen[bytes] | None = None
@@ -196,7 +200,7 @@ class EmbeddedServer:
             "dir": str(self._folder.path),
             "logfile": str(self._folder.log_file),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": self._fsync,
             "save": "",
             # A full server rejects writes, which are answered 503. Without a limit the
             # kernel would kill it.

@@ -22,11 +22,13 @@ class Step:
     """One command of the test.
 
     `expected` is the reply, and None accepts every reply that is not an error.
+    `otherwise` is the reason why another reply is a problem.
     """
 
     name: str
     command: Command
     expected: Any = None
+    otherwise: str = "the reply is not the expected one"
 
 
 _SOURCE, _LIFETIMES = "self-test", (TTL_SECONDS, TTL_SECONDS, TTL_SECONDS)

@@ -102,11 +102,15 @@ async def test_a_session_is_on_disk_when_it_is_acknowledged(start: Start, tmp_pa
         assert (await service.request("GET", headers={TOKEN: session_id})).status == 200
 
 
-async def test_a_second_of_delay_with_everysec_is_no_outage(start: Start, tmp_path: Path) -> None:
-    """With `appendfsync everysec`, a creation waits for the disk and succeeds."""
+async def test_everysec_is_unfit_for_synced(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With `appendfsync everysec`, WAITAOF may reply before the write is on disk."""
     with RedisServer(find_binary(), tmp_path, "--appendonly", "yes") as server:
         service = await start(url=server.url, redis=SYNCED)
-        assert {(await service.request("POST")).status for _ in range(2)} == {201}
+        assert (await service.request("POST")).status == 503
+        ask(server, "CONFIG", "SET", "appendfsync", "always")
+        await until(lambda: is_ready(service))
+        assert (await service.request("POST")).status == 201
+    assert any("it needs `appendfsync always`" in record.getMessage() for record in caplog.records)
 
 
 def _append_only_file(folder: Path) -> bytes:
