@@ -22,7 +22,7 @@ FUZZ_PACKAGES := .venv-fuzz
 PEERS_NODE_MODULES := bench/peers/node/node_modules/.package-lock.json
 
 .PHONY: run help test browser-test kotlin-test correlate-test fuzz attacks torture restarts lock-test coverage check format bench bench-batches bench-cluster bench-creation bench-durability bench-isolation \
-	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces reference screenshots lock dist clean
+	bench-latency bench-limits bench-memory bench-overload bench-peers bench-plan bench-process bench-scale bench-traces bench-validation reference screenshots lock dist clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.runtime ## Start the service with an embedded, persistent Valkey (default)
@@ -118,6 +118,9 @@ bench-scale: $(VENV)/.dev ## Measure counts and users with 1,000,000 sessions
 
 bench-traces: $(VENV)/.dev ## Measure the cost of traces
 	$(BIN)/python -m bench.traces
+
+bench-validation: $(VENV)/.dev ## Measure the time that a validated session adds
+	$(BIN)/python -m bench.validation
 
 reference: $(VENV)/.dev ## Write lists of settings and metrics, and config.schema.json
 	$(BIN)/python -m tools.reference
