@@ -3,8 +3,7 @@
 64 visitors read a session over a connection each, first as fast as they can, which
 gives the peak, and then at shares of it. A visitor's requests have fixed times. A
 request waits while the one before has no answer, and its latency counts from the time
-at which it was due. So a slow answer delays the figures of all requests behind it, as it
-delays people.
+at which it was due. So a slow answer delays all requests behind it.
 
 The visitors share the cores of the machine with the service and with Redis. So the peak
 is lower than with `wrk`, and the latencies are upper bounds. Figures are medians of the

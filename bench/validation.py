@@ -35,12 +35,11 @@ KEYS = [
     {"name": "demo", "sha256": hash_key(KEY), "scopes": ["track"]},
     {"name": "proxy", "sha256": hash_key(PROXY_KEY), "scopes": ["validate"]},
 ]
-PLAIN_SITE = """server {{
-    listen {listen};
-    access_log /var/log/nginx/access.log;
-    error_log /var/log/nginx/error.log crit;
-    location / {{ proxy_pass {application}; }}
-}}"""
+# A site without forward-auth, by directive.
+PLAIN_SITE = {
+    "access_log": "/var/log/nginx/access.log",
+    "error_log": "/var/log/nginx/error.log crit",
+}
 APPLICATION = """
 import socket, sys
 from aiohttp import web
@@ -108,7 +107,9 @@ def main() -> None:
         running = stack.enter_context(service(JAY_API_KEYS=json.dumps(KEYS)))
         jay, echo = running.url.removesuffix(PATH), stack.enter_context(application())
         listen = f"127.0.0.1:{free_port()}"
-        plain = start_site(folder / "plain", PLAIN_SITE.format(listen=listen, application=echo), listen)
+        directives = "".join(f"{name} {value};" for name, value in (PLAIN_SITE | {"listen": listen}).items())
+        site = f"server {{ {directives} location / {{ proxy_pass {echo}; }} }}"
+        plain = start_site(folder / "plain", site, listen)
         stack.callback(plain.popen.wait)
         stack.callback(plain.popen.terminate)
         asking = stack.enter_context(proxy("nginx", folder / "asking", jay, int(echo.rpartition(":")[2])))

@@ -65,7 +65,8 @@ def start_caddy(program: str, folder: Path, upstream: str) -> Process:
             env={"PATH": os.environ["PATH"], **places},
         )
     root = folder / "data" / _ROOT
-    eventually(lambda: root.exists() or popen.poll() is not None, "Caddy has an authority")
+    # Caddy writes the file in place, so it may be incomplete.
+    eventually(lambda: root.exists() and root.read_text().endswith("END CERTIFICATE-----\n"), "an authority")
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.load_verify_locations(root)
     front = Process(popen, folder, trusting, f"https://localhost:{port}")
