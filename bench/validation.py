@@ -108,7 +108,7 @@ def main() -> None:
         jay, echo = running.url.removesuffix(PATH), stack.enter_context(application())
         listen = f"127.0.0.1:{free_port()}"
         directives = "".join(f"{name} {value};" for name, value in (PLAIN_SITE | {"listen": listen}).items())
-        site = f"server {{ {directives} location / {{ proxy_pass {echo}; }} }}"
+        site = f"server {{ {directives} location = / {{ proxy_pass {echo}; }} }}"
         plain = start_site(folder / "plain", site, listen)
         stack.callback(plain.popen.wait)
         stack.callback(plain.popen.terminate)

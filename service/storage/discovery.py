@@ -78,6 +78,7 @@ class _Asking(Discovery):
         self._servers = servers
         self._timeout_seconds = settings.timeout_seconds
         self._clients: dict[str, Redis] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def server_url(self, host: str, port: int) -> str:
         """Return the URL of a server of Redis."""
@@ -87,6 +88,13 @@ class _Asking(Discovery):
         """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
+        await asyncio.gather(*self._closing)
+
+    def _forget(self, url: str) -> None:
+        """Close the connection to a server that is not asked any more."""
+        task = asyncio.get_running_loop().create_task(self._clients.pop(url).aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _client(self, url: str) -> Redis:
         if url not in self._clients:
@@ -167,5 +175,4 @@ class ClusterDiscovery(_Asking):
         self._known = {*self._servers.hosts, *primaries}
         current = {self.server_url(*node) for node in self._known}
         for url in [url for url in self._clients if url not in current]:
-            client = self._clients.pop(url)
-            asyncio.get_running_loop().create_task(client.aclose())
+            self._forget(url)
