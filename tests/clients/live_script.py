@@ -11,7 +11,7 @@ from jay_tracking_client.messages import SESSION_PATH, Answer, Request
 
 from tests.clients.conformance import BROKEN, CONTENT, Script, presented_ids
 
-PASSED_ON = ("session-not-found", "session-already-ended", "invalid-request", "ended")
+PASSED_ON = ("session-not-found", "session-already-ended", "invalid-request", "ended", "found", "found-one-of-two")
 DROPPED = {"host", "connection", "content-length", "x-api-key"}
 TIMEOUT_SECONDS = 10
 
@@ -46,10 +46,24 @@ class LiveScript(Script):
         return {"user_id": None, **body}
 
     def answer(self, request: Request) -> Answer | None:
-        case_ids = {live_id: case_id for case_id, live_id in self.ids.items()}
-        headers = {name: case_ids.get(value, value) for name, value in request.headers.items()}
-        self.requests.append(replace(request, headers=headers))
+        headers = {name: self.in_case(value) for name, value in request.headers.items()}
+        body = request.body and self.in_case(request.body.decode()).encode()
+        self.requests.append(replace(request, headers=headers, body=body))
         return self._answer(request, self.responses.pop(0))
+
+    def in_case(self, text: str) -> str:
+        """Return a string with the ids of the case in place of those of the service."""
+        for case_id, live_id in self.ids.items():
+            text = text.replace(live_id, case_id)
+        return text
+
+    def _scripted(self, request: Request, name: str) -> Answer | None:
+        answer = super()._answer(request, name)
+        for case_id, live_id in self.ids.items() if answer else ():
+            answer = answer and Answer(
+                answer.status, answer.headers, answer.body.replace(case_id.encode(), live_id.encode())
+            )
+        return answer
 
     def _answer(self, request: Request, name: str) -> Answer | None:
         if name == BROKEN:
@@ -58,11 +72,11 @@ class LiveScript(Script):
             return None
         body = CONTENT["responses"][name].get("body")
         if name not in PASSED_ON and "session_id" not in (body or ()):
-            return super()._answer(request, name)
+            return self._scripted(request, name)
         if name == "session-not-found":
             self._end_sessions(*presented_ids(request))
         if name == "session-already-ended":
-            self._end_sessions(json.loads(self._pass_on(request).body)["session_id"])
+            self._end_sessions(json.loads(self._pass_on(request).body).get("session_id", ""))
         answer = self._pass_on(request)
         assert answer.status == CONTENT["responses"][name]["status"], name
         if body:

@@ -1,7 +1,7 @@
 """The Python client passes the cases for clients of back ends."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,8 @@ from jay_tracking_client.sessions import Session
 from jay_tracking_client.testing.fake_server import serving
 
 from tests.clients.conformance import BROKEN, CASES, CONTENT, Script, cases_of, check_request
-from tests.clients.conftest import Connect, Pauses
+from tests.clients.conftest import GPC_KEY, LIVE_KEY, Connect, Pauses
+from tests.clients.live_script import LiveScript
 from tests.support.openapi import Reference
 
 BACK_END_CASES = cases_of("back end")
@@ -50,19 +51,52 @@ def expected_result(returns: Any) -> Any:
     return {"session": session | times}
 
 
+def live_result(returns: Any, script: LiveScript) -> Any:
+    """Return the expected result with the session that the service has made."""
+    if not returns or "session" not in returns:
+        return returns
+    body = script.session(returns["session"])
+    started_at = datetime.fromisoformat(body["start_time"]).replace(tzinfo=UTC)
+    fields = {"id": body["session_id"], "source": body["source"], "user_id": body["user_id"]}
+    return {"session": fields | {"started_at": started_at, "expires_at": expiry_of(started_at)}}
+
+
+def expiry_of(started_at: datetime) -> datetime:
+    """Return the end of a session's lifetime, as the service rounds it."""
+    return (started_at + timedelta(days=1)).replace(microsecond=0)
+
+
+def for_the_service(arguments: Mapping[str, Any], script: LiveScript) -> dict[str, Any]:
+    """Return arguments with the ids of sessions that the service has."""
+    given = dict(arguments)
+    if "session_id" in given:
+        given["session_id"] = script.stored_id(given["session_id"])
+    if "session_ids" in given:
+        given["session_ids"] = [script.stored_id(one) for one in given["session_ids"]]
+    return given
+
+
 async def replay(client: Any, step: Mapping[str, Any], script: Script, pauses: Pauses) -> None:
     """Make a call, and compare its requests, pauses and result with the case."""
+    arguments = step["arguments"]
+    if isinstance(script, LiveScript):
+        arguments = for_the_service(arguments, script)
     script.expect(step["exchanges"])
     pauses.clear()
     call = getattr(client, step["call"])
     if "raises" in step:
         fields = dict(step["raises"])
         with pytest.raises(errors.TrackingError) as caught:
-            await call(**step["arguments"])
+            await call(**arguments)
         assert type(caught.value) is KINDS[fields.pop("error")]
         assert {name: getattr(caught.value, name) for name in fields} == fields
+    elif isinstance(script, LiveScript):
+        result = shown(await call(**arguments))
+        if result and "live" in result:
+            result = {"live": [script.in_case(one) for one in result["live"]]}
+        assert result == live_result(step["returns"], script)
     else:
-        assert shown(await call(**step["arguments"])) == expected_result(step["returns"])
+        assert shown(await call(**arguments)) == expected_result(step["returns"])
     assert len(script.requests) == len(step["exchanges"])
     keys: list[str] = []
     for actual, (name, _) in zip(script.requests, step["exchanges"], strict=True):
@@ -73,12 +107,23 @@ async def replay(client: Any, step: Mapping[str, Any], script: Script, pauses: P
     assert all(least <= pause <= most for pause, (least, most) in zip(pauses, bounds, strict=True)), pauses
 
 
+def script_of(case: Mapping[str, Any], live_url: str | None) -> Script:
+    """Return the server of a case. With a URL, a live service is behind it."""
+    if live_url is None:
+        return Script()
+    sends_gpc = any("gpc" in step.get("arguments", {}) for step in case["steps"])
+    return LiveScript(live_url, GPC_KEY if sends_gpc else LIVE_KEY, {})
+
+
+@pytest.mark.parametrize("behind", ["script", "live"])
 @pytest.mark.parametrize("case", BACK_END_CASES, ids=[case["name"] for case in BACK_END_CASES])
-async def test_the_client_passes_the_case(connect: Connect, case: Mapping[str, Any]) -> None:
+async def test_the_client_passes_the_case(
+    connect: Connect, case: Mapping[str, Any], behind: str, request: pytest.FixtureRequest
+) -> None:
     """The client sends the requests of the case, and returns or raises what it says."""
     now = 0.0
     options = CONTENT["options"]["back end"] | case.get("options", {})
-    with serving(Script()) as script:
+    with serving(script_of(case, request.getfixturevalue("live").url if behind == "live" else None)) as script:
         assert isinstance(script, Script)
         pauses = Pauses()
         client = connect(script.url, script.api_key, pauses, clock=lambda: now, **options)
