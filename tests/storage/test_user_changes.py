@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable
 
 import pytest
@@ -269,6 +270,50 @@ async def test_an_interrupted_change_leaves_no_user_id_behind(
     assert +counts.live_by_hour == +counts.live_by_minute == ({} if then == "ended" else {"s": 1})
     assert counts.created == {"s": 1}
     assert +counts.ended == ({"s": 1} if then == "ended" else {})
+
+
+CHANGES = MAX_USER_CHANGES - 1
+LIVE_SESSIONS = """
+local number = 0
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  if key:match('}%x+%-%x+%-%x+%-%x+%-%x+$') and redis.call('GET', key):sub(1, 1) == '[' then
+    number = number + 1
+  end
+end
+return number
+"""
+
+
+async def test_a_visit_has_one_live_session_at_each_moment(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    server: Store,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """On a single server, an observer never finds two live sessions, and never none."""
+    if not isinstance(server, RedisServer):
+        pytest.skip("the observer needs one real server, on which a change is one step")
+    store = await make_store(server.url)
+    changes, session = changes_of(store), factory.new("s")
+    await store.create_many([session])
+    seen: Counter[int] = Counter()
+    is_over = asyncio.Event()
+
+    async def observe() -> None:
+        while not is_over.is_set():
+            seen[await raw.eval(LIVE_SESSIONS, 0, keyspace.pattern)] += 1
+
+    observer = asyncio.create_task(observe())
+    for number in range(CHANGES):
+        changed = await changes.set_user([session.id], None if number % 3 == 2 else f"user-{number}")
+        assert changed is not None
+        session = changed
+    is_over.set()
+    await observer
+    assert seen.keys() == {1}
+    assert seen.total() > CHANGES // 2
 
 
 async def test_a_late_step_does_not_bring_a_session_back(
