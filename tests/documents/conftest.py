@@ -58,7 +58,8 @@ class Terminal:
     def _here(self, text: str) -> str:
         """Return a block for the service and a copy of the system's folders."""
         root = f"{self.environment[stand_ins.SCRATCH]}/root/"
-        return _SYSTEM_FOLDERS.sub(root, for_process(text, self.process))
+        text = for_process(text, self.process).replace("/usr/bin/", "")
+        return _SYSTEM_FOLDERS.sub(root, text)
 
 
 def for_process(text: str, process: Process) -> str:
