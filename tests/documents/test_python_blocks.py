@@ -27,7 +27,7 @@ APPLICATIONS = [block for block in BLOCKS if "def make_app(url" in block.text]
 TESTS = [block for block in BLOCKS if "def test_" in block.text]
 PROGRAMS = [block for block in BLOCKS if block not in SERVERS + APPLICATIONS + TESTS]
 OPTIONS = ("-W", "error")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "clients/python/src")}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "clients/python/src"), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
