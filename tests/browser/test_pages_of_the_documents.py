@@ -112,9 +112,10 @@ def test_a_consent_tool_gives_the_consent(process: Process, show: Callable[[str]
     eventually(lambda: totals(process)["unique_users"] == 1, "the session has a user")
 
 
-def test_the_web_page_keeps_its_session(page: Any, process: Process, show: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("document", ["docs/web-page.md", "docs/tv.md"])
+def test_a_page_keeps_its_session(page: Any, process: Process, show: Callable[[str], None], document: str) -> None:
     """The example page shows the id of its session, the same one after a reload."""
-    [block] = [one for one in DOCUMENTS if one.page == "docs/web-page.md"]
+    [block] = [one for one in DOCUMENTS if one.page == document]
     show(page_with(block, process))
     session_id = page.locator("#session").text_content()
     assert process.status_of(session_id) == 200
@@ -140,4 +141,4 @@ def test_the_banner_page_follows_the_table(page: Any, process: Process, show: Ca
 
 def test_every_page_in_a_document_is_opened() -> None:
     """The tests above open each HTML block."""
-    assert sorted(block.page for block in DOCUMENTS) == ["docs/consent-banner.md", "docs/web-page.md"]
+    assert sorted(block.page for block in DOCUMENTS) == ["docs/consent-banner.md", "docs/tv.md", "docs/web-page.md"]

@@ -24,7 +24,7 @@ from tests.support.processes import PROJECT, command, start_service, wait_until_
 # Variables of the scripts: the environment of the service under test, its pid, a file
 # for the statuses that curl gets, and a folder for what they write.
 SERVICE, PID, STATUSES, SCRATCH = "STAGE_SERVICE", "STAGE_PID", "STAGE_STATUSES", "STAGE_SCRATCH"
-_REQUIREMENT = re.compile(r"[A-Za-z0-9_-]+")
+_MARK = "stand-ins"  # a file in each folder with these programs
 
 Program = Callable[[Sequence[str]], int]
 
@@ -32,6 +32,7 @@ Program = Callable[[Sequence[str]], int]
 def programs(folder: Path) -> None:
     """Write a script for each program into a folder."""
     folder.mkdir(parents=True)
+    (folder / _MARK).touch()
     for name in _PROGRAMS:
         script = folder / name
         script.write_text(
@@ -58,8 +59,8 @@ def _reject(reason: str) -> int:
 
 def _curl(arguments: Sequence[str]) -> int:
     """Run curl and record the status of the response."""
-    own = Path(sys.argv[0]).parent
-    path = os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if Path(one) != own)
+    others = [one for one in os.environ["PATH"].split(os.pathsep) if not Path(one, _MARK).exists()]
+    path = os.pathsep.join(others)
     with Path(os.environ[STATUSES]).open("a", encoding="ascii") as file:
         done = subprocess.run(
             [str(shutil.which("curl", path=path)), "-w", "%{stderr}%{http_code}", *arguments],
