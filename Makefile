@@ -92,6 +92,9 @@ bench-durability: $(VENV)/.dev ## Measure the price of redis.durability
 bench-isolation: $(VENV)/.dev ## Measure the longest call of each heavy request
 	$(BIN)/python -m bench.isolation
 
+bench-latency: $(VENV)/.dev ## Measure the latency of reads at a fixed rate
+	$(BIN)/python -m bench.latency
+
 bench-limits: $(VENV)/.dev ## Measure the cost of create_limit
 	$(BIN)/python -m bench.limits
 
@@ -100,9 +103,6 @@ bench-memory: $(VENV)/.dev ## Measure the memory of a session in Redis
 
 bench-peers: $(VENV)/.dev $(PEERS_VENV)/.installed $(PEERS_NODE_MODULES) ## Measure the service beside others, 45 minutes
 	$(BIN)/python -m bench.peers $(PEERS_ARGS)
-
-bench-latency: $(VENV)/.dev ## Measure the latency of reads at a fixed rate
-	$(BIN)/python -m bench.latency
 
 bench-overload: $(VENV)/.dev ## Measure answers with more requests than a worker can serve
 	$(BIN)/python -m bench.overload

@@ -1,4 +1,4 @@
-"""The time that a validated session adds to a request: `make bench-validation`, 1 min.
+"""The time that a validated session adds to a request: `make bench-validation`, 2 min.
 
 16 visitors with a session each send requests at a fixed rate to an application. The
 ways take turns in each round, and figures are medians over the rounds:

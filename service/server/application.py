@@ -67,7 +67,6 @@ def serve(settings: Settings, load: LoadSettings, announce: Callable[[str], None
     embedded = None
     if redis.url == "embedded":
         embedded = EmbeddedServer(redis.data_dir, redis.max_memory, syncs_always=redis.durability == "synced")
-    if embedded is not None:
         embedded.start()
         if stop_signals.is_stop_pending():
             embedded.stop()

@@ -14,7 +14,6 @@ from tests.support.processes import TOKEN, Launch, Process
 pytestmark = pytest.mark.browser
 
 MAX_GZIPPED_BYTES = 3000
-COUNTS = "/v1/playouts/tracking/analytics/sessions"
 Start = Callable[..., None]
 
 
@@ -44,11 +43,6 @@ def start(process: Process) -> Start:
     return load
 
 
-def totals(process: Process) -> dict[str, int]:
-    """Return the totals of the last day."""
-    return dict(process.request("GET", COUNTS, X_API_Key="demo-operator-key").json["totals"])
-
-
 def test_the_client_is_small_and_served(process: Process, project: Path) -> None:
     """The served module is the one of the package, with at most 3 kB."""
     module = (project / "clients" / "js" / "jay-tracking.js").read_bytes()
@@ -66,7 +60,7 @@ def test_a_page_keeps_its_session_by_cookie(page: Any, process: Process, start: 
     page.reload()
     start(page)
     assert page.evaluate("tracking.session()")["session_id"] == sessions[0]["session_id"]
-    assert totals(process)["created"] == 1
+    assert process.totals()["created"] == 1
     assert page.evaluate("tracking.end()") is True
     assert page.context.cookies() == []
     assert process.status_of(sessions[0]["session_id"]) == 404
@@ -106,7 +100,7 @@ def test_consent_follows_the_table(page: Any, process: Process, start: Start, op
         assert process.status_of(session["session_id"]) == 200
         seen.append(session["session_id"])
     assert len(set(seen)) == 4
-    counted = totals(process)
+    counted = process.totals()
     assert (counted["created"], counted["consent_given"], counted["consent_withdrawn"]) == (1, 2, 2)
 
 
@@ -114,7 +108,7 @@ def test_consent_before_the_first_session_creates_it_with_the_user(page: Any, st
     """Consent alone creates no session. The next session has the user id."""
     start(page, "consent: { userId: 'user-1', agreed: false }")
     assert page.evaluate("tracking.consent({ userId: 'user-1', agreed: true })") is None
-    assert totals(process)["created"] == 0
+    assert process.totals()["created"] == 0
     assert page.evaluate("tracking.session()")["user_id"] == "user-1"
     page.reload()
     start(page, "consent: {}")
@@ -162,7 +156,7 @@ def test_tabs_and_reloads_with_failures_make_one_session(
         ids.add(tab.evaluate("tracking.session()")["session_id"])
     page.context.unroute_all(behavior="ignoreErrors")
     assert len(ids) == 1
-    assert totals(process)["created"] == 1
+    assert process.totals()["created"] == 1
 
 
 def test_an_outage_throws_nothing_into_the_page(page: Any, start: Start) -> None:

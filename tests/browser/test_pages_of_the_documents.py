@@ -14,7 +14,6 @@ from tests.support.processes import Launch, Process, eventually
 
 pytestmark = pytest.mark.browser
 
-COUNTS = "/v1/playouts/tracking/analytics/sessions"
 API = "https://api.example.com"
 # A consent tool whose visitor has agreed to purpose 8.
 CONSENT_TOOL = """window.__tcfapi = (command, version, listener) => listener(
@@ -80,18 +79,13 @@ def page_with(block: Block, process: Process) -> str:
     return text.replace("</script>", f"{END}</script>") + "<link rel=icon href=data:,>"
 
 
-def totals(process: Process) -> dict[str, int]:
-    """Return the totals of the last day."""
-    return dict(process.request("GET", COUNTS, X_API_Key="demo-operator-key").json["totals"])
-
-
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
 def test_a_script_creates_one_session(
     process: Process, show: Callable[[str], None], to_the_api: list[dict[str, str]], block: Block
 ) -> None:
     """A script runs to its end, and creates a session that its API gets."""
     show(page_with(block, process))
-    eventually(lambda: totals(process)["created"] == 1, "the session is created")
+    eventually(lambda: process.totals()["created"] == 1, "the session is created")
     assert len(to_the_api) == block.text.count("tracking.fetch(")
     for headers in to_the_api:
         assert process.status_of(headers["x-jay-tracking"]) == 200
@@ -101,7 +95,7 @@ def test_the_visit_of_the_web_page_ends(process: Process, show: Callable[[str], 
     """The example of a whole visit gives consent, withdraws it and ends."""
     [block] = [one for one in SCRIPTS if one.page == "docs/web-page.md" and "tracking.end()" in one.text]
     show(page_with(block, process))
-    counted = totals(process)
+    counted = process.totals()
     assert [counted[name] for name in ("created", "ended", "consent_given", "consent_withdrawn")] == [1, 1, 1, 1]
 
 
@@ -109,7 +103,7 @@ def test_a_consent_tool_gives_the_consent(process: Process, show: Callable[[str]
     """The example for consent tools stores the user id after the visitor has agreed."""
     [block] = [one for one in SCRIPTS if "__tcfapi" in one.text]
     show(page_with(block, process))
-    eventually(lambda: totals(process)["unique_users"] == 1, "the session has a user")
+    eventually(lambda: process.totals()["unique_users"] == 1, "the session has a user")
 
 
 @pytest.mark.parametrize("document", ["docs/web-page.md", "docs/tv.md"])
@@ -135,7 +129,7 @@ def test_the_banner_page_follows_the_table(page: Any, process: Process, show: Ca
     owner.get_by_text("user-123").wait_for()
     page.locator("#agreed").uncheck()
     owner.get_by_text("a guest").wait_for()
-    counted = totals(process)
+    counted = process.totals()
     assert [counted[name] for name in ("created", "consent_given", "consent_withdrawn")] == [1, 1, 1]
 
 

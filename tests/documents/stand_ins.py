@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support import compose
 from tests.support.processes import PROJECT, command, start_service, wait_until_ready
 
 # Variables of the scripts: the environment of the service under test, its pid, a file
@@ -76,7 +77,7 @@ def _jay_tracking(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["serve"]:
         return _serve()
     if "--seconds" in arguments:
-        at = list(arguments).index("--seconds")
+        at = arguments.index("--seconds")
         arguments = [*arguments[: at + 1], "1", *arguments[at + 2 :]]
     of_the_service = json.loads(os.environ[SERVICE])
     return _run(*command(*arguments), **{name: os.environ.get(name, value) for name, value in of_the_service.items()})
@@ -142,13 +143,10 @@ def _docker(arguments: Sequence[str]) -> int:
     if "cp" in arguments:  # podman-compose has no such command
         Path(arguments[-1]).touch()
         return 0
-    podman = Path(os.environ[SCRATCH]) / "podman"
-    podman.write_text("#!/bin/sh\ncase \"$*\" in *--version*) echo podman version 4.3.1 ;; ps*) echo '[]' ;; esac\n")
-    podman.chmod(0o755)
-    program = Path(sys.executable).parent / "podman-compose"
-    done = _run(program, "--podman-path", podman, "--in-pod=false", *arguments[1:])
+    podman_compose = compose.podman_compose(Path(os.environ[SCRATCH]) / "podman")
+    done = _run(*podman_compose, *arguments[1:], PODMAN_CALLS=os.devnull)
     if done == 0 and "api" in arguments and {"run", "exec"} & set(arguments):
-        own = list(arguments[list(arguments).index("api") + 1 :])
+        own = arguments[arguments.index("api") + 1 :]
         return _jay_tracking(own[1:] if own[0] == "jay-tracking" else own)
     return done
 
@@ -172,7 +170,7 @@ def _systemctl(arguments: Sequence[str]) -> int:
 def _kubectl(arguments: Sequence[str]) -> int:
     """Check that the folder is an overlay, or that the manifests have each name."""
     if "-k" in arguments:
-        folder = Path(arguments[list(arguments).index("-k") + 1])
+        folder = Path(arguments[arguments.index("-k") + 1])
         return 0 if (folder / "kustomization.yaml").exists() else _reject(f"{folder} is no overlay")
     manifests = "".join(file.read_text("utf-8") for file in Path("deploy/kubernetes").rglob("*.yaml"))
     names = [one.partition("/")[2] for one in arguments if re.match(r"(?:svc|deploy|deployment)/", one)]
@@ -180,7 +178,7 @@ def _kubectl(arguments: Sequence[str]) -> int:
     unknown = [name for name in names if not re.search(rf"name(?:space)?: {re.escape(name)}\b", manifests)]
     if unknown:
         return _reject(f"the manifests have no {unknown}")
-    own = list(arguments[list(arguments).index("--") + 1 :]) if "--" in arguments else []
+    own = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
     return _jay_tracking(own[1:]) if own[:1] == ["jay-tracking"] else 0
 
 
@@ -208,7 +206,7 @@ def _nothing(_: Sequence[str]) -> int:
 
 def _certbot(arguments: Sequence[str]) -> int:
     """Run the hook."""
-    return _run("/bin/sh", "-ec", arguments[list(arguments).index("--deploy-hook") + 1])
+    return _run("/bin/sh", "-ec", arguments[arguments.index("--deploy-hook") + 1])
 
 
 def _git(arguments: Sequence[str]) -> int:

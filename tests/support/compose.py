@@ -49,15 +49,22 @@ def plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("JAY_")}
 
 
-def up(folder: Path, *options: str, **variables: str) -> dict[str, Container]:
-    """Run `compose up -d` in a folder and return the containers by service."""
-    podman, calls = folder.parent / "podman", folder.parent / "podman-calls"
+def podman_compose(podman: Path) -> list[str]:
+    """Return the command of podman-compose with a fake podman, which is written.
+
+    The fake writes its calls to the file in PODMAN_CALLS.
+    """
     podman.write_text(_STAND_IN)
     podman.chmod(0o755)
+    return [str(Path(sys.executable).parent / "podman-compose"), "--podman-path", str(podman), "--in-pod=false"]
+
+
+def up(folder: Path, *options: str, **variables: str) -> dict[str, Container]:
+    """Run `compose up -d` in a folder and return the containers by service."""
+    calls = folder.parent / "podman-calls"
     calls.unlink(missing_ok=True)
-    program = str(Path(sys.executable).parent / "podman-compose")
     subprocess.run(
-        [program, "--podman-path", str(podman), "--in-pod=false", *options, "up", "-d", "--no-build"],
+        [*podman_compose(folder.parent / "podman"), *options, "up", "-d", "--no-build"],
         cwd=folder,
         env={**plain_environment(), "PODMAN_CALLS": str(calls), **variables},
         check=True,

@@ -20,6 +20,7 @@ import pytest
 
 KEY = "your_api_key_here"
 PATH = "/v1/playouts/tracking/session"
+COUNTS_PATH = "/v1/playouts/tracking/analytics/sessions"
 TOKEN = "__Secure-jay_tracking"
 DEADLINE_SECONDS = 30.0
 
@@ -95,6 +96,11 @@ class Process:
             return self.request("GET", token=session_id).status
         except OSError:
             return 0
+
+    def totals(self) -> dict[str, int]:
+        """Return the totals of the counts of the last day."""
+        counts: dict[str, int] = self.request("GET", COUNTS_PATH, X_API_Key="demo-operator-key").json["totals"]
+        return counts
 
     def is_ready(self) -> bool:
         """Return whether /readyz answers 200."""
