@@ -26,8 +26,12 @@ class UserDigest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """8 hex digits that identify the secret and do not reveal it."""
-        return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint").hexdigest()
+        """8 hex digits that identify the secret and do not reveal it.
+
+        The number in `person` is that of the form of the digests. With another form,
+        the sessions of users are found under other keys, as with another secret.
+        """
+        return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint 2").hexdigest()
 
     def __call__(self, user_id: str) -> str:
         """Return the digest of a user id: a hex digit and 15 characters of Base64.
