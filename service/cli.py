@@ -125,8 +125,8 @@ def _doctor(options: argparse.Namespace) -> int:
     from service.commands import doctor
 
     settings = None if options.no_redis else _load(options).settings
-    client = _client(options, DEMO_TRACK_KEY)
-    return FAILED if doctor.examine(client, settings, options.origin, repair=options.repair) else 0
+    client, operator = _client(options, DEMO_TRACK_KEY), _operator(options)
+    return FAILED if doctor.examine(client, operator, settings, options.origin, repair=options.repair) else 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -146,9 +146,7 @@ def _ref(options: argparse.Namespace) -> int:
 def _torture(options: argparse.Namespace) -> int:
     from service.commands import torture
 
-    client = _client(options, DEMO_TRACK_KEY)
-    options.key = options.operator_key or os.environ.get(OPERATOR_KEY_VARIABLE, "").strip() or options.key
-    operator = _client(options, DEMO_OPERATOR_KEY)
+    client, operator = _client(options, DEMO_TRACK_KEY), _operator(options)
     load = torture.TortureOptions(options.seconds, options.connections, options.rate)
     return 0 if torture.run(client, operator, load) else FAILED
 
@@ -170,6 +168,12 @@ def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
         url = url or settings.server.url(settings.server.port)
         key = key or (demo_key if demo_key in demo_keys_in(settings.api_keys) else None)
     return ApiClient(url, key)
+
+
+def _operator(options: argparse.Namespace) -> "ApiClient":
+    """Return a client with the operator's key, or with the only key."""
+    key = options.operator_key or os.environ.get(OPERATOR_KEY_VARIABLE, "").strip() or options.key
+    return _client(argparse.Namespace(**{**vars(options), "key": key}), DEMO_OPERATOR_KEY)
 
 
 def _keys_new(options: argparse.Namespace) -> int:

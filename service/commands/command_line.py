@@ -74,7 +74,8 @@ def _add_keys(commands: Group) -> None:
 def _add_counts(commands: Group) -> argparse.ArgumentParser:
     counts = _add(commands, "counts", "print active, created, ended and expired sessions by source", "counts")
     when = "a UTC time like 2026-01-31T18:00:00Z, a date like 2026-01-31, or an age like 24h or 7d"
-    counts.add_argument("--from", dest="start", metavar="TIME", help=f"start: {when} (default: 24h)")
+    start_help = f"start, rounded down to a whole hour or day: {when} (default: 24h)"
+    counts.add_argument("--from", dest="start", metavar="TIME", help=start_help)
     counts.add_argument(
         "--to",
         dest="end",
@@ -123,6 +124,7 @@ def _add_doctor(commands: Group) -> argparse.ArgumentParser:
     of_redis.add_argument(
         "--no-redis", action="store_true", help="skip the checks of Redis, for a machine that cannot reach it"
     )
+    _add_operator_key(doctor)
     return doctor
 
 
@@ -149,9 +151,13 @@ def _add_torture(commands: Group) -> argparse.ArgumentParser:
             metavar="N",
             help=f"{meaning}, from 1 to {most} (default: {default})",
         )
-    operator_help = "API key that may read counts (default: JAY_OPERATOR_KEY, then the other key, then a demo key)"
-    torture.add_argument("--operator-key", help=operator_help)
+    _add_operator_key(torture)
     return torture
+
+
+def _add_operator_key(command: argparse.ArgumentParser) -> None:
+    key_help = "API key that may read counts (default: JAY_OPERATOR_KEY, then the other key, then a demo key)"
+    command.add_argument("--operator-key", help=key_help)
 
 
 def _group(commands: Group, name: str, help_text: str, dest: str = argparse.SUPPRESS) -> Group:

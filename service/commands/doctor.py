@@ -13,17 +13,19 @@ from service.config.settings import Settings
 from service.storage.embedded import find_redis
 
 
-def examine(client: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool) -> int:
+def examine(
+    client: ApiClient, operator: ApiClient, settings: Settings | None, origin: str | None, *, repair: bool
+) -> int:
     """Print the results and return the number of problems.
 
-    Without settings Redis is not checked.
+    `operator` reads counts. Without settings Redis is not checked.
     """
     logging.disable()  # the results have everything that the stores would log
     console = Console()
     report = Report(console)
     if client.url.startswith("https:"):
         report.part(f"Certificate at {client.url}", doctor_certificate.check(client.url))
-    client_checks = ClientChecks(client, origin)
+    client_checks = ClientChecks(client, operator, origin)
     report.part(f"Requests to {client.url}", client_checks.run())
     if settings is not None and (url := find_redis(settings.redis)) is None:
         advice = "pass the service's configuration with --config, run the doctor on its machine, or use --no-redis"

@@ -35,8 +35,9 @@ class ClientChecks:
     offset of its clock, None when no answer had a time.
     """
 
-    def __init__(self, client: ApiClient, origin: str | None) -> None:
+    def __init__(self, client: ApiClient, operator: ApiClient, origin: str | None) -> None:
         self._client = client
+        self._operator = operator
         self._origin = origin
         self.is_reached = False
         self.clock_offset: Offset | None = None
@@ -55,7 +56,7 @@ class ClientChecks:
             yield from self._session(created)
             if created.status != HTTPStatus.SERVICE_UNAVAILABLE:
                 # The 503 is reported already.
-                yield from self._operator()
+                yield from self._counts()
             if self._origin:
                 yield from _cors(self._client, self._origin)
         except CommandError as error:
@@ -71,43 +72,41 @@ class ClientChecks:
         elif _is_problem(created, "forbidden"):
             yield from _version_and_caching(created)
             skipped = "creating, reading and ending a session, its cookie and its headers"
-            yield _skipped(skipped, "track")
+            yield _skipped(skipped, "track", "--key or JAY_KEY")
         elif _is_problem(created, "unauthorized") and self._client.key is None:
-            yield _skipped("everything that needs a key", "track", "no key was given")
+            yield _skipped("everything that needs a key", "track", "--key or JAY_KEY", "no key was given")
         else:
             reason = created.detail() or "not an answer of this service"
             yield problem(f"a session cannot be created: {created.status}, {reason}", _advice(created))
 
-    def _operator(self) -> Iterator[CheckResult]:
-        """Run the checks that need another scope than `track`.
-
-        A missing or unknown key is reported already.
-        """
-        answer = self._client.send("GET", f"{wire.OPERATOR_PATH}/analytics/users/doctor")
-        if _is_problem(answer, "unauthorized"):
-            return
+    def _counts(self) -> Iterator[CheckResult]:
+        """Run the checks that need another scope than `track`."""
+        answer = self._operator.send("GET", f"{wire.OPERATOR_PATH}/analytics/users/doctor")
+        if _is_problem(answer, "unauthorized") and self._operator.key == self._client.key:
+            return  # reported already
         if answer.status == HTTPStatus.OK and "as_of" in answer.document():
             self.clock_offset = self.clock_offset or offset_of(answer)
             yield good("counts can be read")
-            yield from doctor_memory.check(self._client)
+            yield from doctor_memory.check(self._operator)
         elif _is_problem(answer, "forbidden"):
-            yield _skipped("reading counts", "analytics")
+            yield _skipped("reading counts", "analytics", "--operator-key or JAY_OPERATOR_KEY")
         elif answer.document():
             reason = answer.detail() or "without a reason"
-            yield problem(f"counts cannot be read: {answer.status}, {reason}", _advice(answer))
+            advice = _advice(answer, "--operator-key or in JAY_OPERATOR_KEY")
+            yield problem(f"counts cannot be read: {answer.status}, {reason}", advice)
         else:
             yield unknown("the counts cannot be reached from here", "fine if the proxy passes only sessions")
-        yield from _paths(self._client)
+        yield from _paths(self._operator)
 
 
 def _is_problem(answer: Answer, slug: str) -> bool:
     return answer.document().get("type") == wire.PROBLEM_TYPE_PREFIX + slug
 
 
-def _skipped(checks: str, scope: str, reason: str = "") -> CheckResult:
+def _skipped(checks: str, scope: str, options: str, reason: str = "") -> CheckResult:
     return unknown(
         f"not checked: {checks} ({reason or f'this key lacks the scope `{scope}`'})",
-        f"run the doctor again with a key that has the scope `{scope}` (--key or JAY_KEY)",
+        f"run the doctor again with a key that has the scope `{scope}` ({options})",
     )
 
 
@@ -122,9 +121,9 @@ def _readiness(client: ApiClient) -> Iterator[CheckResult]:
         yield unknown("/readyz cannot be reached from here", "fine if the proxy passes only the API")
 
 
-def _advice(answer: Answer) -> str:
+def _advice(answer: Answer, options: str = "--key or in JAY_KEY") -> str:
     if _is_problem(answer, "unauthorized"):
-        return "pass a key of this service with --key or in JAY_KEY"
+        return f"pass a key of this service with {options}"
     request_id = answer.document().get("request_id")
     return f"search the service's log for the request_id {request_id}" if request_id else "check --url"
 
@@ -216,6 +215,7 @@ def _cors(client: ApiClient, origin: str) -> Iterator[CheckResult]:
     else:
         advice = "add exactly this string to cors.origins and restart, and make the proxy pass OPTIONS"
         yield problem(f"pages of {origin} may not call the API: the preflight fails ({preflight.status})", advice)
+        return
     plain, answer = (client.send("GET", _PATH, {"Origin": given}) for given in (None, origin))
     if _is_problem(answer, "forbidden") and not _is_problem(plain, "forbidden"):
         yield unknown(

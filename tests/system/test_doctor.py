@@ -293,6 +293,20 @@ def test_checks_that_the_key_does_not_allow_are_skipped(launch: Launch, doctor: 
     assert "the session can be ended" in output
 
 
+def test_a_second_key_reads_the_counts(launch: Launch, doctor: Doctor) -> None:
+    """The key for counts checks them, and an unknown one is a problem of its own."""
+    process = launch()
+    status, output = doctor("--url", process.url, "--key", KEY, "--operator-key", "demo-operator-key", "--no-redis")
+    assert (status, output.count("not checked")) == (0, 0), output
+    assert "the session can be ended" in output
+    assert "counts can be read" in output
+    status, output = doctor("--url", process.url, "--key", KEY, "--no-redis", JAY_OPERATOR_KEY="wrong-key")
+    assert status == 1
+    [found] = problems(output)
+    assert found.startswith("counts cannot be read: 401")
+    assert "JAY_OPERATOR_KEY" in output
+
+
 def test_the_origin_check_is_skipped_for_a_key_of_another_origin(launch: Launch, doctor: Doctor) -> None:
     """The origin check is skipped for a key that is not valid for the origin."""
     entry = {
