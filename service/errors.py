@@ -7,6 +7,7 @@
     │   └── TlsError                the certificate or its key is invalid
     ├── CommandError                a command of the command line failed
     ├── StoreUnavailable            Redis is down, hung, full, read-only       503
+    │   ├── PartlyUnavailable       the same, for some items of a batch
     │   └── UnknownUserSecret       a user secret in use is not configured     503
     ├── Overloaded                  more requests than can be served in time   503
     └── RequestError                the client has to fix the request
@@ -33,6 +34,7 @@
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class JayError(Exception):
@@ -68,6 +70,17 @@ class StoreUnavailable(JayError):
 
     The command may or may not have run. All commands are idempotent.
     """
+
+
+class PartlyUnavailable(StoreUnavailable):
+    """Redis cannot be used for some items of a batch.
+
+    `results` has for each item its result, or its error.
+    """
+
+    def __init__(self, results: Sequence[Any]) -> None:
+        super().__init__("some servers or shards of Redis cannot be used")
+        self.results = results
 
 
 class UnknownUserSecret(StoreUnavailable):

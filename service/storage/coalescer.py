@@ -29,7 +29,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from service.errors import Overloaded, StoreUnavailable
+from service.errors import Overloaded, PartlyUnavailable, StoreUnavailable
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Metrics
 
@@ -190,6 +190,10 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
+        except PartlyUnavailable as error:
+            for (_, future), result in zip(batch, error.results, strict=True):
+                if not future.done():
+                    future.set_exception(result) if isinstance(result, Exception) else future.set_result(result)
         except BaseException as error:
             # A CancelledError would look like a cancellation of the request.
             reason = StoreUnavailable("shutting down") if isinstance(error, asyncio.CancelledError) else error

@@ -11,7 +11,7 @@ from service.sessions import Session, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Read
-from service.storage.sharding import by_shard
+from service.storage.sharding import grouped
 
 
 @dataclass
@@ -54,7 +54,7 @@ class IndexCheck:
             report.repaired += len(missing) - len(await self._missing(missing))
 
     async def _repair(self, session_ids: Sequence[str]) -> None:
-        parts = by_shard(map(shard_of, session_ids))
+        parts = grouped(range(len(session_ids)), lambda position: shard_of(session_ids[position]))
         keys = [[self._keyspace.session(session_ids[position]) for position in part] for part in parts]
         commands = [self._connection.script_command("repair", one, ()) for one in keys]
         await self._connection.call_all("repair", commands, is_write=True)

@@ -77,7 +77,7 @@ class ShardCalls:
             for position, reply in await self._send_all(sent, name, commands, accepts, is_write=is_write):
                 if isinstance(reply, TryAgainError) and commands[position][0] == "MGET":
                     replies[position] = await self._get_each(name, commands[position][1:], accept)
-                elif isinstance(reply, AskError | TryAgainError):
+                elif redirects_left and isinstance(reply, AskError | TryAgainError):
                     pending[position] = self._redirected(commands[position], reply, sent[position])
                 else:
                     replies[position] = reply

@@ -24,8 +24,9 @@ from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import ErrorKind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
-from service.storage.self_test_steps import steps_of
+from service.storage.self_test_steps import TTL_SECONDS, steps_of
 from service.storage.server_map import ServerMap
+from service.storage.sharding import across_shards
 
 OLDEST_VERSION = (7, 0)
 
@@ -54,6 +55,8 @@ class SelfTest:
             if not servers.groups_by_shard:
                 await _detect_groups(connection, servers, self._keyspace)
             await self._test_steps(connection, servers, url)
+            if servers.follows_redirects and servers.groups_by_shard:
+                await _detect_spans(connection, servers, url, self._keyspace)
         except _Untestable:
             connection.mark_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
 
@@ -89,6 +92,17 @@ async def _detect_groups(connection: AbstractConnection, servers: ServerMap, key
         servers.groups_by_shard = True
     else:
         raise Unfit("cluster mode: keys of different shards cannot share a command (redis.group_by_shard)")
+
+
+async def _detect_spans(connection: AbstractConnection, servers: ServerMap, url: str, keyspace: Keyspace) -> None:
+    """Find out whether a script may use keys of several shards of a server."""
+    shards = servers.shards_of(url)
+    if len(shards) > 1:
+        some = (shards[0], shards[-1])
+        keys = [keyspace.session(f"{shard:x}0000000-0000-4000-8000-000000000000") for shard in some]
+        command = across_shards("end", keys, (0, TTL_SECONDS, TTL_SECONDS, len(keys), ""))
+        [reply] = await _replies(connection, [command])
+        servers.scripts_span_shards = reply == [b"", b""]
 
 
 class _Untestable(Exception):

@@ -26,12 +26,15 @@ class ServerMap:
     """Knows the URL of the server of each shard.
 
     `groups_by_shard` is whether a command may only have keys of one shard. The
-    self-test sets it for a server in cluster mode.
+    self-test sets it for a server in cluster mode. `scripts_span_shards` is whether a
+    script may nevertheless use keys of all shards of its server. The self-test of a
+    Cluster sets it.
     """
 
     def __init__(self, discovery: Discovery, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.groups_by_shard = discovery.groups_by_shard
         self.detects_groups = discovery.detects_groups
+        self.scripts_span_shards = False
         self._discovery = discovery
         self._clock = clock
         self._urls: Sequence[str] = discovery.fixed_urls

@@ -8,22 +8,25 @@ after a lost reply, it returns the same and counts once.
 import asyncio
 import time
 from asyncio import Future
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
+from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY, MINUTE
-from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore, shard_of
-from service.storage.client import Command, Word
+from service.errors import PartlyUnavailable
+from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore
 from service.storage.coalescer import Coalesce
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, Keyspace, Lifetimes
+from service.storage.session_calls import Part, SessionCalls
 from service.storage.session_value import decode, encode
-from service.storage.sharding import by_shard, in_order
 from service.storage.user_changes import UserChanges
 from service.storage.user_secrets import UserSecrets
 
+T = TypeVar("T")
 Candidates = Sequence[str]
 Group = tuple[str, str, int]  # first digit of the id, source, minute
 _MINUTE_US = MINUTE * SECOND_US
@@ -54,6 +57,7 @@ class RedisSessionStore(SessionBatchStore):
         self._secrets = secrets
         self._clock = clock
         self._create_once = connection.script("create_once", is_write=True)
+        self._calls = SessionCalls(connection)
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
         """Store new sessions and count them.
@@ -62,22 +66,11 @@ class RedisSessionStore(SessionBatchStore):
         """
         if self._secrets is not None and any(session.user_id is not None for session in sessions):
             await self._secrets.record(self._lifetimes.session)
-        parts = self._parts(session.id for session in sessions)
-        creations = [self._creation(sessions, part) for part in parts]
-        replies = await self.connection.call_all("create", [command for command, _ in creations], is_write=True)
-        created = [False] * len(sessions)
-        for (_, order), flags in zip(creations, replies, strict=True):
-            for number, flag in zip(order, flags, strict=True):
-                created[number] = flag == 1
-        return created
+        session_ids = [session.id for session in sessions]
+        flags = await self._calls.write("create", session_ids, partial(self._creation, sessions))
+        return _all_of([flag if isinstance(flag, Exception) else flag == 1 for flag in flags])
 
-    def _parts(self, session_ids: Iterable[str]) -> Sequence[Sequence[int]]:
-        """Return the positions of the ids that may share a command."""
-        if self.connection.groups_by_shard:
-            return by_shard(map(shard_of, session_ids))
-        return [range(sum(1 for _ in session_ids))]
-
-    def _creation(self, sessions: Sequence[Session], part: Sequence[int]) -> tuple[Command, Sequence[int]]:
+    def _creation(self, sessions: Sequence[Session], part: Sequence[int]) -> Part:
         """Return the command that creates some sessions, and their order in it."""
         groups: dict[Group, tuple[list[int], list[int]]] = {}
         for number in part:
@@ -90,16 +83,14 @@ class RedisSessionStore(SessionBatchStore):
         group_fields: list[str | int] = []
         for (_, source, minute), (with_user, guests) in groups.items():
             group_fields += (source, minute, len(with_user) + len(guests), len(with_user))
-        users: list[Word] = [
-            str(field) for session in ordered if session.user_id is not None for field in session[3:5]
-        ]
+        users = [str(field) for session in ordered if session.user_id is not None for field in session[3:5]]
         tomorrow = int(self._clock()) // DAY + 1
         sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
         arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered), *users)
         by_group = ([sessions[number] for number in (*some, *others)] for some, others in groups.values())
         declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
-        return self.connection.script_command("create", keys, arguments, declared), order
+        return self._calls.script("create", keys, arguments, declared), order
 
     async def create_once(self, session: Session, request_hash: str) -> Session | None:
         """Store a new session, unless an earlier request with this hash has stored one.
@@ -135,12 +126,7 @@ class RedisSessionStore(SessionBatchStore):
 
     async def _values_of(self, session_ids: Sequence[str]) -> Sequence[bytes | None]:
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
-        if not self.connection.groups_by_shard:
-            values: list[bytes | None] = await self.connection.call("find", "MGET", *keys)
-            return values
-        parts = self._parts(session_ids)
-        replies = await self.connection.call_all("find", [("MGET", *(keys[one] for one in part)) for part in parts])
-        return in_order(parts, replies)
+        return await self._calls.read("find", session_ids, lambda part: ("MGET", *(keys[one] for one in part)))
 
     async def end_many(self, requests: Sequence[Candidates]) -> Sequence[Sequence[str]]:
         """End every live candidate.
@@ -150,15 +136,15 @@ class RedisSessionStore(SessionBatchStore):
         """
         session_ids = list(chain.from_iterable(requests))
         keys = [self._keyspace.session(session_id) for session_id in session_ids]
-        parts, now = self._parts(session_ids), int(self._clock())
         any_shard = "" if self.connection.groups_by_shard else "1"
-        head = (now, self._lifetimes.counts, ERASED_SECONDS)
-        commands = [
-            self.connection.script_command("end", [keys[one] for one in part], (*head, len(part), any_shard))
-            for part in parts
-        ]
-        ended = iter(in_order(parts, await self.connection.call_all("end", commands, is_write=True)))
-        return [[source for _ in candidates if (source := next(ended).decode())] for candidates in requests]
+        head = (int(self._clock()), self._lifetimes.counts, ERASED_SECONDS)
+
+        def ending(part: Sequence[int]) -> Part:
+            some = [keys[position] for position in part]
+            return self._calls.script("end", some, (*head, len(part), any_shard)), part
+
+        replies = iter(await self._calls.write("end", session_ids, ending))
+        return _all_of([_sources([next(replies) for _ in candidates]) for candidates in requests])
 
 
 class BatchingSessionStore(SessionStore):
@@ -222,6 +208,25 @@ class BatchingSessionStore(SessionStore):
         """Wait until all requests have their results."""
         for coalescer in (self._create, self._find, self._end):
             await coalescer.close()
+
+
+def _sources(replies: Sequence[bytes | Exception]) -> Sequence[str] | Exception:
+    """Return the sources of the ended sessions of a request, or its first error."""
+    sources: list[str] = []
+    for reply in replies:
+        if isinstance(reply, Exception):
+            return reply
+        if reply:
+            sources.append(reply.decode())
+    return sources
+
+
+def _all_of(results: Sequence[T | Exception]) -> Sequence[T]:
+    """Return the results of a batch. Raises PartlyUnavailable if one is an error."""
+    values = [result for result in results if not isinstance(result, Exception)]
+    if len(values) < len(results):
+        raise PartlyUnavailable(results)
+    return values
 
 
 def _first_live(candidates: Candidates, values: Iterator[bytes | None]) -> Session | None:

@@ -1,10 +1,10 @@
 """Finds the shard of a command by its first key, and groups keys by shard."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from service.storage.client import Command
+from service.storage.client import Command, Word
 from service.storage.keyspace import SHARD_TAGS
+from service.storage.script_files import script_digest
 
 ASKING: Command = ("ASKING",)
 """Sent before a command to the server to which its slot is moving."""
@@ -22,19 +22,17 @@ def shard_in(key: str) -> int:
     return _SHARD_BY_TAG[key[key.index("{") + 1 : key.index("}")]]
 
 
-def by_shard(shards: Iterable[int]) -> list[list[int]]:
-    """Return the positions of the items of each shard, given the shard of each item."""
-    found: dict[int, list[int]] = {}
-    for position, shard in enumerate(shards):
-        found.setdefault(shard, []).append(position)
+def across_shards(name: str, keys: Sequence[str], arguments: Sequence[Word]) -> Command:
+    """Return the command that runs a script with session keys of several shards.
+
+    The script finds them with `session_keys` (`shard.lua`).
+    """
+    return ("EVALSHA", script_digest(name), 1, keys[0], *arguments, *keys[1:])
+
+
+def grouped(positions: Iterable[int], key: Callable[[int], Hashable]) -> Sequence[Sequence[int]]:
+    """Return the positions of each key, in their order."""
+    found: dict[Hashable, list[int]] = {}
+    for position in positions:
+        found.setdefault(key(position), []).append(position)
     return list(found.values())
-
-
-def in_order(parts: Sequence[Sequence[int]], replies: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the results of the items, given the positions in each part."""
-    if len(parts) == 1:
-        return list(replies[0])
-    results: dict[int, Any] = {}
-    for part, reply in zip(parts, replies, strict=True):
-        results.update(zip(part, reply, strict=True))
-    return [results[position] for position in range(len(results))]

@@ -1,6 +1,7 @@
 -- Stores new sessions and counts each of them once, in one atomic step.
 --
 -- KEYS  one session key each, in the order of their groups. Other keys may follow.
+--       See session_keys in shard.lua for several shards of a cluster.
 -- ARGV  the five of creating.lua, number of sessions, number of groups.
 --       For each group: source, minute of the start (minutes since the epoch), number
 --       of sessions, number of those with a user. Sessions with a user come first.
@@ -16,6 +17,7 @@
 -- before it stay, with their counts, as after a lost reply.
 
 local session_count, group_count = tonumber(ARGV[6]), tonumber(ARGV[7])
+local keys = session_keys(session_count)
 local FIRST_GROUP, GROUP_FIELDS, USER_FIELDS = 8, 4, 2
 local first_value = FIRST_GROUP + group_count * GROUP_FIELDS
 
@@ -25,7 +27,7 @@ local stored = {} -- keys of the sessions that are not counted yet
 -- Stores the session of a key unless it has another value. Returns whether the session
 -- is a new one.
 local function store(i)
-  local key, value = KEYS[i], ARGV[first_value + i - 1]
+  local key, value = keys[i], ARGV[first_value + i - 1]
   if try('SET', key, value, 'EX', ttl, 'NX') then
     reply[i], stored[#stored + 1] = 1, key
     return true
@@ -41,7 +43,7 @@ local function create_all()
     local last_key = first_key + ARGV[field + 2] - 1
     local last_of_users = first_key + ARGV[field + 3] - 1
     local group = {
-      base = base_of(KEYS[first_key]), source = ARGV[field], minute = ARGV[field + 1],
+      base = base_of(keys[first_key]), source = ARGV[field], minute = ARGV[field + 1],
       number = 0, users = {}, digests = {}, ids = {},
     }
     for i = first_key, last_key do
@@ -49,7 +51,7 @@ local function create_all()
       if is_new then group.number = group.number + 1 end
       if is_new and of_user then
         local n = #group.users + 1
-        group.users[n], group.digests[n], group.ids[n] = ARGV[user_field], ARGV[user_field + 1], id_of(KEYS[i])
+        group.users[n], group.digests[n], group.ids[n] = ARGV[user_field], ARGV[user_field + 1], id_of(keys[i])
       end
       if of_user then user_field = user_field + USER_FIELDS end
     end

@@ -1,6 +1,7 @@
 -- Ends live sessions and counts each end once, in one atomic step.
 --
--- KEYS  one session key each. Other keys may follow.
+-- KEYS  one session key each. Other keys may follow. See session_keys in shard.lua for
+--       several shards of a cluster.
 -- ARGV  now (seconds since the epoch), lifetimes of counts and of tombstones, number of
 --       sessions, '1' when keys of several shards may be named in one script
 -- Returns for each key the source of the session that this call ended, or ''. When a
@@ -52,6 +53,7 @@ local function end_session(key)
   return session.source
 end
 
-local ended = {}
-for i = 1, tonumber(ARGV[4]) do ended[i] = end_session(KEYS[i]) end
+local ended, number = {}, tonumber(ARGV[4])
+local keys = session_keys(number)
+for i = 1, number do ended[i] = end_session(keys[i]) end
 return ended

@@ -46,6 +46,22 @@ local function raise_again(failure)
   error({ err = string.gsub(tostring(failure), '^[%w_]+:%d+: ', '') })
 end
 
+-- Returns the keys of a batch's sessions. KEYS may only name one shard of a cluster, so
+-- a script of several shards has the first key in KEYS and the others at the end of
+-- ARGV. Redis checks only KEYS before it runs a script. So this function uses the guard
+-- of each shard, which never exists. That fails while the shard moves.
+local function session_keys(number)
+  if #KEYS >= number then return KEYS end
+  local keys, guarded = { KEYS[1] }, nil
+  for i = #ARGV - number + 2, #ARGV do keys[#keys + 1] = ARGV[i] end
+  for _, key in ipairs(keys) do
+    local base = base_of(key)
+    if base ~= guarded then try('EXISTS', base .. 'guard') end
+    guarded = base
+  end
+  return keys
+end
+
 -- Returns a session's value as a table, or nil for any other value. The rules are those
 -- of session_value.py.
 local function decode(value)
