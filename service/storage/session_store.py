@@ -53,7 +53,7 @@ class RedisSessionStore(SessionBatchStore):
         self.connection = connection
         self._keyspace = keyspace
         self._lifetimes = lifetimes or Lifetimes.of(ttl_seconds, analytics.retention_days)
-        self._top_users = analytics.top_users
+        self._settings = (*astuple(self._lifetimes), analytics.top_users)
         self._secrets = secrets
         self._clock = clock
         self._create_once = connection.script("create_once", is_write=True)
@@ -85,9 +85,9 @@ class RedisSessionStore(SessionBatchStore):
             group_fields += (source, minute, len(with_user) + len(guests), len(with_user))
         users = [str(field) for session in ordered if session.user_id is not None for field in session[3:5]]
         tomorrow = int(self._clock()) // DAY + 1
-        sizes = (self._top_users, tomorrow, len(order), len(groups))
         keys = [self._keyspace.session(session.id) for session in ordered]
-        arguments = (*astuple(self._lifetimes), *sizes, *group_fields, *map(encode, ordered), *users)
+        head = (*self._settings, tomorrow, len(order), len(groups))
+        arguments = (*head, *group_fields, *map(encode, ordered), *users)
         by_group = ([sessions[number] for number in (*some, *others)] for some, others in groups.values())
         declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
         return self._calls.script("create", keys, arguments, declared), order
@@ -104,8 +104,8 @@ class RedisSessionStore(SessionBatchStore):
         user = (
             () if session.user_id is None or session.user_digest is None else (session.user_id, session.user_digest)
         )
-        head = (*astuple(self._lifetimes), self._top_users, tomorrow)
-        arguments = (*head, session.source, session.started_at // _MINUTE_US, encode(session), *user)
+        moment = (session.source, session.started_at // _MINUTE_US)
+        arguments = (*self._settings, tomorrow, *moment, encode(session), *user)
         session_id, value = await self._create_once(keys, arguments, self._keyspace.counted([session], tomorrow))
         return decode(session_id.decode(), value) if value else None
 
