@@ -17,8 +17,9 @@ from typing import Self
 
 from redis.crc import key_slot
 
+from tests.support.certificates import Authority
 from tests.support.redis_commands import ask, fields, is_primary, is_replica_in_sync, wait_until
-from tests.support.servers import RedisServer
+from tests.support.servers import RedisServer, url_of
 
 SLOTS = 16_384
 _MIGRATED_AT_ONCE = 100
@@ -42,7 +43,7 @@ class _Sentinel(RedisServer):
     def _command(self) -> list[str]:
         config = self.folder / "sentinel.conf"
         if not config.exists():
-            config.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nloglevel warning\n")
+            config.write_text("".join(f"{name} {value}\n" for name, value in self._settings().items()))
         return [self.binary, str(config), "--sentinel"]
 
 
@@ -50,7 +51,8 @@ class SentinelGroup:
     """One primary, its replicas, and sentinels that watch them.
 
     `options` are options of the servers, such as `--appendonly yes`. `quorum` is the
-    majority of the sentinels.
+    majority of the sentinels. With `tls`, all connections have TLS, on both sides with
+    a certificate.
     """
 
     def __init__(
@@ -62,15 +64,18 @@ class SentinelGroup:
         replicas: int = 2,
         sentinels: int = 3,
         down_after_seconds: float = 1.0,
+        tls: Authority | None = None,
     ) -> None:
         self.name = name
+        self._tls = tls
         self._down_after_seconds = down_after_seconds
         self.servers = [
-            RedisServer(binary, one, *_FAST_SYNC, *options)
+            RedisServer(binary, one, *_FAST_SYNC, *options, tls=tls)
             for one in _folders(folder, (f"server-{number}" for number in range(1 + replicas)))
         ]
         self.sentinels = [
-            _Sentinel(binary, one) for one in _folders(folder, (f"sentinel-{number}" for number in range(sentinels)))
+            _Sentinel(binary, one, tls=tls)
+            for one in _folders(folder, (f"sentinel-{number}" for number in range(sentinels)))
         ]
         self._stack = ExitStack()
 
@@ -78,7 +83,7 @@ class SentinelGroup:
     def url(self) -> str:
         """Return the URL for the service."""
         addresses = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{addresses}/{self.name}/0"
+        return url_of("redis+sentinel", f"{addresses}/{self.name}/0", self._tls)
 
     @property
     def primary(self) -> RedisServer:
@@ -200,7 +205,8 @@ class SentinelGroup:
 class ClusterGroup:
     """A Cluster whose primaries serve equal ranges of slots.
 
-    `options` are options of the servers, such as `--appendonly yes`.
+    `options` are options of the servers, such as `--appendonly yes`. With `tls`, all
+    connections have TLS, on both sides with a certificate.
     """
 
     def __init__(
@@ -211,7 +217,9 @@ class ClusterGroup:
         primaries: int = 3,
         replicas_per_primary: int = 1,
         node_timeout_seconds: float = 1.0,
+        tls: Authority | None = None,
     ) -> None:
+        self._tls = tls
         self._primaries = primaries
         count = primaries * (1 + replicas_per_primary)
         own = (
@@ -225,7 +233,7 @@ class ClusterGroup:
             *("--cluster-require-full-coverage", "no"),
         )
         self.nodes = [
-            RedisServer(binary, one, *_FAST_SYNC, *own, *options)
+            RedisServer(binary, one, *_FAST_SYNC, *own, *options, tls=tls)
             for one in _folders(folder, (f"node-{number}" for number in range(count)))
         ]
         self._stack = ExitStack()
@@ -233,7 +241,7 @@ class ClusterGroup:
     @property
     def url(self) -> str:
         """Return the URL for the service."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return url_of("redis+cluster", ",".join(f"127.0.0.1:{node.port}" for node in self.nodes), self._tls)
 
     @property
     def primaries(self) -> list[RedisServer]:
