@@ -107,7 +107,7 @@ class _Asking(Discovery):
         return self._clients[url]
 
     async def _all_replies(self, questions: Mapping[_Node, Awaitable[Any]], problem: str) -> list[Any]:
-        """Return the replies that arrive in time. `problem` and the errors are recorded.
+        """Return the replies that arrive in time. Record `problem` with the errors.
 
         Each step of connecting, and the question, has one timeout (`deadlines.py`).
         """

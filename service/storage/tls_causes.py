@@ -20,6 +20,9 @@ _DATES = (
 _VERIFY_CODES = {9: _DATES, 10: _DATES, **dict.fromkeys((18, 19, 20, 21), _AUTHORITY)}
 _NAME_CODES = (62, 64)  # of a host and of an IP address
 
+# The server has ended the connection, perhaps because it was killed.
+_ENDS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 _NOT_TLS = "Name the port for TLS in redis.url, or write redis in place of rediss"
 _REJECTED = "the server rejects the certificate of the service ({}). Check ssl_certfile in redis.url"
 _REASONS = (
@@ -44,7 +47,7 @@ _REASONS = (
     ("KEY_VALUES_MISMATCH", "ssl_certfile and ssl_keyfile in redis.url are not a pair"),
 )
 _NOTES = {
-    HANDSHAKE: f"the port does not answer the TLS handshake. {_NOT_TLS}",
+    HANDSHAKE: f"no answer to the TLS handshake: the server hangs, or the port does not speak TLS. {_NOT_TLS}",
     FIRST_REPLY: (
         "the server ended the connection after the TLS handshake. It may want the certificate in ssl_certfile and "
         "ssl_keyfile of redis.url, or reject the one that is there"
@@ -61,7 +64,7 @@ def tls_cause_of(error: BaseException) -> str | None:
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return _of_verification(one)
-        if isinstance(one, ssl.SSLError):
+        if isinstance(one, ssl.SSLError) and not isinstance(one, _ENDS):
             return _of_reason(one.reason or "unknown reason")
     notes = {note for one in chain for note in getattr(one, "__notes__", ())}
     return next((cause for note, cause in _NOTES.items() if note in notes), None)
