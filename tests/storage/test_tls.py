@@ -152,6 +152,15 @@ async def test_each_step_of_discovery_has_the_whole_timeout(
             assert time.monotonic() - started > 1.0
 
 
+async def test_large_values(tls_binary: str, authority: Authority, connect: Connect, tmp_path: Path) -> None:
+    """Values that are larger than all buffers are read and written."""
+    large = b"x" * 5_000_000
+    with RedisServer(tls_binary, tmp_path, tls=authority) as server:
+        connection = connect(server.url)
+        await connection.call("set", "SET", "x", large)
+        assert await connection.call_all("get", [("GET", "x")] * 3) == [large] * 3
+
+
 async def test_a_renewed_certificate_of_the_client_is_used(
     tls_binary: str, authority: Authority, connect: Connect, tmp_path: Path
 ) -> None:
@@ -170,7 +179,7 @@ async def test_a_renewed_certificate_of_the_client_is_used(
 CAUSES = {
     "authority": "no authority that the service trusts has issued the certificate of the server. Set ssl_ca_certs",
     "name": "the certificate of the server is not valid for '127.0.0.1'. Use the names of the certificate",
-    "plain port": "the port does not answer the TLS handshake. Name the port for TLS in redis.url, or write redis",
+    "plain port": "the port does not speak TLS. Name the port for TLS in redis.url, or write redis",
     "no certificate": "ssl_certfile and ssl_keyfile",  # the alert can be lost
     "no certificate, TLS 1.2": "It may want the certificate in ssl_certfile and ssl_keyfile of redis.url",
 }

@@ -38,12 +38,16 @@ def _folders(folder: Path, names: Iterable[str]) -> list[Path]:
 
 
 class _Sentinel(RedisServer):
-    """A sentinel. It keeps its state in its configuration file."""
+    """A sentinel. It keeps its state in its configuration file.
+
+    Its options are lines of that file.
+    """
 
     def _command(self) -> list[str]:
         config = self.folder / "sentinel.conf"
         if not config.exists():
-            config.write_text("".join(f"{name} {value}\n" for name, value in self._settings().items()))
+            settings = [f"{name} {value}" for name, value in self._settings().items()]
+            config.write_text("\n".join([*settings, *self._options]))
         return [self.binary, str(config), "--sentinel"]
 
 
@@ -52,7 +56,8 @@ class SentinelGroup:
 
     `options` are options of the servers, such as `--appendonly yes`. `quorum` is the
     majority of the sentinels. With `tls`, all connections have TLS, on both sides with
-    a certificate.
+    a certificate. `host` is the name of all servers. It can be a host name if
+    `sentinel_lines`, lines of the sentinels' files, allow names.
     """
 
     def __init__(
@@ -65,16 +70,19 @@ class SentinelGroup:
         sentinels: int = 3,
         down_after_seconds: float = 1.0,
         tls: Authority | None = None,
+        host: str = "127.0.0.1",
+        sentinel_lines: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._tls = tls
+        self._host = host
         self._down_after_seconds = down_after_seconds
         self.servers = [
             RedisServer(binary, one, *_FAST_SYNC, *options, tls=tls)
             for one in _folders(folder, (f"server-{number}" for number in range(1 + replicas)))
         ]
         self.sentinels = [
-            _Sentinel(binary, one, tls=tls)
+            _Sentinel(binary, one, *sentinel_lines, tls=tls)
             for one in _folders(folder, (f"sentinel-{number}" for number in range(sentinels)))
         ]
         self._stack = ExitStack()
@@ -82,7 +90,7 @@ class SentinelGroup:
     @property
     def url(self) -> str:
         """Return the URL for the service."""
-        addresses = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        addresses = ",".join(f"{self._host}:{sentinel.port}" for sentinel in self.sentinels)
         return url_of("redis+sentinel", f"{addresses}/{self.name}/0", self._tls)
 
     @property
@@ -105,7 +113,7 @@ class SentinelGroup:
                 stack.enter_context(server)
             primary, *replicas = self.servers
             for replica in replicas:
-                ask(replica, "REPLICAOF", "127.0.0.1", primary.port)
+                ask(replica, "REPLICAOF", self._host, primary.port)
             self.wait_until_replicated()
             for sentinel in self.sentinels:
                 stack.enter_context(sentinel)
@@ -121,7 +129,7 @@ class SentinelGroup:
 
     def _watch(self, sentinel: RedisServer, primary: RedisServer) -> None:
         quorum = len(self.sentinels) // 2 + 1
-        ask(sentinel, "SENTINEL", "MONITOR", self.name, "127.0.0.1", primary.port, quorum)
+        ask(sentinel, "SENTINEL", "MONITOR", self.name, self._host, primary.port, quorum)
         for option, value in (
             ("down-after-milliseconds", int(self._down_after_seconds * 1000)),
             ("failover-timeout", 10_000),
