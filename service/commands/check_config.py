@@ -10,6 +10,7 @@ from service.config.certificate import Validity
 from service.config.cross_field import warnings
 from service.config.loading import LoadedConfig
 from service.config.redacted_view import effective_settings
+from service.config.redis_url import client_certificate
 from service.config.schema import config_schema_json
 
 _MIN_WIDTH = 40
@@ -30,9 +31,14 @@ def show(loaded: LoadedConfig) -> None:
     print("\n".join(lines))
     for sentence in warnings(loaded.settings):
         print(f"warning: {sentence}", file=sys.stderr)
+    now = datetime.now(UTC)
     certificate = loaded.settings.server.tls.certificate
-    if certificate is not None and (warning := Validity.of_file(certificate).warning(datetime.now(UTC))):
+    if certificate is not None and (warning := Validity.of_file(certificate).warning(now)):
         print(f"warning: server.tls.certificate: {certificate} {warning}", file=sys.stderr)
+    of_redis = client_certificate(loaded.settings.redis.url)
+    if of_redis is not None and (validity := Validity.of_file(of_redis)).warning(now):
+        dates = f"from {validity.starts_at:%Y-%m-%d} to {validity.ends_at:%Y-%m-%d}"
+        print(f"warning: redis.url: the certificate in ssl_certfile is valid {dates}. Renew it", file=sys.stderr)
 
 
 def show_schema() -> None:

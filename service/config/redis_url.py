@@ -56,6 +56,12 @@ def without_password(url: str) -> str:
     ).geturl()
 
 
+def client_certificate(url: str) -> Path | None:
+    """Return the file with the certificate of the service, or None."""
+    path = dict(parse_qsl(urlsplit(url).query)).get("ssl_certfile")
+    return Path(path) if path else None
+
+
 def _tcp_errors(parts: SplitResult) -> Iterator[str]:
     hosts = split_hosts(parts)
     if not all(not port or _is_port(port) for _, port in hosts):

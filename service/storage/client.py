@@ -11,7 +11,7 @@ from typing import Any
 
 import hiredis
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,13 +22,14 @@ from redis.maint_notifications import MaintNotificationsConfig
 from service.storage.deadlines import next_step
 from service.storage.lane import Lane
 from service.storage.script_files import script_with
+from service.storage.tls import TlsConnection
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
 Word = str | int | bytes
 Command = Sequence[Word]
 
 # Settings of every connection. Callers retry, and limit the time.
-CONNECTION_SETTINGS: dict[str, Any] = {
+_CONNECTION_SETTINGS: dict[str, Any] = {
     "retry": Retry(NoBackoff(), 0),
     "health_check_interval": 0,
     "protocol": 2,
@@ -44,6 +45,36 @@ WRITE_ERRORS = (RuntimeError, AttributeError)
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
+def make_pool(
+    url: str, timeout_seconds: float, max_connections: int, prepare: Prepare | None = None
+) -> ConnectionPool:
+    """Return a pool of connections to a server.
+
+    `prepare` runs on each new connection before its first command. Each step of
+    connecting has the whole time of a call (`deadlines.py`).
+    """
+
+    async def connect(connection: AbstractConnection) -> None:
+        next_step()
+        await connection.on_connect()
+        next_step()
+        if prepare is not None:
+            await prepare(connection)
+
+    options: dict[str, Any] = {**parse_url(url)}
+    if url.startswith("rediss:"):
+        options["connection_class"] = TlsConnection
+    return ConnectionPool(
+        **options,
+        max_connections=max_connections,
+        socket_timeout=None,
+        # The caller ends an attempt to connect sooner, unless this process is late.
+        socket_connect_timeout=4 * timeout_seconds,
+        redis_connect_func=connect,
+        **_CONNECTION_SETTINGS,
+    )
+
+
 class Client:
     """Runs commands. The caller limits their time and retries them.
 
@@ -54,23 +85,7 @@ class Client:
 
     def __init__(self, url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> None:
         """`prepare` runs on each new connection before its first command."""
-
-        async def connect(connection: AbstractConnection) -> None:
-            next_step()
-            await connection.on_connect()
-            next_step()
-            if prepare is not None:
-                await prepare(connection)
-
-        self._pool = ConnectionPool.from_url(
-            url,
-            max_connections=2 * lane.connections,
-            socket_timeout=None,
-            # The caller ends an attempt to connect sooner, unless this process is late.
-            socket_connect_timeout=4 * timeout_seconds,
-            redis_connect_func=connect,
-            **CONNECTION_SETTINGS,
-        )
+        self._pool = make_pool(url, timeout_seconds, 2 * lane.connections, prepare)
         self.redis = Redis.from_pool(self._pool)
         self._kept: list[AbstractConnection] = []
         self._new_connection: Callable[[], Awaitable[AbstractConnection]] = self._pool.get_connection

@@ -9,8 +9,7 @@ after the other, so the first one that hangs takes the time of a whole command
 
 import asyncio
 import random
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,12 +19,16 @@ from redis.exceptions import RedisError
 from service.config.redis_servers import RedisServers, Topology
 from service.config.settings import RedisSettings
 from service.sessions import SHARD_COUNT
-from service.storage.client import CONNECTION_SETTINGS, WRITE_ERRORS
+from service.storage.client import WRITE_ERRORS, make_pool
+from service.storage.deadlines import Deadlines
 from service.storage.keyspace import SHARD_TAGS
+from service.storage.redis_errors import message_of
 
 _SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
 # Nodes of a cluster that are asked at the same time. All of them know the cluster.
 _ASKED_AT_ONCE = 3
+_NO_CLUSTER = "no node of the cluster answers, or slots have no server"
+_Node = tuple[str, int]
 
 
 class Discovery:
@@ -36,7 +39,8 @@ class Discovery:
     """
 
     needs_polling = False
-    asked = ""
+    problem = ""
+    """The reason why the last `find` has found nothing."""
 
     def __init__(self, url: str, settings: RedisSettings) -> None:
         self.groups_by_shard = settings.group_by_shard == "always"
@@ -77,6 +81,7 @@ class _Asking(Discovery):
         self.fixed_urls = ()
         self._servers = servers
         self._timeout_seconds = settings.timeout_seconds
+        self._deadlines = Deadlines(settings.timeout_seconds)
         self._clients: dict[str, Redis] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -98,19 +103,28 @@ class _Asking(Discovery):
 
     def _client(self, url: str) -> Redis:
         if url not in self._clients:
-            self._clients[url] = Redis.from_url(url, max_connections=2, **CONNECTION_SETTINGS)
+            self._clients[url] = Redis.from_pool(make_pool(url, self._timeout_seconds, max_connections=2))
         return self._clients[url]
 
-    async def _all_replies(self, questions: Sequence[Awaitable[Any]]) -> list[Any]:
-        """Return the replies that arrive in time."""
+    async def _all_replies(self, questions: Mapping[_Node, Awaitable[Any]], problem: str) -> list[Any]:
+        """Return the replies that arrive in time. Record `problem` with the errors.
 
-        async def ask(question: Awaitable[Any]) -> Any:
-            with suppress(RedisError, OSError, TimeoutError, *WRITE_ERRORS):
-                async with asyncio.timeout(self._timeout_seconds):
-                    return await question
+        Each step of connecting, and the question, has one timeout (`deadlines.py`).
+        """
+        nodes_by_error: dict[str, list[str]] = {}
+
+        async def ask(node: _Node, question: Awaitable[Any]) -> Any:
+            try:
+                return await self._deadlines.limit(question)
+            except (RedisError, OSError, TimeoutError, *WRITE_ERRORS) as error:
+                message = message_of(error).rstrip(".")
+                reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
+                nodes_by_error.setdefault(reason, []).append("{}:{}".format(*node))
             return None
 
-        return [reply for reply in await asyncio.gather(*map(ask, questions)) if reply]
+        replies = await asyncio.gather(*[ask(*entry) for entry in questions.items()])
+        self.problem = ". ".join([problem, *(f"{', '.join(nodes)}: {one}" for one, nodes in nodes_by_error.items())])
+        return [reply for reply in replies if reply]
 
 
 class SentinelDiscovery(_Asking):
@@ -121,14 +135,12 @@ class SentinelDiscovery(_Asking):
 
     needs_polling = True
 
-    def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
-        super().__init__(servers, settings)
-        self.asked = f"no sentinel names a primary of {servers.name}"
-
     async def find(self) -> Sequence[str] | None:
         """Return the URL of the primary for each shard, or None."""
-        sentinels = [self._client(self._servers.sentinel_url(*host)) for host in self._servers.hosts]
-        states = await self._all_replies([one.sentinel_master(self._servers.name) for one in sentinels])
+        name = self._servers.name
+        sentinels = {host: self._client(self._servers.sentinel_url(*host)) for host in self._servers.hosts}
+        questions = {host: sentinel.sentinel_master(name) for host, sentinel in sentinels.items()}
+        states = await self._all_replies(questions, f"no sentinel names a primary of {name}")
         if not states:
             return None
         newest = max(states, key=lambda state: int(state["config-epoch"]))
@@ -141,8 +153,6 @@ class ClusterDiscovery(_Asking):
     A node may not know about a change yet. Redirects then lead to the right server.
     """
 
-    asked = "no node of the cluster answers, or slots have no server"
-
     def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
         super().__init__(servers, settings)
         self.groups_by_shard, self.detects_groups = True, False
@@ -153,7 +163,8 @@ class ClusterDiscovery(_Asking):
         nodes = random.sample(sorted(self._known), len(self._known))
         for start in range(0, len(nodes), _ASKED_AT_ONCE):
             asked = nodes[start : start + _ASKED_AT_ONCE]
-            for found in await self._all_replies([self._ask(*node) for node in asked]):
+            questions = {node: self._ask(*node) for node in asked}
+            for found in await self._all_replies(questions, _NO_CLUSTER):
                 if len(found) == SHARD_COUNT:
                     self._remember(found)
                     return [self.server_url(*node) for node in found]

@@ -17,6 +17,7 @@ from enum import Enum, auto
 from redis import exceptions
 
 from service.storage.durability import NotDurable
+from service.storage.tls_causes import tls_cause_of
 
 
 class Unfit(exceptions.RedisError):
@@ -91,9 +92,11 @@ def is_denied(error: BaseException) -> bool:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the error's message for the log.
+    """Return the error's message for the log. For a failure of TLS it names the cause.
 
     It is empty for a reply that cannot be parsed, because the message quotes the reply
     and the reply may contain a session.
     """
-    return "" if isinstance(error, exceptions.InvalidResponse) else str(error)
+    if isinstance(error, exceptions.InvalidResponse):
+        return ""
+    return tls_cause_of(error) or str(error)

@@ -242,8 +242,8 @@ class ServerLane:
 
     def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
         self._metrics.redis_errors.add((problem,))
+        reason = f"{problem}: {message}" if message else problem
         if self._log_limit.allows(f"{problem} {self._name}"):
-            reason = f"{problem}: {message}" if message else problem
-            message = "%s cannot serve (%s). Check redis.url. Requests are answered 503 until it can"
-            _logger.error(message, self._name, reason)
-        return StoreUnavailable(problem)
+            line = "%s cannot serve (%s). Check redis.url. Requests are answered 503 until it can"
+            _logger.error(line, self._name, reason)
+        return StoreUnavailable(reason)

@@ -70,7 +70,7 @@ class ServerMap:
         if self._refresh is not None:
             await asyncio.shield(self._refresh)
         if not self._urls:
-            raise StoreUnavailable("the servers of Redis are not known")
+            raise StoreUnavailable(f"the servers of Redis are not known: {self._discovery.problem}")
 
     def moved(self, shard: int, host: str, port: int) -> str:
         """Record that a shard has moved. Returns the URL of its server."""
@@ -121,7 +121,7 @@ class ServerMap:
             return
         if urls is None:
             if self._log_limit.allows("discovery"):
-                _logger.error("the servers of Redis are not known: %s. Check redis.url", self._discovery.asked)
+                _logger.error("the servers of Redis are not known: %s. Check redis.url", self._discovery.problem)
             return
         if self._log_limit.reset():
             _logger.warning("the servers of Redis are known again")

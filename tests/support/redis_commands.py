@@ -1,5 +1,6 @@
 """Single commands for the servers of tests, and waiting until they answer as wished."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,10 +31,23 @@ def wait_until(check: Callable[[], Result | None], what: str, seconds: float = D
         time.sleep(_POLL_SECONDS)
 
 
+class _Connection(redis.Connection):
+    """A connection to a server of a test, with TLS if the server has it.
+
+    redis-py's own connection with TLS reads the authorities of the system each time.
+    """
+
+    def __init__(self, server: RedisServer, **options: Any) -> None:
+        super().__init__(port=server.port, **options)  # type: ignore[no-untyped-call]  # the library's
+        self._server = server
+
+    def _connect(self) -> socket.socket:
+        return self._server.secured(super()._connect())  # type: ignore[no-untyped-call]  # the library's
+
+
 def ask(server: RedisServer, *command: str | int) -> Any:
     """Run one command on a server and return its reply as Redis sends it."""
-    connection: Any = redis.Connection  # it has no types
-    connection = connection(port=server.port, protocol=2, decode_responses=True, socket_timeout=DEADLINE_SECONDS)
+    connection: Any = _Connection(server, protocol=2, decode_responses=True, socket_timeout=DEADLINE_SECONDS)
     try:
         connection.send_command(*command)
         return connection.read_response()

@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from fakeredis import TcpFakeServer
 
 from service.storage.embedded_process import find_binary
+from tests.support.certificates import Authority
 
 DEADLINE_SECONDS = 20.0
 SERVER_PORTS = (10_240, 32_767)
@@ -32,6 +34,13 @@ def binaries() -> dict[str, str]:
     return found
 
 
+def url_of(scheme: str, address: str, tls: Authority | None) -> str:
+    """Return a URL for clients, such as `redis+cluster` with hosts as the address."""
+    if tls is None:
+        return f"{scheme}://{address}"
+    return f"{scheme.replace('redis', 'rediss')}://{address}?{urlencode(tls.client_parameters)}"
+
+
 def free_port() -> int:
     """Return a free port that the kernel gives to no outgoing connection.
 
@@ -45,11 +54,17 @@ def free_port() -> int:
             return int(probe.getsockname()[1])
 
 
+class ServerDied(AssertionError):
+    """A server ended while it started, such as one that rejects an option."""
+
+
 class RedisServer:
     """A server on the loopback."""
 
-    def __init__(self, binary: str, folder: Path, *options: str) -> None:
+    def __init__(self, binary: str, folder: Path, *options: str, tls: Authority | None = None) -> None:
+        """With `tls`, the only port speaks TLS and wants a certificate of clients."""
         self.binary = binary
+        self.tls = tls
         self.folder = folder
         self._options = options
         self.port = free_port()
@@ -63,7 +78,7 @@ class RedisServer:
     @property
     def url(self) -> str:
         """Return the URL for clients."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return url_of("redis", f"127.0.0.1:{self.port}/0", self.tls)
 
     @property
     def pid(self) -> int:
@@ -86,7 +101,8 @@ class RedisServer:
         )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._answers():
-            assert self._process.poll() is None, "the server died while starting"
+            if self._process.poll() is not None:
+                raise ServerDied
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.005)
         return self
@@ -94,21 +110,33 @@ class RedisServer:
     def _command(self) -> list[str]:
         return [
             self.binary,
-            *("--port", str(self.port)),
-            *("--bind", "127.0.0.1"),
-            *("--dir", str(self.folder)),
+            *(word for name, value in self._settings().items() for word in (f"--{name}", value)),
             *("--save", ""),
-            *("--loglevel", "warning"),
             *self._options,
         ]
 
+    def _settings(self) -> dict[str, str]:
+        ports = {"port": str(self.port)}
+        if self.tls is not None:
+            ports = {"port": "0", "tls-port": str(self.port), **self.tls.server_options}
+        return {**ports, "bind": "127.0.0.1", "dir": str(self.folder), "loglevel": "warning"}
+
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as plain, self.secured(plain) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(64)[:1] in {b"+", b"-"}
         except OSError:
             return False
+
+    def secured(self, connection: socket.socket) -> socket.socket:
+        """Return a connection to this server with TLS, if the server has TLS."""
+        if self.tls is None:
+            return connection
+        context = self.tls.trusting()
+        context.check_hostname = False  # a test may want a certificate for another name
+        context.load_cert_chain(self.tls.certificate, self.tls.key)
+        return context.wrap_socket(connection)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, such as SIGSTOP to hang the server."""

@@ -17,8 +17,9 @@ from typing import Self
 
 from redis.crc import key_slot
 
+from tests.support.certificates import Authority
 from tests.support.redis_commands import ask, fields, is_primary, is_replica_in_sync, wait_until
-from tests.support.servers import RedisServer
+from tests.support.servers import RedisServer, url_of
 
 SLOTS = 16_384
 _MIGRATED_AT_ONCE = 100
@@ -37,12 +38,16 @@ def _folders(folder: Path, names: Iterable[str]) -> list[Path]:
 
 
 class _Sentinel(RedisServer):
-    """A sentinel. It keeps its state in its configuration file."""
+    """A sentinel. It keeps its state in its configuration file.
+
+    Its options are lines of that file.
+    """
 
     def _command(self) -> list[str]:
         config = self.folder / "sentinel.conf"
         if not config.exists():
-            config.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nloglevel warning\n")
+            settings = [f"{name} {value}" for name, value in self._settings().items()]
+            config.write_text("\n".join([*settings, *self._options]))
         return [self.binary, str(config), "--sentinel"]
 
 
@@ -50,7 +55,9 @@ class SentinelGroup:
     """One primary, its replicas, and sentinels that watch them.
 
     `options` are options of the servers, such as `--appendonly yes`. `quorum` is the
-    majority of the sentinels.
+    majority of the sentinels. With `tls`, all connections have TLS, on both sides with
+    a certificate. `host` is the name of all servers. It can be a host name if
+    `sentinel_lines`, lines of the sentinels' files, allow names.
     """
 
     def __init__(
@@ -62,23 +69,29 @@ class SentinelGroup:
         replicas: int = 2,
         sentinels: int = 3,
         down_after_seconds: float = 1.0,
+        tls: Authority | None = None,
+        host: str = "127.0.0.1",
+        sentinel_lines: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self._tls = tls
+        self._host = host
         self._down_after_seconds = down_after_seconds
         self.servers = [
-            RedisServer(binary, one, *_FAST_SYNC, *options)
+            RedisServer(binary, one, *_FAST_SYNC, *options, tls=tls)
             for one in _folders(folder, (f"server-{number}" for number in range(1 + replicas)))
         ]
         self.sentinels = [
-            _Sentinel(binary, one) for one in _folders(folder, (f"sentinel-{number}" for number in range(sentinels)))
+            _Sentinel(binary, one, *sentinel_lines, tls=tls)
+            for one in _folders(folder, (f"sentinel-{number}" for number in range(sentinels)))
         ]
         self._stack = ExitStack()
 
     @property
     def url(self) -> str:
         """Return the URL for the service."""
-        addresses = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{addresses}/{self.name}/0"
+        addresses = ",".join(f"{self._host}:{sentinel.port}" for sentinel in self.sentinels)
+        return url_of("redis+sentinel", f"{addresses}/{self.name}/0", self._tls)
 
     @property
     def primary(self) -> RedisServer:
@@ -100,7 +113,7 @@ class SentinelGroup:
                 stack.enter_context(server)
             primary, *replicas = self.servers
             for replica in replicas:
-                ask(replica, "REPLICAOF", "127.0.0.1", primary.port)
+                ask(replica, "REPLICAOF", self._host, primary.port)
             self.wait_until_replicated()
             for sentinel in self.sentinels:
                 stack.enter_context(sentinel)
@@ -116,7 +129,7 @@ class SentinelGroup:
 
     def _watch(self, sentinel: RedisServer, primary: RedisServer) -> None:
         quorum = len(self.sentinels) // 2 + 1
-        ask(sentinel, "SENTINEL", "MONITOR", self.name, "127.0.0.1", primary.port, quorum)
+        ask(sentinel, "SENTINEL", "MONITOR", self.name, self._host, primary.port, quorum)
         for option, value in (
             ("down-after-milliseconds", int(self._down_after_seconds * 1000)),
             ("failover-timeout", 10_000),
@@ -200,7 +213,8 @@ class SentinelGroup:
 class ClusterGroup:
     """A Cluster whose primaries serve equal ranges of slots.
 
-    `options` are options of the servers, such as `--appendonly yes`.
+    `options` are options of the servers, such as `--appendonly yes`. With `tls`, all
+    connections have TLS, on both sides with a certificate.
     """
 
     def __init__(
@@ -211,7 +225,9 @@ class ClusterGroup:
         primaries: int = 3,
         replicas_per_primary: int = 1,
         node_timeout_seconds: float = 1.0,
+        tls: Authority | None = None,
     ) -> None:
+        self._tls = tls
         self._primaries = primaries
         count = primaries * (1 + replicas_per_primary)
         own = (
@@ -225,7 +241,7 @@ class ClusterGroup:
             *("--cluster-require-full-coverage", "no"),
         )
         self.nodes = [
-            RedisServer(binary, one, *_FAST_SYNC, *own, *options)
+            RedisServer(binary, one, *_FAST_SYNC, *own, *options, tls=tls)
             for one in _folders(folder, (f"node-{number}" for number in range(count)))
         ]
         self._stack = ExitStack()
@@ -233,7 +249,7 @@ class ClusterGroup:
     @property
     def url(self) -> str:
         """Return the URL for the service."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return url_of("redis+cluster", ",".join(f"127.0.0.1:{node.port}" for node in self.nodes), self._tls)
 
     @property
     def primaries(self) -> list[RedisServer]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from service.api_keys import hash_key
 from service.config.loading import load
 from service.config.setting_list import all_settings
 from service.digests import SessionRefs
+from tests.support.certificates import Authority
 from tests.support.processes import Launch, command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -68,6 +70,18 @@ def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
     assert rows["cookie.partitioned"].split() == ["true", "JAY_COOKIE__PARTITIONED"]
     assert rows["cookie.domain"].split()[0] == "-"
     assert "demo (track)" in rows["api_keys"]
+
+
+def test_check_config_warns_about_the_certificate_for_redis(run: Run, authority: Authority) -> None:
+    """`check-config` warns when the certificate for Redis has expired or soon will."""
+    url = f"rediss://redis.example?{urlencode(authority.client_parameters)}"
+    assert run("check-config", JAY_REDIS__URL=url).stderr == ""
+    authority.issue(days=5)
+    done = run("check-config", JAY_REDIS__URL=url)
+    assert done.returncode == 0
+    assert re.fullmatch(
+        r"warning: redis.url: the certificate in ssl_certfile is valid from \S+ to \S+. Renew it\n", done.stderr
+    )
 
 
 @pytest.mark.parametrize("name", ["serve", "check-config", "healthcheck"])

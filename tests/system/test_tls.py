@@ -22,14 +22,6 @@ WORKERS = 3
 GET = "GET /livez HTTP/1.1\r\nHost: x\r\n"  # a loaded machine may delay Redis
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Return an authority that has issued a pair."""
-    authority = Authority(tmp_path / "tls")
-    authority.issue()
-    return authority
-
-
 def address(process: Process) -> tuple[str, int]:
     parts = urlsplit(process.url)
     assert parts.hostname
