@@ -10,6 +10,7 @@ import redis.asyncio
 from hypothesis import settings
 
 from service.storage.keyspace import Keyspace
+from tests.support.redis_commands import remove_all_keys
 from tests.support.servers import Raw, RedisServer, binaries
 
 pytest_plugins = ("tests.support.processes",)
@@ -26,10 +27,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Return a Valkey that all tests of this process share."""
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Valkey that all tests of this process share."""
     with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("valkey")) as server:
         yield server
+
+
+@pytest.fixture
+def valkey(shared_valkey: RedisServer) -> Iterator[RedisServer]:
+    """Return the shared Valkey, without the keys of other tests."""
+    yield shared_valkey
+    remove_all_keys(shared_valkey)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ async def statuses(service: Service, token: str = UNKNOWN) -> dict[str, int]:
 
 
 async def without_lifetime(admin: Raw, prefix: str) -> list[str]:
-    return [key async for key in admin.scan_iter(match=f"{prefix}*") if await admin.ttl(key) == -1]
+    return [key async for key in admin.scan_iter(match=f"{prefix}*", count=1000) if await admin.ttl(key) == -1]
 
 
 async def fit_again(service: Service) -> None:

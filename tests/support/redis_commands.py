@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from tests.support.servers import RedisServer
+from tests.support.servers import FakeRedisServer, RedisServer
 
 Result = TypeVar("Result")
 
@@ -30,7 +30,7 @@ def wait_until(check: Callable[[], Result | None], what: str, seconds: float = D
         time.sleep(_POLL_SECONDS)
 
 
-def ask(server: RedisServer, *command: str | int) -> Any:
+def ask(server: RedisServer | FakeRedisServer, *command: str | int) -> Any:
     """Run one command on a server and return its reply as Redis sends it."""
     connection: Any = redis.Connection  # it has no types
     connection = connection(port=server.port, protocol=2, decode_responses=True, socket_timeout=DEADLINE_SECONDS)
@@ -39,6 +39,11 @@ def ask(server: RedisServer, *command: str | int) -> Any:
         return connection.read_response()
     finally:
         connection.disconnect()
+
+
+def remove_all_keys(server: RedisServer | FakeRedisServer) -> None:
+    """Remove the keys of a test, so that the scans of later tests do not read them."""
+    assert ask(server, "FLUSHALL") == "OK"
 
 
 def info(server: RedisServer, section: str) -> dict[str, str]:
