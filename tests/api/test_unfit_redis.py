@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from service.sessions import SHARD_COUNT
-from service.storage import readiness
+from service.storage import breaker, readiness
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import TOKEN, Service, Start
 from tests.support.servers import Raw, RedisServer, binaries
@@ -29,6 +29,12 @@ def commands_in_scripts() -> list[str]:
 
 
 NEEDED = [*commands_in_scripts(), "mget", "ping", "evalsha", "script|load"]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use Redis again 0.05 s after a failure. test_fault_matrix.py has the default."""
+    monkeypatch.setattr(breaker, "OPEN_SECONDS", 0.05)
 
 
 @pytest.fixture
