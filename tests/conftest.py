@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from service.storage.keyspace import Keyspace
 from tests.support.certificates import Authority
+from tests.support.redis_commands import remove_all_keys
 from tests.support.servers import Raw, RedisServer, ServerDied, binaries
 
 pytest_plugins = ("tests.support.processes",)
@@ -28,8 +29,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Return a Valkey that all tests of this process share."""
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Valkey that all tests of this process share."""
     with RedisServer(binaries()["valkey"], tmp_path_factory.mktemp("valkey")) as server:
         yield server
 
@@ -56,6 +57,13 @@ def authority(tmp_path: Path) -> Authority:
     one = Authority(tmp_path / "authority")
     one.issue()
     return one
+
+
+@pytest.fixture
+def valkey(shared_valkey: RedisServer) -> Iterator[RedisServer]:
+    """Return the shared Valkey, without the keys of other tests."""
+    yield shared_valkey
+    remove_all_keys(shared_valkey)
 
 
 @pytest.fixture

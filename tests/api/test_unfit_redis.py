@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from service.sessions import SHARD_COUNT
-from service.storage import readiness
+from service.storage import breaker, readiness
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import TOKEN, Service, Start
 from tests.support.servers import Raw, RedisServer, binaries
@@ -29,6 +29,12 @@ def commands_in_scripts() -> list[str]:
 
 
 NEEDED = [*commands_in_scripts(), "mget", "ping", "evalsha", "script|load"]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use Redis again 0.05 s after a failure. test_fault_matrix.py has the default."""
+    monkeypatch.setattr(breaker, "OPEN_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ async def statuses(service: Service, token: str = UNKNOWN) -> dict[str, int]:
 
 
 async def without_lifetime(admin: Raw, prefix: str) -> list[str]:
-    return [key async for key in admin.scan_iter(match=f"{prefix}*") if await admin.ttl(key) == -1]
+    return [key async for key in admin.scan_iter(match=f"{prefix}*", count=1000) if await admin.ttl(key) == -1]
 
 
 async def fit_again(service: Service) -> None:

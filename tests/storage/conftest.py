@@ -4,7 +4,7 @@ The stores are the wheel's Valkey, Debian's Redis 7.0 where it is installed, fak
 and a primary that Sentinel watches and a Cluster, both of the wheel's Valkey.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import randrange
 from typing import Any
@@ -23,6 +23,7 @@ from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.storage.users import RedisUserStore
+from tests.support.redis_commands import remove_all_keys
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 from tests.support.topologies import ClusterGroup, SentinelGroup
 
@@ -57,7 +58,7 @@ NO_SETTINGS: Mapping[str, Any] = {}
 
 
 @pytest.fixture(scope="session", params=[*binaries(), "fakeredis", "sentinel", "cluster"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def shared_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Run a server, or a group of them, that all tests of this process share."""
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     store: Store
@@ -72,6 +73,21 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             store = RedisServer(binaries()[kind], folder)
     with store as started:
         yield started
+
+
+@pytest.fixture
+def server(shared_server: Store) -> Iterator[Store]:
+    """Return the shared server or group, without the keys of other tests."""
+    yield shared_server
+    match shared_server:
+        case SentinelGroup():
+            servers: Sequence[RedisServer | FakeRedisServer] = [shared_server.primary]
+        case ClusterGroup():
+            servers = shared_server.primaries
+        case _:
+            servers = [shared_server]
+    for one in servers:
+        remove_all_keys(one)
 
 
 @pytest.fixture(autouse=True)

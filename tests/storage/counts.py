@@ -3,6 +3,7 @@
 Tests compare them with the operations that they ran.
 """
 
+import re
 import struct
 import time
 from collections import Counter
@@ -28,19 +29,18 @@ class Counts:
 async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
     """Return the sums of all counters."""
     counts = Counts()
-    for shard in range(SHARD_COUNT):
-        base = keyspace.base(shard)
-        for key in await all_keys(raw, base + "day:"):
-            source = key.removeprefix(base).split(":", 2)[2]
-            created, ended, *hours = await counters(raw, key)
-            hours += [0] * (72 - len(hours))
-            assert created == sum(hours[:24]), key
-            assert ended == sum(hours[24:48]), key
-            counts.created[source] += created
-            counts.ended[source] += ended
-            counts.live_by_hour[source] += sum(hours[48:72])
-        for key in await all_keys(raw, base + "minutes:"):
-            counts.live_by_minute[key.removeprefix(base).split(":", 2)[2]] += sum(await counters(raw, key))
+    for key, name in await _names(raw, keyspace):
+        match name.split(":", 2):
+            case ["day", _, source]:
+                created, ended, *hours = await counters(raw, key)
+                hours += [0] * (72 - len(hours))
+                assert created == sum(hours[:24]), key
+                assert ended == sum(hours[24:48]), key
+                counts.created[source] += created
+                counts.ended[source] += ended
+                counts.live_by_hour[source] += sum(hours[48:72])
+            case ["minutes", _, source]:
+                counts.live_by_minute[source] += sum(await counters(raw, key))
     return counts
 
 
@@ -48,6 +48,14 @@ async def counters(raw: Raw, key: str) -> list[int]:
     """Return the 32-bit counters that a string value holds."""
     value = await raw.execute_command("GET", key, NEVER_DECODE=True)
     return list(struct.unpack(f">{len(value) // 4}I", value))
+
+
+async def _names(raw: Raw, keyspace: Keyspace) -> list[tuple[str, str]]:
+    """Return every key, and its name within its shard. One scan serves all shards."""
+    bases = "|".join(re.escape(keyspace.base(shard)) for shard in range(SHARD_COUNT))
+    keys = [key async for key in raw.scan_iter(match=keyspace.pattern, count=1000)]
+    # SCAN may return a key more than once.
+    return [(key, found[1]) for key in dict.fromkeys(keys) if (found := re.fullmatch(f"(?:{bases})(.*)", key))]
 
 
 async def all_keys(raw: Raw, prefix: str) -> list[str]:
@@ -59,8 +67,8 @@ async def all_keys(raw: Raw, prefix: str) -> list[str]:
 async def top_users(raw: Raw, keyspace: Keyspace) -> dict[str, tuple[int, int]]:
     """Return the count and the error bound of every user in the top lists."""
     found = {}
-    for shard in range(SHARD_COUNT):
-        for key in await all_keys(raw, keyspace.base(shard) + "top:"):
+    for key, name in await _names(raw, keyspace):
+        if name.startswith("top:"):
             for user, score in await raw.zrange(key, 0, -1, withscores=True):
                 if user:  # the empty id is the floor of the list
                     found[user] = divmod(int(score), TOP_SCORE_UNIT)

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter, defaultdict
-from itertools import dropwhile, pairwise, takewhile
+from itertools import pairwise, takewhile
 
 from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, SessionCounts
 from service.sessions import Session
@@ -40,7 +40,8 @@ class Recording:
 
     def live_at(self, moment: float) -> list[Session]:
         """Return the sessions that do not expire before a moment of this minute."""
-        return [*dropwhile(lambda one: one.started_at < (moment - TTL) * 1_000_000, self.live.values())]
+        expired = takewhile(lambda one: one.started_at < (moment - TTL) * 1_000_000, self.live.values())
+        return [*self.live.values()][sum(1 for _ in expired) :]
 
     def add(self, session: Session) -> None:
         self.live[session.id] = session

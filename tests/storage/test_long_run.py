@@ -63,7 +63,7 @@ class Model:
             )
         self.direct = direct
         self.factory = SessionFactory(digest)
-        self.live: list[Session] = []
+        self.live: dict[str, Session] = {}
         self.created: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -86,8 +86,8 @@ class Model:
         return [*found.values()]
 
     def retire(self, gone: Sequence[Session]) -> None:
-        ids = {session.id for session in gone}
-        self.live = [session for session in self.live if session.id not in ids]
+        for session in gone:
+            del self.live[session.id]
         self.ended.update(session.source for session in gone)
 
     async def create(self) -> None:
@@ -101,11 +101,11 @@ class Model:
             sessions = await self.stored(sessions)
         else:
             assert answer == [True] * len(sessions)
-        self.live += sessions
+        self.live |= {session.id: session for session in sessions}
         self.created.update(session.source for session in sessions)
 
     async def end(self) -> None:
-        gone = self.chance.sample(self.live, min(self.chance.randint(1, 50), len(self.live)))
+        gone = self.chance.sample([*self.live.values()], min(self.chance.randint(1, 50), len(self.live)))
         store, _, _ = self.chance.choice(self.services)
         if gone and await self.attempt("end", store.end_many([[session.id] for session in gone])) is None:
             remaining = await self.stored(gone)
@@ -114,7 +114,7 @@ class Model:
 
     async def erase(self) -> None:
         user = self.chance.choice(USERS)
-        gone = [session for session in self.live if session.user_id == user]
+        gone = [session for session in self.live.values() if session.user_id == user]
         _, users, clock = self.chance.choice(self.services)
         erased = await self.attempt("erase", users.erase(user, round(clock() * 1_000_000)))
         if erased is None:  # some of its steps may have run
@@ -145,18 +145,19 @@ async def test_a_hundred_thousand_operations_leave_exact_counts(
             await operation()
     assert proxy.lost > 300
     assert set(model.refused) == {"create", "end", "erase"}
-    for first in range(0, len(model.live), 1000):
-        some = model.live[first : first + 1000]
+    live = [*model.live.values()]
+    for first in range(0, len(live), 1000):
+        some = live[first : first + 1000]
         assert await model.stored(some) == some
     asked = CountRange.around(started - 10, time.time() + 10, Interval.DAY)
     counts = await make_analytics(own_server.url).count_sessions(asked, time.time())
-    active = Counter(session.source for session in model.live)
+    active = Counter(session.source for session in live)
     for source in SOURCES:
         figures = counts.by_source[source]
         assert figures.active == active[source]
         assert sum(figures.created) == model.created[source]
         assert sum(figures.ended) == model.ended[source]
-    assert counts.total.active == len(model.live) == model.created.total() - model.ended.total()
+    assert counts.total.active == len(live) == model.created.total() - model.ended.total()
 
 
 async def test_unique_users_are_right_within_one_percent(

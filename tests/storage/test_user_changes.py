@@ -28,7 +28,7 @@ User = str | None
 async def keys_with(raw: Raw, keyspace: Keyspace, *words: str) -> list[str]:
     """Return the keys that have a word in their name or contents."""
     found = []
-    async for key in raw.scan_iter(match=keyspace.pattern):
+    async for key in raw.scan_iter(match=keyspace.pattern, count=1000):
         match await raw.type(key):
             case "string":
                 content = str(await raw.execute_command("GET", key, NEVER_DECODE=True))

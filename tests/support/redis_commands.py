@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from tests.support.servers import RedisServer
+from tests.support.servers import FakeRedisServer, RedisServer
 
 Result = TypeVar("Result")
 
@@ -37,15 +37,16 @@ class _Connection(redis.Connection):
     redis-py's own connection with TLS reads the authorities of the system each time.
     """
 
-    def __init__(self, server: RedisServer, **options: Any) -> None:
+    def __init__(self, server: RedisServer | FakeRedisServer, **options: Any) -> None:
         super().__init__(port=server.port, **options)  # type: ignore[no-untyped-call]  # the library's
         self._server = server
 
     def _connect(self) -> socket.socket:
-        return self._server.secured(super()._connect())  # type: ignore[no-untyped-call]  # the library's
+        connection = super()._connect()  # type: ignore[no-untyped-call]  # the library's
+        return connection if isinstance(self._server, FakeRedisServer) else self._server.secured(connection)
 
 
-def ask(server: RedisServer, *command: str | int) -> Any:
+def ask(server: RedisServer | FakeRedisServer, *command: str | int) -> Any:
     """Run one command on a server and return its reply as Redis sends it."""
     connection: Any = _Connection(server, protocol=2, decode_responses=True, socket_timeout=DEADLINE_SECONDS)
     try:
@@ -53,6 +54,11 @@ def ask(server: RedisServer, *command: str | int) -> Any:
         return connection.read_response()
     finally:
         connection.disconnect()
+
+
+def remove_all_keys(server: RedisServer | FakeRedisServer) -> None:
+    """Remove the keys of a test, so that the scans of later tests do not read them."""
+    assert ask(server, "FLUSHALL") == "OK"
 
 
 def info(server: RedisServer, section: str) -> dict[str, str]:

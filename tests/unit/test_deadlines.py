@@ -111,7 +111,7 @@ def test_each_step_of_connecting_gets_the_whole_time(loop: JumpingLoop) -> None:
             answer.set()
         await loop.jump(LIMIT * 0.9)
         assert not call.done()
-        await loop.jump(LIMIT * 0.2)
+        await loop.jump(ON_TIME - LIMIT * 0.9)
         with pytest.raises(TimeoutError):
             await call
 
