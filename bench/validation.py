@@ -24,8 +24,9 @@ import uvloop
 from bench.processes import KEY, PATH, ROOT, TOKEN, create, service
 from bench.visitors import get, percentile_ms, visit
 from service.api_keys import hash_key
-from tests.support.forward_auth import PROXY_KEY, proxy
+from tests.support.forward_auth import proxy
 from tests.support.nginx import start_site
+from tests.support.recipes import PROXY_KEY
 from tests.support.servers import free_port
 
 VISITORS = 16

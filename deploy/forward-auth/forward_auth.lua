@@ -49,10 +49,10 @@ core.register_action('forward_auth', { 'http-req' }, function(txn)
   local headers, baggage = txn.http:req_get_headers(), {}
   each_line(headers, 'baggage', function(line) baggage[#baggage + 1] = line end)
   local answer = ask(ids_in(headers), baggage)
-  -- A header of the visitor is removed with underscores too, because many frameworks
-  -- read X_Jay_User_Id as X-Jay-User-Id. The session token X-Jay-Tracking stays.
+  -- Many frameworks read X_Jay_User_Id and X.Jay.User.Id as X-Jay-User-Id, so these are
+  -- removed too. The session token X-Jay-Tracking stays.
   for name in pairs(headers) do
-    local plain = string.gsub(name, '_', '-')
+    local plain = string.gsub(name, '%W', '-')
     if string.find(plain, '^x%-jay%-') and plain ~= 'x-jay-tracking' then txn.http:req_del_header(name) end
   end
   txn.http:req_del_header('baggage')

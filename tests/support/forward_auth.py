@@ -1,4 +1,4 @@
-"""The shipped proxies that use forward-auth, in front of an application that echoes."""
+"""The shipped proxies that use forward-auth, and an application that echoes."""
 
 import http.server
 import json
@@ -13,27 +13,30 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.caddy import CADDIES
+from tests.support.envoy import ENVOY, envoy_command
 from tests.support.nginx import NGINX
 from tests.support.processes import Process, eventually
+from tests.support.recipes import PROXY_KEY, RECIPES, replaced
 from tests.support.servers import free_port
+from tests.support.traefik import TRAEFIK, traefik_command
 
-RECIPES = Path(__file__).parents[2] / "deploy" / "forward-auth"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 PROGRAMS = {
     "nginx": NGINX,
     "haproxy": HAPROXY,
     # Older versions fail on `header_up -*`, or cannot add a field to the log.
     "caddy": next((program for version, program in CADDIES.items() if version >= (2, 11)), None),
-    **{name: shutil.which(name) for name in ("traefik", "envoy")},
+    "traefik": TRAEFIK,
+    "envoy": ENVOY,
 }
-PROXY_KEY = "a-key-of-a-proxy"
 
 
 class _Echo(http.server.BaseHTTPRequestHandler):
-    """Answers every request with its headers as JSON."""
+    """Answers every request with its headers and the size of its body as JSON."""
 
     def _answer(self) -> None:
-        body = json.dumps(list(self.headers.items())).encode()
+        received = len(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+        body = json.dumps([*self.headers.items(), ("Received-Bytes", str(received))]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -60,16 +63,8 @@ def application() -> Iterator[int]:
         server.shutdown()
 
 
-def _replaced(name: str, pairs: dict[str, str]) -> str:
-    text = (RECIPES / name).read_text("utf-8")
-    for shipped, ours in pairs.items():
-        assert shipped in text, shipped
-        text = text.replace(shipped, ours)
-    return text
-
-
 def _nginx(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
-    site = _replaced(
+    site = replaced(
         "nginx.conf",
         {
             "127.0.0.1:8080": jay,
@@ -96,7 +91,7 @@ def _nginx(folder: Path, jay: str, application_port: int, port: int) -> list[str
 def _haproxy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
     config = folder / "haproxy.cfg"
     config.write_text(
-        _replaced(
+        replaced(
             "haproxy.cfg",
             {
                 "127.0.0.1:8080": jay,
@@ -113,7 +108,7 @@ def _haproxy(folder: Path, jay: str, application_port: int, port: int) -> list[s
 
 def _caddy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
     config = folder / "Caddyfile"
-    site = _replaced(
+    site = replaced(
         "Caddyfile",
         {
             "127.0.0.1:8080": jay,
@@ -127,49 +122,13 @@ def _caddy(folder: Path, jay: str, application_port: int, port: int) -> list[str
     return [str(PROGRAMS["caddy"]), "run", "--adapter", "caddyfile", "--config", str(config)]
 
 
-def _traefik(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
-    dynamic, static = folder / "forward-auth.yaml", folder / "traefik.yaml"
-    dynamic.write_text(
-        _replaced(
-            "traefik-forward-auth.yaml",
-            {
-                "127.0.0.1:8080": jay,
-                "127.0.0.1:3000": f"127.0.0.1:{application_port}",
-                "      tls: {}\n": "",
-                "your-key-with-the-scope-validate": PROXY_KEY,
-            },
-        )
-    )
-    static.write_text(
-        _replaced(
-            "traefik.yaml",
-            {
-                '":443"': f'"127.0.0.1:{port}"',
-                "/etc/traefik/forward-auth.yaml": str(dynamic),
-                "/var/log/traefik/": f"{folder}/",
-            },
-        )
-    )
-    return [str(PROGRAMS["traefik"]), f"--configFile={static}"]
-
-
-def _envoy(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
-    config = folder / "envoy.yaml"
-    config.write_text(
-        _replaced(
-            "envoy.yaml",
-            {
-                "port_value: 8080": f"port_value: {jay.partition(':')[2]}",
-                "port_value: 3000": f"port_value: {application_port}",
-                "address: 0.0.0.0, port_value: 8443": f"address: 127.0.0.1, port_value: {port}",
-                "your-key-with-the-scope-validate": PROXY_KEY,
-            },
-        )
-    )
-    return [str(PROGRAMS["envoy"]), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
-
-
-_COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy, "traefik": _traefik, "envoy": _envoy}
+_COMMANDS = {
+    "nginx": _nginx,
+    "haproxy": _haproxy,
+    "caddy": _caddy,
+    "traefik": traefik_command,
+    "envoy": envoy_command,
+}
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """TCP proxies: one loses replies of Redis, one is slow, one changes its target."""
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -108,7 +109,7 @@ class SlowLink(Proxy):
 
     def __init__(self, target_port: int, delay_seconds: float) -> None:
         super().__init__(target_port)
-        self._delay_seconds = delay_seconds
+        self.delay_seconds = delay_seconds  # a test may change it
         self.connections = 0
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +132,7 @@ class SlowLink(Proxy):
                     data = await reader.read(65536)
                 except ConnectionError:  # a reset ends the connection too
                     data = b""
-                arrived.put_nowait((loop.time() + self._delay_seconds, data))
+                arrived.put_nowait((loop.time() + self.delay_seconds, data))
 
         receiving = asyncio.create_task(receive())
         try:
@@ -145,6 +146,22 @@ class SlowLink(Proxy):
                 writer.write_eof()
         finally:
             receiving.cancel()
+
+
+@contextmanager
+def running(link: SlowLink) -> Iterator[SlowLink]:
+    """Run a link in a thread, for a test without an event loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(link.__aenter__(), loop).result()
+        yield link
+        asyncio.run_coroutine_threadsafe(link.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 class MovingName(Proxy):

@@ -20,8 +20,9 @@ from service.api_keys import hash_key
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.digests import SessionRefs
 from tests.support.collector import Collector, attributes, collector
-from tests.support.forward_auth import PROXY_KEY, access_log, proxy
+from tests.support.forward_auth import access_log, proxy
 from tests.support.processes import KEY, TOKEN, Launch, Process, eventually
+from tests.support.recipes import PROXY_KEY
 from tests.support.servers import free_port
 
 pytestmark = pytest.mark.back_ends
