@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 BROWSER_ARGS ?=
 PEERS_ARGS ?=
 TORTURE_ARGS ?=
+FUZZ_EXAMPLES ?= 450
+FUZZ_LEAST_CASES ?= 10000
 NODE_MODULES := tests/dashboard/node_modules/.package-lock.json
 KOTLIN_COMPILER := tests/clients/kotlin/node_modules/.package-lock.json
 PEERS_VENV := .venv-peers
@@ -42,7 +44,7 @@ kotlin-test: $(VENV)/.dev $(KOTLIN_COMPILER) ## Compile the Kotlin client and ru
 
 # The requests differ each time, unless FUZZ_SEED is set.
 fuzz: $(VENV)/.dev ## Send 10,000 or more generated requests, 2 to 4 minutes
-	FUZZ_EXAMPLES=450 FUZZ_LEAST_CASES=10000 $(BIN)/pytest -s tests/system/test_fuzz.py
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_LEAST_CASES=$(FUZZ_LEAST_CASES) $(BIN)/pytest -s tests/system/test_fuzz.py
 
 torture: $(VENV)/.dev ## Break servers under load, 50 minutes. TORTURE_ARGS="kill-server --trials 10" for a part
 	$(BIN)/python -m tests.torture $(TORTURE_ARGS)
