@@ -143,6 +143,9 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 Start = Callable[..., Awaitable[Service]]
 
+PATIENT_SECONDS = 5.0
+"""The `redis.timeout_seconds` of tests without an outage, for a machine that stalls."""
+
 
 @pytest.fixture
 async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient) -> Start:
@@ -169,9 +172,9 @@ async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient)
 
 
 @pytest.fixture
-async def service(start: Start) -> Service:
+async def service(start: Start, prefix: str) -> Service:
     """Return a service with demo, TV and operator keys and one allowed origin."""
-    return await start()
+    return await start(redis=RedisSettings(key_prefix=prefix, timeout_seconds=PATIENT_SECONDS))
 
 
 OpenDoors = Callable[..., Awaitable[Doors]]
@@ -188,7 +191,8 @@ async def open_doors(start: Start, valkey: RedisServer) -> AsyncIterator[OpenDoo
     async def open_both(url: str = valkey.url, **sections: Any) -> Doors:
         prefixes = f"f{secrets.token_hex(6)}", f"a{secrets.token_hex(6)}"
         sections.setdefault("api_keys", (*KEYS, LIMITED, BOUND_TV, PROXY, REVEALING, GUEST_BY_GPC))
-        front, aiohttp = [await start(url, redis=RedisSettings(key_prefix=prefix), **sections) for prefix in prefixes]
+        patient = [RedisSettings(key_prefix=prefix, timeout_seconds=PATIENT_SECONDS) for prefix in prefixes]
+        front, aiohttp = [await start(url, redis=redis, **sections) for redis in patient]
         assert aiohttp.runner.server is not None
         aiohttp.runner.server._fast_path = None  # type: ignore[attr-defined]
         store = redis.asyncio.Redis.from_url(url)
