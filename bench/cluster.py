@@ -4,7 +4,7 @@ Visitors read, create and end sessions through the service's own queues, without
 The systems take turns in each round:
 
 one             one server.
-cluster of 1    one primary with all slots. It gets one shard per command.
+cluster of 1    one primary with all slots. It gets one shard per read.
 same load       three primaries that share the visitors of the one server.
 cluster of 3    three primaries, each with as many visitors as the one server.
 

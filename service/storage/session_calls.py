@@ -14,7 +14,6 @@ Then each shard gets a call of its own. So the other shards are served, and
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from typing import Any
 
 from redis.exceptions import AskError, ResponseError, TryAgainError
@@ -65,16 +64,18 @@ class SessionCalls:
         `script` returns, and idempotent. When some shards of a cluster fail, the result
         of their sessions is the error.
         """
+        count = len(session_ids)
+        if not self._connection.groups_by_shard:
+            return _in_order(count, await self._call(name, [make(range(count))], is_write=True))
         await self._servers.load()
         shards = [shard_of(session_id) for session_id in session_ids]
         parts = [make(some) for some in self._by_script(shards)]
-        accept = _keep_if_moving if self._connection.groups_by_shard else None
-        done = await self._call(name, parts, accept, is_write=True)
+        done = await self._call(name, parts, _keep_if_moving, is_write=True)
         failed = [positions for (_, positions), reply in done if isinstance(reply, ResponseError)]
         if failed:
             parts = [make(some) for positions in failed for some in _by_shard(positions, shards)]
             done += zip(parts, await asyncio.gather(*(self._call_alone(name, part) for part in parts)), strict=True)
-        return _in_order(len(shards), done)
+        return _in_order(count, done)
 
     def script(
         self, name: str, keys: Sequence[str], arguments: Sequence[Word], declared: Iterable[str] = ()
@@ -90,8 +91,6 @@ class SessionCalls:
     def _by_script(self, shards: Sequence[int]) -> Sequence[Positions]:
         """Return the sessions that share a script, given the shard of each session."""
         positions = range(len(shards))
-        if not self._connection.groups_by_shard:
-            return [positions]
         if not self._servers.scripts_span_shards:
             return _by_shard(positions, shards)
         urls, sorted_positions = self._servers.urls, sorted(positions, key=shards.__getitem__)
@@ -121,8 +120,8 @@ def _in_order(count: int, done: Iterable[tuple[Part, Any]]) -> Sequence[Any]:
     """Return the results by position. A later reply replaces an earlier one."""
     results: list[Any] = [None] * count
     for (_, positions), reply in done:
-        replies = repeat(reply) if isinstance(reply, Exception) else reply
-        for position, result in zip(positions, replies, strict=False):
+        replies = [reply] * len(positions) if isinstance(reply, Exception) else reply
+        for position, result in zip(positions, replies, strict=True):
             results[position] = result
     return results
 
