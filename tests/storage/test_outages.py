@@ -24,6 +24,7 @@ from service.storage.server_map import ServerMap
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from tests.storage.conftest import ChangesOf, MakeStore
 from tests.support.lanes import all_lanes
+from tests.support.proxy import Impostor
 from tests.support.servers import RedisServer
 
 USUAL = {"timeout_seconds": 0.25}  # the default
@@ -285,11 +286,9 @@ async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1024)
         writer.write(f"{reply}\r\n".encode())
-        writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as impostor:
-        port = impostor.sockets[0].getsockname()[1]
-        connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings())
+    async with Impostor(answer) as impostor:
+        connection = RedisConnection(impostor.url, RedisSettings())
         with pytest.raises(StoreUnavailable):
             await connection.run("get", lambda client: client.get("x"))
         await connection.close()
@@ -333,11 +332,9 @@ async def test_no_call_takes_longer_than_two_timeouts() -> None:
             await asyncio.sleep(0.45)
             writer.write(b"-NOSCRIPT No matching script.\r\n")
         await reader.read(-1)
-        writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as slow:
-        port = slow.sockets[0].getsockname()[1]
-        connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings(timeout_seconds=0.5))
+    async with Impostor(answer) as slow:
+        connection = RedisConnection(slow.url, RedisSettings(timeout_seconds=0.5))
         script = connection.script("end")
         waited = await refused_after(lambda: script([], [0, 0]))
         await connection.close()

@@ -81,17 +81,17 @@ class FaultProxy(Proxy):
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target: Stream | None = None
         self._open.add(writer)
-        # Python 3.11 logs the cancellation of a task that serves a connection.
-        with suppress(ConnectionError, asyncio.CancelledError):
-            if self._fault.greeting:
-                writer.write(self._fault.greeting)
-            else:
-                target = await asyncio.open_connection("127.0.0.1", self._target_port)
-                await self._serve(reader, writer, target)
-        self._open.discard(writer)
-        writer.close()
-        if target is not None:
-            target[1].transport.abort()
+        try:
+            with suppress(ConnectionError):
+                if self._fault.greeting:
+                    writer.write(self._fault.greeting)
+                else:
+                    target = await asyncio.open_connection("127.0.0.1", self._target_port)
+                    await self._serve(reader, writer, target)
+        finally:
+            self._open.discard(writer)
+            if target is not None:
+                target[1].transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Stream) -> None:
         commands = hiredis.Reader()  # parses arrays, and a command is one

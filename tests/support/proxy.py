@@ -1,9 +1,12 @@
-"""TCP proxies: one loses replies of Redis, one is slow, one changes its target."""
+"""TCP proxies: one loses replies of Redis, one is slow, one changes its target.
+
+`Impostor` answers in place of Redis.
+"""
 
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
@@ -13,14 +16,13 @@ import hiredis
 DECIDES = Callable[[], bool]
 
 
-class Proxy:
+class Listener:
     """Listens on a free port and closes all its connections at the end.
 
-    `_accept` forwards one connection.
+    `_accept` serves one connection.
     """
 
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+    def __init__(self) -> None:
         self._port = 0  # the kernel chooses one
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,17 +54,37 @@ class Proxy:
         self._server = await asyncio.start_server(self._track, "127.0.0.1", self._port)
         self._port = int(self._server.sockets[0].getsockname()[1])
 
-    async def _track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def close(task: asyncio.Task[None]) -> None:
+            # A task that was cancelled before its first step closed nothing itself.
+            self._tasks.discard(task)
+            writer.close()
+
+        task = asyncio.create_task(self._accept(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # Python 3.11 logs the cancellation of a task that serves a connection.
-        with suppress(asyncio.CancelledError):
-            await self._accept(reader, writer)
+        task.add_done_callback(close)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise NotImplementedError
+
+
+class Impostor(Listener):
+    """Serves each connection with a function of the test."""
+
+    def __init__(self, answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._answer(reader, writer)
+
+
+class Proxy(Listener):
+    """Forwards connections to a server. `_accept` forwards one of them."""
+
+    def __init__(self, target_port: int) -> None:
+        super().__init__()
+        self._target_port = target_port
 
 
 class LossyProxy(Proxy):
