@@ -39,8 +39,9 @@ from service.sessions import SessionFactory
 from service.storage.coalescer import Coalesce, Coalescer
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
+from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_queues import SessionQueues, make_queues
-from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.telemetry.metrics import Metrics
 from tests.support.servers import RedisServer, binaries

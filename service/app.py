@@ -14,6 +14,7 @@ from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
 from service.api.forward_auth import ForwardAuth
+from service.api.front_door.creations import Creations
 from service.api.front_door.fast_path import FastPath
 from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
@@ -81,7 +82,7 @@ async def build(  # 60 lines: the list of all parts, each named once
     lookup = make_store(lanes.operators)
     retention_days = settings.analytics.retention_days
     factory, lifetimes = SessionFactory(digest, ttl_seconds), Lifetimes.of(ttl_seconds, retention_days)
-    changes = UserChanges(lanes.sessions, keyspace, factory, lifetimes=lifetimes, secrets=secrets)
+    changes = UserChanges(lanes.consent, keyspace, factory, lifetimes=lifetimes, secrets=secrets)
     sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), changes)
     counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds, retention_days=retention_days)
     users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
@@ -133,10 +134,9 @@ async def build(  # 60 lines: the list of all parts, each named once
         fast_path = FastPath(
             sessions,
             authorizer,
-            factory,
             cookie,
+            creations=Creations(sessions, factory, cookie, limits=limits, metrics=metrics, source=source),
             proxies=ProxyAnswers(forward_auth, metrics),
-            limits=limits,
             cors=cors,
             health=health,
             recorder=recorder,

@@ -150,7 +150,7 @@ class SessionStore(Protocol):
         A candidate that was replaced ends its successor.
         """
 
-    async def create_once(self, session: Session, request_hash: str) -> Session | None:
+    def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
         """Store a new session, and remember its id under the hash for its lifetime.
 
         Returns the session that an earlier call with this hash has stored, or None when

@@ -4,22 +4,21 @@ A client that repeats a creation with the same key gets the same session.
 """
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from service import errors
 from service.api import wire
-
-if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
 
 # Visible ASCII. Without a comma, because a proxy may join two lines with one.
 _KEY = re.compile("[!-+\\--~]{16,64}")
 
 
-def idempotency_key(headers: "CIMultiDictProxy[str]") -> str | None:
-    """Return the key, or None without the header. Raises InvalidRequest."""
-    lines = headers.getall(wire.IDEMPOTENCY_KEY, None)
-    if lines is None:
+def idempotency_key(lines: Sequence[str]) -> str | None:
+    """Return the key in the header's lines, or None without a line.
+
+    Raises InvalidRequest.
+    """
+    if not lines:
         return None
     if len(lines) > 1 or not _KEY.fullmatch(lines[0]):
         detail = (

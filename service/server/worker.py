@@ -1,4 +1,4 @@
-"""A worker process: one event loop, one runner, three lanes to Redis.
+"""A worker process: one event loop, one runner, four lanes to Redis.
 
 aiohttp's worker for gunicorn runs the loop. `Worker` adds draining in two steps and the
 reloading of API keys and certificate. `application.py` decides what a worker runs, and

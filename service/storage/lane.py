@@ -1,4 +1,4 @@
-"""The three lanes to Redis and the bounds of each. `connection.py` applies them."""
+"""The four lanes to Redis and the bounds of each. `connection.py` applies them."""
 
 from dataclasses import dataclass
 
@@ -22,9 +22,11 @@ class Lane:
     measured_as: str | None = None
 
 
-# At most four batches each of creations, reads and endings are in flight (MAX_IN_FLIGHT
-# in `coalescer.py`). Usually there is one of each.
-SESSIONS = Lane("sessions", connections=12, waiting=16, wait_timeouts=1, repeats_timeouts=True)
+# At most four batches of each operation are in flight (MAX_IN_FLIGHT in
+# `coalescer.py`). Usually there is one of each.
+SESSIONS = Lane("sessions", connections=16, waiting=16, wait_timeouts=1, repeats_timeouts=True)
+# A change of consent is several calls in a row, which are not in batches.
+CONSENT = Lane("consent", connections=4, waiting=1024, wait_timeouts=1, repeats_timeouts=True)
 # Every call is short (docs/reliability.md), so a long queue drains in time: 1,000 calls
 # of 10 ms on 4 connections take 2.5 s.
 OPERATORS = Lane("operators", connections=4, waiting=1024, wait_timeouts=40, repeats_timeouts=False)

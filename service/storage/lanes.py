@@ -1,8 +1,8 @@
-"""The worker's three lanes to Redis: for sessions, for operators and for readiness.
+"""The worker's four lanes to Redis: for sessions, consent, operators and readiness.
 
-Each lane has its own connections, queue and breaker. So a thousand lookups or a year of
-counts do not delay a visitor. Readiness reports whether Redis works, not whether a
-queue is full. The bounds are in `lane.py`.
+Each lane has its own connections, queue and breaker. So a thousand lookups or changes
+of consent, or a year of counts, do not delay a visitor. Readiness reports whether Redis
+works, not whether a queue is full. The bounds are in `lane.py`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from service.storage.connection_events import ConnectionEvents
 from service.storage.discovery import Discovery
 from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
-from service.storage.lane import OPERATORS, READINESS, SESSIONS
+from service.storage.lane import CONSENT, OPERATORS, READINESS, SESSIONS
 from service.storage.self_test import SelfTest
 from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import LogLimit
@@ -22,12 +22,12 @@ from service.telemetry.metrics import Labels, Metrics
 
 
 class Lanes(ConnectionEvents):
-    """The three connections of a worker. An event of one lane concerns all of them."""
+    """The four connections of a worker. An event of one lane concerns all of them."""
 
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
         self.servers = ServerMap(Discovery.of(url, settings))
         self_test, log_limit = SelfTest(keyspace, Durability.of(settings)), LogLimit()
-        self.sessions, self.operators, self.readiness = self._all = tuple(
+        self.sessions, self.consent, self.operators, self.readiness = self._all = tuple(
             RedisConnection(
                 url,
                 settings,
@@ -38,7 +38,7 @@ class Lanes(ConnectionEvents):
                 log_limit=log_limit,
                 servers=self.servers,
             )
-            for lane in (SESSIONS, OPERATORS, READINESS)
+            for lane in (SESSIONS, CONSENT, OPERATORS, READINESS)
         )
         self._on_change: Callable[[], None] = lambda: None
         self._on_reconnect: Callable[[], None] = lambda: None

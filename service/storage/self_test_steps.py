@@ -63,8 +63,8 @@ def _creations(keyspace: Keyspace, guest: Session, user: Session, once: Session)
     yield Step("creating sessions", creation, [1, 1])
     yield Step("the command mget", ("MGET", *keys), values)
     request = [keyspace.session(once.id), keyspace.request(once.id, "hash")]
-    creation = _script("create_once", request, *head, _SOURCE, minute, encode(once))
-    yield Step("creating a session once", creation, [once.id.encode(), encode(once)])
+    creation = _script("create_once", request, *head, 1, "hash", _SOURCE, minute, encode(once), "", "")
+    yield Step("creating a session once", creation, [[once.id.encode(), encode(once)]])
     successor = user._replace(id=once.id[:-1] + "3", user_changes=1)
     keys, words = [request[0], keyspace.session(successor.id)], (_SOURCE, successor.user_digest or "")
     change: tuple[Word, ...] = (

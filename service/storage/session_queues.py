@@ -12,7 +12,8 @@ from functools import partial
 from service.sessions import Session, SessionStore, shard_of
 from service.storage.coalescer import Coalesce
 from service.storage.server_map import ServerMap
-from service.storage.session_store import BatchingSessionStore, Candidates, RedisSessionStore
+from service.storage.session_batches import BatchingSessionStore
+from service.storage.session_store import Candidates, RedisSessionStore
 from service.storage.user_changes import UserChanges
 
 
@@ -38,12 +39,12 @@ class SessionQueues(SessionStore):
         """
         return self._queue_of(session.id).create(session)
 
-    async def create_once(self, session: Session, request_hash: str) -> Session | None:
+    def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
         """Store a new session, unless an earlier request with this hash has stored one.
 
         Raises StoreUnavailable and Overloaded.
         """
-        return await self._queue_of(session.id).create_once(session, request_hash)
+        return self._queue_of(session.id).create_once(session, request_hash)
 
     def find(self, candidates: Candidates) -> Future[Session | None]:
         """Return the session of the first live candidate, or None.
@@ -94,12 +95,21 @@ class SessionQueues(SessionStore):
 _Part = tuple[BatchingSessionStore, Sequence[str]]
 
 
+# A full queue raises Overloaded at once. In a coroutine, the error is that of one part.
+async def _find(queue: BatchingSessionStore, ids: Sequence[str]) -> Session | None:
+    return await queue.find(ids)
+
+
+async def _end(queue: BatchingSessionStore, ids: Sequence[str]) -> Sequence[str]:
+    return await queue.end(ids)
+
+
 async def _first_live(candidates: Candidates, parts: Sequence[_Part]) -> Session | None:
     """Return the first live candidate of several servers.
 
-    Raises the error of a server that has an earlier candidate.
+    Raises an error only when no earlier candidate is live.
     """
-    results = await asyncio.gather(*(queue.find(ids) for queue, ids in parts), return_exceptions=True)
+    results = await asyncio.gather(*(_find(*part) for part in parts), return_exceptions=True)
     by_id: dict[str, Session | BaseException] = {}
     for (_, ids), result in zip(parts, results, strict=True):
         if isinstance(result, BaseException):
@@ -114,7 +124,7 @@ async def _first_live(candidates: Candidates, parts: Sequence[_Part]) -> Session
 
 async def _end_all(parts: Sequence[_Part]) -> Sequence[str]:
     """End the candidates on all servers. Raises the first error after that."""
-    results = await asyncio.gather(*(queue.end(ids) for queue, ids in parts), return_exceptions=True)
+    results = await asyncio.gather(*(_end(*part) for part in parts), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -1,14 +1,12 @@
-"""Sessions in Redis: in batches, and one by one through coalescers.
+"""Sessions in Redis, in batches.
 
 Every operation is one round trip and one atomic step. Once an hour, a creation for a
 user makes another one (`user_secrets.py`). An operation is idempotent: called again
 after a lost reply, it returns the same and counts once.
 """
 
-import asyncio
 import time
-from asyncio import Future
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from functools import partial
 from itertools import chain
@@ -17,17 +15,16 @@ from typing import TypeVar
 from service.config.settings import AnalyticsSettings
 from service.counts import DAY, MINUTE
 from service.errors import PartlyUnavailable
-from service.sessions import SECOND_US, Session, SessionBatchStore, SessionStore
-from service.storage.coalescer import Coalesce
+from service.sessions import SECOND_US, Session, SessionBatchStore
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, Keyspace, Lifetimes
 from service.storage.session_calls import Part, SessionCalls
 from service.storage.session_value import decode, encode
-from service.storage.user_changes import UserChanges
 from service.storage.user_secrets import UserSecrets
 
 T = TypeVar("T")
 Candidates = Sequence[str]
+OnceRequest = tuple[Session, str]  # a new session and the hash of its request
 Group = tuple[str, str, int]  # first digit of the id, source, minute
 _MINUTE_US = MINUTE * SECOND_US
 
@@ -56,7 +53,6 @@ class RedisSessionStore(SessionBatchStore):
         self._settings = (*astuple(self._lifetimes), analytics.top_users)
         self._secrets = secrets
         self._clock = clock
-        self._create_once = connection.script("create_once", is_write=True)
         self._calls = SessionCalls(connection)
 
     async def create_many(self, sessions: Sequence[Session]) -> Sequence[bool]:
@@ -64,8 +60,7 @@ class RedisSessionStore(SessionBatchStore):
 
         Returns False for each whose id is taken.
         """
-        if self._secrets is not None and any(session.user_id is not None for session in sessions):
-            await self._secrets.record(self._lifetimes.session)
+        await self._record_secret(sessions)
         session_ids = [session.id for session in sessions]
         flags = await self._calls.write("create", session_ids, partial(self._creation, sessions))
         return _all_of([flag if isinstance(flag, Exception) else flag == 1 for flag in flags])
@@ -75,8 +70,7 @@ class RedisSessionStore(SessionBatchStore):
         groups: dict[Group, tuple[list[int], list[int]]] = {}
         for number in part:
             session = sessions[number]
-            group = (session.id[0], session.source, session.started_at // _MINUTE_US)
-            with_user, guests = groups.setdefault(group, ([], []))
+            with_user, guests = groups.setdefault(_group_of(session), ([], []))
             (guests if session.user_id is None else with_user).append(number)
         order = [number for with_user, guests in groups.values() for number in (*with_user, *guests)]
         ordered = [sessions[number] for number in order]
@@ -92,22 +86,35 @@ class RedisSessionStore(SessionBatchStore):
         declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
         return self._calls.script("create", keys, arguments, declared), order
 
-    async def create_once(self, session: Session, request_hash: str) -> Session | None:
-        """Store a new session, unless an earlier request with this hash has stored one.
+    async def create_many_once(self, requests: Sequence[OnceRequest]) -> Sequence[Session | None]:
+        """Store a new session for each request hash that has none yet.
 
-        Returns the stored session, or None when it is not live any more.
+        Returns for each request the stored session, or None when it is not live any
+        more.
         """
-        if self._secrets is not None and session.user_id is not None:
-            await self._secrets.record(self._lifetimes.session)
+        await self._record_secret(session for session, _ in requests)
+        session_ids = [session.id for session, _ in requests]
+        replies = await self._calls.write("create_once", session_ids, partial(self._creation_once, requests))
+        return _all_of([reply if isinstance(reply, Exception) else _session_in(reply) for reply in replies])
+
+    def _creation_once(self, requests: Sequence[OnceRequest], part: Sequence[int]) -> Part:
+        """Return the command that answers some requests, and their order in it."""
+        order = sorted(part, key=lambda number: _group_of(requests[number][0]))
+        ordered = [requests[number] for number in order]
         tomorrow = int(self._clock()) // DAY + 1
-        keys = [self._keyspace.session(session.id), self._keyspace.request(session.id, request_hash)]
-        user = (
-            () if session.user_id is None or session.user_digest is None else (session.user_id, session.user_digest)
-        )
-        moment = (session.source, session.started_at // _MINUTE_US)
-        arguments = (*self._settings, tomorrow, *moment, encode(session), *user)
-        session_id, value = await self._create_once(keys, arguments, self._keyspace.counted([session], tomorrow))
-        return decode(session_id.decode(), value) if value else None
+        fields: list[str | int | bytes] = []
+        declared = [self._keyspace.request(session.id, request_hash) for session, request_hash in ordered]
+        for session, request_hash in ordered:
+            moment = (session.source, session.started_at // _MINUTE_US)
+            fields += (request_hash, *moment, encode(session), session.user_id or "", session.user_digest or "")
+            declared += self._keyspace.counted([session], tomorrow)
+        keys = [self._keyspace.session(session.id) for session, _ in ordered]
+        arguments = (*self._settings, tomorrow, len(order), *fields)
+        return self._calls.script("create_once", keys, arguments, dict.fromkeys(declared)), order
+
+    async def _record_secret(self, sessions: Iterable[Session]) -> None:
+        if self._secrets is not None and any(session.user_id is not None for session in sessions):
+            await self._secrets.record(self._lifetimes.session)
 
     async def find_many(self, requests: Sequence[Candidates]) -> Sequence[Session | None]:
         """Return for each request the session of the first live candidate, or None."""
@@ -147,67 +154,15 @@ class RedisSessionStore(SessionBatchStore):
         return _all_of([_sources([next(replies) for _ in candidates]) for candidates in requests])
 
 
-class BatchingSessionStore(SessionStore):
-    """Sends the requests of one turn of the event loop to Redis as one batch."""
+def _group_of(session: Session) -> Group:
+    """Return what the sessions have in common that share counters."""
+    return session.id[0], session.source, session.started_at // _MINUTE_US
 
-    def __init__(self, store: RedisSessionStore, coalesce: Coalesce, changes: UserChanges) -> None:
-        self._connection = store.connection
-        self._changes = changes
-        self._create_once = store.create_once
-        self._create = coalesce(store.create_many, "create")
-        self._find = coalesce(store.find_many, "find")
-        self._end = coalesce(store.end_many, "end")
 
-    def waiting(self) -> Mapping[tuple[str, ...], int]:
-        """Return the number of requests that wait for the next batch, by operation."""
-        return {
-            ("create",): self._create.waiting,
-            ("find",): self._find.waiting,
-            ("end",): self._end.waiting,
-        }
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request waits or is in flight."""
-        return all(one.is_idle for one in (self._create, self._find, self._end))
-
-    def create(self, session: Session) -> Future[bool]:
-        """Store a new session and count it. Returns False if its id is taken: a bug.
-
-        Raises StoreUnavailable and Overloaded.
-        """
-        return self._create.submit(session)
-
-    async def create_once(self, session: Session, request_hash: str) -> Session | None:
-        """Store a new session, unless an earlier request with this hash has stored one.
-
-        Raises StoreUnavailable and Overloaded.
-        """
-        return await self._create_once(session, request_hash)
-
-    def find(self, candidates: Candidates) -> Future[Session | None]:
-        """Return the session of the first live candidate, or None.
-
-        Raises StoreUnavailable and Overloaded.
-        """
-        return self._find.submit(candidates)
-
-    def end(self, candidates: Candidates) -> Future[Sequence[str]]:
-        """End every live candidate. Returns the sources of the ended sessions.
-
-        Raises StoreUnavailable and Overloaded.
-        """
-        ended = self._end.submit(candidates)
-        return asyncio.ensure_future(self._end_successors(ended)) if self._connection.groups_by_shard else ended
-
-    async def _end_successors(self, ended: Future[Sequence[str]]) -> Sequence[str]:
-        """End the successors that are in other shards than their sessions."""
-        return [source for reply in await ended if (source := await self._changes.end_successor(reply))]
-
-    async def close(self) -> None:
-        """Wait until all requests have their results."""
-        for coalescer in (self._create, self._find, self._end):
-            await coalescer.close()
+def _session_in(reply: tuple[bytes, bytes]) -> Session | None:
+    """Return the live session in a reply of create_once.lua."""
+    session_id, value = reply
+    return decode(session_id.decode(), value) if value else None
 
 
 def _sources(replies: Sequence[bytes | Exception]) -> Sequence[str] | Exception:

@@ -35,14 +35,16 @@ from service.storage.coalescer import BatchRunner, Coalesce, Coalescing, Item, R
 # Attributes by operation of the session store.
 # Source: OpenTelemetry, "Semantic conventions for Redis".
 _ATTRIBUTES = {
-    "create": {"db.operation.name": "EVALSHA", "db.stored_procedure.name": "create"},
     "find": {"db.operation.name": "MGET"},
-    "end": {"db.operation.name": "EVALSHA", "db.stored_procedure.name": "end"},
+    **{
+        script: {"db.operation.name": "EVALSHA", "db.stored_procedure.name": script}
+        for script in ("create", "create_once", "end")
+    },
 }
 
 
 class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
-    """Wraps a coalescer. `operation` is one of create, find and end."""
+    """Wraps a coalescer. `operation` is one of create, create_once, find and end."""
 
     def __init__(
         self, run_batch: BatchRunner[Item, Result], operation: str, *, coalesce: Coalesce, tracer: Tracer

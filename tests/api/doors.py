@@ -38,6 +38,8 @@ _VARIABLE = (
     # Of a new session. That of a known session is the same in both services.
     (re.compile(rb"(SameSite=Lax\r\nX-Jay-Session-Expires: )[^\r]+"), rb"\1<time>"),
     (re.compile(rb"Retry-After: [0-9]{2,}"), b"Retry-After: <seconds>"),
+    # A repeated creation gets the rest of the lifetime.
+    (re.compile(rb"Max-Age=86(400|3[0-9]{2})"), b"Max-Age=<seconds>"),
 )
 _KNOWN = {one.encode() for one in (A, B, USER, ABSENT)}
 
@@ -186,5 +188,5 @@ async def put_session(service: "Service", session_id: str, user_id: str | None) 
     """Create a session of a known id through the store of a service."""
     fast_path = service.runner._fast_path
     assert fast_path is not None
-    session = fast_path._factory.new("app", user_id)._replace(id=session_id)
+    session = fast_path._creations._factory.new("app", user_id)._replace(id=session_id)
     assert await fast_path._sessions.create(session)

@@ -186,6 +186,29 @@ SIGNALS = {
         (" 11",),
     )
 }
+_ONCE = "11111111-2222-4333-8444-555555555555"
+REPETITIONS = {
+    f"{method} {number} of {values!r} by {key}, body {body!r}": request(
+        method, *(f"Idempotency-Key:{value}" for value in values), key=key, body=body
+    )
+    for key in (KEY, "tv-key")
+    for method, body in (("POST", b""), ("POST", BODY), ("POST", b"{"), ("GET", b""), ("DELETE", b""))
+    for values in (
+        (f" {_ONCE}",),
+        (f"{_ONCE}",),
+        (f" \t{_ONCE} ",),
+        (f" {_ONCE}", f" {_ONCE}"),
+        (f" {_ONCE},{_ONCE}",),
+        (" short",),
+        ("",),
+        (f" {'x' * 64}",),
+        (f" {'x' * 65}",),
+        (f" a b {_ONCE}",),
+        (f" ü{_ONCE}",),
+        (" !\"#$%&'()*+-./:;<=>?",),
+    )
+    for number in range(2)
+}
 CONTENTS = {
     "keys": KEY_LINES,
     "origins": ORIGINS,
@@ -193,4 +216,5 @@ CONTENTS = {
     "candidates": CANDIDATES,
     "bodies": BODIES,
     "signals": SIGNALS,
+    "repetitions": REPETITIONS,
 }

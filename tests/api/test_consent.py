@@ -1,5 +1,6 @@
 """PUT and DELETE of the session's user: consent that changes during a visit."""
 
+import asyncio
 import re
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -54,6 +55,15 @@ async def test_a_session_goes_on_with_and_without_a_user(service: Service) -> No
         assert await (await service.request("GET", headers={TOKEN: after["session_id"]})).json() == after
         await problem(await service.request("GET", headers={TOKEN: before["session_id"]}), 404, "session-not-found")
         before = after
+
+
+async def test_a_burst_of_changes_fails_no_request(service: Service) -> None:
+    """Many changes at once fail neither each other nor the requests of others."""
+    before = [await create(service) for _ in range(90)]
+    burst = [change(service, one["session_id"], f"user-{number}") for number, one in enumerate(before)]
+    others = [service.request("POST") for _ in range(10)]
+    changed = await asyncio.gather(*burst, *others)
+    assert {answer.status for answer in changed} == {200, 201}
 
 
 async def test_the_same_state_changes_nothing(service: Service) -> None:

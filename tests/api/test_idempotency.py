@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a repeated creation gets the session of the first request."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -30,6 +31,15 @@ async def test_a_repeated_creation_gets_the_same_answer(service: Service) -> Non
         assert (await service.request("GET", headers={TOKEN: again.headers[TOKEN]})).status == 200
     created = await service.request("POST", json={"user_id": "other"}, headers=IDEMPOTENCY)
     assert created.headers[TOKEN] != first.headers[TOKEN]
+
+
+async def test_a_burst_of_creations_fails_no_request(service: Service) -> None:
+    """Creations with a key leave in batches, and fail neither others nor each other."""
+    burst = [service.request("POST", headers={"Idempotency-Key": f"{number:016}"}) for number in range(90)]
+    others = [service.request("POST") for _ in range(10)]
+    answers = await asyncio.gather(*burst, *others)
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.headers[TOKEN] for answer in answers}) == 100
 
 
 async def test_an_ended_session_is_a_conflict(service: Service) -> None:

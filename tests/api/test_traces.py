@@ -245,12 +245,14 @@ async def test_a_batch_for_one_request_is_part_of_its_trace(traced: Traced) -> N
     session_id = await traced.service.create()
     await traced.service.request("GET", headers={TOKEN: session_id})
     await traced.service.request("DELETE", headers={TOKEN: session_id})
-    requests, batches = await traced.spans(3), await traced.spans(3, SpanKind.CLIENT)
-    assert [batch.name for batch in batches] == ["redis create", "redis find", "redis end"]
+    await traced.service.create(headers={"Idempotency-Key": "7f6d2a4e-9f2b-4c37-8f6c-3f1f0a8f2c11"})
+    requests, batches = await traced.spans(4), await traced.spans(4, SpanKind.CLIENT)
+    assert [batch.name for batch in batches] == ["redis create", "redis find", "redis end", "redis create_once"]
     assert [dict(batch.attributes or {}) for batch in batches] == [
         {"db.system.name": "redis", "db.operation.name": "EVALSHA", "db.stored_procedure.name": "create"},
         {"db.system.name": "redis", "db.operation.name": "MGET"},
         {"db.system.name": "redis", "db.operation.name": "EVALSHA", "db.stored_procedure.name": "end"},
+        {"db.system.name": "redis", "db.operation.name": "EVALSHA", "db.stored_procedure.name": "create_once"},
     ]
     for request, batch in zip(requests, batches, strict=True):
         assert batch.parent is not None

@@ -12,7 +12,8 @@ from service.errors import StoreUnavailable
 from service.sessions import Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.session_batches import BatchingSessionStore
+from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.storage.users import RedisUserStore
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store

@@ -3,18 +3,27 @@
 import asyncio
 import random
 
+import pytest
+
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, SessionFactory
+from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import MakeStore, Store
 from tests.storage.counts import read_counts
 from tests.support.lanes import close_breakers
 from tests.support.lossy import LossyStore
-from tests.support.servers import Raw
+from tests.support.redis_commands import ask
+from tests.support.servers import Raw, RedisServer
 
 KEY = "00000000-aaaa-4bbb-8ccc-dddddddddddd"
+
+
+async def create_once(store: RedisSessionStore, session: Session, request: str) -> Session | None:
+    """Answer one request."""
+    [stored] = await store.create_many_once([(session, request)])
+    return stored
 
 
 async def test_a_repeated_request_gets_the_first_session(
@@ -26,23 +35,63 @@ async def test_a_repeated_request_gets_the_first_session(
     for user, name, key in callers:
         session, request = factory.new_once("s", user, name, key)
         first[user, name, key] = session
-        assert await store.create_once(session, request) == session
+        assert await create_once(store, session, request) == session
     for user, name, key in callers:
         session, request = factory.new_once("s", user, name, key)
         assert session.id != first[user, name, key].id
-        assert await store.create_once(session, request) == first[user, name, key]
+        assert await create_once(store, session, request) == first[user, name, key]
     assert len({session.id for session in first.values()}) == 8
     counts = await read_counts(raw, keyspace)
     assert counts.created == counts.live_by_hour == counts.live_by_minute == {"s": 8}
+
+
+async def test_a_batch_of_requests_is_answered_like_single_ones(
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """In a batch, equal requests get one session, and each session is counted once."""
+    callers = [
+        (source, user, KEY + str(number))
+        for number in range(12)
+        for source in ("s", "t")
+        for user in (None, "u", f"u{number}")
+    ]
+    known = [factory.new_once(source, user, source, key) for source, user, key in callers[::3]]
+    stored = {request: await create_once(store, session, request) for session, request in known}
+    batch = [factory.new_once(source, user, source, key) for source, user, key in callers * 2]
+    answers = await store.create_many_once(batch)
+    for (session, request), answer in zip(batch, answers, strict=True):
+        assert answer == stored.setdefault(request, session)
+    assert len(stored) == len(callers)
+    await store.end_many([[session.id] for session in answers[:5] if session])
+    expected = [None if answer in answers[:5] else answer for answer in answers]
+    assert await store.create_many_once(batch) == expected
+    counts = await read_counts(raw, keyspace)
+    assert counts.created == {"s": len(callers) // 2, "t": len(callers) // 2}
+    assert counts.live_by_hour.total() == counts.live_by_minute.total() == len(callers) - 5
+
+
+async def test_a_batch_that_cannot_be_counted_leaves_nothing(
+    make_store: MakeStore, own_server: RedisServer, factory: SessionFactory
+) -> None:
+    """A batch that fails leaves no session and no request, and works when repeated."""
+    store = await make_store(own_server.url)
+    batch = [factory.new_once("s", user, "web", KEY + str(number)) for number, user in enumerate((None, "u") * 4)]
+    ask(own_server, "ACL", "SETUSER", "default", "-bitfield")
+    with pytest.raises(StoreUnavailable):
+        await store.create_many_once(batch)
+    assert [key for key in ask(own_server, "KEYS", "*") if not key.endswith("}mark")] == []
+    ask(own_server, "ACL", "SETUSER", "default", "+bitfield")
+    close_breakers(store.connection)
+    assert await store.create_many_once(batch) == [session for session, _ in batch]
 
 
 async def test_an_ended_session_is_not_created_again(store: RedisSessionStore, factory: SessionFactory) -> None:
     """The key of a session that has ended gets no session any more."""
     for user in (None, "u"):
         session, request = factory.new_once("s", user, "web", KEY)
-        await store.create_once(session, request)
+        await create_once(store, session, request)
         await store.end_many([[session.id]])
-        assert await store.create_once(factory.new_once("s", user, "web", KEY)[0], request) is None
+        assert await create_once(store, factory.new_once("s", user, "web", KEY)[0], request) is None
         assert await store.find_many([[session.id]]) == [None]
 
 
@@ -72,7 +121,7 @@ async def test_a_thousand_requests_at_once_make_one_session(
             session, request = factory.new_once("s", "u", "web", KEY)
             store = stores[number % 4]
             try:
-                answered.append(await store.create_once(session, request))
+                answered.append(await create_once(store, session, request))
             except StoreUnavailable:
                 close_breakers(store.connection)
 
@@ -90,5 +139,5 @@ async def test_foreign_data_under_the_key_of_a_request(
     """Another program's string in place of an id gets no session, and stays."""
     session, request = factory.new_once("s", None, "web", KEY)
     await raw.set(keyspace.request(session.id, request), "foreign", ex=60)
-    assert await store.create_once(session, request) is None
+    assert await create_once(store, session, request) is None
     assert await raw.get(keyspace.request(session.id, request)) == "foreign"

@@ -21,7 +21,8 @@ from service.storage.connection import RedisConnection
 from service.storage.discovery import Discovery
 from service.storage.lane import OPERATORS
 from service.storage.server_map import ServerMap
-from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.session_batches import BatchingSessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import ChangesOf, MakeStore
 from tests.support.lanes import all_lanes
 from tests.support.proxy import Impostor

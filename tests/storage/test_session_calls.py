@@ -87,8 +87,14 @@ async def test_a_batch_is_one_script_for_each_server(
     assert await store.end_many([ids[:2], *([one] for one in ids[2:])]) == [["s", "s"], *[["s"]] * (len(ids) - 2)]
     assert scripts_run(cluster) - before == 3 * len(cluster.nodes)
     assert await store.find_each(ids) == {}
+    requests = [(session._replace(id=f"{session.id[:-1]}f"), session.id) for session in batch]
+    before = scripts_run(cluster)
+    assert await store.create_many_once(requests) == [session for session, _ in requests]
+    assert scripts_run(cluster) - before == len(cluster.nodes)
+    assert await store.create_many_once(requests) == [session for session, _ in requests]
+    await store.end_many([[session.id] for session, _ in requests])
     counts = await read_counts(cluster_client, keyspace)
-    assert (counts.created["s"], counts.ended["s"], counts.live_by_hour["s"]) == (len(ids), len(ids), 0)
+    assert (counts.created["s"], counts.ended["s"], counts.live_by_hour["s"]) == (2 * len(ids), 2 * len(ids), 0)
 
 
 async def test_a_moving_shard_fails_alone(

@@ -13,7 +13,8 @@ from service.digests import UserDigest
 from service.sessions import Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
-from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.session_batches import BatchingSessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import ChangesOf, MakeStore
 from tests.storage.counts import all_keys, counters, read_counts, top_users
 from tests.support.servers import Raw, RedisServer

@@ -15,7 +15,8 @@ from service.errors import StoreUnavailable, TooManyRequests
 from service.sessions import MAX_USER_CHANGES, Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
-from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.session_batches import BatchingSessionStore
+from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers

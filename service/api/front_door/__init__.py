@@ -7,6 +7,7 @@ Read in this order:
     plans.py     decides by the head how to answer
     heads.py     reads a head that all parsers read in the same way
     fast_path.py answers it, by the same functions as the handlers
+    creations.py creates a session
     proxies.py   answers forward-auth
     repeats.py   recognizes a request that repeats an earlier one
     exchange.py  a request in progress

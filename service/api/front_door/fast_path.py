@@ -2,9 +2,9 @@
 
 It answers valid requests for sessions, preflights and /livez. Everything else is for
 aiohttp, so only one place explains the errors of clients. The fast path answers these
-errors itself: a session that does not exist, a Redis that cannot serve, an overload and
-a creation above its limit. A second attempt through aiohttp would ask Redis again. It
-could also create a second session, or count twice.
+errors itself: a session that does not exist or has ended already, a Redis that cannot
+serve, an overload and a creation above its limit. A second attempt through aiohttp
+would ask Redis again. It could also create a second session, or count twice.
 
 Policy and constants are those of the handlers: keys and origins (`auth.py`, `cors.py`),
 candidates (`session_token.py`), bodies (`create_body.py`), limits (`create_limits.py`),
@@ -21,31 +21,25 @@ from service import errors
 from service.api import wire
 from service.api.auth import Authorizer
 from service.api.cors import Cors
-from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
-from service.api.create_limits import CreateLimits
 from service.api.dispatcher import new_request_id
 from service.api.forward_auth import UNKNOWN_ERRORS
 from service.api.front_door.answers import CLOSE, DateLine, Problems, ProblemTemplate, start_of
+from service.api.front_door.creations import Creations
 from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
-from service.api.front_door.heads import presented_in, text_of
+from service.api.front_door.heads import presented_in
 from service.api.front_door.plans import Planner
 from service.api.front_door.proxies import ProxyAnswers
-from service.api.gpc import allowed_user_id
 from service.api.handlers.operations import ALIVE, Health
-from service.api.handlers.sessions import id_taken, session_not_found
-from service.api.json_body import parse_object
+from service.api.handlers.sessions import session_not_found
 from service.api.responses import empty_response, json_response, open_json_response
 from service.api.session_body import session_json
 from service.api.session_token import SessionCookie
-from service.sessions import Session, SessionFactory, SessionStore
+from service.sessions import Session, SessionStore
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_recorder import RequestRecorder
 
-_FORWARDED_FOR, _SEC_GPC = wire.X_FORWARDED_FOR.lower().encode(), wire.SEC_GPC.lower().encode()
-_MEDIA_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 # aiohttp-cors answers preflights for these methods, which have a route.
 _ROUTED = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
-_MAX_DIGITS = 4
 _NO_CONTENT = 204
 
 
@@ -56,11 +50,10 @@ class FastPath:
         self,
         sessions: SessionStore,
         authorizer: Authorizer,
-        factory: SessionFactory,
         cookie: SessionCookie,
         *,
+        creations: Creations,
         proxies: ProxyAnswers,
-        limits: CreateLimits,
         cors: Cors,
         health: Health,
         recorder: RequestRecorder,
@@ -68,10 +61,8 @@ class FastPath:
         source: str,
     ) -> None:
         self._sessions = sessions
-        self._factory = factory
-        self._cookie = cookie
+        self._creations = creations
         self._proxies = proxies
-        self._limits = limits
         self._cors = cors
         self._health = health
         self._record = recorder.record
@@ -80,7 +71,6 @@ class FastPath:
         self._date = DateLine()
         self.planner = Planner(dict(self._all_routes()), authorizer, cors)
         self._found_start = start_of(json_response(b""))
-        self._created_start = start_of(json_response(b"", 201))
         self._ended_start = start_of(empty_response({hdrs.SET_COOKIE: cookie.deletion}))
         self._alive_start = start_of(open_json_response(ALIVE))
         self._problem = Problems().answer
@@ -91,7 +81,7 @@ class FastPath:
             for method, begin, finish in (
                 ("GET", self._begin_find, self._found),
                 ("HEAD", self._begin_find, self._found),
-                ("POST", self._begin_create, self._created),
+                ("POST", self._creations.begin, self._creations.finish),
                 ("DELETE", self._begin_end, self._ended),
                 ("OPTIONS", self._begin_preflight, self._passed),
             ):
@@ -135,7 +125,7 @@ class FastPath:
         else:
             try:
                 status, start, body = exchange.plan.route.finish(exchange, result, request_id)
-            except Exception as error:  # noqa: BLE001 - a bug of ours, which `problem_of` logs
+            except Exception as error:  # noqa: BLE001 - an ended session, or a bug, which `problem_of` logs
                 status, start, body = self._problem(error, request_id)
         now = time.time()
         length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
@@ -171,47 +161,6 @@ class FastPath:
         for source in sources or ():
             self._metrics.ended.add((source,))
         return _NO_CONTENT, self._ended_start, b""
-
-    def _begin_create(self, exchange: Exchange, data: bytes, peer: Peer) -> Exchange | None:
-        try:
-            user_id = self._user_id(exchange, data)
-        except (errors.RequestError, ValueError):
-            return None  # aiohttp's way explains it
-        key, headers = exchange.plan.key, exchange.plan.headers
-        if key is not None and key.create_limit is not None:
-            forwarded = text_of(headers.get(_FORWARDED_FOR)), text_of(headers.get(b"forwarded"))
-            self._limits.count(key, key.create_limit, self._limits.addresses.behind(peer(), *forwarded))
-        user_id = allowed_user_id(user_id, key, text_of(headers.get(_SEC_GPC)))
-        exchange.session = session = self._factory.new(self._source_of(exchange), user_id)
-        exchange.future = self._sessions.create(session)
-        return exchange
-
-    @staticmethod
-    def _user_id(exchange: Exchange, data: bytes) -> str | None:
-        """Return the user id in a body. Raises ValueError if aiohttp has to read it."""
-        headers = exchange.plan.headers
-        digits = headers.get(b"content-length", b"0")
-        if len(digits) > _MAX_DIGITS or (length := int(digits)) > MAX_BYTES:
-            raise ValueError("the body is too large")
-        start = exchange.size
-        exchange.size += length
-        if exchange.size > len(data):
-            raise ValueError("the body has not arrived")
-        body = data[start : exchange.size].strip()
-        if not body:
-            return None
-        if headers.get(b"content-type", b"").lower() not in _MEDIA_TYPES:
-            raise ValueError("the media type needs a closer look")
-        return user_id_in(parse_object(body, FIELDS, EXAMPLE))
-
-    def _created(self, exchange: Exchange, is_stored: bool, request_id: str) -> Answer:  # noqa: FBT001 - the result of Redis
-        session = exchange.session
-        if session is None or not is_stored:
-            return self._problem(id_taken(), request_id)
-        exchange.session_id = session.id
-        self._metrics.created.add((session.source,))
-        token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {self._cookie.setting(session.id)}\r\n"
-        return 201, self._created_start + token + _expires_line(session), session_json(session)
 
     def _begin_preflight(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange | None:
         headers = exchange.plan.headers

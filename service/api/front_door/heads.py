@@ -43,6 +43,7 @@ _READ = frozenset(
         *(wire.API_KEY, wire.API_VERSION, wire.SESSION_TOKEN, wire.SESSION_TOKEN_ALIAS, wire.X_FORWARDED_FOR),
         *("Forwarded", "Cookie", "Origin", "Access-Control-Request-Method", wire.BAGGAGE),
         *("Content-Length", "Content-Type", "Connection", "Host", "User-Agent", wire.SEC_GPC),
+        wire.IDEMPOTENCY_KEY,
     )
 )
 # A request with one of these is for aiohttp: the bytes behind the head are read in
@@ -53,7 +54,6 @@ _HANDED_OVER = frozenset(
         *("transfer-encoding", "expect", "upgrade", "proxy-connection", "content-encoding"),
         *("content-location", "content-range", "etag", "max-forwards", "server"),
         "sec-websocket-key1",  # aiohttp rejects it
-        wire.IDEMPOTENCY_KEY.lower(),  # rare
     )
 )
 _LENGTH = b"content-length"

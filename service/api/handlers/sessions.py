@@ -56,7 +56,7 @@ class SessionHandlers:
         The handler ignores ids that the client sends. A repeated `Idempotency-Key` gets
         the session of the first request. Raises SessionAlreadyEnded when it has ended.
         """
-        once = idempotency_key(request.headers)
+        once = idempotency_key(request.headers.getall(wire.IDEMPOTENCY_KEY, ()))
         user_id = await read_user_id(request)
         self._limits.check(request)
         user_id = allowed_user_id(user_id, request[API_KEY], combined(request.headers, wire.SEC_GPC))
@@ -72,9 +72,7 @@ class SessionHandlers:
         new, request_hash = self._factory.new_once(self._source_of(request), user_id, request[API_KEY].name, key)
         session = await self._sessions.create_once(new, request_hash)
         if session is None:
-            raise errors.SessionAlreadyEnded(
-                "The session that this Idempotency-Key created has ended. Create another one with a new key."
-            )
+            raise session_already_ended()
         if session == new:
             self._metrics.created.add((session.source,))
         return issued(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())), 201)
@@ -154,6 +152,13 @@ def issued(request: web.Request, session: Session, cookie: str, status: int) -> 
 def session_not_found() -> errors.SessionNotFound:
     """Return the error for a request that presents no live session."""
     return errors.SessionNotFound("The request presents no live session. Create one with POST.")
+
+
+def session_already_ended() -> errors.SessionAlreadyEnded:
+    """Return the error for an idempotency key whose session is not live any more."""
+    return errors.SessionAlreadyEnded(
+        "The session that this Idempotency-Key created has ended. Create another one with a new key."
+    )
 
 
 def id_taken() -> RuntimeError:

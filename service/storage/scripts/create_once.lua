@@ -1,36 +1,68 @@
--- Stores and counts a new session, or returns the one that an earlier request with the
--- same idempotency key has created.
+-- Stores and counts new sessions. A request whose idempotency key has created a session
+-- before gets that one instead.
 --
--- KEYS  the session's key, the key of the request's hash. Other keys may follow.
--- ARGV  the five of creating.lua, source, minute of the start (minutes since the
---       epoch), the session's value. Of a user also: user id and user digest.
--- Returns { id, value } of the session, or { id, '' } when it is not live any more.
+-- KEYS  one session key each. Other keys may follow. See session_keys in shard.lua for
+--       several shards of a cluster.
+-- ARGV  the five of creating.lua, number of sessions.
+--       For each: hash of the request, source, minute of the start (minutes since the
+--       epoch), value, user id and user digest. The last two are empty for a guest.
+-- Returns for each { id, value } of the session, or { id, '' } when it is not live any
+-- more.
 --
--- Repeatable: after a lost reply the script finds the id and returns the same. When
--- counting fails, the script deletes the session and the remembered id.
+-- Neighbors with the same shard, source and minute are a group. A group writes its
+-- counters once.
+-- Repeatable: after a lost reply the script finds the ids and returns the same. When
+-- counting a group fails, the script deletes the sessions of this group and their
+-- remembered ids. Groups before it stay, with their counts, as after a lost reply.
 
-local session_key, remembered_key = KEYS[1], KEYS[2]
-local source, minute, value, user, digest = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local base, id = base_of(session_key), id_of(session_key)
+local session_count = tonumber(ARGV[6])
+local keys = session_keys(session_count)
+local FIRST, FIELDS = 7, 6
 
-local remembered = try('GET', remembered_key)
-if remembered then
-  local present = try('GET', base .. remembered)
-  return { remembered, decode(present) and present or '' }
+local reply = {}
+local group -- of the sessions that are not counted yet
+local stored = {} -- their keys, and those of their requests
+
+local function count_group()
+  if group then count(group) end
+  group, stored = nil, {}
 end
 
-local function create()
+local function store(i, base, id, remembered_key, source, minute, value, user, digest)
+  if group and (group.base ~= base or group.source ~= source or group.minute ~= minute) then count_group() end
+  stored[#stored + 1], stored[#stored + 2] = keys[i], remembered_key
   try('SET', remembered_key, id, 'EX', ttl, 'NX')
-  if not try('SET', session_key, value, 'EX', ttl, 'NX') then error('ERR the id of a new session is taken') end
-  count({
-    base = base, source = source, minute = minute, number = 1,
-    users = { user }, digests = { digest }, ids = user and { id } or {},
-  })
+  if not try('SET', keys[i], value, 'EX', ttl, 'NX') then error('ERR the id of a new session is taken') end
+  group = group or {
+    base = base, source = source, minute = minute, number = 0, users = {}, digests = {}, ids = {},
+  }
+  group.number = group.number + 1
+  if user ~= '' then
+    local n = #group.users + 1
+    group.users[n], group.digests[n], group.ids[n] = user, digest, id
+  end
+  reply[i] = { id, value }
 end
 
-local ok, failure = pcall(create)
+local function create_all()
+  for i = 1, session_count do
+    local field = FIRST + (i - 1) * FIELDS
+    local base, id = base_of(keys[i]), id_of(keys[i])
+    local remembered_key = request_key(base, ARGV[field])
+    local remembered = try('GET', remembered_key)
+    if remembered then
+      local present = try('GET', base .. remembered)
+      reply[i] = { remembered, decode(present) and present or '' }
+    else
+      store(i, base, id, remembered_key, unpack(ARGV, field + 1, field + FIELDS - 1))
+    end
+  end
+  count_group()
+end
+
+local ok, failure = pcall(create_all)
 if not ok then
-  redis.pcall('DEL', session_key, remembered_key)
+  if #stored > 0 then redis.pcall('DEL', unpack(stored)) end
   raise_again(failure)
 end
-return { id, value }
+return reply

@@ -17,6 +17,7 @@ local function top_key(base, day) return base .. 'top:' .. day end
 local function index_key(base, digest) return base .. 'user:' .. digest end
 local function erasing_key(base, digest) return base .. 'erasing:' .. digest end
 local function receipt_key(base, token) return base .. 'erased:' .. token end
+local function request_key(base, hash) return base .. 'request:' .. hash end
 
 -- A session's key is the base and the session id.
 local function base_of(session_key) return string.sub(session_key, 1, -1 - SESSION_ID_LENGTH) end

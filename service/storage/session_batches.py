@@ -1,0 +1,76 @@
+"""Single operations on sessions, which leave for Redis in batches."""
+
+import asyncio
+from asyncio import Future
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.sessions import Session, SessionStore
+from service.storage.coalescer import Coalesce, Coalescing
+from service.storage.session_store import Candidates, RedisSessionStore
+from service.storage.user_changes import UserChanges
+
+
+class BatchingSessionStore(SessionStore):
+    """Sends the requests of one turn of the event loop to Redis as one batch."""
+
+    def __init__(self, store: RedisSessionStore, coalesce: Coalesce, changes: UserChanges) -> None:
+        self._connection = store.connection
+        self._changes = changes
+        self._create = coalesce(store.create_many, "create")
+        self._create_once = coalesce(store.create_many_once, "create_once")
+        self._find = coalesce(store.find_many, "find")
+        self._end = coalesce(store.end_many, "end")
+        self._coalescers: Mapping[str, Coalescing[Any, Any]] = {
+            "create": self._create,
+            "create_once": self._create_once,
+            "find": self._find,
+            "end": self._end,
+        }
+
+    def waiting(self) -> Mapping[tuple[str, ...], int]:
+        """Return the number of requests that wait for the next batch, by operation."""
+        return {(operation,): coalescer.waiting for operation, coalescer in self._coalescers.items()}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or is in flight."""
+        return all(one.is_idle for one in self._coalescers.values())
+
+    def create(self, session: Session) -> Future[bool]:
+        """Store a new session and count it. Returns False if its id is taken: a bug.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._create.submit(session)
+
+    def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
+        """Store a new session, unless an earlier request with this hash has stored one.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._create_once.submit((session, request_hash))
+
+    def find(self, candidates: Candidates) -> Future[Session | None]:
+        """Return the session of the first live candidate, or None.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        return self._find.submit(candidates)
+
+    def end(self, candidates: Candidates) -> Future[Sequence[str]]:
+        """End every live candidate. Returns the sources of the ended sessions.
+
+        Raises StoreUnavailable and Overloaded.
+        """
+        ended = self._end.submit(candidates)
+        return asyncio.ensure_future(self._end_successors(ended)) if self._connection.groups_by_shard else ended
+
+    async def _end_successors(self, ended: Future[Sequence[str]]) -> Sequence[str]:
+        """End the successors that are in other shards than their sessions."""
+        return [source for reply in await ended if (source := await self._changes.end_successor(reply))]
+
+    async def close(self) -> None:
+        """Wait until all requests have their results."""
+        for coalescer in self._coalescers.values():
+            await coalescer.close()
