@@ -188,7 +188,7 @@ def _choices(settings: Settings, creating: Collection[ApiKey]) -> Iterator[State
         else "Questions about data go to the operator of the website or app."
     )
     yield Statement(ask, ("privacy.contact",))
-    where = f"at {objection_url}" if objection_url else "with the operator of the website or app"
+    where = f"at {objection_url}" if objection_url else "by contacting the operator of the website or app"
     yield Statement(f"People can object {where}.", ("privacy.objection_url",))
     yield Statement(
         "The operator can export and erase the data of a user id. An erasure ends all sessions of the user, and "

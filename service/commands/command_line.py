@@ -54,7 +54,10 @@ def _add_clients(commands: Group) -> Sequence[argparse.ArgumentParser]:
     """Add the commands that call the service with an API key."""
     clients = [_add_counts(commands), *_add_users(commands)]
     clients += [_add_doctor(commands), _add_demo(commands), _add_torture(commands)]
-    key_help = "API key (default: JAY_KEY, then a demo key). Other users can see --key, so prefer JAY_KEY"
+    key_help = (
+        "API key (default: JAY_KEY, then a demo key). Prefer JAY_KEY, because other users of this machine can see "
+        "the value of --key in the process list"
+    )
     for command in clients:
         command.add_argument("--url", help="URL of the service (default: JAY_URL, then the configuration)")
         command.add_argument("--key", help=key_help)

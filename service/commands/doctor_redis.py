@@ -116,11 +116,16 @@ def _eviction(risks: Mapping[str, Risk | None]) -> Iterator[CheckResult]:
         yield good("Redis evicts no keys (noeviction)")
 
 
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
+
+
 def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[CheckResult]:
     if report is None:
         yield unknown("the Redis user may not read all keys", f"allow the user {_READ_COMMANDS}")
         return
-    yield good(f"{report.sessions:,} sessions, {report.users:,} of them with a user id, in {report.keys:,} keys")
+    sessions, keys = _counted(report.sessions, "session"), _counted(report.keys, "key")
+    yield good(f"{sessions}, {report.users:,} with a user id, in {keys}")
     if report.wrong_hours:
         advice = (
             "session.ttl_seconds was changed, sessions were deleted by hand, or another program wrote to these keys. "

@@ -68,7 +68,7 @@ def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> 
     assert (status, problems(output)) == (0, []), output
     for word in ("the cookie reaches", "header __Secure-jay_tracking reaches", "X-Jay-Tracking reaches", "preflight"):
         assert word in output
-    for word in ("API version", "append-only file", "Redis evicts no keys", "MiB in use", "20 sessions, 10 of them"):
+    for word in ("API version", "append-only file", "Redis evicts no keys", "MiB in use", "20 sessions, 10 with"):
         assert word in output
     assert "counts equal the number of sessions" in output
     assert "No problems found" in output
@@ -401,5 +401,5 @@ def test_a_redis_without_info_can_be_examined(launch: Launch, doctor: Doctor, tm
         state = process.request("GET", "/v1/playouts/tracking/analytics/store", **{"X-API-Key": "demo-operator-key"})
     assert (status, problems(output)) == (0, []), output
     assert "? the Redis user may not see persistence, eviction and memory" in output
-    assert "1 sessions, 1 of them with a user id" in output
+    assert "1 session, 1 with a user id" in output
     assert (state.status, state.json["server"]) == (200, None)
