@@ -102,15 +102,15 @@ class RedisSessionStore(SessionBatchStore):
         order = sorted(part, key=lambda number: _group_of(requests[number][0]))
         ordered = [requests[number] for number in order]
         tomorrow = int(self._clock()) // DAY + 1
-        fields: list[str | int | bytes] = []
-        declared = [self._keyspace.request(session.id, request_hash) for session, request_hash in ordered]
+        arguments: list[str | int | bytes] = [*self._settings, tomorrow, len(order)]
         for session, request_hash in ordered:
             moment = (session.source, session.started_at // _MINUTE_US)
-            fields += (request_hash, *moment, encode(session), session.user_id or "", session.user_digest or "")
-            declared += self._keyspace.counted([session], tomorrow)
+            arguments += (request_hash, *moment, encode(session), session.user_id or "", session.user_digest or "")
         keys = [self._keyspace.session(session.id) for session, _ in ordered]
-        arguments = (*self._settings, tomorrow, len(order), *fields)
-        return self._calls.script("create_once", keys, arguments, dict.fromkeys(declared)), order
+        requested = (self._keyspace.request(session.id, request_hash) for session, request_hash in ordered)
+        counted = (self._keyspace.counted([session], tomorrow) for session, _ in ordered)
+        declared = chain(requested, chain.from_iterable(counted))
+        return self._calls.script("create_once", keys, arguments, declared), order
 
     async def _record_secret(self, sessions: Iterable[Session]) -> None:
         if self._secrets is not None and any(session.user_id is not None for session in sessions):
