@@ -67,6 +67,7 @@ async def test_the_documented_operations_work_without_undeclared_keys(
     sessions: list[Session] = [mint(NOW), mint(NOW, "s", "u"), mint(NOW, "other", "v")]
     assert await store.create_many(sessions) == [True] * 3
     operations: dict[str, Callable[[], Awaitable[object]]] = {
+        "create once": lambda: store.create_many_once([(mint(NOW, "s"), "request"), (mint(NOW, "s", "w"), "other")]),
         "read": lambda: store.find_many([[session.id] for session in sessions]),
         "end": lambda: store.end_many([[sessions[0].id]]),
         "lookup": lambda: store.find_each([session.id for session in sessions]),
@@ -85,4 +86,4 @@ async def test_the_documented_operations_work_without_undeclared_keys(
             refused.add(name)
     assert refused == {"end", "counts of a user", "export", "erase"}
     totals = await counts.count_sessions(RANGE, NOW)
-    assert (sum(totals.total.created), totals.total.active, totals.total.unique_users) == (3, 3, 2)
+    assert (sum(totals.total.created), totals.total.active, totals.total.unique_users) == (5, 5, 3)
