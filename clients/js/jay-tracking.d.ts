@@ -1,4 +1,7 @@
-/** Where a device keeps the id of its session. Methods may return promises. */
+/**
+ * Where a device keeps the id of its session, and a creation without an answer. Methods
+ * may return promises.
+ */
 export interface Storage {
   get(name: string): string | null | Promise<string | null>;
   set(name: string, value: string): unknown;

@@ -1,8 +1,8 @@
 /**
  * Tracking sessions for web pages, TVs and apps.
  *
- * A page keeps its session by cookie, and a device with `storage` by header. No method
- * throws: a failure is `null` or `false`, and `onError` gets the reason.
+ * Pages keep the session by cookie, devices with `storage` by header. Except for `fetch`,
+ * no method throws: a failure is `null` or `false`, and `onError` gets the reason.
  */
 
 const PATH = "/v1/playouts/tracking/session";
@@ -12,6 +12,7 @@ const MAX_WAIT_MS = 30_000;
 const TIMEOUT_MS = 10_000;
 const VALID_MS = 60_000;
 const ID = /^[\da-f-]{36}$/i;
+const CREATION = /^([\d-]+) (.*)/s;
 
 /** A storage for devices that keep nothing. */
 export function memoryStorage() {
@@ -28,51 +29,53 @@ export function localStorageOrMemory() {
   const memory = memoryStorage();
   const call = (own, other) => (...values) => {
     try {
-      return globalThis.localStorage[own](...values);
-    } catch {
-      return memory[other](...values);
-    }
+      if (!memory.get(values[0])) return globalThis.localStorage[own](...values);
+    } catch {} // blocked or full
+    return memory[other](...values);
   };
   return { get: call("getItem", "get"), set: call("setItem", "set"), remove: call("removeItem", "remove") };
 }
 
 export class Tracking {
   #options;
-  #notes; // the key of a creation in progress, and the id without cookies
+  #notes; // the creation without an answer, the id without cookies
+  #noteName;
   #session = null;
   #from;
-  #rest;
-  #asked; // the user id that the service got. It may have dropped it.
+  #said = {}; // the last statement about consent, with the user id or ""
+  #followed = this.#said; // the statement that has an answer
   #createAfter = 0;
-  #user; // undefined: nobody has said anything about consent
   #turn = Promise.resolve();
 
   constructor(options) {
     this.#options = { name: "jay-tracking", origins: [], ...options };
     this.#notes = options.storage ?? localStorageOrMemory();
-    if (options.consent !== undefined) this.#user = this.#userOf(options.consent);
+    this.#noteName = `${this.#options.name}:key`;
+    if (options.consent !== undefined) this.#say(options.consent);
   }
 
   /** Return the session of this visit. Create one if there is none. */
   session() {
-    return this.#alone(() => this.#current());
+    return this.#alone(async () => (await this.#find()) ?? this.#create());
   }
 
   /** Say whether the user is logged in and has agreed. A live session follows. */
   consent(state) {
-    this.#user = this.#userOf(state);
-    return this.#alone(async () => (await this.#find()) && this.#current());
+    this.#say(state);
+    return this.#alone(async () => {
+      const before = this.#session;
+      return (await this.#find()) ?? (before && this.#create());
+    });
   }
 
   /** End the session. Return whether it has ended. */
   async end() {
-    const ended = this.#alone(async () => {
+    const ended = await this.#alone(async () => {
+      await this.#settle();
       if (!this.#options.storage || (await this.#id())) await this.#send("DELETE", PATH);
-      await this.#notes.remove(`${this.#options.name}:key`);
-      await this.#forget();
-      return true;
+      return !(await this.#forget());
     });
-    return (await ended) ?? false;
+    return ended ?? false;
   }
 
   /** Fetch, with the session in a header for the origins in `origins`. */
@@ -83,13 +86,13 @@ export class Tracking {
     return fetch(request);
   }
 
-  /** The consent table: a user id only for a user who is logged in and has agreed. */
-  #userOf({ userId, agreed } = {}) {
+  /** The user id of a user who is logged in and has agreed, or none. */
+  #say({ userId, agreed } = {}) {
     const optedOut = this.#options.gpc && globalThis.navigator?.globalPrivacyControl;
-    return agreed && userId && !optedOut ? String(userId) : null;
+    this.#said = { user: agreed && userId && !optedOut ? String(userId) : "" };
   }
 
-  /** Run one operation at a time, in all tabs where the browser has Web Locks. */
+  /** Run one operation at a time, with Web Locks in all tabs. */
   #alone(operation) {
     const locks = globalThis.navigator?.locks;
     this.#turn = this.#turn
@@ -100,60 +103,57 @@ export class Tracking {
     return this.#turn;
   }
 
-  async #current() {
-    const session = await this.#find();
-    const isOther = session && this.#user !== undefined && this.#user !== this.#asked;
-    return (isOther ? await this.#changeUser() : session) ?? this.#create();
-  }
-
-  /** Return the live session, or null without one. */
+  /** Return the live session, or null without one. It follows the last statement. */
   async #find() {
-    const age = Date.now() - this.#from;
-    if (this.#session && age >= 0 && age < this.#rest) return this.#session;
-    if (this.#options.storage && !(await this.#id())) return this.#forget();
-    const answer = await this.#send("GET", PATH);
-    return answer ? this.#take(answer, answer.content.user_id ?? null) : this.#forget();
+    await this.#settle();
+    const { storage } = this.#options;
+    const id = await this.#id();
+    if (storage && !id) return this.#forget();
+    const said = this.#said;
+    // A change without an answer may have been made.
+    const change = said !== this.#followed && (said.user ? "PUT" : "DELETE");
+    const isOwn = !storage || id === this.#session?.session_id;
+    if (!change && isOwn && Math.abs(Date.now() - this.#from) < VALID_MS) return this.#session;
+    const answer = await this.#send(change || "GET", PATH + (change ? "/user" : ""), change && said.user);
+    return answer ? this.#take(answer, said) : this.#forget();
   }
 
   async #create() {
-    if (Date.now() < this.#createAfter) throw failure("too-many-requests", 429);
-    const note = `${this.#options.name}:key`;
-    const user = this.#user ?? null;
-    // Another tab, or this page before a reload, may have sent the same request.
-    let key = await this.#notes.get(note);
-    if (!/^[\d-]{16,64}$/.test(key)) key = crypto.getRandomValues(new Uint32Array(4)).join("-");
-    await this.#notes.set(note, key);
-    if (!globalThis.navigator?.locks) {
-      // Tabs that start at once overwrite the key. The last one counts.
-      await sleep(50);
-      key = (await this.#notes.get(note)) ?? key;
+    for (let made = 0; made < 2; made += 1) {
+      const creation = `${crypto.getRandomValues(new Uint32Array(4)).join("-")} ${this.#said.user ?? ""}`;
+      if (!CREATION.test(await this.#notes.get(this.#noteName))) await this.#notes.set(this.#noteName, creation);
+      // Of tabs that start at once, the last one counts.
+      if (!globalThis.navigator?.locks) await sleep(50);
+      const session = await this.#settle(creation);
+      if (session) return session;
     }
-    const answer = await this.#send("POST", PATH, user, { "Idempotency-Key": key });
-    const session = answer && (await this.#take(answer, user));
-    await this.#notes.remove(note);
-    return session ?? this.#create();
+    throw failure("session-already-ended", 409);
   }
 
-  async #changeUser() {
-    const user = this.#user;
-    this.#rest = Infinity; // A change without an answer is repeated at the next call.
-    const answer = await this.#send(user ? "PUT" : "DELETE", `${PATH}/user`, user);
-    return answer ? this.#take(answer, user) : this.#forget();
+  /** Repeat a creation without an answer, with its user id. */
+  async #settle(creation) {
+    const [, key, user] = CREATION.exec(await this.#notes.get(this.#noteName)) ?? CREATION.exec(creation) ?? [];
+    if (!key) return null;
+    if (Date.now() < this.#createAfter) throw failure("too-many-requests", 429);
+    const said = this.#said;
+    const answer = await this.#send("POST", PATH, user, key);
+    if (answer) await this.#take(answer, (said.user ?? user) === user ? said : {});
+    await this.#notes.remove(this.#noteName);
+    return answer;
   }
 
-  async #take({ status, headers, content }, user) {
-    // The clock of a device may be wrong, so only durations count.
-    const rest = Date.parse(headers.get("X-Jay-Session-Expires")) - Date.parse(`${content.start_time}Z`);
+  async #take(content, said) {
+    // Another tab or the service has removed the user id.
+    if (said.user !== content.user_id) said.user &&= "";
+    this.#followed = said;
     this.#from = Date.now();
-    this.#rest = (status === 201 && rest) || VALID_MS;
-    this.#asked = user;
     this.#session = content;
     await this.#options.storage?.set(`${this.#options.name}:id`, content.session_id);
     return content;
   }
 
   async #forget() {
-    this.#session = null;
+    this.#session = this.#from = null;
     await this.#options.storage?.remove(`${this.#options.name}:id`);
     return null;
   }
@@ -163,22 +163,26 @@ export class Tracking {
     return ID.test(id) ? id : null;
   }
 
-  /** Return the answer, or null without a live session. Every request may be repeated. */
-  async #send(method, path, user = null, more = {}) {
+  /** Return the answer, or null without a live session. */
+  async #send(method, path, user, creation) {
     const { url, key, storage } = this.#options;
-    const headers = { "X-API-Key": key, ...more };
+    const headers = { "X-API-Key": key };
     const id = await this.#id();
-    if (id && method !== "POST") headers["X-Jay-Tracking"] = id;
+    if (creation) headers["Idempotency-Key"] = creation;
+    else if (id) headers["X-Jay-Tracking"] = id;
     if (user) headers["Content-Type"] = "application/json";
-    const body = user && JSON.stringify({ user_id: user });
+    const body = user ? JSON.stringify({ user_id: user }) : undefined;
     const request = { method, headers, body, credentials: storage ? "omit" : "include", redirect: "manual" };
     for (let tried = 1; ; tried += 1) {
       try {
         return await ask(url + path, request);
       } catch (error) {
         const { kind, status, wait } = error;
-        if (kind.startsWith("session-")) return null;
-        if (status && status !== 429 && status < 500) throw error;
+        if (kind === "session-not-found" || kind === "session-already-ended") return null;
+        if (status && status !== 429 && status < 500) {
+          if (creation && status >= 400) await this.#notes.remove(this.#noteName);
+          throw error;
+        }
         if (tried === TRIES || wait > MAX_WAIT_MS) {
           if (status === 429) this.#createAfter = Date.now() + wait;
           throw error;
@@ -196,11 +200,11 @@ async function ask(url, request) {
     response = await fetch(url, { ...request, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
     content = await response.json();
   } catch (error) {
-    // Without JSON, the answer has no content or is not from the service.
+    // An answer without JSON has no content or is foreign.
     if (error.name !== "SyntaxError") throw failure("connection-failed");
   }
   const { ok, status, headers } = response;
-  if (ok && (status === 204 || ID.test(content?.session_id))) return { status, headers, content };
+  if (ok && (status === 204 || ID.test(content?.session_id))) return content ?? {};
   const problem = `${content?.type}`.split("urn:jay:problem:")[1] ?? "unexpected-answer";
   throw failure(status < 500 ? problem : "unready", status, headers.get("Retry-After") * 1000 || 0);
 }

@@ -13,10 +13,7 @@ import java.io.InputStream
 import java.net.HttpURLConnection
 import java.net.URI
 import java.net.URISyntaxException
-import java.text.ParsePosition
-import java.text.SimpleDateFormat
 import java.util.Locale
-import java.util.TimeZone
 import java.util.UUID
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.locks.ReentrantLock
@@ -25,7 +22,6 @@ import kotlin.random.Random
 private const val PATH = "/v1/playouts/tracking/session"
 private const val API_KEY_HEADER = "X-API-Key"
 private const val SESSION_HEADER = "X-Jay-Tracking"
-private const val EXPIRES_HEADER = "X-Jay-Session-Expires"
 private const val IDEMPOTENCY_HEADER = "Idempotency-Key"
 private const val PROBLEM = "urn:jay:problem:"
 
@@ -36,10 +32,10 @@ private const val TIMEOUT_MS = 10_000
 private const val VALID_MS = 60_000L
 private const val MAX_BODY_BYTES = 65_536
 private const val MAX_DEPTH = 16
+private const val MAX_PORT = 65_535
 
 private val ID = Regex("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-private val IDEMPOTENCY_KEY = Regex("[!-+\\--~]{16,64}")
-private val TIME = Regex("(\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d)(?:\\.(\\d{3})\\d*)?Z?")
+private val CREATION = Regex("[!-+\\--~]{16,64} .*", RegexOption.DOT_MATCHES_ALL)
 
 /** A session of a visit. Its string form has no ids, so it may be logged. */
 data class Session(
@@ -67,7 +63,11 @@ class TrackingError internal constructor(
     cause: Throwable? = null,
 ) : Exception("tracking: $kind", cause)
 
-/** Where an app keeps the id of its session. Any thread may call it, one at a time. */
+/**
+ * Where an app keeps the id of its session, and a creation without an answer.
+ *
+ * Any thread may call it, one at a time.
+ */
 interface Storage {
     fun get(name: String): String?
 
@@ -112,13 +112,20 @@ class Tracking internal constructor(
     private val key: String,
     storage: Storage,
     origins: Collection<String>,
-    @Volatile private var consent: Consent?,
+    consent: Consent?,
     private val onError: (TrackingError) -> Unit,
     name: String,
     private val now: () -> Long,
     private val sleep: (Long) -> Unit,
 ) {
     private val base = url.trimEnd('/')
+
+    /** The last statement about consent, or null before the first. */
+    @Volatile
+    private var said = consent?.let { Statement(it.userId) }
+
+    /** The statement that has an answer. */
+    private var followed: Statement? = null
     private val ownOrigins = origins.map { requireNotNull(originOf(it)) { "an origin is not a URL" } }.toSet()
     private val kept = Kept(storage, name)
     private val lock = ReentrantLock()
@@ -136,23 +143,26 @@ class Tracking internal constructor(
     ) : this(url, key, storage, origins, consent, onError, name, System::currentTimeMillis, Thread::sleep)
 
     init {
-        requireNotNull(originOf(base)) { "the URL of the service is invalid" }
+        require(isServiceUrl(base)) { "the URL of the service is invalid" }
         require(key.isNotEmpty() && key.all { it in '!'..'~' }) { "the API key is invalid" }
     }
 
     /** Return the session of this visit. Create one if there is none. */
-    fun session(): Session? = alone(null) { current() }
+    fun session(): Session? = alone(null) { find() ?: create() }
 
     /** Say whether the user is logged in and has agreed. A live session follows. */
     fun consent(userId: String?, agreed: Boolean): Session? {
-        consent = Consent(userId, agreed)
-        return alone(null) { if (find() == null) null else current() }
+        said = Statement(Consent(userId, agreed).userId)
+        return alone(null) {
+            val before = known
+            find() ?: if (before == null) null else create()
+        }
     }
 
     /** End the session. Return whether it has ended. */
     fun end(): Boolean = alone(false) {
+        settle()
         if (kept.id != null) send("DELETE", PATH)
-        kept.idempotencyKey = null
         forget()
         true
     }
@@ -189,57 +199,51 @@ class Tracking internal constructor(
         return failed
     }
 
-    private fun current(): Session {
-        val found = find() ?: return create()
-        val consent = consent
-        if (consent == null || consent.userId == found.askedUserId) return found.session
-        return changeUser(found, consent.userId) ?: create()
-    }
-
-    /** Return the live session, or null without one. */
-    private fun find(): Known? {
-        known?.let { if (it.isValid(now())) return it }
-        if (kept.id == null) return forget()
-        val answer = send("GET", PATH) ?: return forget()
-        val session = answer.session()
-        return take(session, session.userId, VALID_MS)
+    /** Return the live session, or null without one. It follows the last statement. */
+    private fun find(): Session? {
+        settle()
+        val id = kept.id ?: return forget()
+        val said = said
+        val isFollowed = said === followed
+        // Another client with the same storage may have changed the session.
+        known?.let { if (isFollowed && it.session.id == id && it.isValid(now())) return it.session }
+        // A change without an answer may have been made.
+        val userId = said?.userId
+        val answer = when {
+            isFollowed -> send("GET", PATH)
+            userId == null -> send("DELETE", "$PATH/user")
+            else -> send("PUT", "$PATH/user", userId)
+        }
+        return if (answer == null) forget() else take(answer.session(), said)
     }
 
     private fun create(): Session {
-        if (now() < createAfter) throw TrackingError("too-many-requests", 429)
-        val userId = consent?.userId
         repeat(2) {
-            // A request before a restart may have had no answer. It had the kept key.
-            val idempotencyKey = kept.idempotencyKey ?: UUID.randomUUID().toString()
-            kept.idempotencyKey = idempotencyKey
-            val answer = send("POST", PATH, userId, idempotencyKey)
-            if (answer != null) {
-                val taken = take(answer.session(), userId, answer.lifetimeMillis() ?: VALID_MS)
-                kept.idempotencyKey = null
-                return taken.session
-            }
-            // The session of the kept key has ended.
-            kept.idempotencyKey = null
+            val creation = Creation(UUID.randomUUID().toString(), said?.userId)
+            kept.creation = creation
+            settle(creation)?.let { return it }
         }
         throw TrackingError("session-already-ended", 409)
     }
 
-    private fun changeUser(found: Known, userId: String?): Session? {
-        // A change without an answer is repeated at the next call.
-        known = Known(found.session, found.askedUserId, found.since, null)
-        val answer = send(if (userId == null) "DELETE" else "PUT", "$PATH/user", userId)
-        if (answer == null) {
-            forget()
-            return null
-        }
-        return take(answer.session(), userId, VALID_MS).session
+    /** Repeat a creation without an answer, with its user id. Return its session if it is live. */
+    private fun settle(other: Creation? = null): Session? {
+        val creation = kept.creation ?: other ?: return null
+        if (now() < createAfter) throw TrackingError("too-many-requests", 429)
+        val said = said
+        val answer = send("POST", PATH, creation.userId, creation.idempotencyKey)
+        val session = answer?.let { take(it.session(), said?.takeIf { one -> one.userId == creation.userId }) }
+        kept.creation = null
+        return session
     }
 
-    private fun take(session: Session, askedUserId: String?, validMillis: Long): Known {
-        val taken = Known(session, askedUserId, now(), validMillis)
-        known = taken
+    private fun take(session: Session, statement: Statement?): Session {
+        // Another client or the service has removed the user id. The next session has none.
+        if (statement != null && statement.userId != session.userId) statement.userId = null
+        followed = statement
+        known = Known(session, now())
         kept.id = session.id
-        return taken
+        return session
     }
 
     private fun forget(): Nothing? {
@@ -266,7 +270,11 @@ class Tracking internal constructor(
             }
             if (error.kind == "session-not-found" || error.kind == "session-already-ended") return null
             val status = error.status
-            if (status != null && status != 429 && status < 500) throw error
+            if (status != null && status != 429 && status < 500) {
+                // A creation that is refused is not repeated.
+                if (method == "POST" && status >= 400) kept.creation = null
+                throw error
+            }
             if (tried == TRIES || error.retryAfterMillis > MAX_WAIT_MS) {
                 if (status == 429 && method == "POST") createAfter = now() + error.retryAfterMillis
                 throw error
@@ -277,11 +285,17 @@ class Tracking internal constructor(
     }
 }
 
-/** A session with the user id that the service got, which it may have dropped. */
-private class Known(val session: Session, val askedUserId: String?, val since: Long, val validMillis: Long?) {
+/** A statement of the app about consent. Each call of `consent` makes another one. */
+private class Statement(@Volatile var userId: String?)
+
+/** A session, and when the service answered with it. */
+private class Known(val session: Session, private val since: Long) {
     /** The clock of a device may be wrong, so only durations count. */
-    fun isValid(now: Long): Boolean = validMillis == null || now - since in 0 until validMillis
+    fun isValid(now: Long): Boolean = now - since in 0 until VALID_MS
 }
+
+/** The values of a request that creates a session. */
+private class Creation(val idempotencyKey: String, val userId: String?)
 
 /** The two kept strings. A string that is not valid is as good as none. */
 private class Kept(private val storage: Storage, name: String) {
@@ -292,10 +306,11 @@ private class Kept(private val storage: Storage, name: String) {
         get() = get(idName, ID)
         set(value) = set(idName, value)
 
-    /** The key of a creation without an answer. */
-    var idempotencyKey: String?
-        get() = get(keyName, IDEMPOTENCY_KEY)
-        set(value) = set(keyName, value)
+    /** The creation without an answer. */
+    var creation: Creation?
+        get() = get(keyName, CREATION)?.split(' ', limit = 2)
+            ?.let { (key, userId) -> Creation(key, userId.ifEmpty { null }) }
+        set(value) = set(keyName, value?.let { "${it.idempotencyKey} ${it.userId.orEmpty()}" })
 
     private fun get(name: String, valid: Regex): String? =
         access { storage.get(name) }?.takeIf { valid.matches(it) }
@@ -311,7 +326,7 @@ private class Kept(private val storage: Storage, name: String) {
         }
 }
 
-private class Answer(val status: Int, val expires: String?, val retryAfterMillis: Long, body: String) {
+private class Answer(val status: Int, val retryAfterMillis: Long, body: String) {
     private val content = Json.parse(body) as? Map<*, *> ?: emptyMap<String, Any?>()
 
     private fun string(name: String): String? = content[name] as? String
@@ -326,12 +341,6 @@ private class Answer(val status: Int, val expires: String?, val retryAfterMillis
 
     fun session(): Session =
         Session(string("session_id")!!, string("start_time")!!, string("source")!!, string("user_id"))
-
-    fun lifetimeMillis(): Long? {
-        val end = expires?.let(::epochMillis)
-        val start = string("start_time")?.let(::epochMillis)
-        return if (end == null || start == null) null else (end - start).takeIf { it > 0 }
-    }
 
     fun error(): TrackingError {
         val type = string("type").orEmpty()
@@ -356,7 +365,7 @@ private fun ask(url: String, method: String, headers: Map<String, String>, body:
     val status = connection.responseCode
     val stream = if (status < 400) connection.inputStream else connection.errorStream
     val content = stream?.use(::read).orEmpty()
-    return Answer(status, connection.getHeaderField(EXPIRES_HEADER), retryAfterMillis(connection), content)
+    return Answer(status, retryAfterMillis(connection), content)
 }
 
 /** Read a body. The rest of a body that is too large is not from the service. */
@@ -380,13 +389,11 @@ private fun retryAfterMillis(connection: HttpURLConnection): Long {
     return if (until == 0L || sent == 0L) 0 else (until - sent).coerceAtLeast(0)
 }
 
-/** Return the milliseconds of a time in UTC, such as `2023-01-15T14:30:24.123456`. */
-private fun epochMillis(time: String): Long? {
-    val (seconds, fraction) = TIME.matchEntire(time)?.destructured ?: return null
-    val format = SimpleDateFormat("yyyy-MM-dd'T'HH:mm:ss", Locale.US)
-    format.timeZone = TimeZone.getTimeZone("UTC")
-    val date = format.parse(seconds, ParsePosition(0)) ?: return null
-    return date.time + (fraction.toLongOrNull() ?: 0)
+/** Return whether a URL can be that of a service: without credentials, query and fragment. */
+private fun isServiceUrl(url: String): Boolean {
+    if (originOf(url) == null || !url.all { it in '!'..'~' && it !in "?#" }) return false
+    val parsed = URI(url)
+    return '@' !in parsed.rawAuthority && (parsed.port == -1 || parsed.port in 1..MAX_PORT)
 }
 
 /** Return the origin of a URL with its port, or null if the URL is invalid. */

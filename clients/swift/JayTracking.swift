@@ -40,7 +40,9 @@ struct TrackingError: Error, CustomStringConvertible {
     var description: String { "tracking: \(kind)" }
 }
 
-/// Where an app keeps the id of its session. Any thread may call it, one at a time.
+/// Where an app keeps the id of its session, and a creation without an answer.
+///
+/// Any thread may call it, one at a time.
 protocol TrackingStorage: Sendable {
     func value(for name: String) throws -> String?
     func setValue(_ value: String, for name: String) throws
@@ -90,7 +92,7 @@ actor Tracking {
     private static let pause: TimeInterval = 0.6
     private static let longestWait: TimeInterval = 30
     private static let timeout: TimeInterval = 10
-    private static let readIsValid: TimeInterval = 60
+    fileprivate static let sessionIsValid: TimeInterval = 60
 
     private let sessionURL: URL
     private let key: String
@@ -101,7 +103,10 @@ actor Tracking {
     private let sleep: @Sendable (TimeInterval) async throws -> Void
     private let http: URLSession
 
-    private var stated: TrackingConsent?
+    /// The last statement about consent, or nil before the first.
+    private var said: Statement?
+    /// The statement that has an answer.
+    private var followed: Statement?
     private var known: Known?
     private var createAfter: Date?
     private var turn: Task<Void, Never>?
@@ -126,7 +131,7 @@ actor Tracking {
         self.key = key
         self.kept = Kept(storage: storage, name: name)
         self.origins = Set(origins.compactMap { origin in URL(string: origin).flatMap(originOf) })
-        self.stated = consent
+        self.said = consent.map { Statement(userID: $0.userID) }
         self.onError = onError
         self.now = now
         self.sleep = sleep
@@ -146,12 +151,12 @@ actor Tracking {
 
     /// Return the session of this visit. Create one if there is none.
     func session() async -> TrackingSession? {
-        await alone(otherwise: nil) { try await self.current() }
+        await alone(otherwise: nil) { try await self.findOrCreate() }
     }
 
     /// Say whether the user is logged in and has agreed. A live session follows.
     func consent(userID: String?, agreed: Bool) async -> TrackingSession? {
-        stated = TrackingConsent(userID: userID, agreed: agreed)
+        said = Statement(userID: TrackingConsent(userID: userID, agreed: agreed).userID)
         return await alone(otherwise: nil) { try await self.followConsent() }
     }
 
@@ -194,89 +199,94 @@ actor Tracking {
         return await task.value
     }
 
-    private func current() async throws -> TrackingSession {
-        guard let found = try await find() else {
-            return try await create()
-        }
-        guard let consent = stated, consent.userID != found.askedUserID else {
-            return found.session
-        }
-        if let changed = try await changeUser(of: found, to: consent.userID) {
-            return changed
+    private func findOrCreate() async throws -> TrackingSession {
+        if let session = try await find() {
+            return session
         }
         return try await create()
     }
 
     private func followConsent() async throws -> TrackingSession? {
-        guard try await find() != nil else {
+        let before = known
+        if let session = try await find() {
+            return session
+        }
+        guard before != nil else {
             return nil
         }
-        return try await current()
+        return try await create()
     }
 
     private func endSession() async throws -> Bool {
+        _ = try await settle(otherwise: nil)
         if try kept.id() != nil {
             _ = try await send(.end)
         }
-        try kept.setIdempotencyKey(nil)
         try forget()
         return true
     }
 
-    /// Return the live session, or nil without one.
-    private func find() async throws -> Known? {
-        if let known = known, known.isValid(at: now()) {
-            return known
-        }
-        guard try kept.id() != nil, let answer = try await send(.read) else {
+    /// Return the live session, or nil without one. It follows the last statement.
+    private func find() async throws -> TrackingSession? {
+        _ = try await settle(otherwise: nil)
+        guard let id = try kept.id() else {
             try forget()
             return nil
         }
-        return try take(answer.session, askedUserID: answer.session.userID, validFor: Tracking.readIsValid)
+        let statement = said
+        let isFollowed = statement === followed
+        // Another client with the same storage may have changed the session.
+        if isFollowed, let known = known, known.session.id == id, known.isValid(at: now()) {
+            return known.session
+        }
+        // A change without an answer may have been made.
+        let change = statement?.userID.map { Call.setUser($0) } ?? .clearUser
+        guard let answer = try await send(isFollowed ? .read : change) else {
+            try forget()
+            return nil
+        }
+        return try take(answer.session, after: statement)
     }
 
     private func create() async throws -> TrackingSession {
-        if let createAfter = createAfter, now() < createAfter {
-            throw TrackingError(kind: "too-many-requests", status: 429)
-        }
-        let userID = stated?.userID
         for _ in 1...2 {
-            // A request before a restart may have had no answer. It had the kept key.
-            let idempotencyKey = try kept.idempotencyKey() ?? UUID().uuidString
-            try kept.setIdempotencyKey(idempotencyKey)
-            let answer = try await send(.create(userID: userID, idempotencyKey: idempotencyKey))
-            if let answer = answer {
-                let lifetime = answer.lifetime ?? Tracking.readIsValid
-                let taken = try take(answer.session, askedUserID: userID, validFor: lifetime)
-                try kept.setIdempotencyKey(nil)
-                return taken.session
+            let creation = Creation(idempotencyKey: UUID().uuidString, userID: said?.userID)
+            try kept.setCreation(creation)
+            if let session = try await settle(otherwise: creation) {
+                return session
             }
-            // The session of the kept key has ended.
-            try kept.setIdempotencyKey(nil)
         }
         throw TrackingError(kind: "session-already-ended", status: 409)
     }
 
-    private func changeUser(of found: Known, to userID: String?) async throws -> TrackingSession? {
-        // A change without an answer is repeated at the next call.
-        known = Known(session: found.session, askedUserID: found.askedUserID, since: found.since, validFor: .infinity)
-        let call = userID.map { Call.setUser($0) } ?? .clearUser
-        guard let answer = try await send(call) else {
-            try forget()
+    /// Repeat a creation without an answer, with its user id. Return its session if it is live.
+    private func settle(otherwise other: Creation?) async throws -> TrackingSession? {
+        guard let creation = try kept.creation() ?? other else {
             return nil
         }
-        return try take(answer.session, askedUserID: userID, validFor: Tracking.readIsValid).session
+        if let createAfter = createAfter, now() < createAfter {
+            throw TrackingError(kind: "too-many-requests", status: 429)
+        }
+        let statement = said
+        let answer = try await send(.create(creation))
+        var session: TrackingSession?
+        if let answer = answer {
+            let isOfStatement = statement?.userID == creation.userID
+            session = try take(answer.session, after: isOfStatement ? statement : nil)
+        }
+        try kept.setCreation(nil)
+        return session
     }
 
-    private func take(
-        _ session: TrackingSession,
-        askedUserID: String?,
-        validFor: TimeInterval
-    ) throws -> Known {
-        let taken = Known(session: session, askedUserID: askedUserID, since: now(), validFor: validFor)
-        known = taken
+    private func take(_ session: TrackingSession, after statement: Statement?) throws -> TrackingSession {
+        // Another client or the service has removed the user id. The next session has none.
+        if let statement = statement, statement.userID != session.userID {
+            statement.userID = nil
+        }
+        followed = statement
+        known = Known(session: session, since: now())
         try kept.setID(session.id)
-        return taken
+        return session
     }
 
     private func forget() throws {
@@ -303,6 +313,10 @@ actor Tracking {
                 return nil
             }
             if let status = failure.status, status != 429, status < 500 {
+                // A creation that is refused is not repeated.
+                if case .create = call, status >= 400 {
+                    try kept.setCreation(nil)
+                }
                 throw failure
             }
             if tried == Tracking.tries || failure.retryAfter > Tracking.longestWait {
@@ -321,8 +335,8 @@ actor Tracking {
         var request = URLRequest(url: call.url(of: sessionURL))
         request.httpMethod = call.method
         request.setValue(key, forHTTPHeaderField: Wire.keyHeader)
-        if case .create(_, let idempotencyKey) = call {
-            request.setValue(idempotencyKey, forHTTPHeaderField: Wire.idempotencyHeader)
+        if case .create(let creation) = call {
+            request.setValue(creation.idempotencyKey, forHTTPHeaderField: Wire.idempotencyHeader)
         } else if let id = try kept.id() {
             request.setValue(id, forHTTPHeaderField: Wire.sessionHeader)
         }
@@ -348,14 +362,19 @@ private enum Wire {
     static let userPath = "user"
     static let keyHeader = "X-API-Key"
     static let sessionHeader = "X-Jay-Tracking"
-    static let expiresHeader = "X-Jay-Session-Expires"
     static let idempotencyHeader = "Idempotency-Key"
     static let problem = "urn:jay:problem:"
     static let goneKinds: Set<String> = ["session-not-found", "session-already-ended"]
 }
 
+/// The values of a request that creates a session.
+private struct Creation: Sendable {
+    let idempotencyKey: String
+    let userID: String?
+}
+
 private enum Call {
-    case create(userID: String?, idempotencyKey: String)
+    case create(Creation)
     case read
     case end
     case setUser(String)
@@ -383,7 +402,7 @@ private enum Call {
 
     var userID: String? {
         switch self {
-        case .create(let userID, _): return userID
+        case .create(let creation): return creation.userID
         case .setUser(let userID): return userID
         case .read, .end, .clearUser: return nil
         }
@@ -397,17 +416,24 @@ private enum Call {
     }
 }
 
-/// A session with the user id that the service got, which it may have dropped.
+/// A statement of the app about consent. Each call of `consent` makes another one.
+private final class Statement {
+    var userID: String?
+
+    init(userID: String?) {
+        self.userID = userID
+    }
+}
+
+/// A session, and when the service answered with it.
 private struct Known: Sendable {
     let session: TrackingSession
-    let askedUserID: String?
     let since: Date
-    let validFor: TimeInterval
 
     /// The clock of a device may be wrong, so only durations count.
     func isValid(at now: Date) -> Bool {
         let age = now.timeIntervalSince(since)
-        return validFor == .infinity || (age >= 0 && age < validFor)
+        return age >= 0 && age < Tracking.sessionIsValid
     }
 }
 
@@ -424,15 +450,22 @@ private struct Kept: Sendable {
         try set(id, for: "\(name):id")
     }
 
-    /// The key of a creation without an answer.
-    func idempotencyKey() throws -> String? {
-        try value(for: "\(name):key") { key in
-            (16...64).contains(key.utf8.count) && key.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2C }
+    /// The creation without an answer.
+    func creation() throws -> Creation? {
+        let found = try value(for: "\(name):key") { value in
+            let key = value.utf8.prefix(while: { $0 != 0x20 })
+            let isKey = key.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2C }
+            return isKey && (16...64).contains(key.count) && key.count < value.utf8.count
         }
+        guard let parts = found?.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false) else {
+            return nil
+        }
+        let userID = parts[1].isEmpty ? nil : String(parts[1])
+        return Creation(idempotencyKey: String(parts[0]), userID: userID)
     }
 
-    func setIdempotencyKey(_ key: String?) throws {
-        try set(key, for: "\(name):key")
+    func setCreation(_ creation: Creation?) throws {
+        try set(creation.map { "\($0.idempotencyKey) \($0.userID ?? "")" }, for: "\(name):key")
     }
 
     private func value(for name: String, if isWellFormed: (String) -> Bool) throws -> String? {
@@ -468,13 +501,11 @@ private struct Answer: Sendable {
 
     private let status: Int
     private let retryAfter: TimeInterval
-    private let expires: String?
     private let content: Content
 
     init(_ data: Data, _ response: HTTPURLResponse) {
         status = response.statusCode
         retryAfter = Answer.retryAfter(of: response)
-        expires = response.value(forHTTPHeaderField: Wire.expiresHeader)
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         // The page of a proxy or a hotspot has no fields.
@@ -499,14 +530,6 @@ private struct Answer: Sendable {
             source: content.source ?? "",
             userID: content.userId
         )
-    }
-
-    var lifetime: TimeInterval? {
-        guard let end = expires.flatMap(secondsOf), let start = content.startTime.flatMap(secondsOf), end > start
-        else {
-            return nil
-        }
-        return end - start
     }
 
     var failure: TrackingError {
@@ -555,15 +578,6 @@ private final class NoRedirects: NSObject, URLSessionTaskDelegate {
 
 private func isSessionID(_ value: String) -> Bool {
     value.utf8.count == 36 && UUID(uuidString: value) != nil
-}
-
-/// Return the seconds since 1970 of a time in UTC, such as `2023-01-15T14:30:24.123456`.
-private func secondsOf(_ time: String) -> TimeInterval? {
-    guard let date = ISO8601DateFormatter().date(from: String(time.prefix(19)) + "Z") else {
-        return nil
-    }
-    let fraction = time.dropFirst(19).prefix(while: { $0 == "." || $0.isNumber })
-    return date.timeIntervalSince1970 + (Double("0\(fraction)") ?? 0)
 }
 
 /// Return the origin of a URL with its port, or nil if the URL has none.

@@ -115,6 +115,49 @@ def test_consent_before_the_first_session_creates_it_with_the_user(page: Any, st
     assert "user_id" not in page.evaluate("tracking.session()")  # logged out meanwhile
 
 
+@pytest.mark.parametrize("then", ["same page", "reload"])
+@pytest.mark.parametrize("lost", ["session", "session/user"])
+def test_a_withdrawal_follows_a_lost_answer(page: Any, process: Process, start: Start, lost: str, then: str) -> None:
+    """No session with a user id remains after a lost answer and a withdrawal."""
+
+    def lose(route: Any) -> None:
+        if route.request.method in {"POST", "PUT"}:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    start(page)
+    if lost == "session/user":
+        page.evaluate("tracking.session()")
+    page.context.route(f"**/v1/playouts/tracking/{lost}", lose)
+    page.evaluate("tracking.consent({ userId: 'user-1', agreed: true })")
+    assert page.evaluate("tracking.session()") is None
+    page.context.unroute_all(behavior="wait")
+    if then == "reload":
+        page.reload()
+        start(page)
+    session = page.evaluate("tracking.consent({ userId: 'user-1', agreed: false })")
+    assert "user_id" not in session
+    assert process.status_of(session["session_id"]) == 200
+    counted = process.totals()
+    assert (counted["created"], counted["consent_withdrawn"]) == (1, 1)
+    assert page.evaluate("Object.keys(localStorage)") == []
+    assert page.evaluate("tracking.end()") is True
+    assert process.status_of(session["session_id"]) == 404
+
+
+def test_a_full_storage_is_memory(page: Any, process: Process, start: Start) -> None:
+    """A device whose storage is full keeps its session until the end of the page."""
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    start(page, "storage: storages.localStorageOrMemory()")
+    ids = {page.evaluate("tracking.session()")["session_id"] for _ in range(2)}
+    assert len(ids) == 1
+    assert page.evaluate("tracking.end()") is True
+    assert page.evaluate("tracking.session()")["session_id"] not in ids
+    assert process.totals()["created"] == 2
+
+
 def test_a_visitor_with_gpc_is_a_guest(page: Any, start: Start) -> None:
     """With `gpc: true`, no user id of a visitor who opted out is sent."""
     page.evaluate("Object.defineProperty(navigator, 'globalPrivacyControl', { value: true })")

@@ -13,6 +13,25 @@ from jay_tracking_client.testing.fake_service import FakeTrackingService
 CONTENT = json.loads((Path(__file__).parents[2] / "clients/conformance/cases.json").read_text("utf-8"))
 CASES = CONTENT["cases"]
 BROKEN = "connection-broken"
+INVALID_URLS = (
+    "",
+    "h",
+    "ftp://h",
+    "http://",
+    "http://[::1",
+    "http://h:0",
+    "http://h:99999",
+    "http://h:80:90",
+    "http://h/a b",
+    "http://h/é",
+    "http://h/\n",
+    "http://h/?",
+    "http://h/#secret",
+    "http://h?key=secret",
+    "http://:secret@h",
+    "http://user:secret@h",
+    "http://user:secret/word@h",
+)
 
 
 def cases_of(kind: str) -> list[dict[str, Any]]:

@@ -24,17 +24,17 @@ SESSION_PATH = "/v1/playouts/tracking/session"
 STANDARD_TYPES = """
     Bool CustomDebugStringConvertible CustomReflectable CustomStringConvertible Data Date
     DateFormatter Decodable Double Equatable Error Foundation FoundationNetworking HTTPURLResponse
-    ISO8601DateFormatter Int JSONDecoder JSONEncoder Locale Mirror NSLock NSObject Never Sendable
-    Set String Task TimeInterval TimeZone URL URLError URLRequest URLSession URLSessionConfiguration
-    URLSessionTask URLSessionTaskDelegate UUID UInt64 UserDefaults Void unchecked
+    Int JSONDecoder JSONEncoder Locale Mirror NSLock NSObject Never Sendable Set String Task
+    TimeInterval TimeZone URL URLError URLRequest URLSession URLSessionConfiguration URLSessionTask
+    URLSessionTaskDelegate UUID UInt64 UserDefaults Void unchecked
 """
 STANDARD_NAMES = """
     $0 addingTimeInterval allSatisfy appendingPathComponent badServerResponse compactMap contains
-    convertFromSnakeCase count dateFormat decode dropFirst encode ephemeral finishTasksAndInvalidate
-    flatMap hasPrefix httpBody httpCookieStorage httpMethod httpShouldSetCookies infinity isEmpty
-    isNumber keyDecodingStrategy locale lowercased map max prefix random removeObject shared
-    standard statusCode string timeIntervalSince timeIntervalSince1970 timeZone
-    timeoutIntervalForRequest timeoutIntervalForResource unlock urlCache utf8 uuidString
+    convertFromSnakeCase count date dateFormat decode dropFirst encode ephemeral
+    finishTasksAndInvalidate flatMap hasPrefix httpBody httpCookieStorage httpMethod
+    httpShouldSetCookies isEmpty keyDecodingStrategy locale lowercased map max prefix random
+    removeObject shared split standard statusCode string timeIntervalSince timeoutIntervalForRequest
+    timeoutIntervalForResource timeZone unlock urlCache utf8 uuidString
 """
 # The parser takes some keywords for names.
 KEYWORDS = "async defer self"
@@ -94,7 +94,6 @@ def test_the_names_are_those_of_the_service() -> None:
     assert f"/{constant('path')}/{constant('userPath')}" == f"{SESSION_PATH}/user"
     assert constant("keyHeader") == wire.API_KEY
     assert constant("sessionHeader") == wire.SESSION_TOKEN_ALIAS
-    assert constant("expiresHeader") == wire.SESSION_EXPIRES
     assert constant("idempotencyHeader") == wire.IDEMPOTENCY_KEY
     types = {body["type"] for body in bodies() if "type" in body}
     assert all(one.startswith(constant("problem")) for one in types)
@@ -131,4 +130,4 @@ def test_the_numbers_are_those_of_the_cases() -> None:
     assert float(constant("pause")) == options["pause_seconds"]
     assert float(constant("longestWait")) == options["longest_retry_after_seconds"]
     assert float(constant("timeout")) == options["timeout_seconds"]
-    assert float(constant("readIsValid")) == options["read_is_valid_seconds"]
+    assert float(constant("sessionIsValid")) == options["session_is_valid_seconds"]

@@ -8,7 +8,7 @@ import pytest
 from jay_tracking_client.messages import Answer, Request
 from jay_tracking_client.testing.fake_server import serving
 
-from tests.clients.conformance import CONTENT, cases_of
+from tests.clients.conformance import CONTENT, INVALID_URLS, cases_of
 from tests.clients.visit_programs import JAVASCRIPT, KOTLIN, Language, Program, running
 from tests.clients.visit_replay import Replay, ScriptOfVisit, server_of
 
@@ -112,3 +112,12 @@ def test_failures_of_the_app_are_not_thrown(
         reply = program.call(call)
     assert reply["results"] == [result]
     assert len(reply["reports"]) == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:], indirect=True)
+def test_the_kotlin_client_rejects_other_urls(program: Program) -> None:
+    """The URL has no credentials, query or fragment, and is visible ASCII."""
+    for url in ("http://h", "https://[::1]:8443/prefix/", "https://tracking.example.com/a@b"):
+        assert program.call("accepts", url=url)["results"] == [True], url
+    for url in INVALID_URLS:
+        assert program.call("accepts", url=url)["results"] == [False], url

@@ -33,4 +33,4 @@ def test_the_numbers_are_those_of_the_cases(file: str) -> None:
     assert constants["PAUSE_MS"] * FIRST_PAUSES[file] == options["pause_seconds"] * 1000
     assert constants["MAX_WAIT_MS"] == options["longest_retry_after_seconds"] * 1000
     assert constants["TIMEOUT_MS"] == options["timeout_seconds"] * 1000
-    assert constants["VALID_MS"] == options["read_is_valid_seconds"] * 1000
+    assert constants["VALID_MS"] == options["session_is_valid_seconds"] * 1000

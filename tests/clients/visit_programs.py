@@ -7,6 +7,8 @@ name in `command` and values:
   `global_privacy_control`. Its pauses do not wait, and its clock does not move. The
   function of the app in `fails`, `storage` or `on_error`, throws at each call.
 - `restart` makes another client with the same storage.
+- `tab` makes the later calls with the client of the tab `number`. All have one storage.
+- `accepts` has the result of whether the client accepts a `url` (Kotlin only).
 - `advance` moves the clock by `seconds`.
 - `session`, `consent`, `end` and `fetch` are calls, with `times` of them at once.
 

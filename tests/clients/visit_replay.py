@@ -83,6 +83,8 @@ class Replay:
     def step(self, step: Mapping[str, Any]) -> None:
         if "restart" in step:
             self._program.call("restart")
+        elif "tab" in step:
+            self._program.call("tab", number=step["tab"])
         elif "advance_seconds" in step:
             self._program.call("advance", seconds=step["advance_seconds"])
         else:

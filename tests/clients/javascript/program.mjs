@@ -11,7 +11,8 @@ let pauses = [];
 let reports = [];
 let storage;
 let options;
-let tracking;
+let tabs;
+let tab;
 
 Date.now = () => now;
 globalThis.crypto ??= webcrypto; // Node.js 18 has no global one.
@@ -46,19 +47,24 @@ const commands = {
     const failing = { get: fail, set: fail, remove: fail };
     const used = fails === "storage" ? failing : storage;
     options = { url, key, origins: [own_origin], storage: used, gpc: true, onError };
-    commands.restart();
+    tabs = {};
+    commands.tab({ number: 1 });
   },
   restart() {
-    tracking = new Tracking(options);
+    tabs[tab] = new Tracking(options);
+  },
+  tab({ number }) {
+    tab = number;
+    tabs[tab] ??= new Tracking(options);
   },
   advance({ seconds }) {
     now += seconds * 1000;
   },
-  session: () => tracking.session(),
-  consent: ({ user_id, agreed }) => tracking.consent({ userId: user_id, agreed }),
-  end: () => tracking.end(),
+  session: () => tabs[tab].session(),
+  consent: ({ user_id, agreed }) => tabs[tab].consent({ userId: user_id, agreed }),
+  end: () => tabs[tab].end(),
   async fetch({ url }) {
-    await (await tracking.fetch(url)).text();
+    await (await tabs[tab].fetch(url)).text();
   },
 };
 

@@ -23,7 +23,9 @@ private class Program {
     private val reports: MutableList<TrackingError> = Collections.synchronizedList(mutableListOf())
     private var storage = MemoryStorage()
     private lateinit var makeClient: () -> Tracking
-    private lateinit var tracking: Tracking
+    private val tabs = mutableMapOf<Int, Tracking>()
+    private var tab = 1
+    private val tracking get() = tabs.getValue(tab)
 
     fun reply(command: Map<*, *>): String {
         pauses.clear()
@@ -39,8 +41,10 @@ private class Program {
 
     private fun run(command: Map<*, *>): Any? = when (command["command"]) {
         "start" -> start(command)
-        "restart" -> tracking = makeClient()
+        "restart" -> tabs[tab] = makeClient()
+        "tab" -> showTab((command["number"] as Double).toInt())
         "advance" -> now += ((command["seconds"] as Double) * 1000).toLong()
+        "accepts" -> runCatching { Tracking(command["url"] as String, "key", MemoryStorage()) }.isSuccess
         "session" -> tracking.session()
         "consent" -> tracking.consent(command["user_id"] as String?, command["agreed"] as Boolean)
         "end" -> tracking.end()
@@ -68,7 +72,13 @@ private class Program {
                 sleep = { pauses += it / 1000.0 },
             )
         }
-        tracking = makeClient()
+        tabs.clear()
+        showTab(1)
+    }
+
+    private fun showTab(number: Int) {
+        tab = number
+        tabs.getOrPut(tab, makeClient)
     }
 
     private fun fetch(url: String) {

@@ -9,6 +9,8 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 _VISIBLE = re.compile("[!-~]+")
+# White space and control characters, and the start of a query or a fragment.
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0?#]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +52,24 @@ class Target:
     api_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if (
-            parts.scheme not in {"http", "https"}
-            or not parts.hostname
-            or parts.port == 0
-            or parts.query
-            or parts.username
-        ):
-            raise ValueError("url must be like https://tracking.example.com, without credentials and query")
+        if not _is_service_url(self.url):
+            raise ValueError("url must be like https://tracking.example.com, without credentials, query and fragment")
         if not _VISIBLE.fullmatch(self.api_key) or "," in self.api_key:
             raise ValueError("api_key must be visible ASCII characters without a comma")
         object.__setattr__(self, "url", self.url.rstrip("/"))
+
+
+def _is_service_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its message has parts of the URL
+        return False
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and port != 0
+        and "@" not in parts.netloc
+        and not _NOT_IN_URL.search(url)
+        and parts.path.isascii()
+    )
