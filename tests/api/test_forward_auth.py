@@ -11,7 +11,19 @@ from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.config.telemetry_settings import LogSettings
 from service.digests import SessionRefs
 from service.errors import Overloaded
-from tests.api.conftest import KEYS, ORIGIN, PROXY, REVEALING, TOKEN, OpenDoors, Service, Start, problem
+from tests.api.conftest import (
+    KEY,
+    KEYS,
+    ORIGIN,
+    PATH,
+    PROXY,
+    REVEALING,
+    TOKEN,
+    OpenDoors,
+    Service,
+    Start,
+    problem,
+)
 from tests.api.doors import ABSENT, LAST, A, Doors, cookie, exchange
 from tests.api.front_door_proxies import FORWARD_AUTH, SLOW_FORWARDED, forwarded
 from tests.support.servers import RedisServer, binaries
@@ -99,6 +111,17 @@ async def test_nothing_of_a_visitor_changes_the_status(doors: Doors) -> None:
         assert answer.split()[1] == str(expected).encode(), (name, answer)
         if expected == 200:
             assert b"\r\nX-Jay-Session: live\r\n" in answer, name
+
+
+@pytest.mark.parametrize("behind", ["", "?require=live", "/", "/a"])
+async def test_a_connect_ends_the_connection(service: Service, behind: str) -> None:
+    """The bytes after a CONNECT are not HTTP and are not executed."""
+    head = f"CONNECT {FORWARD_AUTH}{behind} HTTP/1.1\r\nHost: x\r\nX-API-Key: proxy-key\r\n\r\n"
+    inner = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n"
+    answer = await service.raw((head + inner).encode(), until_closed=True)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 async def test_only_the_key_of_the_proxy_is_rejected(doors: Doors) -> None:
