@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from service.api_keys import Reveal
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.config.telemetry_settings import LogSettings
@@ -111,6 +112,24 @@ async def test_nothing_of_a_visitor_changes_the_status(doors: Doors) -> None:
         assert answer.split()[1] == str(expected).encode(), (name, answer)
         if expected == 200:
             assert b"\r\nX-Jay-Session: live\r\n" in answer, name
+
+
+async def test_only_the_parser_limits_what_a_visitor_sends(doors: Doors) -> None:
+    """The API reference names the limits of the HTTP parser."""
+    fields = [f"x{number}: 1" for number in range(MAX_HEADERS)]
+    own_fields = forwarded("GET").count(b": ")
+    for method, lines, behind, expected in (
+        ("GET", fields[own_fields:], "/a", 200),
+        ("GET", fields[own_fields - 1 :], "/a", 431),
+        ("GET", [f"a: {'x' * MAX_FIELD_BYTES}"], "", 200),
+        ("GET", [f"a: {'x' * (MAX_FIELD_BYTES + 1)}"], "", 431),
+        ("GET", [], "/" + "a" * MAX_LINE_BYTES, 414),
+        ("CONNECT", [], "/a", 405),
+        ("FOO", [], "", 405),
+        ("GET", ["User-Agent: a", "User-Agent: b"], "", 400),
+    ):
+        answer = await exchange(doors.front.port, [forwarded(method, *lines, behind=behind)], half_close=True)
+        assert answer.split()[1] == str(expected).encode(), (method, len(lines), answer)
 
 
 @pytest.mark.parametrize("behind", ["", "?require=live", "/", "/a"])
