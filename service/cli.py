@@ -87,7 +87,8 @@ def _healthcheck(options: argparse.Namespace) -> int:
 
     server = None if options.url else _load(options).settings.server
     # The request goes to the loopback address. The certificate names the public host.
-    client = ApiClient(server.url(server.port) if server else options.url, verify_tls=False, timeout=3)
+    url = server.url(server.port) if server else options.url
+    client = ApiClient(url, given_by="--url", verify_tls=False, timeout=3)
     print(health.check(client, is_live=options.live))
     return 0
 

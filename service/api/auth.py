@@ -87,7 +87,12 @@ class Authorizer:
 
         async def authorized(request: web.Request) -> web.StreamResponse:
             tokens = _bearer_tokens(combined(request.headers, hdrs.AUTHORIZATION))
-            self._admit(request, [*request.headers.getall(wire.API_KEY, ()), *tokens], scope)
+            raw_keys = request.headers.getall(wire.API_KEY, ())
+            if tokens and raw_keys:
+                raise errors.MalformedRequest(
+                    f"Send one API key: in {wire.API_KEY} or, for /metrics, in Authorization, not in both."
+                )
+            self._admit(request, tokens or raw_keys, scope)
             return await handler(request)
 
         return authorized

@@ -16,7 +16,6 @@ from service.api import wire
 from service.api.field_lines import combined, elements
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # An address with or without a port: 192.0.2.1, 192.0.2.1:80, 2001:db8::1,
 # [2001:db8::1]:80.

@@ -24,6 +24,9 @@ from service.api_keys import Scope
 
 # aiohttp matches the decoded path, in which `.` alone would not match `%0A`.
 _VISITOR_PATH = "/{path:(?s:.*)}"
+# The router finds no path in a CONNECT. It gets 405, and the connection closes, because
+# the bytes behind it may be anything.
+_PROXY_METHODS = hdrs.METH_ALL - {hdrs.METH_CONNECT}
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Route:
     """One row of the table.
 
     A route with `scope=None` needs no API key. A route with `is_api=False` needs no API
-    version. A route with `is_for_proxies=True` has every method, and no header of the
-    visitor changes its status.
+    version. A route with `is_for_proxies=True` has every method except CONNECT, and
+    no header of the visitor changes its status.
     """
 
     method: str
@@ -58,7 +61,10 @@ class Handlers:
 
 
 def table(handlers: Handlers) -> list[Route]:
-    """Return all routes but `/metrics`. `register` adds HEAD to every GET."""
+    """Return all routes except `/metrics`, which `metrics_route` makes.
+
+    `register` also adds HEAD for each GET.
+    """
     get, post, delete = hdrs.METH_GET, hdrs.METH_POST, hdrs.METH_DELETE
     sessions, analytics, users, health = handlers.sessions, handlers.analytics, handlers.users, handlers.health
     rows = []
@@ -71,11 +77,7 @@ def table(handlers: Handlers) -> list[Route]:
             Route(delete, path + wire.USER_OF_SESSION, handlers.consent.remove_user, Scope.TRACK),
         ]
     for path in wire.FORWARD_AUTH_PATHS:
-        for ending, handler in (
-            ("", handlers.forward_auth.describe_or_require),
-            (_VISITOR_PATH, handlers.forward_auth.describe),
-        ):
-            rows.append(Route(hdrs.METH_ANY, path + ending, handler, Scope.VALIDATE, is_for_proxies=True))
+        rows += _for_proxies(path, handlers.forward_auth)
     operator = wire.OPERATOR_PATH
     return [
         *rows,
@@ -95,6 +97,14 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, "/openapi.json", OpenapiHandler().get_document, None),
         Route(get, wire.DOCS_PATH, Page("docs.html").get, None),
         *(Route(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),
+    ]
+
+
+def _for_proxies(path: str, handlers: ForwardAuthHandlers) -> list[Route]:
+    every = hdrs.METH_ANY
+    return [
+        Route(every, path, handlers.describe_or_require, Scope.VALIDATE, is_for_proxies=True),
+        Route(every, path + _VISITOR_PATH, handlers.describe, Scope.VALIDATE, is_for_proxies=True),
     ]
 
 
@@ -124,7 +134,7 @@ def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authori
             handler = authorizer.require_key_of_proxy(route.scope, handler)
             resource.add_route(route.method, handler, expect_handler=_ignore_expectation)
             if not route.path.endswith(_VISITOR_PATH):
-                registered.handlers |= {(method, route.path): handler for method in hdrs.METH_ALL}
+                registered.handlers |= {(method, route.path): handler for method in _PROXY_METHODS}
             continue
         if route.scope is not None:
             guard = authorizer.require if route.is_api else authorizer.require_key

@@ -54,14 +54,21 @@ class Answer:
 class ApiClient:
     """Sends requests to one service, one at a time.
 
-    `url` is the URL of the service, such as http://127.0.0.1:8080.
+    `url` is the URL of the service, such as http://127.0.0.1:8080. `given_by` is where
+    the user can give it, for an error.
     """
 
     def __init__(
-        self, url: str, key: str | None = None, *, verify_tls: bool = True, timeout: float = TIMEOUT_SECONDS
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        given_by: str = "--url, JAY_URL",
+        verify_tls: bool = True,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         if error := next(_url_errors(url), None):
-            raise CommandError(f"the URL must be like http://127.0.0.1:8080 (--url, JAY_URL), but this one {error}")
+            raise CommandError(f"the URL must be like http://127.0.0.1:8080 ({given_by}), but this one {error}")
         parts = urlsplit(url)
         if key is not None and not _VISIBLE_ASCII.fullmatch(key):
             raise CommandError("the key must be visible ASCII characters, without spaces (--key, JAY_KEY)")

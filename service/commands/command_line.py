@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     health = _add(
         commands,
         "healthcheck",
-        "exit with status 0 if the service on this machine is ready, or 1 if not",
+        "exit with status 0 if the service on this machine is ready, 1 if not, or 2 if the configuration is invalid",
         "healthcheck",
     )
     health.add_argument("--url", help="URL of the service (default: from the configuration)")

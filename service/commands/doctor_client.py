@@ -185,18 +185,20 @@ def _ways(client: ApiClient, session_id: str) -> Iterator[CheckResult]:
 
 
 def _paths(client: ApiClient) -> Iterator[CheckResult]:
-    """Request a user id with a slash.
+    """Request a user id with dots and slashes.
 
-    A proxy that decodes paths causes the answer 404.
+    A proxy that decodes paths makes another path of it, which the service does not
+    have. Only answers of the service count, not those of a proxy that passes only
+    sessions.
     """
-    answer = client.send("GET", f"{wire.OPERATOR_PATH}/users/a%2F..%2Fb/sessions")
-    if answer.status == HTTPStatus.NOT_FOUND:
+    answer = client.send("GET", f"{wire.OPERATOR_PATH}/users/..%2Fa%2Fb/sessions")
+    if _is_problem(answer, "not-found"):
         advice = (
             "an export or an erasure can fail or reach another user. Make the proxy pass paths unchanged "
             "(in nginx, use proxy_pass without a path after the host)"
         )
         yield problem("a proxy decodes or normalizes paths", advice)
-    elif answer.status in {HTTPStatus.OK, HTTPStatus.FORBIDDEN}:
+    elif "sessions" in answer.document() or _is_problem(answer, "forbidden"):
         yield good("paths reach the service unchanged")
     else:
         yield unknown(f"not checked: whether paths reach the service unchanged (the answer is {answer.status})")

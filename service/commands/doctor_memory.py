@@ -28,7 +28,7 @@ def check(client: ApiClient) -> Iterator[CheckResult]:
     seconds = status.get("memory_full_seconds")
     if not isinstance(seconds, int | float):
         yield unknown(
-            "no forecast of when memory is full, because it does not grow or the service has just started",
+            "no forecast: the memory in use is not growing, or the service has just started",
             "run the doctor again after the service has run for a few minutes under its usual load",
         )
     elif seconds < _SOON_SECONDS:

@@ -12,5 +12,6 @@ def new(name: str, scopes: Collection[str]) -> None:
     entry = {"name": name, "sha256": hash_key(raw_key), "scopes": sorted(set(scopes))}
     print(f"The key, which is shown only once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
     print(f"  - name: {name}\n    sha256: {entry['sha256']}\n    scopes: [{', '.join(entry['scopes'])}]")
-    print(f"\nOr, as an environment variable:\n\n  JAY_API_KEYS='{json.dumps([entry])}'\n")
+    print("\nOr as an environment variable, which replaces the whole list in config.yaml:\n")
+    print(f"  JAY_API_KEYS='{json.dumps([entry])}'\n")
     print("To apply a change of config.yaml, send SIGHUP to the service. To apply a changed variable, restart it.")

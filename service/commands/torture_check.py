@@ -92,11 +92,14 @@ async def _each(entries: Iterable[Entry], step: Callable[[Entry], Awaitable[None
 async def _answer(http: TortureHttp, method: str, entry: Entry, expected: set[HTTPStatus]) -> Reply:
     """Return the first expected answer."""
     deadline = time.monotonic() + _ANSWER_SECONDS
-    while (reply := await http.send(method, entry.session_id)).status not in expected:
+    while True:
+        await http.pace.wait()
+        reply = await http.send(method, entry.session_id)
+        if reply.status in expected:
+            return reply
         if time.monotonic() > deadline:
             raise CommandError(
                 f"the check stopped, because the service does not serve requests after the load ({reply.reason}). "
                 "See its log"
             )
         await asyncio.sleep(_RETRY_SECONDS)
-    return reply

@@ -28,12 +28,16 @@ class Pace:
         self.rate = rate
         self._next = 0.0
 
-    async def wait(self) -> None:
-        """Return when the next request may be sent."""
+    def delay(self) -> float:
+        """Return the seconds after which the caller sends the next request."""
         now = time.monotonic()
         due = max(self._next, now)
         self._next = due + 1 / self.rate
-        await asyncio.sleep(due - now)
+        return due - now
+
+    async def wait(self) -> None:
+        """Return when the next request may be sent."""
+        await asyncio.sleep(self.delay())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,8 @@ class TortureHttp:
     async def send(self, method: str, session_id: str | None = None, user_id: str | None = None) -> Reply:
         """Send a request about a session. A POST has no session id.
 
-        Waits for the pace first.
+        The caller waits for the pace first.
         """
-        await self.pace.wait()
         headers = {wire.SESSION_TOKEN_ALIAS: session_id} if session_id is not None else {}
         body = {"user_id": user_id} if user_id is not None else None
         try:
@@ -117,6 +120,7 @@ class TortureHttp:
             return False
         if status in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}:
             return status == HTTPStatus.OK
+        await self.pace.wait()
         return (await self.send("GET")).status == HTTPStatus.NOT_FOUND
 
 

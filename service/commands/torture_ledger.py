@@ -63,6 +63,7 @@ class Ledger:
         self.late_reads = 0  # an ended session was answered with 200
         self.answers: Counter[str] = Counter()
         self._started_at = time.monotonic()
+        self._closed_at: float | None = None
         self.served_at = array("d")
         self.failed_at = array("d")
 
@@ -74,10 +75,14 @@ class Ledger:
         self.answers[answer] += 1
         (self.served_at if is_served else self.failed_at).append(time.monotonic())
 
+    def close(self) -> None:
+        """Note the end of the load."""
+        self._closed_at = time.monotonic()
+
     @property
     def seconds(self) -> float:
-        """Return the age of the ledger."""
-        return time.monotonic() - self._started_at
+        """Return the age of the ledger, at most until it was closed."""
+        return self._end() - self._started_at
 
     @property
     def requests(self) -> int:
@@ -86,12 +91,21 @@ class Ledger:
 
     @property
     def longest_gap_seconds(self) -> float:
-        """Return the longest time without a served request."""
-        return max((after - before for before, after in pairwise([self._started_at, *self.served_at])), default=0.0)
+        """Return the longest time without a served request, from start to end."""
+        moments = pairwise([self._started_at, *self.served_at, self._end()])
+        return max(after - before for before, after in moments)
 
     def failing_until(self, moment: float) -> float:
         """Return the seconds from a moment to the last failure, at least 0."""
         return max(0.0, max(self.failed_at, default=moment) - moment)
+
+    @property
+    def not_ended(self) -> int:
+        """Return the number of created sessions whose end is not acknowledged."""
+        return self.created.acknowledged - self.ends.acknowledged
+
+    def _end(self) -> float:
+        return time.monotonic() if self._closed_at is None else self._closed_at
 
 
 @dataclass(slots=True)
@@ -119,7 +133,9 @@ class Counted:
 def problems(ledger: Ledger, findings: Findings, counted: Counted | None) -> list[str]:
     """Return a sentence for each promise that was not kept."""
     lost, revived = len(findings.lost), len(findings.revived)
+    nothing = "The service acknowledged no session during the load, so this run shows nothing. See the answers above."
     sentences = [
+        (not ledger.created.acknowledged, nothing),
         (lost, f"{lost:,} acknowledged sessions are lost."),
         (revived, f"{revived:,} sessions live although their end was acknowledged."),
         (ledger.missed_reads, f"{ledger.missed_reads:,} reads of a live session were answered with 404."),

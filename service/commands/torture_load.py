@@ -21,22 +21,32 @@ class Load:
         self._http = http
         self.ledger = Ledger()
         self._users = [f"torture-{secrets.token_hex(4)}" for _ in range(_USERS)]
-        self._is_over = False
+        self._over = asyncio.Event()
 
     async def run(self, seconds: float) -> None:
-        """Send requests for this long, or until `stop`."""
-        self._is_over = False
+        """Send requests for this long, or until `stop`. Then close the ledger."""
+        self._over.clear()
         until = time.monotonic() + seconds
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._http.connections):
                 tasks.create_task(self._visit(until))
+        self.ledger.close()
 
     def stop(self) -> None:
         """End `run` after the requests in progress."""
-        self._is_over = True
+        self._over.set()
+
+    async def _has_turn(self, until: float) -> bool:
+        """Wait for the pace, and return False when the load is over."""
+        delay, left = self._http.pace.delay(), until - time.monotonic()
+        try:
+            await asyncio.wait_for(self._over.wait(), min(delay, left))
+        except TimeoutError:
+            return delay < left
+        return False
 
     async def _visit(self, until: float) -> None:
-        while not self._is_over and time.monotonic() < until:
+        while await self._has_turn(until):
             chance = random.random()  # noqa: S311 - no secret
             if chance < _CREATIONS:
                 await self._create()

@@ -13,7 +13,7 @@ from service.config.value_checks import Check, Each, check_key_name, check_sourc
 from service.config.web_origins import check_origin
 from service.rate_limits import MAX_COUNT, parse_rate_limit
 
-_SHA256 = r"[0-9a-f]{64}"
+_SHA256 = r"[0-9A-Fa-f]{64}"  # Get-FileHash of PowerShell writes upper case
 
 # For editors. Origins and the size of a limit are only checked by the functions below.
 API_KEYS_SCHEMA: Mapping[str, object] = {
@@ -173,7 +173,7 @@ def _api_key(entry: Mapping[str, object]) -> ApiKey:
     limit = cast("str | None", entry.get("create_limit"))
     return ApiKey(
         name=cast("str", entry["name"]),
-        sha256=cast("str", entry["sha256"]),
+        sha256=cast("str", entry["sha256"]).lower(),
         scopes=frozenset(Scope(scope) for scope in cast("list[str]", entry["scopes"])),
         source=cast("str | None", entry.get("source")),
         origins=None if origins is None else frozenset(origins),

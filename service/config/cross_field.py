@@ -62,7 +62,7 @@ def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each valid setting that puts the service at risk."""
+    """Yield a sentence for each valid setting that is a risk or has no effect."""
     demo_keys = demo_keys_in(settings.api_keys)
     if settings.environment == "production":
         for name in sorted({key.name for key in settings.api_keys if _is_unlimited(key)}):
@@ -74,6 +74,11 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield (
             f"server.host: other machines can reach {settings.server.host}, and `environment: development` "
             "accepts the published demo keys. Set JAY_ENVIRONMENT=production"
+        )
+    if settings.cookie.partitioned and settings.cookie.same_site != "None":
+        yield (
+            f"cookie.partitioned has no effect with cookie.same_site: {settings.cookie.same_site}, because browsers "
+            'send such a cookie to no embedded page of another site. Set cookie.same_site: "None"'
         )
 
 

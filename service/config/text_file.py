@@ -33,6 +33,8 @@ def read_text(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
+    except IsADirectoryError:
+        raise UnreadableText("is a directory. Name the file in it") from None
     except OSError as error:
         message = f"cannot be read by user {os.getuid()} ({error.strerror}). Check the permissions of file and folder"
         raise UnreadableText(message) from None

@@ -17,6 +17,8 @@ from service.sessions import SOURCE_PATTERN
 
 MAX_PORT = 65535
 MIN_SECRET_LENGTH = 8
+# IPv6 writes the IPv4 address 192.0.2.1 as ::ffff:192.0.2.1, behind this many bits.
+_MAPPED_PREFIX = 96
 
 Check: TypeAlias = Callable[[Any], str | None]
 
@@ -89,8 +91,13 @@ def check_network(value: str) -> str | None:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         return "must be an IP address or a network, such as 10.0.0.0/8 or ::1"
-    if network.prefixlen == 0:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if network.prefixlen == (0 if mapped is None else _MAPPED_PREFIX):
         return "must not cover all addresses: every client could then claim any address"
+    if mapped is not None:
+        # The service takes such a peer for its IPv4 address.
+        plain = ipaddress.ip_network((mapped, network.prefixlen - _MAPPED_PREFIX))
+        return f"must be in the form of IPv4: {plain if '/' in value else mapped}"
     if "/" in value and str(network.network_address) != str(ipaddress.ip_interface(value).ip):
         return f"has bits set after the prefix. Did you mean {network}?"
     return None

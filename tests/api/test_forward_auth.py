@@ -6,12 +6,25 @@ from urllib.parse import unquote
 
 import pytest
 
+from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from service.api_keys import Reveal
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.config.telemetry_settings import LogSettings
 from service.digests import SessionRefs
 from service.errors import Overloaded
-from tests.api.conftest import KEYS, ORIGIN, PROXY, REVEALING, TOKEN, OpenDoors, Service, Start, problem
+from tests.api.conftest import (
+    KEY,
+    KEYS,
+    ORIGIN,
+    PATH,
+    PROXY,
+    REVEALING,
+    TOKEN,
+    OpenDoors,
+    Service,
+    Start,
+    problem,
+)
 from tests.api.doors import ABSENT, LAST, A, Doors, cookie, exchange
 from tests.api.front_door_proxies import FORWARD_AUTH, SLOW_FORWARDED, forwarded
 from tests.support.servers import RedisServer, binaries
@@ -99,6 +112,35 @@ async def test_nothing_of_a_visitor_changes_the_status(doors: Doors) -> None:
         assert answer.split()[1] == str(expected).encode(), (name, answer)
         if expected == 200:
             assert b"\r\nX-Jay-Session: live\r\n" in answer, name
+
+
+async def test_only_the_parser_limits_what_a_visitor_sends(doors: Doors) -> None:
+    """The API reference names the limits of the HTTP parser."""
+    fields = [f"x{number}: 1" for number in range(MAX_HEADERS)]
+    own_fields = forwarded("GET").count(b": ")
+    for method, lines, behind, expected in (
+        ("GET", fields[own_fields:], "/a", 200),
+        ("GET", fields[own_fields - 1 :], "/a", 431),
+        ("GET", [f"a: {'x' * MAX_FIELD_BYTES}"], "", 200),
+        ("GET", [f"a: {'x' * (MAX_FIELD_BYTES + 1)}"], "", 431),
+        ("GET", [], "/" + "a" * MAX_LINE_BYTES, 414),
+        ("CONNECT", [], "/a", 405),
+        ("FOO", [], "", 405),
+        ("GET", ["User-Agent: a", "User-Agent: b"], "", 400),
+    ):
+        answer = await exchange(doors.front.port, [forwarded(method, *lines, behind=behind)], half_close=True)
+        assert answer.split()[1] == str(expected).encode(), (method, len(lines), answer)
+
+
+@pytest.mark.parametrize("behind", ["", "?require=live", "/", "/a"])
+async def test_a_connect_ends_the_connection(service: Service, behind: str) -> None:
+    """The bytes after a CONNECT are not HTTP and are not executed."""
+    head = f"CONNECT {FORWARD_AUTH}{behind} HTTP/1.1\r\nHost: x\r\nX-API-Key: proxy-key\r\n\r\n"
+    inner = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n"
+    answer = await service.raw((head + inner).encode(), until_closed=True)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 async def test_only_the_key_of_the_proxy_is_rejected(doors: Doors) -> None:

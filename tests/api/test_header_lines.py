@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.api.handlers import pages
-from tests.api.conftest import KEY, PATH, TOKEN, Service
+from tests.api.conftest import KEY, PATH, TOKEN, Service, problem
 from tests.api.test_transport import parsed
 
 ALIAS = "X-Jay-Tracking"
@@ -102,6 +102,14 @@ async def test_metrics_read_lines_and_commas_alike(
 ) -> None:
     """Several bearer tokens are rejected in either form."""
     assert await statuses(service, "GET", "/metrics", lines, b"") == status
+
+
+async def test_a_key_in_both_headers_is_explained(service: Service) -> None:
+    """The error for a key in two headers names both of them."""
+    headers = dict([("X-API-Key", "operator-key"), bearer("operator-key")])
+    response = await service.request("GET", "/metrics", headers=headers)
+    document = await problem(response, 400, "malformed-request")
+    assert document["detail"] == ("Send one API key: in X-API-Key or, for /metrics, in Authorization, not in both.")
 
 
 async def test_a_page_that_the_browser_has_is_found_among_several_tags(service: Service) -> None:

@@ -119,7 +119,7 @@ async def test_growing_memory_is_forecast_everywhere(start: Start, small: RedisS
     """
     service = await start(small.url)
     assert await metric_of(service) is None
-    assert "no forecast of when memory is full" in await doctor(service)
+    assert "no forecast: the memory in use is not growing" in await doctor(service)
     filling = Filling(admin)
 
     async def is_forecast() -> bool:

@@ -17,6 +17,7 @@ from service.api.handlers.openapi import openapi_yaml
 from service.api_keys import hash_key
 from service.config.loading import load
 from service.config.setting_list import all_settings
+from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.digests import SessionRefs
 from tests.support.certificates import Authority
 from tests.support.processes import Launch, command
@@ -46,11 +47,20 @@ def test_ref_prints_the_ref_of_a_session(run: Run) -> None:
     """`ref` prints the ref under the configured secret, and rejects other strings."""
     session_id = "550e8400-e29b-41d4-a716-446655440000"
     done = run("ref", session_id.upper(), JAY_SESSION__USER_SECRET="a-secret-of-ours")
-    assert (done.returncode, done.stdout) == (0, f"{SessionRefs('a-secret-of-ours')(session_id)}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{SessionRefs('a-secret-of-ours')(session_id)}\n", "")
     rejected = run("ref", session_id.replace("-", ""))
     assert rejected.returncode == 2
     assert "must be a session id" in rejected.stderr
     assert session_id.replace("-", "") not in rejected.stderr
+
+
+def test_ref_warns_about_the_published_secret(run: Run) -> None:
+    """Under the published secret, standard output has only the ref."""
+    session_id = "550e8400-e29b-41d4-a716-446655440000"
+    done = run("ref", session_id)
+    assert (done.returncode, done.stdout) == (0, f"{SessionRefs(DEVELOPMENT_USER_SECRET)(session_id)}\n")
+    assert done.stderr.startswith("warning: session.user_secret")
+    assert done.stderr.count("\n") == 1
 
 
 def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
@@ -60,6 +70,7 @@ def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
         JAY_REDIS__URL="rediss://jay:hunter2@redis.example:6379/1?ssl_cert_reqs=none",
         JAY_SESSION__USER_SECRET="hunter4-secret",
         JAY_COOKIE__PARTITIONED="true",
+        JAY_COOKIE__SAME_SITE="None",
     )
     assert (done.returncode, done.stderr) == (0, "")
     rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.stdout.splitlines()}
@@ -129,7 +140,10 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     done = run("healthcheck", "--url", process.url)
     assert done.returncode == 1
     assert "Is the service running?" in done.stderr
-    assert "must be like" in run("healthcheck", "--url", "localhost").stderr
+    rejected = run("healthcheck", "--url", "localhost", JAY_URL=process.url).stderr
+    assert "must be like" in rejected
+    assert "(--url)" in rejected
+    assert "JAY_URL" not in rejected
 
 
 def test_the_api_reference_can_be_printed(run: Run) -> None:

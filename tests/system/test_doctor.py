@@ -2,23 +2,27 @@
 
 import http.server
 import json
+import posixpath
 import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import redis
 
+from service.api.wire import SESSION_PATHS
 from service.api_keys import hash_key
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.digests import UserDigest
 from service.sessions import SessionFactory
 from service.storage.keyspace import SHARD_TAGS, Keyspace
 from service.storage.session_value import encode
-from tests.support.processes import KEY, TOKEN, Launch, Process, command, until_gone
+from tests.support.processes import KEY, TOKEN, Answer, Launch, Process, command, until_gone
 from tests.support.servers import RedisServer, binaries
 from tests.system.test_nginx import nginx, proxy
 from tests.system.test_operator_commands import create
@@ -338,17 +342,25 @@ def test_a_missing_key_is_no_problem_and_an_unknown_one_is(launch: Launch, docto
     assert len(problems(output)) == 1
 
 
-@pytest.fixture
-def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
-    """Run a service whose clock is 300 s slow. Return its URL and the seconds."""
-    service, seconds = launch(), 300.0
+@contextmanager
+def in_front(
+    service: Process, path_of: Callable[[str], str | None] = str, change: Callable[[bytes], bytes] = bytes
+) -> Iterator[str]:
+    """Run a proxy that changes paths and bodies. Yield its URL.
 
-    class Slow(http.server.BaseHTTPRequestHandler):
+    It answers a path of None itself, with a page.
+    """
+
+    class Front(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
-            names = ("X-API-Key", "Cookie", TOKEN, "X-Jay-Tracking")
-            sent = {name.replace("-", "_"): self.headers.get(name) for name in names if name != TOKEN}
-            answer = service.request(self.command, self.path, **sent, token=self.headers.get(TOKEN))
-            body = re.sub(rb"\d{4}-\d\d-\d\dT[\d:]+\.\d{6}", self.slow, answer.body)
+            path = path_of(self.path)
+            if path is None:
+                answer = Answer(404, {"Content-Type": "text/html"}, b"<html>404</html>")
+            else:
+                names = ("X-API-Key", "Cookie", "X-Jay-Tracking")
+                sent = {name.replace("-", "_"): self.headers.get(name) for name in names}
+                answer = service.request(self.command, path, **sent, token=self.headers.get(TOKEN))
+            body = change(answer.body)
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in {"content-length", "connection", "transfer-encoding", "date"}:
@@ -359,17 +371,48 @@ def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
 
         do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
 
-        def slow(self, found: "re.Match[bytes]") -> bytes:
-            moment = datetime.fromisoformat(found[0].decode()) - timedelta(seconds=seconds)
-            return moment.strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
-
         def log_message(self, *_: object) -> None:
             """Log nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", seconds
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_a_proxy_that_changes_paths_is_found(launch: Launch, doctor: Doctor) -> None:
+    """A proxy that decodes a user id is a problem, with or without its dots."""
+    service = launch()
+
+    def normalize(path: str) -> str:
+        return posixpath.normpath(unquote(path))
+
+    for change in (unquote, normalize):
+        with in_front(service, change) as url:
+            status, output = doctor("--url", url, "--no-redis")
+        assert (status, problems(output)) == (1, ["a proxy decodes or normalizes paths"]), output
+
+
+def test_the_page_of_a_proxy_says_nothing_about_paths(launch: Launch, doctor: Doctor) -> None:
+    """Behind a proxy that passes only sessions, the check of paths is skipped."""
+    service = launch()
+    with in_front(service, lambda path: path if path in SESSION_PATHS else None) as url:
+        status, output = doctor("--url", url, "--no-redis")
+    assert (status, problems(output)) == (0, []), output
+    assert "? not checked: whether paths reach the service unchanged (the answer is 404)" in output
+
+
+@pytest.fixture
+def service_with_another_clock(launch: Launch) -> Iterator[tuple[str, float]]:
+    """Run a service whose clock is 300 s slow. Return its URL and the seconds."""
+    seconds = 300.0
+
+    def slow(found: "re.Match[bytes]") -> bytes:
+        moment = datetime.fromisoformat(found[0].decode()) - timedelta(seconds=seconds)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
+
+    with in_front(launch(), change=lambda body: re.sub(rb"\d{4}-\d\d-\d\dT[\d:]+\.\d{6}", slow, body)) as url:
+        yield url, seconds
 
 
 def test_a_service_whose_clock_is_slow_is_found(

@@ -1,17 +1,20 @@
 """`jay-tracking torture`, and a few trials of each fault. `make torture` runs many."""
 
+import http.server
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import redis
 
-from tests.support.processes import KEY, Launch, Process, command
+from tests.support.processes import KEY, Launch, Process, command, eventually
 from tests.support.servers import RedisServer, binaries
 from tests.torture.kinds import KINDS, Failover, SingleServer
 from tests.torture.trials import MIN_CREATIONS
@@ -128,6 +131,116 @@ def test_counts_need_a_key(environment: dict[str, str], launch: Launch) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done
     assert "The counts are not checked" in done.stdout
     assert rows(done)["Counted"] == ["-", "-"]
+
+
+@pytest.fixture
+def failing_url() -> Iterator[str]:
+    """Run a server that creates and ends one session, and then answers with 503."""
+
+    class Failing(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        left: ClassVar[dict[str, int]] = {"POST": 201, "DELETE": 204}
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status = 200 if self.path == "/readyz" else self.left.pop(self.command, 503)
+            body = b"" if status == 204 else b'{"session_id": "x", "source": "x"}'
+            self.send_response(403 if "analytics" in self.path else status)
+            if body:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_service_that_serves_nothing_fails(environment: dict[str, str], failing_url: str) -> None:
+    """The outage is the whole load, and the command exits with status 1."""
+    given = {**environment, "COLUMNS": "200"}
+    command_line = command("torture", "--seconds", "1", "--url", failing_url, "--key", KEY)
+    done = subprocess.run(command_line, env=given, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, ""), done
+    assert "this run shows nothing" in done.stdout
+    outage = re.search(r"Longest outage: ([\d.]+) s", done.stdout)
+    assert outage
+    assert float(outage[1]) >= 1
+    assert "Nothing that was acknowledged is lost." not in done.stdout
+
+
+@dataclass
+class Interrupted:
+    """A command under a load of an hour, whose output goes to files."""
+
+    popen: "subprocess.Popen[bytes]"
+    folder: Path
+
+    def signal_and_wait(self, number: signal.Signals) -> str:
+        """End the load, and return standard error with the notice."""
+        self.popen.send_signal(number)
+        return str(eventually((self.folder / "errors").read_text, "a notice"))
+
+    def finish(self) -> "subprocess.CompletedProcess[str]":
+        """Wait for the end and return the output."""
+        status = self.popen.wait(60)
+        texts = [(self.folder / name).read_text() for name in ("output", "errors")]
+        return subprocess.CompletedProcess(self.popen.args, status, *texts)
+
+
+@pytest.fixture
+def interrupted(
+    environment: dict[str, str], launch: Launch, server: RedisServer, tmp_path: Path
+) -> Iterator[tuple[Interrupted, Process]]:
+    """Run the command and its service until there are sessions."""
+    service = launch(JAY_REDIS__URL=server.url, **PATIENT)
+    given = {**environment, "JAY_URL": service.url, "COLUMNS": "100"}
+    command_line = command("torture", "--seconds", "3600", "--rate", "20", "--connections", "100")
+    with (tmp_path / "output").open("wb") as output, (tmp_path / "errors").open("wb") as errors:
+        popen = subprocess.Popen(command_line, env=given, stdout=output, stderr=errors)
+    try:
+        eventually(lambda: len(live_sessions(server)) > 10, "sessions")
+        yield Interrupted(popen, tmp_path), service
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_load_only(
+    interrupted: tuple[Interrupted, Process], server: RedisServer, number: signal.Signals
+) -> None:
+    """After a signal, the command checks and ends its sessions, and reports."""
+    torture, _ = interrupted
+    assert torture.signal_and_wait(number).startswith("jay-tracking: the load ends now.")
+    done = torture.finish()
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done
+    assert "Nothing that was acknowledged is lost." in done.stdout
+    found = rows(done)
+    assert found["Acknowledged"] == found["Counted"]
+    assert int(found["Acknowledged"][0]) > 10
+    assert live_sessions(server) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(
+    interrupted: tuple[Interrupted, Process], server: RedisServer, number: signal.Signals
+) -> None:
+    """After a second signal, the command says how many sessions remain."""
+    torture, service = interrupted
+    service.stop()  # so that the command waits for it after the first signal
+    torture.signal_and_wait(number)
+    torture.popen.send_signal(number)
+    done = torture.finish()
+    assert (done.returncode, done.stdout) == (130, ""), done
+    *_, last = done.stderr.splitlines()
+    assert last == f"jay-tracking: {len(live_sessions(server))} sessions are not ended. They expire by themselves"
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_a_named_file_must_exist_and_be_readable() -> None:
     assert "no such file" in errors({"JAY_CONFIG": "nowhere.yaml"})[0]
     Path("bytes.yaml").write_bytes(b"\xff\xfe\xff")
     assert "UTF-8" in errors({"JAY_CONFIG": "bytes.yaml"})[0]
-    assert "cannot be read" in errors({"JAY_CONFIG": "."})[0]
+    assert "is a directory. Name the file in it" in errors({"JAY_CONFIG": "."})[0]
 
 
 def test_errors_in_keys_do_not_repeat_the_values() -> None:
@@ -266,7 +266,9 @@ def test_errors_in_keys_do_not_repeat_the_values() -> None:
     ]
     assert "JSON list" in errors({"JAY_API_KEYS": raw})[0]
     assert raw not in errors({"JAY_API_KEYS": raw})[0]
-    assert "same sha256" in errors({"JAY_API_KEYS": json.dumps([ENTRY, ENTRY])})[0]
+    upper = {**ENTRY, "sha256": hash_key("k").upper()}
+    for second in (ENTRY, upper):
+        assert "same sha256" in errors({"JAY_API_KEYS": json.dumps([ENTRY, second])})[0]
     assert "must be a list" in errors({}, "api_keys: {name: web}")[0]
 
 
@@ -424,13 +426,22 @@ def test_trusted_proxies_are_addresses_and_networks(value: str) -> None:
         ("0.0.0.0/0", "all addresses"),
         ("::/0", "all addresses"),
         ("", "IP address"),
+        ("::ffff:10.0.0.1", "in the form of IPv4: 10.0.0.1"),
+        ("::ffff:10.0.0.0/120", "in the form of IPv4: 10.0.0.0/24"),
+        ("::ffff:0:0/96", "all addresses"),
     ],
 )
 def test_trusted_proxies_reject_names_and_everything(value: str, hint: str) -> None:
-    """Host names and networks of all addresses are rejected with a hint."""
+    """Names, networks of all addresses and IPv4 in IPv6 are rejected with a hint."""
     (error,) = errors({"JAY_SERVER__TRUSTED_PROXIES": json.dumps(["::1", value])})
     assert error.startswith("JAY_SERVER__TRUSTED_PROXIES entry 2 ")
     assert hint in error
+
+
+def test_the_hash_of_a_key_may_have_upper_case() -> None:
+    """Get-FileHash of PowerShell writes digits in upper case."""
+    settings = load({"JAY_API_KEYS": json.dumps([{**ENTRY, "sha256": hash_key("k").upper()}])}).settings
+    assert settings.api_keys[0].sha256 == hash_key("k")
 
 
 @pytest.mark.parametrize("limit", ["60", "60/min", 60, ["60/minute"], "", True])
@@ -498,6 +509,16 @@ def test_other_contacts_are_errors(value: str) -> None:
     assert "https://" in error
     (error,) = errors({"JAY_PRIVACY__OBJECTION_URL": value})
     assert "must be a URL that begins with https://" in error
+
+
+@pytest.mark.parametrize("same_site", ["Lax", "Strict", "None"])
+def test_a_partitioned_cookie_needs_pages_of_other_sites(same_site: str) -> None:
+    """`Partitioned` without `SameSite=None` gets a warning."""
+    settings = load({"JAY_COOKIE__PARTITIONED": "true", "JAY_COOKIE__SAME_SITE": same_site}).settings
+    found = list(warnings(settings))
+    assert len(found) == (same_site != "None")
+    assert all(f"cookie.same_site: {same_site}" in sentence for sentence in found)
+    assert not list(warnings(load({"JAY_COOKIE__SAME_SITE": same_site}).settings))
 
 
 def test_production_warns_about_public_keys_without_a_limit() -> None:

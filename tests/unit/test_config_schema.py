@@ -51,6 +51,7 @@ def test_every_setting_has_its_help_and_its_default() -> None:
         {"server": {"drain_seconds": 1, "trusted_proxies": ["::1"]}},
         {"api_keys": None},
         {"api_keys": [{**ENTRY, "source": "tv", "origins": ["https://a.example"], "create_limit": "60/minute"}]},
+        {"api_keys": [{**ENTRY, "sha256": "AF" * 32}]},
         {"api_keys": [{**ENTRY, "source": None, "origins": None, "create_limit": None}]},
         None,
     ],

@@ -205,7 +205,7 @@ def test_a_path_that_is_not_a_file_is_explained(monkeypatch: pytest.MonkeyPatch)
     The path may be the secret itself.
     """
     for path, expected in (
-        (".", "Is a directory"),
+        (".", "is a directory. Name the file in it"),
         ("/dev/zero", "larger than 1 MiB"),
         ("x" * 300, "File name too long"),
         ("hunter2-hunter2", "No such file"),

@@ -41,11 +41,17 @@ def test_a_count_outside_the_bounds_is_wrong(counted: Counted, sentence: str) ->
 
 def test_each_broken_promise_has_a_sentence() -> None:
     """Lost and revived sessions and wrong answers during the load are reported."""
-    one = ledger()
+    one = ledger(Outcomes(acknowledged=7))
     one.missed_reads, one.late_reads = 1, 2
     found = problems(one, Findings(lost=[SOME] * 3, revived=[SOME] * 4), None)
     assert [sentence.partition(" ")[0] for sentence in found] == ["3", "4", "1", "2"]
     assert not [sentence for sentence in found if SOME.session_id in sentence]
+
+
+def test_a_run_without_a_session_shows_nothing() -> None:
+    """A run fails if no session was acknowledged, so that nothing could be lost."""
+    (sentence,) = problems(ledger(Outcomes(unknown=36)), Findings(), Counted(0, 0))
+    assert "shows nothing" in sentence
 
 
 def test_no_text_of_an_entry_has_its_id() -> None:
@@ -59,9 +65,29 @@ def test_the_outage_is_the_longest_time_without_a_served_request() -> None:
     start = one._started_at
     one.served_at.extend([start + 1, start + 2, start + 5, start + 5.5])
     one.failed_at.extend([start + 3, start + 4])
+    one._closed_at = start + 6
     assert one.longest_gap_seconds == pytest.approx(3)
     assert one.failing_until(start + 3.5) == pytest.approx(0.5)
     assert one.failing_until(start + 4.5) == 0
+
+
+@pytest.mark.parametrize(("served", "seconds"), [([], 9), ([5], 5), ([2], 7), ([4, 8], 4)])
+def test_an_outage_can_begin_before_or_end_after_the_load(served: list[float], seconds: float) -> None:
+    """The time to the first served request counts, and the time after the last one."""
+    one = ledger()
+    one.served_at.extend([one._started_at + moment for moment in served])
+    one._closed_at = one._started_at + 9
+    assert one.longest_gap_seconds == pytest.approx(seconds)
+
+
+def test_the_age_of_a_ledger_ends_with_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check and report add nothing to the outage."""
+    one = ledger()
+    for seconds, expected in ((3, 3), (8, 3)):
+        monkeypatch.setattr(time, "monotonic", lambda moment=one._started_at + seconds: moment)
+        if seconds == expected:
+            one.close()
+        assert one.seconds == one.longest_gap_seconds == pytest.approx(expected)
 
 
 def test_an_entry_that_is_taken_is_in_no_pool() -> None:

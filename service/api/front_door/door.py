@@ -7,8 +7,8 @@ Pending. A frequent request waits for Redis. Bytes that arrive are kept until it
          answered, so answers go out in the order of the requests.
 Slow.    aiohttp's protocol object reads a request or answers one, and gets all bytes.
          The first request that needs the object makes it, and the connection keeps it.
-Full.    The client is slow to read its answers, or rests after 503 `overloaded`. Bytes
-         that arrive are kept.
+Full.    The client is slow to read its answers, or the door takes no request for
+         REST_SECONDS after 503 `overloaded`. Bytes that arrive are kept.
 Idle.    The bytes begin with a new request. The door answers it, if the fast path can.
          Otherwise, the connection is slow until aiohttp has answered.
 
@@ -56,7 +56,7 @@ class FrontDoor(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._used_at = 0.0  # on the loop's clock
         self._has_served = False
-        self._is_full = False  # the client is slow to read its answers, or rests
+        self._is_full = False  # see the state `Full` above
         self._unsent_bytes = 0  # at the last check
         self._has_ended = False  # the client has closed its side
         self.is_closing = False  # after the pending answer

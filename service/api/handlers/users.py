@@ -20,8 +20,7 @@ _REMAINING = (
 )
 _REWRITTEN = "Redis has started to rewrite its append-only file without the id."
 _NOT_REWRITTEN = (
-    "Redis did not start to rewrite its append-only file: it has none, a rewrite is in progress, or the service is "
-    "not allowed to start one. If there is a file, the next rewrite removes the id. BGREWRITEAOF starts one."
+    "If Redis has an append-only file, the id stays in it until the next rewrite. Start one with BGREWRITEAOF."
 )
 
 
