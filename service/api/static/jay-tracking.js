@@ -54,7 +54,7 @@ export class Tracking {
     if (options.consent !== undefined) this.#say(options.consent);
   }
 
-  /** Return the session of this visit. Create one if there is none. */
+  /** Return the session of this visit, or create it. */
   session() {
     return this.#alone(async () => (await this.#find()) ?? this.#create());
   }
@@ -143,7 +143,7 @@ export class Tracking {
   }
 
   async #take(content, said) {
-    // Another tab or the service has removed the user id.
+    // The user id was removed elsewhere.
     if (said.user !== content.user_id) said.user &&= "";
     this.#followed = said;
     this.#from = Date.now();
