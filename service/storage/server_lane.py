@@ -86,7 +86,7 @@ class ServerLane:
         self._metrics = metrics
         self._events = events
         self._log_limit = log_limit
-        self._client = Client(url, settings.timeout_seconds, lane, prepare)
+        self._client = Client(url, settings.timeout_seconds, lane.connections, prepare)
         self._breaker = Breaker()
         self._slots = CallSlots(lane, settings.timeout_seconds, metrics, log_limit)
         self._had_outage = False
