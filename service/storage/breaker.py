@@ -10,51 +10,69 @@ class Breaker:
     """Closed while Redis answers. An outage opens it for half a second.
 
     After half a second one call is admitted as a probe. Its result closes the breaker
-    or opens it again. So at most one call at a time waits for a timeout during an
-    outage, and the breaker closes within half a second plus one timeout after Redis is
-    back.
+    or opens it again. Calls that were sent before the breaker opened still wait. After
+    that, at most one call at a time does. The breaker closes within half a second plus
+    one timeout after Redis is back.
+
+    An admission is a number, which stays current until the breaker opens or closes, or
+    admits a probe. A call whose admission is not current reports too late: its failure
+    says nothing about Redis that the breaker does not know.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._open_until: float | None = None
-        self._is_probing = False
+        self._current = 0
+        self._probe: int | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether Redis did not answer, and no call has succeeded since."""
         return self._open_until is not None
 
-    def admits(self) -> bool:
-        """Return whether a call may be sent now.
+    def admit(self, before: int | None = None) -> int | None:
+        """Return the admission of a call that may be sent now, or None.
 
         The caller then reports its result with `succeeded`, `failed` or `cancelled`.
+        `before` is its admission from a moment ago, which it keeps if it is current.
         """
-        if self._open_until is None:
-            return True
-        if self._is_probing or self._clock() < self._open_until:
-            return False
-        self._is_probing = True
-        return True
+        if before == self._current or self._open_until is None:
+            return self._current
+        if self._probe is not None or self._clock() < self._open_until:
+            return None
+        self._current += 1
+        self._probe = self._current
+        return self._probe
 
     def retry_now(self) -> None:
         """Admit the next call as a probe without further delay."""
         if self._open_until is not None:
             self._open_until = self._clock()
 
-    def succeeded(self) -> None:
-        """Close the breaker, because Redis answered.
+    def succeeded(self) -> bool:
+        """Close the breaker, because Redis answered. Returns whether it was open.
 
-        An error reply is an answer too.
+        An error reply is an answer too. So is a late one.
         """
-        self._open_until = None
-        self._is_probing = False
+        was_open = self.is_open
+        if was_open:
+            self._current += 1
+            self._open_until = self._probe = None
+        return was_open
 
-    def cancelled(self) -> None:
-        """Admit another probe, because the admitted call ended without a result."""
-        self._is_probing = False
+    def cancelled(self, admission: int) -> None:
+        """Admit another probe if the call was one. It has ended without a result."""
+        if admission == self._probe:
+            self._probe = None
 
-    def failed(self) -> None:
-        """Open the breaker, because Redis did not answer."""
+    def failed(self, admission: int) -> bool:
+        """Open the breaker for half a second, because Redis did not answer.
+
+        Returns False and changes nothing if the admission is not current.
+        """
+        if admission != self._current:
+            return False
+        self._current += 1
         self._open_until = self._clock() + OPEN_SECONDS
-        self._is_probing = False
+        self._probe = None
+        return True

@@ -20,7 +20,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from service.storage.deadlines import next_step
-from service.storage.lane import Lane
 from service.storage.script_files import script_with
 from service.storage.tls import TlsConnection
 
@@ -39,13 +38,13 @@ _CONNECTION_SETTINGS: dict[str, Any] = {
 
 # The errors of uvloop, and of asyncio in Python 3.12 and 3.13, for a write to a
 # connection that was reset before.
-WRITE_ERRORS = (RuntimeError, AttributeError)
+_WRITE_ERRORS = (RuntimeError, AttributeError)
 
 # The stub of hiredis knows only commands of one word.
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
-def make_pool(
+def _make_pool(
     url: str, timeout_seconds: float, max_connections: int, prepare: Prepare | None = None
 ) -> ConnectionPool:
     """Return a pool of connections to a server.
@@ -80,12 +79,15 @@ class Client:
 
     `redis` is redis-py's client, for everything else. `call_all` takes a connection
     from the pool and keeps it for later calls, and `redis` uses the others. So the pool
-    needs up to twice the connections of the lane.
+    has twice the connections.
     """
 
-    def __init__(self, url: str, timeout_seconds: float, lane: Lane, prepare: Prepare | None) -> None:
-        """`prepare` runs on each new connection before its first command."""
-        self._pool = make_pool(url, timeout_seconds, 2 * lane.connections, prepare)
+    def __init__(self, url: str, timeout_seconds: float, connections: int, prepare: Prepare | None = None) -> None:
+        """Use at most `connections` for `call_all`, and as many for `redis`.
+
+        `prepare` runs on each new connection before its first command.
+        """
+        self._pool = _make_pool(url, timeout_seconds, 2 * connections, prepare)
         self.redis = Redis.from_pool(self._pool)
         self._kept: list[AbstractConnection] = []
         self._new_connection: Callable[[], Awaitable[AbstractConnection]] = self._pool.get_connection
@@ -110,7 +112,7 @@ class Client:
         connection = self._kept.pop() if self._kept else await self._new_connection()
         try:
             # Between two commands, data or an end means that the server has closed it.
-            if connection.is_connected and await connection.can_read():
+            if connection.is_connected and (_is_marked(connection) or await connection.can_read()):
                 await connection.disconnect(nowait=True)
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]  # the library's
@@ -126,7 +128,7 @@ class Client:
             await connection.disconnect(nowait=True)
             raise
         finally:
-            if connection.should_reconnect():  # type: ignore[no-untyped-call]  # the library's
+            if _is_marked(connection):
                 await connection.disconnect(nowait=True)
             self._kept.append(connection)
         return replies
@@ -135,7 +137,7 @@ class Client:
     async def _write(connection: AbstractConnection, commands: Sequence[Command]) -> None:
         try:
             await connection.send_packed_command([_pack(command) for command in commands], check_health=False)
-        except WRITE_ERRORS as error:
+        except _WRITE_ERRORS as error:
             raise RedisConnectionError("the connection was closed") from error
 
     def connections(self) -> tuple[int, int]:
@@ -158,3 +160,8 @@ class Client:
     async def close(self) -> None:
         """Close all connections."""
         await self.redis.aclose()
+
+
+def _is_marked(connection: AbstractConnection) -> bool:
+    """Return whether a connection is to be closed before its next use."""
+    return bool(connection.should_reconnect())  # type: ignore[no-untyped-call]  # the library's

@@ -21,6 +21,7 @@ from service.storage.discovery import Discovery
 from service.storage.durability import Durability
 from service.storage.keyspace import guard_key
 from service.storage.lane import SESSIONS, Lane
+from service.storage.outage_log import OutageLog
 from service.storage.redirects import ShardCalls, all_of
 from service.storage.script_files import script_digest
 from service.storage.self_test import SelfTest
@@ -58,13 +59,14 @@ class RedisConnection:
         lane: Lane = SESSIONS,
         prepare: SelfTest | None = None,
         events: ConnectionEvents | None = None,
+        outage_log: OutageLog | None = None,
         log_limit: LogLimit | None = None,
         servers: ServerMap | None = None,
     ) -> None:
         """`prepare` tests each new connection before its first request.
 
-        Connections that share a `log_limit` log an outage once. `servers` is shared by
-        the connections of a worker.
+        `outage_log`, `log_limit` and `servers` are shared by the connections of a
+        worker. `log_limit` limits lines about shortages.
         """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
@@ -78,6 +80,7 @@ class RedisConnection:
         self._metrics = metrics or Metrics()
         self._prepare = prepare
         self._events = events or ConnectionEvents()
+        self._outage_log = outage_log or OutageLog(self.servers)
         self._log_limit = log_limit or LogLimit()
         self._lanes: dict[str, ServerLane] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -203,6 +206,7 @@ class RedisConnection:
                 metrics=self._metrics,
                 prepare=self._prepare.of_server(self.servers, url) if self._prepare else None,
                 events=self._events,
+                outage_log=self._outage_log,
                 log_limit=self._log_limit,
                 name=self._name_of(url),
             )
@@ -221,7 +225,10 @@ class RedisConnection:
         Calls in progress end in the background. The next call does not wait for them.
         """
         for url in [url for url in self._lanes if url not in self.servers.urls]:
-            retiring = asyncio.get_running_loop().create_task(self._lanes.pop(url).retire())
+            lane = self._lanes.pop(url)
+            if lane.is_open:
+                self._events.breaker_changed()
+            retiring = asyncio.get_running_loop().create_task(lane.retire())
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
 

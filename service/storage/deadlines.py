@@ -4,7 +4,8 @@ DESIGN
 The event loop runs late when a request keeps it busy, when the machine has no CPU time
 for the process, or when the machine was paused. A timer then fires before the loop has
 read a reply that arrived in time. So when the timer fires late, each call that is due
-gets the whole time once more, and the loop reads first. A call gets it only once.
+gets one more whole timeout, so that the loop can read its reply first. A call gets this
+extension once.
 
 A call that has to connect takes several round trips. Each step of connecting gets the
 whole time (`next_step`). Otherwise a call over a slow link, which is in time on an open

@@ -12,17 +12,16 @@ import random
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.crc import key_slot
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from service.config.redis_servers import RedisServers, Topology
 from service.config.settings import RedisSettings
 from service.sessions import SHARD_COUNT
-from service.storage.client import WRITE_ERRORS, make_pool
+from service.storage.client import Client, Word
 from service.storage.deadlines import Deadlines
 from service.storage.keyspace import SHARD_TAGS
-from service.storage.redis_errors import message_of
+from service.storage.redis_errors import reason_of
 
 _SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
 # Nodes of a cluster that are asked at the same time. All of them know the cluster.
@@ -73,6 +72,15 @@ class Discovery:
         """Close all connections."""
 
 
+def endpoint_of(name: str, asked: str) -> str:
+    """Return the host of a node that another node names.
+
+    Without a name, or with `?`, it is the host that was asked. The setting
+    `cluster-preferred-endpoint-type` of a cluster can lead to both.
+    """
+    return asked if name in {"", "?"} else name
+
+
 class _Asking(Discovery):
     """Asks other processes for the servers, over connections that it keeps."""
 
@@ -82,7 +90,7 @@ class _Asking(Discovery):
         self._servers = servers
         self._timeout_seconds = settings.timeout_seconds
         self._deadlines = Deadlines(settings.timeout_seconds)
-        self._clients: dict[str, Redis] = {}
+        self._clients: dict[str, Client] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def server_url(self, host: str, port: int) -> str:
@@ -92,19 +100,23 @@ class _Asking(Discovery):
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
-            await client.aclose()
+            await client.close()
         await asyncio.gather(*self._closing)
 
     def _forget(self, url: str) -> None:
         """Close the connection to a server that is not asked any more."""
-        task = asyncio.get_running_loop().create_task(self._clients.pop(url).aclose())
+        task = asyncio.get_running_loop().create_task(self._clients.pop(url).close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _client(self, url: str) -> Redis:
+    async def _call(self, url: str, *command: Word) -> Any:
+        """Return the reply to a command. Raises the error of an error reply."""
         if url not in self._clients:
-            self._clients[url] = Redis.from_pool(make_pool(url, self._timeout_seconds, max_connections=2))
-        return self._clients[url]
+            self._clients[url] = Client(url, self._timeout_seconds, connections=1)
+        [reply] = await self._clients[url].call_all([command])
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
 
     async def _all_replies(self, questions: Mapping[_Node, Awaitable[Any]], problem: str) -> list[Any]:
         """Return the replies that arrive in time. Record `problem` with the errors.
@@ -116,10 +128,8 @@ class _Asking(Discovery):
         async def ask(node: _Node, question: Awaitable[Any]) -> Any:
             try:
                 return await self._deadlines.limit(question)
-            except (RedisError, OSError, TimeoutError, *WRITE_ERRORS) as error:
-                message = message_of(error).rstrip(".")
-                reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
-                nodes_by_error.setdefault(reason, []).append("{}:{}".format(*node))
+            except (RedisError, OSError, TimeoutError) as error:
+                nodes_by_error.setdefault(reason_of(error).rstrip("."), []).append("{}:{}".format(*node))
             return None
 
         replies = await asyncio.gather(*[ask(*entry) for entry in questions.items()])
@@ -137,14 +147,14 @@ class SentinelDiscovery(_Asking):
 
     async def find(self) -> Sequence[str] | None:
         """Return the URL of the primary for each shard, or None."""
-        name = self._servers.name
-        sentinels = {host: self._client(self._servers.sentinel_url(*host)) for host in self._servers.hosts}
-        questions = {host: sentinel.sentinel_master(name) for host, sentinel in sentinels.items()}
-        states = await self._all_replies(questions, f"no sentinel names a primary of {name}")
-        if not states:
+        name, urls = self._servers.name, {host: self._servers.sentinel_url(*host) for host in self._servers.hosts}
+        questions = {host: self._call(url, "SENTINEL", "MASTER", name) for host, url in urls.items()}
+        replies = await self._all_replies(questions, f"no sentinel names a primary of {name}")
+        if not replies:
             return None
-        newest = max(states, key=lambda state: int(state["config-epoch"]))
-        return (self.server_url(newest["ip"], int(newest["port"])),) * SHARD_COUNT
+        states = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
+        newest = max(states, key=lambda state: int(state[b"config-epoch"]))
+        return (self.server_url(newest[b"ip"].decode(), int(newest[b"port"])),) * SHARD_COUNT
 
 
 class ClusterDiscovery(_Asking):
@@ -172,10 +182,9 @@ class ClusterDiscovery(_Asking):
 
     async def _ask(self, host: str, port: int) -> Sequence[tuple[str, int]]:
         """Return the primary of each shard. Fewer are returned when slots have none."""
-        client = self._client(self.server_url(host, port))
-        ranges = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]  # the library's
+        ranges = await self._call(self.server_url(host, port), "CLUSTER", "SLOTS")
         return [
-            (name.decode() or host, port)  # without a name, it is the asked node
+            (endpoint_of((name or b"").decode(), host), port)
             for slot in _SLOTS
             for first, last, (name, port, *_), *_ in ranges
             if first <= slot <= last

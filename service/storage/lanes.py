@@ -6,6 +6,8 @@ works, not whether a queue is full. The bounds are in `lane.py`.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from service.config.settings import RedisSettings
@@ -15,10 +17,17 @@ from service.storage.discovery import Discovery
 from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.lane import CONSENT, OPERATORS, READINESS, SESSIONS
+from service.storage.outage_log import OutageLog
 from service.storage.self_test import SelfTest
 from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
+
+# The primary may be the same and reject writes, such as one with too few replicas. Its
+# reads need no new connections, and the self-test of each takes 1 ms of Redis. With
+# this pause, self-tests take some percent of its time. A primary that has moved is
+# found in a fraction of the 2 s that visitors may have to wait.
+RECONNECT_SECONDS = 0.25
 
 
 class Lanes(ConnectionEvents):
@@ -26,7 +35,8 @@ class Lanes(ConnectionEvents):
 
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
         self.servers = ServerMap(Discovery.of(url, settings))
-        self_test, log_limit = SelfTest(keyspace, Durability.of(settings)), LogLimit()
+        self_test = SelfTest(keyspace, Durability.of(settings))
+        outage_log, log_limit = OutageLog(self.servers), LogLimit()
         self.sessions, self.consent, self.operators, self.readiness = self._all = tuple(
             RedisConnection(
                 url,
@@ -35,11 +45,13 @@ class Lanes(ConnectionEvents):
                 lane=lane,
                 prepare=self_test,
                 events=self,
+                outage_log=outage_log,
                 log_limit=log_limit,
                 servers=self.servers,
             )
             for lane in (SESSIONS, CONSENT, OPERATORS, READINESS)
         )
+        self._reconnected_at: dict[str, float] = {}
         self._on_change: Callable[[], None] = lambda: None
         self._on_reconnect: Callable[[], None] = lambda: None
 
@@ -80,7 +92,14 @@ class Lanes(ConnectionEvents):
         self._on_reconnect()
 
     async def demoted(self, url: str, _: Callable[[], Awaitable[None]]) -> None:
-        """Close the connections of all lanes to a server."""
+        """Close the connections of all lanes to a server.
+
+        Does nothing within RECONNECT_SECONDS of the last time.
+        """
         self.servers.refresh_soon()
+        now = time.monotonic()
+        if now - self._reconnected_at.get(url, -math.inf) < RECONNECT_SECONDS:
+            return
+        self._reconnected_at[url] = now
         await asyncio.gather(*(connection.reconnect(url) for connection in self._all))
         self._on_reconnect()

@@ -20,6 +20,7 @@ from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
 from service.config.redis_servers import RedisServers
 from service.storage.client import Command, Word
+from service.storage.discovery import endpoint_of
 from service.storage.server_lane import Accept
 from service.storage.server_map import ServerMap
 from service.storage.sharding import ASKING, key_in, shard_in
@@ -111,8 +112,7 @@ class ShardCalls:
         """Return the next target of a command that was not served."""
         if not isinstance(error, AskError):
             return target
-        # An empty name stands for the server that answered.
-        host = error.host or RedisServers.of(target.url).hosts[0][0]
+        host = endpoint_of(error.host, RedisServers.of(target.url).hosts[0][0])
         if isinstance(error, MovedError):
             return _Target(self._servers.moved(shard_in(key_in(command)), host, error.port))
         return _Target(self._servers.url_of(host, error.port), is_asking=True)

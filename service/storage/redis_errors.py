@@ -71,15 +71,63 @@ _CODES = {
 _DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")
 
 
+# The first advice that fits is logged. Strings are parts of the error's message.
+_ADVICE: tuple[tuple[type[BaseException] | str, str], ...] = (
+    ("max number of clients reached", "Raise maxclients of Redis, or close other connections to it"),
+    (Unfit, "Check redis.url, or run `jay-tracking doctor` for details"),
+    (exceptions.BusyLoadingError, "Redis loads its data. Wait until it has"),
+    (exceptions.AuthenticationError, "Check redis.url for the user and the password"),
+    (exceptions.ReadOnlyError, "Check redis.url: it has to lead to the primary"),
+    (exceptions.MasterDownError, "Check redis.url: it has to lead to the primary"),
+    (exceptions.ClusterDownError, "Check the nodes of the cluster"),
+    (exceptions.AskError, "Check the nodes of the cluster, and redis.url"),
+    (exceptions.OutOfMemoryError, "Give Redis more memory and raise maxmemory"),
+    (exceptions.TryAgainError, "A slot of the cluster moves. Wait until the move ends"),
+    (exceptions.ClusterCrossSlotError, "Check redis.group_by_shard"),
+    (NotDurable, "Check the disk and the replicas of Redis"),
+    ("NOREPLICAS", "Check the replicas of Redis, and its setting min-replicas-to-write"),
+    ("MISCONF", "Free space on the disk of Redis, and read its log"),
+    ("BUSY", "A script keeps Redis busy. Find the program that runs it, or send SCRIPT KILL"),
+    ("UNBLOCKED", "Check the primary of Redis"),
+    ("DB index", "Check redis.url: Redis does not have the database of this number"),
+)
+_DENIAL_ADVICE = "Allow the command for the user of Redis, or run `jay-tracking doctor` for details"
+_OTHER_ADVICE = "Check redis.url, and that Redis runs"
+
+
 def kind_of(error: BaseException) -> ErrorKind:
     """Return the meaning of an exception."""
     for kind, classes in _CLASSES:
         if isinstance(error, classes):
             return kind
-    code = str(error).partition(" ")[0]
-    if code in _CODES:
-        return _CODES[code]
+    if code_of(error) in _CODES:
+        return _CODES[code_of(error)]
     return ErrorKind.DENIED if is_denied(error) else ErrorKind.BUG
+
+
+def code_of(error: BaseException) -> str:
+    """Return the first word of an error reply for which redis-py has no class."""
+    return str(error).partition(" ")[0] if type(error) is exceptions.ResponseError else ""
+
+
+def problem_of(error: BaseException) -> str:
+    """Return the name of an error: its code or its class."""
+    code = code_of(error)
+    return code if code in _CODES else type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the class and the message of an error for the log."""
+    name, message = type(error).__name__, message_of(error)
+    return f"{name}: {message}" if message else name
+
+
+def advice_for(error: BaseException) -> str:
+    """Return what an operator can do about an error."""
+    for sign, advice in _ADVICE:
+        if sign in str(error) if isinstance(sign, str) else isinstance(error, sign):
+            return advice
+    return _DENIAL_ADVICE if kind_of(error) is ErrorKind.DENIED else _OTHER_ADVICE
 
 
 def is_denied(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ finds out whether one command may use keys of different shards. Commands that on
 `doctor` uses are not checked.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import Sequence
@@ -30,6 +31,10 @@ from service.storage.sharding import across_shards
 
 OLDEST_VERSION = (7, 0)
 
+# While Redis rejects writes, each new connection is one that cannot be tested. If it
+# served only one call, each read would take a new connection and a self-test.
+UNTESTED_SECONDS = 0.25
+
 
 class SelfTest:
     """Tests connections before their first request."""
@@ -48,7 +53,8 @@ class SelfTest:
         Raises Unfit. Its message names the command, the script, the version or the
         mode. A Redis that is full, read-only or cannot write to its disk cannot be
         tested now, and neither can a server that serves no shard. The connection then
-        serves one call, which gets the same error, and is closed.
+        serves calls for a quarter of a second and is closed. A write gets the same
+        error. A read may succeed.
         """
         try:
             await _prepare_scripts(connection)
@@ -58,7 +64,7 @@ class SelfTest:
             if servers.follows_redirects and servers.groups_by_shard:
                 await _detect_spans(connection, servers, url, self._keyspace)
         except _Untestable:
-            connection.mark_for_reconnect()  # type: ignore[no-untyped-call]  # the library's
+            asyncio.get_running_loop().call_later(UNTESTED_SECONDS, connection.mark_for_reconnect)
 
     async def _test_steps(self, connection: AbstractConnection, servers: ServerMap, url: str) -> None:
         shards, keyspace = servers.shards_of(url), self._keyspace.temporary(secrets.token_hex(4))

@@ -6,24 +6,23 @@ Each lane has bounds for its connections and for its queue (`lane.py`). With Red
 Cluster, each primary has lanes of its own.
 
 Shortage.  No connection is free in time, or the queue is full. The call raises
-           Overloaded. Redis is not the cause, so the breaker does not count it.
+           Overloaded. Redis may be healthy, so the breaker does not count it.
 Outage.    Redis does not answer in time, or the connection breaks. The breaker opens,
            and a probe closes it when Redis answers again.
 Demotion.  The server answers that it is not the primary any more. All lanes close their
-           connections, and the next call resolves the server's name again.
+           connections, and the next call resolves the server's name again (`lanes.py`).
 Unfit.     A new connection has to pass the self-test before it carries a request. A
            connection that fails is closed.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.config.settings import RedisSettings
@@ -35,7 +34,8 @@ from service.storage.connection_events import ConnectionEvents
 from service.storage.deadlines import Deadlines
 from service.storage.durability import Durability
 from service.storage.lane import Lane
-from service.storage.redis_errors import ErrorKind, kind_of, message_of
+from service.storage.outage_log import OutageLog
+from service.storage.redis_errors import ErrorKind, kind_of, problem_of, reason_of
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Metrics
 
@@ -46,8 +46,6 @@ T = TypeVar("T")
 Operation = Callable[["Redis"], Awaitable[T]]
 # Returns a value in place of an error reply, or raises the error.
 Accept = Callable[[ResponseError], Any]
-
-_logger = logging.getLogger(__name__)
 
 _MAX_PROBE_PAUSE_SECONDS = 2.0  # during a long outage
 
@@ -68,13 +66,14 @@ class ServerLane:
         metrics: Metrics,
         prepare: Prepare | None,
         events: ConnectionEvents,
+        outage_log: OutageLog,
         log_limit: LogLimit,
         name: str = "Redis",
     ) -> None:
         """`prepare` runs on each new connection before its first request.
 
-        Lanes that share a `log_limit` log an outage once. `name` is that of the server
-        in the log.
+        `log_limit` limits lines about shortages. `name` is that of the server in the
+        log.
         """
         self.url = url
         self._name = name
@@ -85,11 +84,11 @@ class ServerLane:
         self._write_deadlines = Deadlines(timeout + self._durability.wait_seconds)
         self._metrics = metrics
         self._events = events
-        self._log_limit = log_limit
-        self._client = Client(url, settings.timeout_seconds, lane, prepare)
+        self._outage_log = outage_log
+        self._client = Client(url, settings.timeout_seconds, lane.connections, prepare)
         self._breaker = Breaker()
         self._slots = CallSlots(lane, settings.timeout_seconds, metrics, log_limit)
-        self._had_outage = False
+        self._is_retired = False
         self._probe: asyncio.Task[None] | None = None
 
     @property
@@ -105,8 +104,9 @@ class ServerLane:
         """Run one idempotent operation on the client. `name` is its label in metrics.
 
         Raises StoreUnavailable when Redis does not answer or cannot serve, and
-        Overloaded when this lane has no free connection in time. With a connection, the
-        operation takes two timeouts at most, except as `deadlines.py` describes.
+        Overloaded when this lane has no free connection in time. Once it has a
+        connection, the operation takes at most two timeouts. `deadlines.py` names the
+        exceptions: a late process, and connecting.
         """
         return await self._run(name, lambda: operation(self._client.redis), self._deadlines)
 
@@ -128,35 +128,41 @@ class ServerLane:
         return await self._run(name, send, self._write_deadlines if waits else self._deadlines)
 
     async def _run(self, name: str, operation: Callable[[], Awaitable[T]], deadlines: Deadlines) -> T:
-        await self._admit()
+        admission = await self._admit()
         started = time.perf_counter()
         try:
             result = await self._attempt(operation, deadlines)
         except Exception as error:
-            await self._failed(error)
+            await self._failed(name, error, admission)
             raise
         except BaseException:
-            self._breaker.cancelled()
+            self._breaker.cancelled(admission)
             raise
         finally:
             self._slots.release()
             self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
-        self._succeeded()
+        self._answered()
+        self._outage_log.served(self.url, self._name, name)
         return result
 
-    async def _admit(self) -> None:
-        """Wait for a connection. Raises StoreUnavailable while the breaker is open."""
-        if not self._breaker.admits():
+    async def _admit(self) -> int:
+        """Wait for a connection, and return the breaker's admission.
+
+        Raises StoreUnavailable while the breaker is open.
+        """
+        admission = self._breaker.admit()
+        if admission is None:
             raise self._held_back()
-        is_probe = self._breaker.is_open
         try:
             await self._slots.acquire()
         except BaseException:
-            self._breaker.cancelled()
+            self._breaker.cancelled(admission)
             raise
-        if self._breaker.is_open and not is_probe:  # opened while the call waited
+        admission = self._breaker.admit(admission)
+        if admission is None:  # the breaker opened while the call waited
             self._slots.release()
             raise self._held_back()
+        return admission
 
     def _held_back(self) -> StoreUnavailable:
         self._metrics.redis_errors.add(("breaker",))
@@ -172,6 +178,7 @@ class ServerLane:
 
     async def retire(self) -> None:
         """Close all connections after the calls in progress, because none follows."""
+        self._is_retired = True  # another server has taken over, so there is no outage
         await self._slots.drain()
         await self.close()
 
@@ -197,38 +204,40 @@ class ServerLane:
                 raise
         return await deadlines.limit(operation())
 
-    async def _failed(self, error: Exception) -> None:
+    async def _failed(self, name: str, error: Exception, admission: int) -> None:
         """Raise StoreUnavailable for an error of Redis.
 
         Return if the error is a bug of the service.
         """
         kind = kind_of(error)
-        if kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError):
-            self._had_outage = True
-            self._breaker.failed()
-            self._start_probe()
-        else:  # Redis answered at once, so the next calls need not be held back
-            self._breaker.succeeded()
+        is_whole = kind in {ErrorKind.SILENT, ErrorKind.UNFIT} or isinstance(error, RedisConnectionError)
+        if is_whole:
+            if self._breaker.failed(admission):
+                self._events.breaker_changed()
+                self._start_probe()
+        elif isinstance(error, RedisError):  # an error reply
+            self._answered()
+        else:
+            self._breaker.cancelled(admission)
         if kind is ErrorKind.BUG:
             return
+        self._metrics.redis_errors.add((problem_of(error),))
+        # When the breaker is closed, the call was sent before the last answer.
+        is_over = self._is_retired or (is_whole and not self._breaker.is_open)
+        if not is_over:
+            self._outage_log.failed(self.url, self._name, name, error, is_whole=is_whole)
         if kind in {ErrorKind.DEMOTED, ErrorKind.DENIED, ErrorKind.UNFIT}:
             await self._events.demoted(self.url, self.reconnect)
-        raise self._unavailable(type(error).__name__, message_of(error)) from None
+        raise StoreUnavailable(reason_of(error)) from None
 
-    def _succeeded(self) -> None:
-        was_open = self._breaker.is_open
-        self._breaker.succeeded()
-        if self._had_outage:
-            self._had_outage = False
-            if self._log_limit.reset():
-                _logger.warning("%s serves again", self._name)
-        if was_open:
+    def _answered(self) -> None:
+        """Close the breaker, because Redis answered, perhaps with an error reply."""
+        if self._breaker.succeeded():
             self._events.breaker_changed()
             self._events.recovered(self.url)
 
     def _start_probe(self) -> None:
         """Send PING until Redis answers, so that the breaker closes by itself."""
-        self._events.breaker_changed()
         if self._probe is None or self._probe.done():
             self._probe = asyncio.get_running_loop().create_task(self._probe_until_closed())
 
@@ -239,11 +248,3 @@ class ServerLane:
             pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
             with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
                 await self.run("probe", lambda client: client.ping())
-
-    def _unavailable(self, problem: str, message: str) -> StoreUnavailable:
-        self._metrics.redis_errors.add((problem,))
-        reason = f"{problem}: {message}" if message else problem
-        if self._log_limit.allows(f"{problem} {self._name}"):
-            line = "%s cannot serve (%s). Check redis.url. Requests are answered 503 until it can"
-            _logger.error(line, self._name, reason)
-        return StoreUnavailable(reason)

@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 60.0  # Redis needs less than 0.1 ms for INFO
 RETRY_SECONDS = 5.0
-# When a server rejects every call, the lanes reconnect with every call.
+# When a server rejects every write, the lanes reconnect four times a second.
 MIN_PAUSE_SECONDS = 1.0
 
 

@@ -245,6 +245,12 @@ async def test_an_internal_error_is_not_hidden_as_an_outage(store: RedisSessionS
     """An error of the service's own is raised, and the breaker stays closed."""
     with pytest.raises(redis.exceptions.ResponseError):
         await store.connection.run("get", lambda client: client.execute_command("GET"))  # type: ignore[no-untyped-call]
+
+    async def broken(_: object) -> None:
+        raise TypeError
+
+    with pytest.raises(TypeError):
+        await store.connection.run("get", broken)
     await store.connection.run("get", lambda client: client.get("x"))
 
 
