@@ -69,6 +69,7 @@ def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
     assert rows["session.user_secret"].split() == ["(secret)", "JAY_SESSION__USER_SECRET"]
     assert rows["cookie.partitioned"].split() == ["true", "JAY_COOKIE__PARTITIONED"]
     assert rows["cookie.domain"].split()[0] == "-"
+    assert rows["cors.origins"].split()[0] == rows["session.previous_user_secrets"].split()[0] == "[]"
     assert "demo (track)" in rows["api_keys"]
 
 
