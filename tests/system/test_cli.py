@@ -108,6 +108,19 @@ def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
     assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == "tv"
 
 
+@pytest.mark.parametrize(("scopes", "lines"), [((), 1), (("track", "validate"), 1), (("analytics", "privacy"), 0)])
+def test_keys_new_names_the_settings_of_keys_in_pages(run: Run, scopes: tuple[str, ...], lines: int) -> None:
+    """Standard error names settings for a key in a page, and where to read on."""
+    done = run("keys", "new", "web", *(word for scope in scopes for word in ("--scope", scope)))
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == lines
+    assert "create_limit" not in done.stdout
+    if lines:
+        assert "origins and create_limit" in done.stderr
+        heading = done.stderr.strip().rpartition("docs/operations.md, ")[2]
+        assert f"\n### {heading}\n" in (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+
+
 def test_keys_new_rejects_an_invalid_name(run: Run) -> None:
     """`keys new` rejects a name that the configuration would reject."""
     done = run("keys", "new", "my tv")
