@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from service.config.schema import config_schema_json
-from service.config.setting_list import all_settings
+from service.config.setting_list import all_settings, as_string
 from service.config.settings import Settings
 from service.telemetry.metrics import Counter, Metrics
 from tools import simulate_cluster
@@ -27,16 +27,8 @@ def _settings_table() -> Iterator[str]:
     yield "| Setting | Default | Meaning |"
     yield "|---|---|---|"
     for setting in all_settings():
-        yield f"| `{setting.name}` | `{_default_of(setting.name)}` | {setting.field.metadata['help']} |"
-
-
-def _default_of(name: str) -> str:
-    value: object = Settings()
-    for part in name.split("."):
-        value = getattr(value, part)
-    if value in (None, ()):
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        default = as_string(setting.value_in(Settings()))
+        yield f"| `{setting.name}` | `{default}` | {setting.field.metadata['help']} |"
 
 
 def _metrics_table() -> Iterator[str]:

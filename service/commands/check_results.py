@@ -59,22 +59,27 @@ def unknown(finding: str, advice: str = "") -> CheckResult:
 
 
 class Report:
-    """Prints results as they arrive, and counts the problems."""
+    """Prints results as they arrive, and counts problems and missing results."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self.problems = 0
+        self._unknown = 0
 
     def part(self, title: str, results: Iterable[CheckResult]) -> None:
         """Print results below a heading."""
         self._console.print(Text(title, style="bold"))
         for result in results:
-            sign, color, word = result.status.value
-            shown = sign if self._console.encoding.lower().startswith("utf") else word
-            self._print(Text.assemble("  ", (shown, color), " "), result.finding)
+            sign = (self._sign_of(result.status), result.status.value[1])
+            self._print(Text.assemble("  ", sign, " "), result.finding)
             if result.advice:
                 self._print(Text("      "), result.advice)
             self.problems += result.status is Status.PROBLEM
+            self._unknown += result.status is Status.UNKNOWN
+
+    def _sign_of(self, status: Status) -> str:
+        sign, _, word = status.value
+        return sign if self._console.encoding.lower().startswith("utf") else word
 
     def _print(self, start: Text, words: str) -> None:
         """Print words after `start`.
@@ -88,7 +93,10 @@ class Report:
             self._console.print(Text.assemble(before, line), soft_wrap=True)
 
     def conclude(self) -> None:
-        """Print the number of problems."""
-        summary = f"{self.problems} problem{'s' if self.problems != 1 else ''} found"
-        text = Text(summary, style="red") if self.problems else Text("No problems found", style="green")
-        self._console.print(text)
+        """Print the number of problems, and of the checks that were not possible."""
+        summary = f"{self.problems or 'No'} problem{'s' if self.problems != 1 else ''} found"
+        if self._unknown:
+            checks, lines = ("1 check", "line") if self._unknown == 1 else (f"{self._unknown} checks", "lines")
+            summary += f". {checks} had no result, see the {lines} with {self._sign_of(Status.UNKNOWN)}"
+        style = "red" if self.problems else "yellow" if self._unknown else "green"
+        self._console.print(Text(summary, style=style))

@@ -78,7 +78,7 @@ def fill(settings: Settings, client: ApiClient, sessions: int) -> None:
 async def _fill(settings: Settings, client: ApiClient, redis_url: str, sessions: int) -> tuple[int, int]:
     connection = RedisConnection(redis_url, replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     try:
-        await demo_target.check_redis(connection, Keyspace(settings.redis.key_prefix), client)
+        await demo_target.check_redis(connection, settings.redis, client)
         return await _Week(settings, connection, time.time()).write(sessions)
     finally:
         await connection.close()

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from service.api import wire
 from service.commands.api_client import ApiClient
-from service.config.settings import Settings
+from service.config.settings import RedisSettings, Settings
 from service.counts import DAY
 from service.errors import CommandError
 from service.sessions import SHARD_COUNT
@@ -63,15 +63,19 @@ def check_environments(settings: Settings, client: ApiClient) -> str:
     return redis_url
 
 
-async def check_redis(connection: RedisConnection, keyspace: Keyspace, client: ApiClient) -> None:
+async def check_redis(connection: RedisConnection, redis: RedisSettings, client: ApiClient) -> None:
     """Raise CommandError unless the service uses this Redis and it is empty.
 
     Raises StoreUnavailable when Redis does not answer.
     """
+    keyspace = Keyspace(redis.key_prefix)
     if await _has_keys(connection, keyspace):
+        advice = "Use an empty Redis or another redis.key_prefix, also for the service"
+        if redis.url == "embedded":
+            variable = f"JAY_REDIS__DATA_DIR={redis.data_dir / 'demo'}"
+            advice = f"Start the service with {variable}, and run the demo with the same variable"
         raise CommandError(
-            "this Redis already has sessions or counts, and the demo would mix generated ones with them. "
-            "Use an empty Redis or another redis.key_prefix, also for the service"
+            "this Redis already has sessions or counts, and the demo would mix generated ones with them. " + advice
         )
     # /readyz counts throw-away sessions for a few seconds. If they do not appear here,
     # the service uses another Redis or prefix.

@@ -1,13 +1,22 @@
 """`jay-tracking keys`: makes API keys."""
 
 import json
+import sys
 from collections.abc import Collection
 
-from service.api_keys import hash_key, new_raw_key
+from service.api_keys import Scope, hash_key, new_raw_key
+
+_HINT = (
+    "Add origins and create_limit to the entry of a key in a web page: see docs/operations.md, "
+    "Limit the creation of sessions"
+)
 
 
 def new(name: str, scopes: Collection[str]) -> None:
-    """Print a new key and its entry for the configuration."""
+    """Print a new key and its entry for the configuration.
+
+    A hint about a key that may be public goes to standard error.
+    """
     raw_key = new_raw_key()
     entry = {"name": name, "sha256": hash_key(raw_key), "scopes": sorted(set(scopes))}
     print(f"The key, which is shown only once:\n\n  {raw_key}\n\nIts entry for api_keys in config.yaml:\n")
@@ -15,3 +24,5 @@ def new(name: str, scopes: Collection[str]) -> None:
     print("\nOr as an environment variable, which replaces the whole list in config.yaml:\n")
     print(f"  JAY_API_KEYS='{json.dumps([entry])}'\n")
     print("To apply a change of config.yaml, send SIGHUP to the service. To apply a changed variable, restart it.")
+    if Scope.TRACK in scopes:
+        print(_HINT, file=sys.stderr)

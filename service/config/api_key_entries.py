@@ -93,7 +93,7 @@ def parse_api_keys(entries: object) -> tuple[tuple[ApiKey, ...], list[str]]:
 
 def show_api_keys(keys: Sequence[ApiKey]) -> str:
     """Return names and scopes, for people and logs."""
-    return ", ".join(f"{key.name} ({'+'.join(sorted(key.scopes))})" for key in keys) or "none: no client has access"
+    return ", ".join(f"{key.name} ({'+'.join(sorted(key.scopes))})" for key in keys) or "[] (no client has access)"
 
 
 def _entry_errors(entry: object) -> list[str]:

@@ -10,6 +10,17 @@ from service.config.environment import PREFIX
 from service.config.settings import Settings
 from service.config.values import convert, shown
 
+EMPTY = (None, ())
+
+
+def as_string(value: object) -> str:
+    """Return a value for people: `-` for an empty value, `[]` for an empty list."""
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "[]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -55,17 +66,16 @@ class Setting:
         return value
 
     def show(self, value: Any) -> str:
-        """Return a value for people and logs, without secrets."""
+        """Return a value for people and logs, without secrets.
+
+        An empty value is `-`, and an empty list is `[]`, also of secrets.
+        """
         metadata = self.field.metadata
         if metadata["show"]:
             return str(metadata["show"](value))
-        if metadata["secret"]:
+        if metadata["secret"] and value not in EMPTY:
             return "(secret)"
-        if isinstance(value, tuple):
-            return ", ".join(value) or "none"
-        if value is None:
-            return "-"
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        return as_string(value)
 
 
 def all_settings(section: type = Settings, prefix: str = "") -> Iterator[Setting]:

@@ -93,7 +93,8 @@ def count_lifetime_seconds(retention_days: int) -> int:
     """Return the lifetime of a day's counts.
 
     It begins with the first count, which may be at any time of the day. So it is one
-    day longer than `retention_days`.
+    day longer than `retention_days`. When a session gets a user, the first count in the
+    user's shard may be later than the day, by up to the lifetime of the session.
     """
     return (retention_days + 1) * DAY
 

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from service.api_keys import Gpc, Keyring, Scope
+from service.api_keys import ApiKey, Gpc, Keyring, Reveal, Scope
 from service.config.privacy_settings import PrivacySettings
 from service.config.settings import CookieSettings
+from service.config.telemetry_settings import LogSettings
 from tests.api.conftest import KEYS, ORIGIN, PATH, TOKEN, Service, Start, problem
 
 NOTICE = "/v1/playouts/tracking/privacy"
@@ -66,6 +67,22 @@ async def test_new_keys_change_the_notice(service: Service) -> None:
     service.runner.use_keys(Keyring(RESPECTING))
     assert await (await service.request("GET", "/.well-known/gpc.json")).json() == {"gpc": True}
     assert await (await service.request("GET", "/privacy")).text() != before
+
+
+async def test_ids_that_a_new_key_reveals_are_in_the_notice(start: Start) -> None:
+    """Page and JSON have the ids that a proxy's key reveals, also after a reload."""
+    track = tuple(key for key in KEYS if Scope.TRACK in key.scopes)
+    service = await start(api_keys=track, log=LogSettings(session_ref=True))
+    page = await (await service.request("GET", "/privacy")).text()
+    assert "No proxy passes data of a session on to other services." in page
+    assert "It has a keyed hash of the session id (session ref)" in page
+    proxy = ApiKey("proxy", "1" * 64, frozenset({Scope.VALIDATE}), reveal=frozenset({Reveal.USER_ID}))
+    service.runner.use_keys(Keyring((*track, proxy)))
+    assert "It may add the user id." in await (await service.request("GET", "/privacy")).text()
+    document = await (await service.request("GET", NOTICE)).json()
+    (passed_on,) = [section["statements"] for section in document["notice"] if section["title"] == "Other services"]
+    assert passed_on[1]["text"].endswith("It may add the user id.")
+    assert passed_on[1]["settings"] == ["api_keys"]
 
 
 @pytest.mark.parametrize("signal", ["1", " 1 ", "1, 1", "0, 1"])

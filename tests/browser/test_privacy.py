@@ -31,6 +31,7 @@ def test_the_page_fits_and_is_accessible(chromium: Any, launch: Launch, width: i
         "Purpose",
         "On the device",
         "In the service",
+        "Other services",
         "How long",
         "Choices",
     ]

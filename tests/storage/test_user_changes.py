@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from service.counts import DAY
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, TooManyRequests
-from service.sessions import MAX_USER_CHANGES, Session, SessionFactory
+from service.sessions import MAX_USER_CHANGES, Session, SessionFactory, shard_of
 from service.storage.coalescer import Coalescer
-from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
+from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace, count_lifetime_seconds
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
-from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
+from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Mint, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers
 from tests.support.servers import Raw, RedisServer
@@ -163,6 +163,34 @@ async def test_a_withdrawn_user_id_is_nowhere(
     for session in (created, given):
         assert await changes.set_user([session.id], None)
     assert await keys_with(raw, keyspace, *words) == []
+
+
+async def test_numbers_of_the_first_day_live_from_the_change(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    mint: Mint,
+    digest: UserDigest,
+    server: Store,
+    raw: Raw,
+    keyspace: Keyspace,
+) -> None:
+    """In the user's shard, numbers of an earlier day live from the change.
+
+    They have no user id. Sketches and lists have users of the present day only.
+    """
+    day = 20_500
+    started, now = (day + 1) * DAY - 60, (day + 2) * DAY - 120
+    session = mint(started)
+    shard = (shard_of(session.id) + 1) % 16
+    user = next(name for name in map(str, range(1000)) if shard_of(digest(name)) == shard)
+    store = await make_store(server.url, clock=lambda: started)
+    await store.create_many([session])
+    assert await changes_of(store, clock=lambda: now).set_user([session.id], user)
+    lifetime = count_lifetime_seconds(90)
+    for key in (keyspace.day(shard, day, "s"), keyspace.sources(shard, day)):
+        assert lifetime - 60 < await raw.ttl(key) <= lifetime
+    assert not await raw.exists(keyspace.sketch(shard, day, "s"), keyspace.top(shard, day))
+    assert await raw.exists(keyspace.sketch(shard, day + 1, "s")) == 1
 
 
 async def test_a_withdrawal_keeps_the_bounds_of_the_top_list(

@@ -80,6 +80,7 @@ def test_check_config_shows_every_setting_and_its_source(run: Run) -> None:
     assert rows["session.user_secret"].split() == ["(secret)", "JAY_SESSION__USER_SECRET"]
     assert rows["cookie.partitioned"].split() == ["true", "JAY_COOKIE__PARTITIONED"]
     assert rows["cookie.domain"].split()[0] == "-"
+    assert rows["cors.origins"].split()[0] == rows["session.previous_user_secrets"].split()[0] == "[]"
     assert "demo (track)" in rows["api_keys"]
 
 
@@ -116,6 +117,19 @@ def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
     assert parsed == {"name": "tv", "sha256": hash_key(raw[0]), "scopes": ["track", "validate"]}
     (tmp_path / "own.yaml").write_text(f"api_keys:\n{entry}\n")
     assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == "tv"
+
+
+@pytest.mark.parametrize(("scopes", "lines"), [((), 1), (("track", "validate"), 1), (("analytics", "privacy"), 0)])
+def test_keys_new_names_the_settings_of_keys_in_pages(run: Run, scopes: tuple[str, ...], lines: int) -> None:
+    """Standard error names settings for a key in a page, and where to read on."""
+    done = run("keys", "new", "web", *(word for scope in scopes for word in ("--scope", scope)))
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == lines
+    assert "create_limit" not in done.stdout
+    if lines:
+        assert "origins and create_limit" in done.stderr
+        heading = done.stderr.strip().rpartition("docs/operations.md, ")[2]
+        assert f"\n### {heading}\n" in (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
 
 
 def test_keys_new_rejects_an_invalid_name(run: Run) -> None:

@@ -121,6 +121,20 @@ def test_a_redis_with_sessions_is_refused(environment: dict[str, str], service: 
     assert keys_in(tmp_path) == before
 
 
+def test_the_refusal_names_an_empty_data_directory(
+    environment: dict[str, str], launch: Launch, service: Process, tmp_path: Path
+) -> None:
+    """With the embedded server, the refusal names a directory with which it works."""
+    service.create()
+    done = run(environment, service, "demo")
+    found = re.search(r"JAY_REDIS__DATA_DIR=(.+?), and run", done.stderr)
+    assert found is not None, done
+    assert Path(found[1]) == tmp_path / "data" / "demo"
+    other = launch(JAY_REDIS__DATA_DIR=found[1])
+    again = run({**environment, "JAY_REDIS__DATA_DIR": found[1]}, other, "demo", "--sessions", "1000")
+    assert again.returncode == 0, again
+
+
 def test_reading_counts_does_not_stop_the_demo(environment: dict[str, str], service: Process) -> None:
     """Reading counts leaves no keys that would stop the demo."""
     for arguments in (("counts",), ("users", "show", "u"), ("users", "erase", "u", "--yes")):

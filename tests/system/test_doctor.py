@@ -75,7 +75,8 @@ def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> 
     for word in ("API version", "append-only file", "Redis evicts no keys", "MiB in use", "20 sessions, 10 with"):
         assert word in output
     assert "counts equal the number of sessions" in output
-    assert "No problems found" in output
+    assert "no forecast of when memory is full" in output
+    assert output.endswith("No problems found. 1 check had no result, see the line with ?\n")
 
 
 def test_a_proxy_that_drops_underscores_is_found(proxy: Callable[..., Process], doctor: Doctor) -> None:
@@ -257,6 +258,7 @@ def test_a_forbidden_check_is_unknown(launch: Launch, doctor: Doctor, tmp_path: 
         status, output = doctor("--url", process.url, JAY_REDIS__URL=url)
     assert (status, problems(output)) == (0, []), output
     assert len(re.findall(r"\? the Redis user may not", output)) == 2
+    assert output.endswith("No problems found. 2 checks had no result, see the lines with ?\n")
 
 
 def test_a_missing_service_and_redis_are_problems(launch: Launch, doctor: Doctor) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from service import __version__
-from service.api_keys import hash_key
+from service.api_keys import Scope, hash_key
 from service.config.loading import load
 from service.config.settings import Settings
 from service.errors import ConfigError
@@ -315,13 +315,26 @@ def test_the_documented_component_renders(copy: Path) -> None:
     assert the("ServiceMonitor", render(overlay))["metadata"]["namespace"] == "jay-tracking"
 
 
+def test_the_documented_keys_are_valid(tmp_path: Path) -> None:
+    """The list of keys in the README is valid, with the hashes of real keys."""
+    readme = (FOLDER / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"^ *```json\n(.*?)^ *```", readme, re.DOTALL | re.MULTILINE)
+    entries = re.sub("<the hash that the (first|second) command printed>", lambda found: hash_key(found[1]), block)
+    (tmp_path / "api_keys.json").write_text(entries)
+    web, operator = load({"JAY_API_KEYS_FILE": str(tmp_path / "api_keys.json")}).settings.api_keys
+    assert web.create_limit is not None
+    assert web.origins == frozenset({"https://www.example.com"})
+    assert operator.scopes == {Scope.ANALYTICS, Scope.PRIVACY}
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_the_documented_commands_make_the_secrets(tmp_path: Path) -> None:
     """The commands of the README make the secrets, except the list of keys."""
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", (FOLDER / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
     (block,) = [one for one in blocks if "openssl" in one]
-    *commands, keys_new = [line.strip() for line in block.splitlines()]
-    assert keys_new == "jay-tracking keys new web-player"
+    *commands, web, operator = [line.strip() for line in block.splitlines()]
+    assert web == "jay-tracking keys new web-player"
+    assert operator == "jay-tracking keys new operator --scope analytics --scope privacy"
     subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, check=True, env={"PATH": os.environ["PATH"]})
     assert {file.name for file in (tmp_path / "secrets").iterdir()} == SECRETS - {"api_keys.json"}
     assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0

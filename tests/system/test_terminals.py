@@ -26,7 +26,7 @@ SUCCESSES = (
     ("torture", "--seconds", "1", "--rate", "50"),
     ("check-config",),
     ("healthcheck",),
-    ("keys", "new", "tv"),
+    ("keys", "new", "tv", "--scope", "validate"),
     ("openapi",),
     ("openapi", "--json"),
     ("--help",),
@@ -116,7 +116,7 @@ def test_json_in_ascii_has_the_same_content(environment: dict[str, str], tmp_pat
     assert json.loads(done.stdout) == USER
 
 
-@pytest.mark.parametrize("arguments", [("check-config",), ("openapi",), ("keys", "new")])
+@pytest.mark.parametrize("arguments", [("check-config",), ("openapi",), ("keys", "new", "--scope", "validate")])
 @pytest.mark.parametrize("target", ["/dev/full", "closed", "pipe"])
 def test_an_output_that_cannot_be_written_is_one_line(
     arguments: tuple[str, ...], target: str, environment: dict[str, str], tmp_path: Path

@@ -1,21 +1,28 @@
 """The privacy notice: each statement is made from the settings that it names."""
 
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from service.api.privacy_notice import Statement, in_words, make_notice
+from service.api.durations import in_words
+from service.api.privacy_notice import make_notice
+from service.api.privacy_sentences import CREATION_KEY, Statement
 from service.api.session_body import session_json
 from service.api.session_token import SessionCookie
-from service.api_keys import ApiKey, Gpc, Scope
+from service.api_keys import ApiKey, Gpc, Reveal, Scope
 from service.config.settings import Settings
 from service.digests import UserDigest
 from service.rate_limits import RateLimit
 from service.sessions import SessionFactory
+from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, UNIONS_SECONDS, Lifetimes
 
+CLIENTS = Path(__file__).parents[2] / "clients"
 KEY = ApiKey("web", "0" * 64, frozenset({Scope.TRACK}))
+PROXY = ApiKey("proxy", "1" * 64, frozenset({Scope.VALIDATE}))
+DEFAULT = Settings(api_keys=(KEY,))
 # Another value for each setting that a visitor may notice, and for some that no visitor
 # notices.
 CHANGES: dict[str, Any] = {
@@ -35,13 +42,17 @@ CHANGES: dict[str, Any] = {
     "cors.max_age_seconds": 1,
     "metrics.enabled": False,
     "log.level": "debug",
+    "log.session_ref": True,
+    "tracing.otlp_endpoint": "http://collector:4318",
+    "tracing.session_ref": True,
 }
+# Another setting without which a change has no effect.
+NEEDED: dict[str, tuple[str, Any]] = {"tracing.session_ref": ("tracing.otlp_endpoint", "http://collector:4318")}
 
 
-def changed(name: str, value: Any) -> Settings:
-    """Return the default settings with one other value."""
+def changed(name: str, value: Any, settings: Settings = DEFAULT) -> Settings:
+    """Return the settings with one other value."""
     section, _, setting = name.partition(".")
-    settings = Settings(api_keys=(KEY,))
     return replace(settings, **{section: replace(getattr(settings, section), **{setting: value})})
 
 
@@ -52,19 +63,24 @@ def statements(settings: Settings) -> list[Statement]:
 
 def test_each_statement_is_made_from_the_settings_that_it_names() -> None:
     """A changed setting changes the statements that name it, and no other."""
-    before = statements(Settings(api_keys=(KEY,)))
-    found: list[set[str]] = [set() for _ in before]
-    others = [replace(KEY, gpc=Gpc.GUEST), replace(KEY, create_limit=RateLimit(60, 60))]
-    variants = [(name, changed(name, value)) for name, value in CHANGES.items()]
-    variants += [("api_keys", Settings(api_keys=(other,))) for other in others]
-    for name, settings in variants:
-        after = statements(settings)
-        assert len(after) == len(before)
-        for number, (old, new) in enumerate(zip(before, after, strict=True)):
+    found: list[set[str]] = [set() for _ in statements(DEFAULT)]
+    variants = []
+    for name, value in CHANGES.items():
+        needed = changed(*NEEDED[name]) if name in NEEDED else DEFAULT
+        variants.append((name, needed, changed(name, value, needed)))
+    others = [
+        (replace(KEY, gpc=Gpc.GUEST),),
+        (replace(KEY, create_limit=RateLimit(60, 60)),),
+        (KEY, PROXY),
+        (KEY, replace(PROXY, reveal=frozenset({Reveal.USER_ID}))),
+    ]
+    variants += [("api_keys", DEFAULT, Settings(api_keys=keys)) for keys in others]
+    for name, before, after in variants:
+        for number, (old, new) in enumerate(zip(statements(before), statements(after), strict=True)):
             assert new.settings == old.settings
             if new.text != old.text:
                 found[number].add(name)
-    assert found == [set(statement.settings) for statement in before]
+    assert found == [set(statement.settings) for statement in statements(DEFAULT)]
 
 
 def test_every_setting_of_the_cookie_and_of_privacy_is_in_the_notice() -> None:
@@ -83,14 +99,59 @@ def test_every_setting_of_the_cookie_and_of_privacy_is_in_the_notice() -> None:
         ("session.ttl_seconds", 5400, "The record of a session is deleted after 90 minutes,"),
         ("cookie.same_site", "None", "also with requests of pages of other sites (SameSite=None)"),
         ("cookie.domain", ".example.com", "to example.com and its subdomains"),
-        ("analytics.retention_days", 7, "deleted after 7 days, or up to one day later"),
+        ("session.ttl_seconds", 5400, "is deleted 90 minutes after the request, also when the session is ended"),
+        ("session.ttl_seconds", 5400, "may be kept for up to 90 minutes more"),
+        ("session.ttl_seconds", 3600, "Numbers by minute are deleted after 3 hours."),
+        ("session.ttl_seconds", 3600, "Fingerprints of secrets are deleted 3 hours after"),
+        ("analytics.retention_days", 7, "lists of a day are deleted 7 days after the day, or up to one day later"),
         ("analytics.top_users", 10, "at most 160."),
         ("privacy.contact", None, "the operator of the website or app"),
+        ("log.session_ref", True, "no user id. It has a keyed hash of the session id (session ref)"),
+        ("tracing.otlp_endpoint", None, "The service sends no traces"),
+        ("tracing.otlp_endpoint", "http://collector:4318", "sends traces of requests to a program"),
     ],
 )
 def test_a_value_is_in_words(name: str, value: Any, words: str) -> None:
     """The notice has the values of the settings."""
     assert any(words in statement.text for statement in statements(changed(name, value)))
+
+
+@pytest.mark.parametrize(
+    ("reveal", "words"),
+    [
+        ([], "It adds no session id and no user id."),
+        ([Reveal.USER_ID], "It may add the user id."),
+        ([Reveal.USER_ID, Reveal.SESSION_ID], "It may add the id of the session and the user id."),
+    ],
+)
+def test_revealed_ids_are_in_the_notice(reveal: list[Reveal], words: str) -> None:
+    """The notice has the ids that keys of proxies reveal. Other keys reveal none."""
+    keys = (replace(KEY, reveal=frozenset(Reveal)), *(replace(PROXY, reveal=frozenset({part})) for part in reveal))
+    texts = [statement.text for statement in statements(Settings(api_keys=(*keys, PROXY)))]
+    assert any(words in text for text in texts)
+    without = [statement.text for statement in statements(Settings(api_keys=keys[:1]))]
+    assert "No proxy passes data of a session on to other services." in without
+
+
+def test_fixed_lifetimes_are_those_of_redis() -> None:
+    """Lifetimes that no setting changes are those that the stores use."""
+    texts = " ".join(statement.text for statement in statements(Settings()))
+    assert f"the record of an erasure after {in_words(RECEIPT_SECONDS)}." in texts
+    assert f"ended or erased may be kept for {in_words(ERASED_SECONDS)} more." in texts
+    assert f"Results of counts are deleted after {in_words(UNIONS_SECONDS)}." in texts
+    lifetimes = Lifetimes.of(3600, 7)
+    assert in_words(lifetimes.minutes) == "3 hours"
+    assert in_words(lifetimes.counts) == "8 days"
+
+
+def test_the_name_on_the_device_is_that_of_the_clients() -> None:
+    """Each client that keeps a creation key has the name that the notice says."""
+    name, _, suffix = CREATION_KEY.partition(":")
+    for file in ("js/jay-tracking.js", "kotlin/JayTracking.kt", "swift/JayTracking.swift"):
+        source = (CLIENTS / file).read_text("utf-8")
+        assert f'"{name}"' in source, file
+        assert f":{suffix}" in source, file
+    assert any(CREATION_KEY in statement.text for statement in statements(Settings()))
 
 
 def test_the_fields_are_those_of_a_stored_session() -> None:

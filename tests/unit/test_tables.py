@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from service.commands import time_range
-from service.commands.check_results import Report, good, problem
+from service.commands.check_results import Report, good, problem, unknown
 from service.commands.tables import Column, Figures, lay_out, shorten
 
 SHORT = ["jay.api.playout.1.0.0", "tv.app.2"]
@@ -82,6 +82,29 @@ def test_check_results_are_wrapped_between_words(width: int) -> None:
     shown = " ".join(capture.get().split())
     assert shown.count(words) == 2
     assert url in shown
+
+
+@pytest.mark.parametrize(
+    ("problems", "unknowns", "summary"),
+    [
+        (0, 0, "No problems found"),
+        (1, 0, "1 problem found"),
+        (0, 1, "No problems found. 1 check had no result, see the line with ?"),
+        (2, 3, "2 problems found. 3 checks had no result, see the lines with ?"),
+    ],
+)
+def test_a_report_ends_with_its_problems_and_unknown_checks(problems: int, unknowns: int, summary: str) -> None:
+    """The last line has the number of problems, and of checks without a result."""
+    for encoding in ("utf-8", "ascii"):
+        target = console(80, encoding)
+        report = Report(target)
+        with target.capture() as capture:
+            bad, hidden = [problem("bad", "fix it")] * problems, [unknown("hidden")] * unknowns
+            report.part("Part", [good("fine"), *bad, *hidden])
+            report.conclude()
+        expected = summary if encoding == "utf-8" else summary.replace("?", "unknown")
+        assert capture.get().splitlines()[-1] == expected
+        assert report.problems == problems
 
 
 def test_ranges_are_shown_in_whole_days() -> None:

@@ -12,7 +12,8 @@ from aiohttp import web
 
 from service.api.auth import check_version
 from service.api.handlers.pages import HTML, STATIC_FOLDER, answer_page, etag_of
-from service.api.privacy_notice import EVERY_KEY, Notice
+from service.api.privacy_notice import Notice
+from service.api.privacy_sentences import EVERY_KEY
 from service.api.responses import json_response, open_json_response
 
 _PLACE = "<!-- notice -->"
