@@ -77,7 +77,7 @@ class BrokenLock(LogLock):
 
 
 def test_lines_without_the_lock_are_counted_as_dropped() -> None:
-    """A lock that the kernel refuses costs the lines of one write, and no later ones."""
+    """A lock that the kernel refuses costs the lines of one write, no later ones."""
     draft, writing = os.pipe()
     stream = LogStream(writing, "utf-8", BrokenLock())
     stream.write("one\ntwo\n")
