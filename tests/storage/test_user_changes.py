@@ -16,6 +16,7 @@ from service.sessions import MAX_USER_CHANGES, Session, SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
+from service.storage.user_changes import UserChanges
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers
@@ -225,6 +226,20 @@ async def test_parallel_changes_leave_one_session(
             await sessions.end([session.id])
 
 
+async def interrupt(changes: UserChanges, session: Session, user_id: str, step: str) -> None:
+    """Give a session another user, and fail before a step of the change."""
+    run = changes._run
+
+    async def interrupted(at: str, *arguments: object) -> int:
+        if at == step:
+            raise StoreUnavailable("interrupted")
+        return await run(at, *arguments)  # type: ignore[arg-type]
+
+    changes._run = interrupted  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreUnavailable):
+        await changes.set_user([session.id], user_id)
+
+
 @pytest.mark.parametrize("step", ["create", "finish"])
 @pytest.mark.parametrize("then", ["ended", "withdrawn", "repeated", "another"])
 async def test_an_interrupted_change_leaves_no_user_id_behind(
@@ -243,17 +258,7 @@ async def test_an_interrupted_change_leaves_no_user_id_behind(
     session = factory.new("s")
     session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
     await store.create_many([session])
-    broken = changes_of(store)
-    steps = broken._run
-
-    async def interrupted(at: str, *arguments: object) -> int:
-        if at == step:
-            raise StoreUnavailable("interrupted")
-        return await steps(at, *arguments)  # type: ignore[arg-type]
-
-    broken._run = interrupted  # type: ignore[method-assign, assignment]
-    with pytest.raises(StoreUnavailable):
-        await broken.set_user([session.id], "ann")
+    await interrupt(changes_of(store), session, "ann", step)
     assert await store.find_many([[session.id]]) == [session]
     changes = changes_of(store)
     if then == "ended":
@@ -389,3 +394,34 @@ async def test_consent_can_be_withdrawn_while_redis_is_full(
         await raw.config_set("maxmemory", "0")
     assert await users.find_sessions("ann") == await users.find_sessions("bob") == []
     assert await changes.set_user([guest.id], "bob")
+
+
+@pytest.mark.parametrize("step", ["create", "finish"])
+@pytest.mark.parametrize("then", ["ended", "withdrawn"])
+async def test_an_interrupted_change_is_settled_while_redis_is_full(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    digest: UserDigest,
+    own_server: RedisServer,
+    keyspace: Keyspace,
+    step: str,
+    then: str,
+) -> None:
+    """After an interrupted change, a full Redis still takes the end and the withdrawal."""
+    store = await make_store(own_server.url, redis=GROUPED)
+    changes, session = changes_of(store), factory.new("s")
+    session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
+    await store.create_many([session])
+    await interrupt(changes_of(store), session, "ann", step)
+    async with Redis.from_url(own_server.url, decode_responses=True) as raw:
+        await raw.config_set("maxmemory", "1")
+        if then == "ended":
+            assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+        else:
+            guest = await changes.set_user([session.id], None)
+            assert guest is not None
+            assert await store.find_many([[guest.id]]) == [guest]
+        assert await keys_with(raw, keyspace, "ann", digest("ann")) == []
+        live = await read_counts(raw, keyspace)
+        assert +live.live_by_hour == +live.live_by_minute == ({} if then == "ended" else {"s": 1})

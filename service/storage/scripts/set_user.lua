@@ -106,20 +106,24 @@ function steps.finish()
   local present = try('GET', session_key)
   if present == pointer then return 1 end
   if present ~= pending then return 0 end
+  begin_writes(base) -- `leave` of a guest begins with BITFIELD
   leave(1)
   keep_lifetime(pointer)
   return 1
 end
 
 -- Keeps the successor from being stored by a request that is late. Returns 1 when it
--- was stored before.
+-- was stored before. This step and the next ones also run while Redis is full, so that
+-- a session can be ended and consent be withdrawn after an interrupted change.
 function steps.fence()
+  begin_writes(successor_base)
   if try('SET', successor_key, FENCED, 'EX', tombstone_lifetime, 'NX') then return 0 end
   return try('GET', successor_key) == FENCED and 0 or 1
 end
 
 -- Removes the mark of a session whose successor is fenced off.
 function steps.cancel()
+  begin_writes(base)
   if try('GET', session_key) == pending then keep_lifetime(value) end
   return 1
 end
