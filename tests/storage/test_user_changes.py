@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 import pytest
 from redis.asyncio import Redis
 
-from service.counts import DAY
+from service.counts import DAY, Bounds, CountRange, Interval, UserCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, TooManyRequests
 from service.sessions import MAX_USER_CHANGES, Session, SessionFactory
@@ -17,6 +17,7 @@ from service.storage.coalescer import Coalescer
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import BatchingSessionStore, RedisSessionStore
 from service.storage.user_changes import UserChanges
+from service.storage.users import RedisUserStore
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers
@@ -80,6 +81,21 @@ async def test_a_session_goes_on_with_another_user(
     assert counts.created == +counts.live_by_hour == +counts.live_by_minute == {"s": 1}
     assert await top_users(raw, keyspace) == {}
     assert await read_consents(make_analytics(server.url)) == (3, 2)
+
+
+async def test_a_session_that_gets_a_user_is_not_created_by_the_user(
+    store: RedisSessionStore, changes_of: ChangesOf, users: RedisUserStore, factory: SessionFactory
+) -> None:
+    """It is active, and not among the sessions that the user created."""
+    now = time.time()
+    around = CountRange.around(now - 3600, now + 3600, Interval.HOUR)
+    guest, other = factory.new("s"), factory.new("s", "bob")
+    await store.create_many([guest, other])
+    for session in (guest, other):
+        assert await changes_of(store).set_user([session.id], "ann")
+    assert await users.count("ann", around) == UserCounts({"s": 2}, Bounds(0, 0))
+    await store.create_many([factory.new("s", "ann")])
+    assert await users.count("ann", around) == UserCounts({"s": 3}, Bounds(1, 1))
 
 
 async def test_the_same_user_changes_nothing(

@@ -19,9 +19,10 @@ local pointer, pending = POINTER .. successor_key, PENDING .. successor_key .. '
 local function keep_lifetime(new_value) try('SET', session_key, new_value, 'KEEPTTL') end
 local function lifetime_left() return math.max(1, try('PTTL', session_key)) end
 
--- Removes one session from a user's count in the top list of the session's day. The
--- user leaves the list when no counted session is certain any more. The floor already
--- bounds the rest, because no error bound exceeds it. No score falls below the floor.
+-- Removes one session from a user's count in the top list of the session's day.
+-- When count − 1 equals the error bound, the user may have no session left and leaves
+-- the list. The floor is at least the error bound, so it still bounds the sessions that
+-- the user may have. No score falls below the floor.
 local function remove_from_top_list(session)
   local key = top_key(base, day_of(session.started))
   local score = tonumber(try('ZSCORE', key, session.user) or nil)
