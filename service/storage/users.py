@@ -135,7 +135,7 @@ class RedisUserStore(UserStore):
         """
         try:
             return all(await self._connection.run_on_each("rewrite", _rewrite))
-        except (StoreUnavailable, Overloaded):  # the receipt of the erasure must not be lost
+        except (StoreUnavailable, Overloaded):  # the erasure itself is complete
             return False
 
     async def _erase_in(self, shard: int, digests: Sequence[str], erasure: _Erasure) -> int:

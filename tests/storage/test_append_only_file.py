@@ -54,12 +54,12 @@ async def test_a_rewrite_without_a_free_connection_is_no_error(own_server: Redis
     connection = RedisConnection(own_server.url, RedisSettings(timeout_seconds=10), lane=lane)
     users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
     async with redis.asyncio.Redis.from_url(own_server.url) as raw, asyncio.TaskGroup() as tasks:
-        tasks.create_task(connection.run("wait", lambda client: client.blpop(["list"])))  # type: ignore[arg-type]
+        tasks.create_task(connection.run("wait", lambda client: client.blpop(["list"])))
         async with asyncio.timeout(10):
             while not (await raw.info("clients"))["blocked_clients"]:
                 await asyncio.sleep(0.01)
         assert await users.rewrite_append_only_file() is False
-        await raw.lpush("list", "x")  # type: ignore[misc]
+        await raw.lpush("list", "x")
     await connection.close()
 
 

@@ -424,7 +424,7 @@ async def test_an_interrupted_change_is_settled_while_redis_is_full(
     step: str,
     then: str,
 ) -> None:
-    """After an interrupted change, a full Redis still takes the end and the withdrawal."""
+    """After an interrupted change, a full Redis still takes the end or withdrawal."""
     store = await make_store(own_server.url, redis=GROUPED)
     changes, session = changes_of(store), factory.new("s")
     session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")

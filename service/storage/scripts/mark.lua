@@ -3,8 +3,8 @@
 -- KEYS  the mark. Other keys may follow.
 -- ARGV  the lifetime of the mark
 --
--- DEL is the first write. A full Redis runs it, and after a first write it runs SET too.
--- So sessions can be ended while Redis is full. Repeatable.
+-- DEL is the first write. A full Redis runs it, and after a first write it runs the
+-- rest of the script too. So sessions can be ended while Redis is full. Repeatable.
 
 try('DEL', KEYS[1])
 try('SET', KEYS[1], '', 'EX', ARGV[1])
