@@ -81,7 +81,7 @@ async def test_a_creation_on_a_new_connection_comes_after_the_record(
 async def test_a_new_connection_records_nothing_new(
     lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
 ) -> None:
-    """A worker without a record writes nothing, and neither does one whose record expired."""
+    """Without a record that still lives, a new connection writes nothing."""
     await lanes.sessions.call("find", "GET", keyspace.secrets)
     assert not await raw.exists(keyspace.secrets)
     await secrets.record(TTL_SECONDS)
