@@ -76,11 +76,11 @@ async def build(  # 60 lines: the list of all parts, each named once
     digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
     lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
     secrets = UserSecrets(lanes.sessions, keyspace, (digest, *previous))
+    lanes.add_steps(secrets.steps)  # before the first request of each new connection
     make_store = partial(
         RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
     )
-    lookup = make_store(lanes.operators)
-    retention_days = settings.analytics.retention_days
+    lookup, retention_days = make_store(lanes.operators), settings.analytics.retention_days
     factory, lifetimes = SessionFactory(digest, ttl_seconds), Lifetimes.of(ttl_seconds, retention_days)
     changes = UserChanges(lanes.consent, keyspace, factory, lifetimes=lifetimes, secrets=secrets)
     sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), changes)

@@ -72,9 +72,9 @@ class SourceCounts:
     `active` is the number of live sessions now. `consent_given` and `consent_withdrawn`
     count the sessions that got a user id after their start, or lost it. The lists have
     one number per interval.
-    `active_at` is the number of live sessions at the start of each. It is None for a
-    start in the future. A number of `active_at` and of `expired` is None where it needs
-    counts that are no longer kept.
+    `active_at` is the number of live sessions at the start of each. A number in
+    `active_at` is None when the interval starts in the future. A number in `active_at`
+    or `expired` is None when the counts that it needs are no longer kept.
     """
 
     created: Sequence[int]

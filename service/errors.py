@@ -27,7 +27,7 @@
         ├── UnsupportedMediaType                                               415
         ├── ExpectationFailed                                                  417
         ├── InvalidRequest          an invalid field or parameter              422
-        ├── TooManyRequests         creation over the API key's limit          429
+        ├── TooManyRequests         over the limit of an API key or a session  429
         └── HeadersTooLarge                                                    431
 
 `api/problems.py` maps each error to its status, slug and title.
@@ -179,7 +179,7 @@ class InvalidRequest(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """A client address creates sessions faster than its API key allows."""
+    """A client address creates too many sessions, or a session changes too often."""
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
         super().__init__(detail)

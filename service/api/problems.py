@@ -83,7 +83,7 @@ _TABLE: dict[type[Exception], _Problem] = {
     errors.TooManyRequests: _Problem(
         429,
         "too-many-requests",
-        "Too many sessions are created",
+        "Too many requests",
         headers=lambda error: {wire.RETRY_AFTER: str(error.retry_after_seconds)},
     ),
     errors.HeadersTooLarge: _Problem(431, "headers-too-large", "The request headers are too large", closes=True),

@@ -127,6 +127,8 @@ def check_cookie_domain(value: str | None) -> str | None:
     name = value.removeprefix(".")
     if host_error(name) or ":" in name or "_" in name or name.endswith(".") or re.fullmatch("[0-9.]+", name):
         return "must be a domain name such as example.com, not an address. Leave it empty for the service's own host"
+    if "." not in name:
+        return "must have a dot, or browsers reject the cookie. Leave it empty for the service's own host"
     return None
 
 

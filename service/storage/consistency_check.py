@@ -1,8 +1,7 @@
 """Checks for `jay-tracking doctor` whether counts and indexes agree with the sessions.
 
-Sessions begin and end during the check. So the live counts by hour are read before and
-after all keys are visited. The count of a past hour can only fall, because no session
-begins in it. The number of sessions found in it must be between its two counts.
+Sessions begin, end and change during the check. So a count by hour that differs from
+its sessions is compared again, in a second scan (`hour_comparison.py`).
 
 Keys and the entries of indexes are visited in pages, so memory does not grow with the
 number of sessions. It grows with the number of counts by hour, source and shard.
@@ -10,9 +9,7 @@ number of sessions. It grows with the number of counts by hour, source and shard
 twice.
 """
 
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -20,11 +17,11 @@ from typing import Any, TypeVar
 from redis import exceptions
 from redis.asyncio import Redis
 
-from service.counts import HOUR
 from service.digests import UserDigest
-from service.sessions import SECOND_US, Session, shard_of
+from service.sessions import Session, shard_of
 from service.storage.client import Command
 from service.storage.connection import RedisConnection
+from service.storage.hour_comparison import Difference, HourComparison, certain, confirmed
 from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Bucket, LiveCounts
@@ -38,8 +35,8 @@ T = TypeVar("T")
 _SCAN_COUNT = 1000
 # Each index returns up to 1,000 entries.
 _INDEXES_AT_ONCE = 50
-# After this time, no creation of the hour that has ended is still in progress.
-_SETTLED_SECONDS = 60
+# Sessions between two looks at their counts.
+_COMPARED_AT_ONCE = 100
 
 
 @dataclass
@@ -64,17 +61,16 @@ class _Denied(Exception):
 
 
 class _Scan:
-    """The state of one scan of all keys.
+    """The state of one scan of all keys."""
 
-    `live` are the live sessions found by bucket.
-    """
-
-    def __init__(self, seen: SeenKeys, progress: Callable[[int], None], *, repair: bool) -> None:
+    def __init__(
+        self, seen: SeenKeys, hours: HourComparison, progress: Callable[[int], None], *, repair: bool
+    ) -> None:
         self.seen = seen
+        self.hours = hours
         self.progress = progress
         self.repair = repair
         self.report = ConsistencyReport()
-        self.live: Counter[Bucket] = Counter()
 
 
 class ConsistencyCheck:
@@ -120,42 +116,49 @@ class ConsistencyCheck:
         """
         try:
             with SeenKeys() as seen:
-                return await self._run(_Scan(seen, progress, repair=repair))
+                hours = HourComparison(self._live_counts, self._ttl_seconds)
+                return await self._run(_Scan(seen, hours, progress, repair=repair))
         except _Denied:
             return None
 
     async def _run(self, scan: _Scan) -> ConsistencyReport:
-        began = time.time()
-        before = await self._live_counts.by_hour(began - self._ttl_seconds, began)
-        for url in await self._connection.server_urls():
-            async for keys in self._pages_of(url):
-                new_keys = scan.seen.add(keys)
-                await self._visit([key.decode(errors="replace") for key in new_keys], scan)
-                scan.progress(len(new_keys))
-        after = await self._live_counts.by_hour(began - self._ttl_seconds, began)
-        report, live = scan.report, scan.live
-        # Earlier sessions have expired.
-        first_hour = (int(time.time()) - self._ttl_seconds) // HOUR + 1
-        moving_hour = int(began - _SETTLED_SECONDS) // HOUR
-        for bucket in sorted({*before, *after, *live}):
-            is_right = before[bucket] >= live[bucket] >= after[bucket]
-            if bucket[2] >= first_hour and (is_right or bucket[2] < moving_hour):
-                report.compared_hours += before[bucket] > 0
-                if not is_right:
-                    report.wrong_hours.append(bucket)
-        return report
+        await scan.hours.begin()
+        async for keys in self._new_keys(scan.seen):
+            await self._visit(keys, scan)
+            scan.progress(len(keys))
+        differences = await scan.hours.differences()
+        wrong = certain(differences)
+        if wrong:
+            wrong = confirmed(wrong, await self._compare_again(wrong))
+        scan.report.compared_hours = len(differences)
+        scan.report.wrong_hours = sorted(wrong)
+        return scan.report
 
-    async def _pages_of(self, url: str) -> AsyncIterator[Sequence[bytes]]:
-        """Yield all keys of a server in pages."""
-        cursor = 0
-        while True:
-            page = await self._if_allowed(url, partial(_scan_page, cursor=cursor, pattern=self._keyspace.pattern))
-            if page is None:
-                raise _Denied
-            cursor, keys = page
-            yield keys
-            if not cursor:
-                return
+    async def _compare_again(self, buckets: Collection[Bucket]) -> Mapping[Bucket, Difference]:
+        """Compare some counts in a scan that follows their changes."""
+        shards = {shard for shard, _, _ in buckets}
+        hours = HourComparison(self._live_counts, self._ttl_seconds, buckets)
+        await hours.begin()
+        with SeenKeys() as seen:
+            async for keys in self._new_keys(seen):
+                ids = ((key, self._keyspace.id_in(key)) for key in keys)
+                some = [key for key, session_id in ids if session_id and shard_of(session_id) in shards]
+                for page in pages(some, _COMPARED_AT_ONCE):
+                    hours.add(await self._sessions(page, ConsistencyReport()))
+                    await hours.observe()
+        return await hours.differences()
+
+    async def _new_keys(self, seen: SeenKeys) -> AsyncIterator[list[str]]:
+        """Yield the keys of all servers in pages, each key once."""
+        for url in await self._connection.server_urls():
+            cursor: int | None = None
+            while cursor != 0:
+                scan = partial(_scan_page, cursor=cursor or 0, pattern=self._keyspace.pattern)
+                page = await self._if_allowed(url, scan)
+                if page is None:
+                    raise _Denied
+                cursor, keys = page
+                yield [key.decode(errors="replace") for key in seen.add(keys)]
 
     async def _visit(self, keys: Sequence[str], scan: _Scan) -> None:
         keys = [key for key in keys if not self._keyspace.is_temporary(key)]
@@ -166,9 +169,7 @@ class ConsistencyCheck:
         report.without_lifetime += (await self._read(*(("TTL", key) for key in keys))).count(-1)
         sessions = await self._sessions(keys, report)
         report.sessions += len(sessions)
-        scan.live.update(
-            (shard_of(session.id), session.source, session.started_at // SECOND_US // HOUR) for session in sessions
-        )
+        scan.hours.add(sessions)
         users = [(session, session.user_digest) for session in sessions if session.user_digest is not None]
         report.users += len(users)
         await self._indexes.check(users, report, repair=scan.repair)

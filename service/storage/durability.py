@@ -10,7 +10,8 @@
 
 WAIT and WAITAOF wait for the last write of their own connection. They are sent with the
 commands, once for a batch. The script of a retry writes nothing, because its first run
-has written on another connection. So a batch ends with a write of its own, the mark.
+has written on another connection. So a batch ends with a write of its own, the mark. A
+full Redis accepts the mark too, so that sessions can be ended.
 docs/reliability.md has the price of each setting.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import AskError, RedisError, ResponseError
 
 from service.storage.keyspace import MARK_SECONDS, mark_key
+from service.storage.script_files import script_digest
 from service.storage.self_test_steps import Step
 from service.storage.sharding import ASKING, key_in
 
@@ -150,7 +152,7 @@ class _Replicated(_Waiting):
 
 def _mark_beside(commands: "Sequence[Command]") -> "Command":
     """Return a write to the shard of the first command."""
-    return ("SET", mark_key(key_in(commands[0])), "", "EX", MARK_SECONDS)
+    return ("EVALSHA", script_digest("mark"), 1, mark_key(key_in(commands[0])), MARK_SECONDS)
 
 
 def _raise_errors(*replies: Any) -> None:

@@ -72,7 +72,11 @@ class Span:
 
     @cached_property
     def known(self) -> range:
-        """The hours of the range that have begun, and whose lifetime before is kept."""
+        """The hours with known counts.
+
+        The hours of the range that have begun, and for which the counts of the lifetime
+        before them are still kept.
+        """
         first_whole = self.position(self.kept_from + self.ttl_seconds + HOUR - 1)
         end = min(self.position(self.now) + 1, self.position(self.requested.end))
         return range(max(self.position(self.requested.start), first_whole), end)

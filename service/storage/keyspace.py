@@ -87,6 +87,7 @@ RECEIPT_SECONDS = 300
 # Longer than the retries of a creation: four timeouts of 10 s, the longest setting.
 ERASED_SECONDS = 60
 MARK_SECONDS = 10
+SECRETS_SHARD = 0
 
 
 def count_lifetime_seconds(retention_days: int) -> int:
@@ -179,7 +180,7 @@ class Keyspace:
     @property
     def secrets(self) -> str:
         """The key of the fingerprints of user secrets."""
-        return self._bases[0] + "secrets"
+        return self._bases[SECRETS_SHARD] + "secrets"
 
     def day(self, shard: int, day: int, source: str) -> str:
         """Return the key of a day's counters."""

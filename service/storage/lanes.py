@@ -18,7 +18,7 @@ from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.lane import CONSENT, OPERATORS, READINESS, SESSIONS
 from service.storage.outage_log import OutageLog
-from service.storage.self_test import SelfTest
+from service.storage.self_test import MoreSteps, SelfTest
 from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
@@ -35,7 +35,7 @@ class Lanes(ConnectionEvents):
 
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
         self.servers = ServerMap(Discovery.of(url, settings))
-        self_test = SelfTest(keyspace, Durability.of(settings))
+        self._self_test = self_test = SelfTest(keyspace, Durability.of(settings))
         outage_log, log_limit = OutageLog(self.servers), LogLimit()
         self.sessions, self.consent, self.operators, self.readiness = self._all = tuple(
             RedisConnection(
@@ -63,6 +63,10 @@ class Lanes(ConnectionEvents):
         """
         self._on_change = on_change
         self._on_reconnect = on_reconnect
+
+    def add_steps(self, steps: MoreSteps) -> None:
+        """Run further steps on each new connection, before its first request."""
+        self._self_test.add_steps(steps)
 
     def open_breakers(self) -> Mapping[Labels, float]:
         """Return 1 for each lane whose breaker is open, and 0 for the others."""

@@ -1,7 +1,7 @@
 """The counts of live sessions by hour of their creation, for the consistency check."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from service.counts import DAY
@@ -29,12 +29,23 @@ class LiveCounts:
         live: Counter[Bucket] = Counter()
         for shard in range(SHARD_COUNT):
             sources = await self._sources(shard, days)
-            keys = [self._keyspace.day(shard, day, source) for day, source in sources]
-            values = await self._read(*(("GETRANGE", key, *LIVE_BYTES) for key in keys))
-            for (day, source), value in zip(sources, values, strict=True):
-                for hour, count in enumerate(numbers(value) if isinstance(value, bytes) else ()):
-                    live[shard, source, day * HOURS_IN_DAY + hour] = count
+            live.update(await self._of_days([(shard, source, day) for day, source in sources]))
         return live
+
+    async def of(self, buckets: Iterable[Bucket]) -> Counter[Bucket]:
+        """Return the counts of the days of some buckets."""
+        days = {(shard, source, hour // HOURS_IN_DAY) for shard, source, hour in buckets}
+        return Counter(await self._of_days(sorted(days)))
+
+    async def _of_days(self, days: Sequence[tuple[int, str, int]]) -> dict[Bucket, int]:
+        """Return the counts of days, each with its shard and source."""
+        keys = [self._keyspace.day(shard, day, source) for shard, source, day in days]
+        values = await self._read(*(("GETRANGE", key, *LIVE_BYTES) for key in keys))
+        return {
+            (shard, source, day * HOURS_IN_DAY + hour): count
+            for (shard, source, day), value in zip(days, values, strict=True)
+            for hour, count in enumerate(numbers(value) if isinstance(value, bytes) else ())
+        }
 
     async def _sources(self, shard: int, days: Sequence[int]) -> list[tuple[int, str]]:
         """Return each day with each of its sources."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.storage.breaker import OPEN_SECONDS
 
 T = TypeVar("T")
@@ -17,9 +17,9 @@ RETRY_PAUSES_SECONDS = (1.5 * OPEN_SECONDS, 3 * OPEN_SECONDS)
 class Retries:
     """Runs the calls of one operation. Each call has to be idempotent.
 
-    When Redis does not answer the first call, the operation fails at once. A later call
-    is repeated after pauses, because otherwise the client would repeat the whole
-    operation.
+    When the first call fails, because Redis does not answer or the lane has no free
+    connection, the operation fails at once. A later call is repeated after pauses,
+    because otherwise the client would repeat the whole operation.
     """
 
     def __init__(self, pauses_seconds: Sequence[float] = RETRY_PAUSES_SECONDS) -> None:
@@ -31,7 +31,7 @@ class Retries:
         for pause in self._pauses if self._has_begun else ():
             try:
                 return await call()
-            except StoreUnavailable:
+            except (StoreUnavailable, Overloaded):
                 await asyncio.sleep(pause)
         result = await call()
         self._has_begun = True

@@ -25,7 +25,7 @@ from service.storage.session_value import ERASED, FENCED, PENDING, POINTER
 
 # These have the functions of creating.lua too.
 _CREATIONS = ("create", "create_once", "set_user")
-NAMES = (*_CREATIONS, "created", "end", "erase", "repair", "secrets", "self_test", "union", "user")
+NAMES = (*_CREATIONS, "created", "end", "erase", "mark", "repair", "secrets", "self_test", "union", "user")
 
 _CONSTANTS: dict[str, int | str] = {
     "DAY": DAY,

@@ -6,13 +6,14 @@ test uses temporary keys, and takes three round trips and 1 ms of Redis.
 
 It checks the version, every command and every script. It creates and ends sessions, and
 finds out whether one command may use keys of different shards. Commands that only
-`doctor` uses are not checked.
+`doctor` uses are not checked. Other modules may add steps that a new connection needs.
 """
 
 import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from redis import exceptions
@@ -25,7 +26,7 @@ from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import ErrorKind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
-from service.storage.self_test_steps import TTL_SECONDS, steps_of
+from service.storage.self_test_steps import TTL_SECONDS, Step, steps_of
 from service.storage.server_map import ServerMap
 from service.storage.sharding import across_shards
 
@@ -35,6 +36,9 @@ OLDEST_VERSION = (7, 0)
 # served only one call, each read would take a new connection and a self-test.
 UNTESTED_SECONDS = 0.25
 
+# Returns the steps of a connection, given the shards of its server.
+MoreSteps = Callable[[Sequence[int]], Iterable[Step]]
+
 
 class SelfTest:
     """Tests connections before their first request."""
@@ -42,6 +46,11 @@ class SelfTest:
     def __init__(self, keyspace: Keyspace, durability: Durability | None = None) -> None:
         self._keyspace = keyspace
         self._durability = durability or Durability()
+        self._more_steps: list[MoreSteps] = []
+
+    def add_steps(self, steps: MoreSteps) -> None:
+        """Run further steps on each new connection, before its first request."""
+        self._more_steps.append(steps)
 
     def of_server(self, servers: ServerMap, url: str) -> Prepare:
         """Return the test of connections to one server."""
@@ -70,8 +79,9 @@ class SelfTest:
         shards, keyspace = servers.shards_of(url), self._keyspace.temporary(secrets.token_hex(4))
         if not shards:
             raise _Untestable
-        shards = [shards[-1]] if servers.groups_by_shard else shards
-        steps = [*steps_of(keyspace, shards), *self._durability.steps]
+        tested = [shards[-1]] if servers.groups_by_shard else shards
+        more = chain.from_iterable(make(shards) for make in self._more_steps)
+        steps = [*steps_of(keyspace, tested), *self._durability.steps, *more]
         for step, reply in zip(steps, await _replies(connection, [step.command for step in steps]), strict=True):
             if isinstance(reply, exceptions.MovedError) and not servers.follows_redirects:
                 raise Unfit("a cluster with several nodes: write redis+cluster:// in redis.url")

@@ -99,6 +99,7 @@ def _counts_and_users(keyspace: Keyspace, shard: int, user: Session) -> Iterator
     yield Step("finding an erased user", _script("user", [base], erasing, "0", 10), [b"0", []])
     secret = _script("secrets", [f"{base}secrets"], now, "secret", TTL_SECONDS)
     yield Step("recording a secret", secret, [b"secret"])
+    yield Step("marking a write", _script("mark", [f"{base}mark"], TTL_SECONDS), 1)
 
 
 def _script(name: str, keys: Sequence[str], *arguments: Word) -> Command:

@@ -192,8 +192,8 @@ def _range_steps(
 ) -> Iterator[Step]:
     """Yield the steps of the total and of its parts, the unions of each source.
 
-    A total that exceeds the bound is merged from its parts, so all parts are counted
-    then.
+    When the total exceeds the bound, it is merged from the unions of the sources. So
+    these are all counted again, also those that Redis remembers.
     """
     days = total.first_day, total.last_day
     parts = [union for union in unknown if union != total]

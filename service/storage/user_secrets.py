@@ -3,16 +3,20 @@
 A user's sessions are found under a keyed hash of the user id. With another secret,
 sessions from before the change would not be found, and an erasure would succeed without
 ending them. So Redis keeps a fingerprint of each secret under which sessions may live.
+
+When Redis loses its data, the fingerprint is lost too. So a worker records it again on
+each new connection, before the first creation on this connection (`self_test.py`).
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable, UnknownUserSecret
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import SECRETS_SHARD, Keyspace
+from service.storage.self_test_steps import Step
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
@@ -45,16 +49,19 @@ class UserSecrets:
         self._known = {digest.fingerprint for digest in digests}
         self._current = digests[0].fingerprint
         self._clock = clock
-        self._recorded_at: float | None = None
+        self._connection = connection
+        self._recorded_at: int | None = None
+        self._expires_at = 0
         self._log_limit = LogLimit()
-        self._script = connection.script("secrets")
+        self._read = connection.script("secrets")
+        self._write = connection.script("secrets", is_write=True)
 
     async def check(self) -> None:
         """Raise UnknownUserSecret while sessions may live under an unknown secret.
 
         Raises StoreUnavailable and Overloaded too.
         """
-        self._compare(await self._script(self._keys, [int(self._clock())]))
+        self._compare(await self._read(self._keys, [int(self._clock())]))
 
     async def start(self, ttl_seconds: int) -> None:
         """Check when a worker starts. Record the current secret if all are known.
@@ -74,12 +81,23 @@ class UserSecrets:
 
         Raises StoreUnavailable and Overloaded.
         """
-        now = self._clock()
+        now = int(self._clock())
         if self._recorded_at is not None and 0 <= now - self._recorded_at < RECORD_INTERVAL_SECONDS:
             return
         lifetime = ttl_seconds + RECORD_INTERVAL_SECONDS + _MARGIN_SECONDS
-        await self._script(self._keys, [int(now), self._current, lifetime])
-        self._recorded_at = now
+        await self._write(self._keys, (now, self._current, lifetime))
+        self._recorded_at, self._expires_at = now, now + lifetime
+
+    def steps(self, shards: Sequence[int]) -> Iterator[Step]:
+        """Yield the step that records again what this worker has recorded last.
+
+        It changes nothing where Redis has the fingerprint. `shards` are those of the
+        server of a new connection.
+        """
+        now = int(self._clock())
+        if SECRETS_SHARD in shards and now < self._expires_at:
+            arguments = (now, self._current, self._expires_at - now)
+            yield Step("recording a secret", self._connection.script_command("secrets", self._keys, arguments))
 
     def _compare(self, in_use: Sequence[bytes]) -> None:
         if all(fingerprint.decode(errors="replace") in self._known for fingerprint in in_use):

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
 from service.digests import UserDigest
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.sessions import SECOND_US, SHARD_COUNT, Session, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, Keyspace, count_lifetime_seconds
@@ -97,13 +97,15 @@ class RedisUserStore(UserStore):
         """Return the user's live sessions and the bounds of the created ones.
 
         The bounds come from the top lists. The lower bound is at least the number of
-        live sessions that began in the range.
+        live sessions that were created for the user in the range. A session that got
+        its user later is not one of them.
         """
         by_source: Counter[str] = Counter()
         live = at_least = at_most = 0
         async for page in self._pages(user_id):
             by_source.update(session.source for session in page)
-            live += sum(requested.start <= session.started_at // SECOND_US < requested.end for session in page)
+            created = (session.started_at // SECOND_US for session in page if not session.user_changes)
+            live += sum(requested.start <= moment < requested.end for moment in created)
         for shard in self._digests_by_shard(user_id):
             arguments = (user_id, requested.first_day, requested.last_day)
             days = range(requested.first_day, requested.last_day + 1)
@@ -133,7 +135,7 @@ class RedisUserStore(UserStore):
         """
         try:
             return all(await self._connection.run_on_each("rewrite", _rewrite))
-        except StoreUnavailable:
+        except (StoreUnavailable, Overloaded):  # the erasure itself is complete
             return False
 
     async def _erase_in(self, shard: int, digests: Sequence[str], erasure: _Erasure) -> int:
@@ -186,9 +188,9 @@ class RedisUserStore(UserStore):
 async def _rewrite(client: Redis) -> bool:
     """Start a rewrite.
 
-    Redis rejects it while one is in progress, or because of its ACL.
-
-    When Redis is configured without the file, a rewrite would create one that stays.
+    Returns False when Redis has no append-only file, because a rewrite would create one
+    that stays. Also returns False when Redis refuses: a rewrite is in progress, or the
+    ACL forbids it.
     """
     try:
         if not (await client.info("persistence")).get("aof_enabled"):

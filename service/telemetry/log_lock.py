@@ -1,14 +1,21 @@
 """The lock that the processes of the service take to write to one log."""
 
+import errno
 import fcntl
 import os
 import tempfile
+import time
+
+# 1 s in all. The holder of another lock needs microseconds.
+_PAUSES_SECONDS = tuple(0.001 * 2**number for number in range(10))
 
 
 class LogLock:
     """A lock that this process shares with its forks.
 
-    The kernel releases it when its holder dies.
+    The kernel releases it when its holder dies. It belongs to the process, not to the
+    thread. Linux takes it for a deadlock when threads of two processes wait for each
+    other's locks, although other threads hold these locks and release them soon.
     """
 
     def __init__(self) -> None:
@@ -17,6 +24,15 @@ class LogLock:
         os.set_inheritable(self._file, False)
 
     def __enter__(self) -> None:
+        for pause in _PAUSES_SECONDS:
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno != errno.EDEADLK:
+                    raise
+                time.sleep(pause)
+            else:
+                return
         fcntl.lockf(self._file, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:

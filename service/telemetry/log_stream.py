@@ -54,12 +54,10 @@ class LogStream(io.TextIOBase):
         encoding: str,
         lock: LogLock,
         *,
-        errors: str = "backslashreplace",
         is_terminal: bool = False,
     ) -> None:
         self._descriptor = descriptor
         self._encoding = encoding
-        self._errors = errors
         self._lock = lock
         self._is_terminal = is_terminal
         self.describe_dropped: DescribeDropped = dropped_notice
@@ -111,12 +109,15 @@ class LogStream(io.TextIOBase):
         with self._guard:
             lines, newline, rest = text.rpartition("\n")
             if newline:
-                data = f"{self._partial_line}{lines}\n".encode(self._encoding, self._errors)
+                data = self._encode(f"{self._partial_line}{lines}\n")
                 self._partial_line = rest
                 self._submit(data)
             else:
                 self._partial_line += rest
         return len(text)
+
+    def _encode(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
 
     def drain_dropped(self) -> int:
         """Return how many lines were dropped since the last call."""
@@ -170,19 +171,21 @@ class LogStream(io.TextIOBase):
                 self._count_dropped(lost)
                 unreported = 0 if lost else self._unreported
                 self._unreported -= unreported
-            if unreported and self._write_lines(
-                self.describe_dropped(unreported).encode(self._encoding, self._errors)
-            ):
+            if unreported and self._write_lines(self._encode(self.describe_dropped(unreported))):
                 with self._guard:
                     self._unreported += unreported
 
     def _write_lines(self, data: bytes) -> int:
         """Write lines and wait as long as that takes.
 
-        Returns how many lines failed, because there is no reader or the disk is full.
+        Returns how many lines failed, because there is no reader, the disk is full, or
+        the kernel does not give the lock.
         """
-        with self._lock:
-            return write_lines(self._descriptor, data)
+        try:
+            with self._lock:
+                return write_lines(self._descriptor, data)
+        except OSError:  # of the lock: the thread must not end
+            return data.count(b"\n")
 
 
 def install() -> None:
@@ -207,8 +210,7 @@ def install() -> None:
 
 def _over(stream: TextIO, lock: LogLock) -> LogStream:
     stream.flush()
-    errors = stream.errors or "backslashreplace"
-    return LogStream(stream.fileno(), stream.encoding, lock, errors=errors, is_terminal=stream.isatty())
+    return LogStream(stream.fileno(), stream.encoding, lock, is_terminal=stream.isatty())
 
 
 def _started(thread: threading.Thread) -> threading.Thread:

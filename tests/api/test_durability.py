@@ -50,6 +50,18 @@ async def test_a_session_is_on_the_replica_when_it_is_acknowledged(
             assert not [key async for key in raw.scan_iter(match=f"*{session_id}", count=1000)]
 
 
+async def test_a_full_redis_still_ends_sessions(pair: tuple[RedisServer, RedisServer], start: Start) -> None:
+    """With `replicated`, a full Redis takes the end of a session and no creation."""
+    primary, replica = pair
+    service = await start(url=primary.url, redis=REPLICATED)
+    session_id = await service.create()
+    ask(primary, "CONFIG", "SET", "maxmemory", "1")
+    assert (await service.request("POST")).status == 503
+    assert (await service.request("DELETE", headers={TOKEN: session_id})).status == 204
+    async with redis.asyncio.Redis.from_url(replica.url) as raw:
+        assert not [key async for key in raw.scan_iter(match=f"*{session_id}", count=1000)]
+
+
 async def test_a_replica_that_hangs_stops_writes_and_not_reads(
     pair: tuple[RedisServer, RedisServer], start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

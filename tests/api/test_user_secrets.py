@@ -1,15 +1,18 @@
 """A changed `session.user_secret` is detected, rejected and rotated."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from service.config.settings import SessionSettings
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT
+from service.storage.embedded_process import find_binary
 from service.storage.keyspace import Keyspace
 from tests.api.conftest import PATH, TOKEN, Service, Start, problem
-from tests.support.servers import Raw
+from tests.api.topologies import until
+from tests.support.servers import Raw, RedisServer
 
 BASE = "/v1/playouts/tracking"
 OPERATOR = {"X-API-Key": "operator-key"}
@@ -81,6 +84,22 @@ async def test_a_wrong_secret_that_created_nothing_leaves_no_trace(start: Start)
     await wrong.create()
     assert (await wrong.request(*ROUTES[0], headers=OPERATOR)).status == 503
     assert await exported(await with_secret(start, OLD)) == {session}
+
+
+async def test_a_secret_is_detected_after_redis_lost_its_data(start: Start, tmp_path: Path) -> None:
+    """A Redis that restarts without its data knows the secret of the next session."""
+    with RedisServer(find_binary(), tmp_path, "--save", "") as server:
+        old = await start(url=server.url, session=SessionSettings(user_secret=OLD))
+        await old.create(json={"user_id": "u"})
+        server.kill()
+        server.start()
+
+        async def creates() -> bool:
+            return (await old.request("POST", json={"user_id": "u"})).status == 201
+
+        await until(creates)
+        new = await start(url=server.url, session=SessionSettings(user_secret=NEW))
+        assert (await new.request("DELETE", f"{BASE}/users/u", headers=OPERATOR)).status == 503
 
 
 async def test_fingerprints_live_as_long_as_sessions(start: Start, raw: Raw, keyspace: Keyspace) -> None:

@@ -8,6 +8,7 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
+from service.storage.lane import Lane
 from service.storage.users import RedisUserStore
 from tests.support.servers import RedisServer
 
@@ -45,6 +46,21 @@ async def test_an_acl_that_forbids_the_rewrite_is_no_error(own_server: RedisServ
             "jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all", "-info", "-bgrewriteaof"]
         )
     assert await rewrites(own_server.url.replace("redis://", "redis://jay:p@")) is False
+
+
+async def test_a_rewrite_without_a_free_connection_is_no_error(own_server: RedisServer) -> None:
+    """While all connections are in use, the result says that no rewrite has begun."""
+    lane = Lane("operators", connections=1, waiting=0, wait_timeouts=1, repeats_timeouts=False)
+    connection = RedisConnection(own_server.url, RedisSettings(timeout_seconds=10), lane=lane)
+    users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw, asyncio.TaskGroup() as tasks:
+        tasks.create_task(connection.run("wait", lambda client: client.blpop(["list"])))
+        async with asyncio.timeout(10):
+            while not (await raw.info("clients"))["blocked_clients"]:
+                await asyncio.sleep(0.01)
+        assert await users.rewrite_append_only_file() is False
+        await raw.lpush("list", "x")
+    await connection.close()
 
 
 async def rewrite_calls(raw: "redis.asyncio.Redis") -> int:

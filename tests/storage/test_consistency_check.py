@@ -3,6 +3,7 @@
 It is exact although SCAN repeats keys, and its memory is bounded.
 """
 
+import itertools
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +18,7 @@ from service.storage.consistency_check import ConsistencyCheck, ConsistencyRepor
 from service.storage.keyspace import Keyspace
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_store import RedisSessionStore
-from tests.storage.conftest import Connect, MakeStore
+from tests.storage.conftest import ChangesOf, Connect, MakeStore, Mint, Store
 from tests.support.lanes import all_lanes
 from tests.support.servers import Raw, RedisServer
 
@@ -173,3 +174,62 @@ async def test_sessions_of_different_hours_are_compared(
     found = await run_check()
     assert found is not None
     assert len(found.wrong_hours) == 1
+
+
+class ChangingRedis:
+    """A client that runs a function after the first page of a scan."""
+
+    def __init__(self, client: Any, change: Callable[[], Awaitable[None]]) -> None:
+        self._client = client
+        self._changes = [change]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def scan(self, cursor: int, **more: Any) -> Any:
+        """Return the page as it was before the change."""
+        page = await self._client.scan(cursor, **more)
+        while self._changes:
+            await self._changes.pop()()
+        return page
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_sessions_may_change_during_the_check(
+    run_check: RunCheck,
+    connect: Connect,
+    server: Store,
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    mint: Mint,
+    digest: UserDigest,
+    *,
+    leaves: bool,
+) -> None:
+    """A session that moves to another shard makes no count wrong.
+
+    In the second case, another session leaves the hour in which the first one arrives.
+    """
+    store = await make_store(server.url)
+    earlier = time.time() - 7200
+    sessions = [one._replace(id=f"{n % 8:x}{one.id[1:]}") for n in range(64) if (one := mint(earlier, "s"))]
+    assert all(await store.create_many(sessions))
+    changes = changes_of(store)
+
+    async def move(session: Session, shard: int) -> None:
+        user_id = next(f"user-{n}" for n in itertools.count() if digest(f"user-{n}")[0] == f"{shard:x}")
+        assert await changes.set_user([session.id], user_id)
+
+    async def change() -> None:
+        await move(sessions[1], 2)
+        if leaves:
+            await move(sessions[2], 3)
+
+    connection = connect(server.url)
+    await connection.server_urls()
+    for lane in await all_lanes(connection):
+        lane._client.redis = ChangingRedis(lane._client.redis, change)  # type: ignore[assignment]
+        break
+    found = await run_check(connection=connection)
+    assert found is not None
+    assert (found.wrong_hours, found.compared_hours) == ([], 8)

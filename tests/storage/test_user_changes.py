@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 import pytest
 from redis.asyncio import Redis
 
-from service.counts import DAY
+from service.counts import DAY, Bounds, CountRange, Interval, UserCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, TooManyRequests
 from service.sessions import MAX_USER_CHANGES, Session, SessionFactory, shard_of
@@ -17,6 +17,8 @@ from service.storage.coalescer import Coalescer
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace, count_lifetime_seconds
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
+from service.storage.user_changes import UserChanges
+from service.storage.users import RedisUserStore
 from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Mint, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers
@@ -80,6 +82,21 @@ async def test_a_session_goes_on_with_another_user(
     assert counts.created == +counts.live_by_hour == +counts.live_by_minute == {"s": 1}
     assert await top_users(raw, keyspace) == {}
     assert await read_consents(make_analytics(server.url)) == (3, 2)
+
+
+async def test_a_session_that_gets_a_user_is_not_created_by_the_user(
+    store: RedisSessionStore, changes_of: ChangesOf, users: RedisUserStore, factory: SessionFactory
+) -> None:
+    """It is active, and not among the sessions that the user created."""
+    now = time.time()
+    around = CountRange.around(now - 3600, now + 3600, Interval.HOUR)
+    guest, other = factory.new("s"), factory.new("s", "bob")
+    await store.create_many([guest, other])
+    for session in (guest, other):
+        assert await changes_of(store).set_user([session.id], "ann")
+    assert await users.count("ann", around) == UserCounts({"s": 2}, Bounds(0, 0))
+    await store.create_many([factory.new("s", "ann")])
+    assert await users.count("ann", around) == UserCounts({"s": 3}, Bounds(1, 1))
 
 
 async def test_the_same_user_changes_nothing(
@@ -254,6 +271,20 @@ async def test_parallel_changes_leave_one_session(
             await sessions.end([session.id])
 
 
+async def interrupt(changes: UserChanges, session: Session, user_id: str, step: str) -> None:
+    """Give a session another user, and fail before a step of the change."""
+    run = changes._run
+
+    async def interrupted(at: str, *arguments: object) -> int:
+        if at == step:
+            raise StoreUnavailable("interrupted")
+        return await run(at, *arguments)  # type: ignore[arg-type]
+
+    changes._run = interrupted  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreUnavailable):
+        await changes.set_user([session.id], user_id)
+
+
 @pytest.mark.parametrize("step", ["create", "finish"])
 @pytest.mark.parametrize("then", ["ended", "withdrawn", "repeated", "another"])
 async def test_an_interrupted_change_leaves_no_user_id_behind(
@@ -272,17 +303,7 @@ async def test_an_interrupted_change_leaves_no_user_id_behind(
     session = factory.new("s")
     session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
     await store.create_many([session])
-    broken = changes_of(store)
-    steps = broken._run
-
-    async def interrupted(at: str, *arguments: object) -> int:
-        if at == step:
-            raise StoreUnavailable("interrupted")
-        return await steps(at, *arguments)  # type: ignore[arg-type]
-
-    broken._run = interrupted  # type: ignore[method-assign, assignment]
-    with pytest.raises(StoreUnavailable):
-        await broken.set_user([session.id], "ann")
+    await interrupt(changes_of(store), session, "ann", step)
     assert await store.find_many([[session.id]]) == [session]
     changes = changes_of(store)
     if then == "ended":
@@ -418,3 +439,34 @@ async def test_consent_can_be_withdrawn_while_redis_is_full(
         await raw.config_set("maxmemory", "0")
     assert await users.find_sessions("ann") == await users.find_sessions("bob") == []
     assert await changes.set_user([guest.id], "bob")
+
+
+@pytest.mark.parametrize("step", ["create", "finish"])
+@pytest.mark.parametrize("then", ["ended", "withdrawn"])
+async def test_an_interrupted_change_is_settled_while_redis_is_full(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    digest: UserDigest,
+    own_server: RedisServer,
+    keyspace: Keyspace,
+    step: str,
+    then: str,
+) -> None:
+    """After an interrupted change, a full Redis still takes the end or withdrawal."""
+    store = await make_store(own_server.url, redis=GROUPED)
+    changes, session = changes_of(store), factory.new("s")
+    session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
+    await store.create_many([session])
+    await interrupt(changes_of(store), session, "ann", step)
+    async with Redis.from_url(own_server.url, decode_responses=True) as raw:
+        await raw.config_set("maxmemory", "1")
+        if then == "ended":
+            assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+        else:
+            guest = await changes.set_user([session.id], None)
+            assert guest is not None
+            assert await store.find_many([[guest.id]]) == [guest]
+        assert await keys_with(raw, keyspace, "ann", digest("ann")) == []
+        live = await read_counts(raw, keyspace)
+        assert +live.live_by_hour == +live.live_by_minute == ({} if then == "ended" else {"s": 1})

@@ -110,6 +110,8 @@ def test_dates_and_times_are_strings() -> None:
         ("cookie: {domain: 10.0.0.1}", "cookie.domain must be a domain name"),
         ("cookie: {domain: -example.com}", "cookie.domain must be a domain name"),
         ("cookie: {domain: example.com.}", "cookie.domain must be a domain name"),
+        ("cookie: {domain: 'none'}", "cookie.domain must have a dot"),
+        ("cookie: {domain: .localhost}", "cookie.domain must have a dot"),
         ("cookie: {path: '/a;b'}", "cookie.path must be a path that begins with /"),
         ("tracing: {otlp_endpoint: 'http://collector:0'}", "tracing.otlp_endpoint must have a port from 1 to 65535"),
         (

@@ -240,6 +240,22 @@ def test_a_line_may_be_written_in_parts() -> None:
         assert file.read() == "one \\xe9\ntwo three\nfour\n"
 
 
+@pytest.mark.parametrize("errors", ["strict", "ignore"])
+def test_a_character_that_the_encoding_lacks_is_escaped(errors: str) -> None:
+    """Standard output takes every character, whatever PYTHONIOENCODING says."""
+    program = "from service.telemetry import log_stream; log_stream.install(); print('caf\xe9', flush=True)"
+    environment = {**os.environ, "PYTHONIOENCODING": f"ascii:{errors}"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "caf\\xe9\n", "")
+
+
 def test_signals_are_not_delivered_to_the_writing_thread() -> None:
     """The writer thread blocks all signals, so the main thread gets them."""
     draft, writing = os.pipe()

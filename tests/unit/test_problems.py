@@ -60,7 +60,8 @@ def test_some_errors_carry_headers() -> None:
     assert unauthorized.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
     assert (not_allowed.status, not_allowed.headers["Allow"]) == (405, "GET, POST")
     assert (too_many.status, too_many.headers["Retry-After"]) == (429, "17")
-    assert json.loads(too_many.body or b"")["type"] == "urn:jay:problem:too-many-requests"  # type: ignore[arg-type]
+    document = json.loads(too_many.body or b"")  # type: ignore[arg-type]
+    assert (document["type"], document["title"]) == ("urn:jay:problem:too-many-requests", "Too many requests")
     assert (unavailable.status, unavailable.headers["Retry-After"]) == (503, "1")
     assert isinstance(unavailable.body, bytes)
     assert b"secret" not in unavailable.body

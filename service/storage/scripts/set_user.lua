@@ -19,9 +19,10 @@ local pointer, pending = POINTER .. successor_key, PENDING .. successor_key .. '
 local function keep_lifetime(new_value) try('SET', session_key, new_value, 'KEEPTTL') end
 local function lifetime_left() return math.max(1, try('PTTL', session_key)) end
 
--- Removes one session from a user's count in the top list of the session's day. The
--- user leaves the list when no counted session is certain any more. The floor already
--- bounds the rest, because no error bound exceeds it. No score falls below the floor.
+-- Removes one session from a user's count in the top list of the session's day.
+-- When count − 1 equals the error bound, the user may have no session left and leaves
+-- the list. The floor is at least the error bound, so it still bounds the sessions that
+-- the user may have. No score falls below the floor.
 local function remove_from_top_list(session)
   local key = top_key(base, day_of(session.started))
   local score = tonumber(try('ZSCORE', key, session.user) or nil)
@@ -106,20 +107,24 @@ function steps.finish()
   local present = try('GET', session_key)
   if present == pointer then return 1 end
   if present ~= pending then return 0 end
+  begin_writes(base) -- `leave` of a guest begins with BITFIELD
   leave(1)
   keep_lifetime(pointer)
   return 1
 end
 
 -- Keeps the successor from being stored by a request that is late. Returns 1 when it
--- was stored before.
+-- was stored before. This step and the next ones also run while Redis is full, so that
+-- a session can be ended and consent be withdrawn after an interrupted change.
 function steps.fence()
+  begin_writes(successor_base)
   if try('SET', successor_key, FENCED, 'EX', tombstone_lifetime, 'NX') then return 0 end
   return try('GET', successor_key) == FENCED and 0 or 1
 end
 
 -- Removes the mark of a session whose successor is fenced off.
 function steps.cancel()
+  begin_writes(base)
   if try('GET', session_key) == pending then keep_lifetime(value) end
   return 1
 end

@@ -47,6 +47,10 @@ local function raise_again(failure)
   error({ err = string.gsub(tostring(failure), '^[%w_]+:%d+: ', '') })
 end
 
+-- Runs a write that changes nothing, because the guard of a shard never exists. A full
+-- Redis runs it, and after a first write it runs the rest of the script too.
+local function begin_writes(base) try('DEL', base .. 'guard') end
+
 -- Returns the keys of a batch's sessions. KEYS may only name one shard of a cluster, so
 -- a script of several shards has the first key in KEYS and the others at the end of
 -- ARGV. Redis checks only KEYS before it runs a script. So this function uses the guard

@@ -1,0 +1,105 @@
+"""The fingerprint of the user secret survives a loss of Redis's data."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from service.config.settings import AnalyticsSettings, RedisSettings
+from service.digests import UserDigest
+from service.errors import UnknownUserSecret
+from service.sessions import SessionFactory
+from service.storage.keyspace import SECRETS_SHARD, Keyspace
+from service.storage.lanes import Lanes
+from service.storage.session_store import RedisSessionStore
+from service.storage.user_secrets import UserSecrets
+from service.telemetry.metrics import Metrics
+from tests.storage.conftest import Store
+from tests.support.servers import Raw
+
+TTL_SECONDS = 86400
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of the user secrets."""
+    return Clock()
+
+
+@pytest.fixture
+async def lanes(server: Store, keyspace: Keyspace) -> AsyncIterator[Lanes]:
+    """Return the lanes of a worker."""
+    made = Lanes(server.url, RedisSettings(timeout_seconds=10), keyspace, Metrics())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def secrets(lanes: Lanes, keyspace: Keyspace, digest: UserDigest, clock: Clock) -> UserSecrets:
+    """Return the user secrets of a worker."""
+    made = UserSecrets(lanes.sessions, keyspace, [digest], clock=clock)
+    lanes.add_steps(made.steps)
+    return made
+
+
+async def lose_data(raw: Raw, lanes: Lanes, keyspace: Keyspace) -> None:
+    """Lose the fingerprints and the connections, like a restart without a file."""
+    assert await raw.delete(keyspace.secrets)
+    await lanes.sessions.reconnect()
+
+
+async def test_a_creation_on_a_new_connection_comes_after_the_record(
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, digest: UserDigest, raw: Raw, clock: Clock
+) -> None:
+    """After a loss of data, no session of a user is created without a fingerprint."""
+    factory = SessionFactory(digest)
+    # Its sessions are on the server of the fingerprints, also in a cluster.
+    user_id = next(f"user-{n}" for n in count() if digest(f"user-{n}")[0] == f"{SECRETS_SHARD:x}")
+    analytics = AnalyticsSettings()
+    store = RedisSessionStore(lanes.sessions, keyspace, ttl_seconds=TTL_SECONDS, analytics=analytics, secrets=secrets)
+    await store.create_many([factory.new("s", user_id)])
+    before = await raw.hgetall(keyspace.secrets)
+    clock.now += 60
+    await lose_data(raw, lanes, keyspace)
+    await store.create_many([factory.new("s", user_id)])
+    assert await raw.hgetall(keyspace.secrets) == before
+    other = UserSecrets(lanes.operators, keyspace, [UserDigest("another-secret")], clock=clock)
+    with pytest.raises(UnknownUserSecret):
+        await other.check()
+
+
+async def test_a_new_connection_records_nothing_new(
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+) -> None:
+    """Without a record that still lives, a new connection writes nothing."""
+    await lanes.sessions.call("find", "GET", keyspace.secrets)
+    assert not await raw.exists(keyspace.secrets)
+    await secrets.record(TTL_SECONDS)
+    clock.now += TTL_SECONDS + 7200
+    await lose_data(raw, lanes, keyspace)
+    await lanes.sessions.call("find", "GET", keyspace.secrets)
+    assert not await raw.exists(keyspace.secrets)
+
+
+async def test_a_new_connection_does_not_prolong_a_fingerprint(
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+) -> None:
+    """A fingerprint expires when the last session under its secret has expired."""
+    await secrets.record(TTL_SECONDS)
+    before = await raw.hgetall(keyspace.secrets), await raw.ttl(keyspace.secrets)
+    clock.now += 3000
+    await lanes.sessions.reconnect()
+    await lanes.sessions.call("find", "HLEN", keyspace.secrets)
+    after = await raw.hgetall(keyspace.secrets), await raw.ttl(keyspace.secrets)
+    assert after[0] == before[0]
+    assert after[1] <= before[1]
