@@ -125,7 +125,7 @@ async def store_on(
     analytics = AnalyticsSettings()
     store = RedisSessionStore(lanes.sessions, KEYSPACE, ttl_seconds=ttl_seconds, analytics=analytics)
     lifetimes = Lifetimes.of(ttl_seconds, analytics.retention_days)
-    changes = UserChanges(lanes.sessions, KEYSPACE, SessionFactory(UserDigest("bench")), lifetimes=lifetimes)
+    changes = UserChanges(lanes.consent, KEYSPACE, SessionFactory(UserDigest("bench")), lifetimes=lifetimes)
     coalesce: Coalesce = partial(Coalescer, max_waiting=10_000, max_wait_seconds=60)
     await lanes.servers.load()
     sessions = make_queues(store, coalesce, changes)

@@ -1,7 +1,7 @@
 """Tracking sessions: the session, its id, its factory, contracts of stores.
 
-There is no I/O here. `service/storage/session_store.py` implements `SessionStore` and
-`SessionBatchStore`.
+There is no I/O here. `service/storage/session_store.py` implements `SessionBatchStore`.
+`session_batches.py` and `session_queues.py` beside it implement `SessionStore`.
 """
 
 import os

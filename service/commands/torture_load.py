@@ -46,7 +46,7 @@ class Load:
         return False
 
     async def _visit(self, until: float) -> None:
-        while await self._has_turn(until):
+        while not self._over.is_set() and await self._has_turn(until):
             chance = random.random()  # noqa: S311 - no secret
             if chance < _CREATIONS:
                 await self._create()

@@ -10,9 +10,9 @@ class Breaker:
     """Closed while Redis answers. An outage opens it for half a second.
 
     After half a second one call is admitted as a probe. Its result closes the breaker
-    or opens it again. Calls that were sent before the breaker opened still wait. After
-    that, at most one call at a time does. The breaker closes within half a second plus
-    one timeout after Redis is back.
+    or opens it again. Calls that were sent before the breaker opened wait for their
+    timeouts. While it is open, only the probe waits for Redis. The breaker closes
+    within half a second plus one timeout after Redis is back.
 
     An admission is a number, which stays current until the breaker opens or closes, or
     admits a probe. A call whose admission is not current reports too late: its failure

@@ -5,8 +5,8 @@ costs 120 µs of CPU for a batch of 32 keys. `Client.call_all` costs 31 µs, bec
 packs the command in C, leaves out redis-py's metrics, and keeps the connection.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import hiredis
@@ -55,7 +55,8 @@ def _make_pool(
 
     async def connect(connection: AbstractConnection) -> None:
         next_step()
-        await connection.on_connect()
+        with _closed_connections():
+            await connection.on_connect()
         next_step()
         if prepare is not None:
             await prepare(connection)
@@ -116,7 +117,8 @@ class Client:
                 await connection.disconnect(nowait=True)
             if not connection.is_connected:
                 await connection.connect()  # type: ignore[no-untyped-call]  # the library's
-            await self._write(connection, commands)
+            with _closed_connections():
+                await connection.send_packed_command([_pack(command) for command in commands], check_health=False)
             replies: list[Any] = []
             for _ in commands:
                 try:
@@ -132,13 +134,6 @@ class Client:
                 await connection.disconnect(nowait=True)
             self._kept.append(connection)
         return replies
-
-    @staticmethod
-    async def _write(connection: AbstractConnection, commands: Sequence[Command]) -> None:
-        try:
-            await connection.send_packed_command([_pack(command) for command in commands], check_health=False)
-        except _WRITE_ERRORS as error:
-            raise RedisConnectionError("the connection was closed") from error
 
     def connections(self) -> tuple[int, int]:
         """Return the numbers of idle and of used connections."""
@@ -160,6 +155,15 @@ class Client:
     async def close(self) -> None:
         """Close all connections."""
         await self.redis.aclose()
+
+
+@contextmanager
+def _closed_connections() -> Iterator[None]:
+    """Raise the errors of a write to a closed connection as redis-py's error."""
+    try:
+        yield
+    except _WRITE_ERRORS as error:
+        raise RedisConnectionError("the connection was closed") from error
 
 
 def _is_marked(connection: AbstractConnection) -> bool:

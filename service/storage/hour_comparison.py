@@ -1,8 +1,9 @@
 """Compares the live counts by hour with the sessions that a scan has found.
 
 Sessions end during the scan, and move to other shards when their users change. A
-session that leaves an hour or arrives in it may be found or not. So the number of
-sessions is uncertain by the changes of the count between looks at it.
+session that leaves an hour or arrives in it may be found or not. So the number found
+may differ from the count by as many sessions as the count has changed between two
+reads.
 
 Two looks, before and after the scan, do not see that one session has left and another
 has arrived. So an hour that seems wrong is compared in a second scan, with a look after

@@ -23,10 +23,10 @@ from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
-# The primary may be the same and reject writes, such as one with too few replicas. Its
-# reads need no new connections, and the self-test of each takes 1 ms of Redis. With
-# this pause, self-tests take some percent of its time. A primary that has moved is
-# found in a fraction of the 2 s that visitors may have to wait.
+# A primary with too few replicas rejects writes and stays the primary. New connections
+# do not help its reads, and the self-test of each takes 1 ms of Redis. With this pause,
+# self-tests take a few percent of its time. A primary that has moved is found in a
+# fraction of the 2 s that visitors may have to wait.
 RECONNECT_SECONDS = 0.25
 
 

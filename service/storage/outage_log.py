@@ -3,8 +3,9 @@
 DESIGN
 All lanes of a worker share the log, so that each outage is logged once.
 
-Whole.    A server does not answer, or no connection to it can be used. The next success
-          of any operation ends the outage.
+Whole.    A server does not answer a lane, or the lane's connections cannot be used. The
+          next success of a lane that has failed ends the outage. Another lane may have
+          a connection that works all the time, as when Redis accepts no further ones.
 Partial.  A server rejects some operations, such as creations without free memory. The
           next success of one that was rejected ends the outage, because others may
           succeed all the time. When rejections and successes alternate, each minute has
@@ -31,13 +32,14 @@ _WHOLE = ""
 class _Outage:
     """The start of an outage was logged, and its end was not.
 
-    `operations` are those that have failed.
+    `failed` has the names of the lanes that have failed in a whole outage, and those of
+    the operations in a partial one.
     """
 
     server: str
     shards: Sequence[int]
     log_limit: LogLimit
-    operations: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
 
 
 class OutageLog:
@@ -49,7 +51,7 @@ class OutageLog:
         self._outages: dict[tuple[str, str], _Outage] = {}  # by URL and problem
         self._starts = LogLimit(clock)
 
-    def failed(self, url: str, server: str, operation: str, error: Exception, *, is_whole: bool) -> None:
+    def failed(self, url: str, server: str, lane: str, operation: str, error: Exception, *, is_whole: bool) -> None:
         """Log the start of an outage, or another problem of one that is known.
 
         `server` is the name of the server in the log.
@@ -62,16 +64,17 @@ class OutageLog:
             if not is_whole and not self._starts.allows(key):
                 return
             outage = self._outages[key] = _Outage(server, self._servers.shards_of(url), LogLimit(self._clock))
-        outage.operations.add(operation)
+        outage.failed.add(lane if is_whole else operation)
         if outage.log_limit.allows(problem):
             line = "%s %s (%s). %s. Requests are answered 503 until it can"
             _logger.error(line, server, words, reason_of(error), advice_for(error))
 
-    def served(self, url: str, server: str, operation: str) -> None:
+    def served(self, url: str, server: str, lane: str, operation: str) -> None:
         """Log the end of each outage that the success of an operation ends."""
         for key, outage in list(self._outages.items()) if self._outages else ():
             old_url, problem = key
-            if (problem and operation not in outage.operations) or not self._serves_for(url, old_url, outage):
+            has_failed = (operation if problem else lane) in outage.failed
+            if not has_failed or not self._serves_for(url, old_url, outage):
                 continue
             del self._outages[key]
             place = "" if outage.server == server else f", in place of {outage.server}"

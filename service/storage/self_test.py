@@ -62,8 +62,8 @@ class SelfTest:
         Raises Unfit. Its message names the command, the script, the version or the
         mode. A Redis that is full, read-only or cannot write to its disk cannot be
         tested now, and neither can a server that serves no shard. The connection then
-        serves calls for a quarter of a second and is closed. A write gets the same
-        error. A read may succeed.
+        serves calls without a test for a quarter of a second, and is closed. Its writes
+        fail with the error of the test, and its reads may succeed.
         """
         try:
             await _prepare_scripts(connection)

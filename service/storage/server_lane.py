@@ -1,7 +1,7 @@
 """One lane to one Redis server: connections with timeouts, one retry and a breaker.
 
 DESIGN
-A worker has three lanes (`lanes.py`), so that one kind of call does not delay another.
+A worker has four lanes (`lanes.py`), so that one kind of call does not delay another.
 Each lane has bounds for its connections and for its queue (`lane.py`). With Redis
 Cluster, each primary has lanes of its own.
 
@@ -142,7 +142,7 @@ class ServerLane:
             self._slots.release()
             self._metrics.redis_calls.observe((self.lane.measured_as or name,), time.perf_counter() - started)
         self._answered()
-        self._outage_log.served(self.url, self._name, name)
+        self._outage_log.served(self.url, self._name, self.lane.name, name)
         return result
 
     async def _admit(self) -> int:
@@ -225,7 +225,7 @@ class ServerLane:
         # When the breaker is closed, the call was sent before the last answer.
         is_over = self._is_retired or (is_whole and not self._breaker.is_open)
         if not is_over:
-            self._outage_log.failed(self.url, self._name, name, error, is_whole=is_whole)
+            self._outage_log.failed(self.url, self._name, self.lane.name, name, error, is_whole=is_whole)
         if kind in {ErrorKind.DEMOTED, ErrorKind.DENIED, ErrorKind.UNFIT}:
             await self._events.demoted(self.url, self.reconnect)
         raise StoreUnavailable(reason_of(error)) from None

@@ -13,9 +13,9 @@ _PAUSES_SECONDS = tuple(0.001 * 2**number for number in range(10))
 class LogLock:
     """A lock that this process shares with its forks.
 
-    The kernel releases it when its holder dies. It belongs to the process, not to the
-    thread. Linux takes it for a deadlock when threads of two processes wait for each
-    other's locks, although other threads hold these locks and release them soon.
+    The kernel releases it when its holder dies. It knows only which process holds a
+    lock. When threads of two processes wait for each other's locks, it reports a
+    deadlock, although other threads of these processes will release them soon.
     """
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ _Item: TypeAlias = bytes | threading.Event
 
 def dropped_notice(dropped: int) -> str:
     """Return the line that reports the number of dropped lines, as plain text."""
-    return f"{dropped} log lines were dropped because the reader of the log did not keep up\n"
+    return f"{dropped} log lines were dropped because they could not be written in time\n"
 
 
 class LogStream(io.TextIOBase):

@@ -113,7 +113,7 @@ _SOURCE, _OPERATION = ("source",), ("operation",)
 
 # Name and help. The supervisor counts its dropped lines as well, and has no other
 # metric.
-LOG_LINES_DROPPED = "jay_log_lines_dropped", "Log lines dropped because the reader of the log did not keep up"
+LOG_LINES_DROPPED = "jay_log_lines_dropped", "Log lines dropped because they could not be written in time"
 
 
 class Metrics:

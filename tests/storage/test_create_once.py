@@ -141,3 +141,17 @@ async def test_foreign_data_under_the_key_of_a_request(
     await raw.set(keyspace.request(session.id, request), "foreign", ex=60)
     assert await create_once(store, session, request) is None
     assert await raw.get(keyspace.request(session.id, request)) == "foreign"
+
+
+async def test_data_of_another_type_under_the_key_of_a_request(
+    store: RedisSessionStore, factory: SessionFactory, raw: Raw, keyspace: Keyspace
+) -> None:
+    """A request that cannot be remembered gets a session, also after a lost reply."""
+    session, request = factory.new_once("s", "u", "web", KEY)
+    key = keyspace.request(session.id, request)
+    await raw.rpush(key, "foreign")
+    for _ in range(2):
+        assert await create_once(store, session, request) == session
+    assert await store.find_many([[session.id]]) == [session]
+    assert await raw.lrange(key, 0, -1) == ["foreign"]
+    assert (await read_counts(raw, keyspace)).created == {"s": 1}

@@ -120,7 +120,7 @@ async def test_an_outage_of_all_lanes_has_one_end(
     lanes: Lanes, own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An outage of all lanes has one line at its start and one at its end."""
-    every = (lanes.sessions, lanes.operators, lanes.readiness)
+    every = (lanes.sessions, lanes.consent, lanes.operators, lanes.readiness)
     for _ in range(2):
         for one in every:
             await one.call("get", "GET", "x")

@@ -86,5 +86,5 @@ def test_lines_without_the_lock_are_counted_as_dropped() -> None:
     stream.drain(SECONDS)
     os.close(writing)
     with os.fdopen(draft) as file:
-        assert file.read() == "three\n2 log lines were dropped because the reader of the log did not keep up\n"
+        assert file.read() == "three\n2 log lines were dropped because they could not be written in time\n"
     assert stream.drain_dropped() == 2

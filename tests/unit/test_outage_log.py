@@ -17,6 +17,7 @@ from service.telemetry.log_limit import QUIET_SECONDS
 
 OLD, NEW, OTHER = (f"redis://{name}:6379" for name in ("old", "new", "other"))
 SILENT = exceptions.ConnectionError("Connection refused")
+TOO_MANY = exceptions.ConnectionError("max number of clients reached")
 FULL = exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
 
 
@@ -49,11 +50,13 @@ class Site:
         self.now += 1
         await self._servers._update()
 
-    def fails(self, url: str, error: Exception, operation: str = "find", *, is_whole: bool = True) -> None:
-        self._log.failed(url, name_of(url), operation, error, is_whole=is_whole)
+    def fails(
+        self, url: str, error: Exception, operation: str = "find", lane: str = "sessions", *, is_whole: bool = True
+    ) -> None:
+        self._log.failed(url, name_of(url), lane, operation, error, is_whole=is_whole)
 
-    def succeeds(self, url: str, operation: str = "find") -> None:
-        self._log.served(url, name_of(url), operation)
+    def succeeds(self, url: str, operation: str = "find", lane: str = "sessions") -> None:
+        self._log.served(url, name_of(url), lane, operation)
 
 
 def name_of(url: str) -> str:
@@ -74,7 +77,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_an_outage_has_one_start_and_one_end(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """Several problems of a server are one outage, and any success ends it."""
+    """Several problems of a server are one outage, which the next success ends."""
     for _ in range(3):
         site.fails(OLD, SILENT)
         site.fails(OLD, exceptions.BusyLoadingError("Redis is loading the dataset in memory"), "create")
@@ -91,6 +94,18 @@ def test_an_outage_has_one_start_and_one_end(site: Site, caplog: pytest.LogCaptu
     site.succeeds(OLD)
     starts = ["old cannot serve", "old still cannot serve", "other cannot serve"]
     assert lines(caplog)[3:] == [*starts, "other serves again", "old serves again"]
+
+
+def test_a_lane_that_works_does_not_end_the_outage_of_another(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """While only new connections fail, a lane with open ones does not end the outage."""
+    for _ in range(3):
+        site.fails(OLD, TOO_MANY, "check", "readiness")
+        site.succeeds(OLD, "find", "sessions")
+    assert lines(caplog) == ["old cannot serve"]
+    site.fails(OLD, TOO_MANY, "counts", "operators")
+    site.succeeds(OLD, "counts", "operators")
+    site.succeeds(OLD, "check", "readiness")
+    assert lines(caplog) == ["old cannot serve", "old serves again"]
 
 
 def test_a_rejected_operation_ends_its_own_outage(site: Site, caplog: pytest.LogCaptureFixture) -> None:

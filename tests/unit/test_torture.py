@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from service.commands.torture_http import Pace, Reply, _reply
+from service.commands.torture_http import Pace, Reply, TortureHttp, _reply
 from service.commands.torture_ledger import Counted, Entry, Findings, Ledger, Outcomes, Pool, problems
+from service.commands.torture_load import Load
 
 SOME = Entry("00000000-0000-4000-8000-000000000000", 1.0)
 
@@ -130,3 +131,28 @@ async def test_the_pace_bounds_the_rate() -> None:
     pace, started = Pace(rate=200), time.monotonic()
     await asyncio.gather(*(pace.wait() for _ in range(21)))
     assert time.monotonic() - started >= 0.1
+
+
+class SlowHttp(TortureHttp):
+    """A service that is slower than the rate, so that every request is due at once."""
+
+    def __init__(self) -> None:
+        self.connections, self.pace = 4, Pace(rate=1e9)
+        self.sent = 0
+
+    async def send(self, *_: str | None) -> Reply:
+        self.sent += 1
+        await asyncio.sleep(0.001)
+        return Reply(503, "503")
+
+
+async def test_a_load_that_is_behind_its_rate_can_be_stopped() -> None:
+    """After `stop`, the load ends with the requests in progress."""
+    http = SlowHttp()
+    load = Load(http)
+    running = asyncio.create_task(load.run(seconds=60))
+    while http.sent < 20:
+        await asyncio.sleep(0)
+    load.stop()
+    async with asyncio.timeout(10):
+        await running

@@ -13,8 +13,9 @@
 -- group writes its counters once.
 -- Repeatable: after a lost reply the script finds the values that it stored, returns 1
 -- and counts nothing. A session that an erasure ended in between is not stored again.
--- When counting a group fails, the script deletes the sessions of this group. Groups
--- before it stay, with their counts, as after a lost reply.
+-- When counting a group fails, the script deletes the sessions of this group. Earlier
+-- groups stay stored and counted. A repetition of the batch finds them, as after a lost
+-- reply.
 
 local session_count, group_count = tonumber(ARGV[6]), tonumber(ARGV[7])
 local keys = session_keys(session_count)

@@ -13,7 +13,8 @@
 -- counters once.
 -- Repeatable: after a lost reply the script finds the ids and returns the same. When
 -- counting a group fails, the script deletes the sessions of this group and their
--- remembered ids. Groups before it stay, with their counts, as after a lost reply.
+-- remembered ids. Earlier groups stay stored and counted. A repetition of the batch
+-- finds them, as after a lost reply.
 
 local session_count = tonumber(ARGV[6])
 local keys = session_keys(session_count)
@@ -30,9 +31,15 @@ end
 
 local function store(i, base, id, remembered_key, source, minute, value, user, digest)
   if group and (group.base ~= base or group.source ~= source or group.minute ~= minute) then count_group() end
-  stored[#stored + 1], stored[#stored + 2] = keys[i], remembered_key
-  try('SET', remembered_key, id, 'EX', ttl, 'NX')
-  if not try('SET', keys[i], value, 'EX', ttl, 'NX') then error('ERR the id of a new session is taken') end
+  -- Another program's data under the key of the request stays, and nothing remembers
+  -- the session. A repetition then finds the session by its id.
+  if try('SET', remembered_key, id, 'EX', ttl, 'NX') then stored[#stored + 1] = remembered_key end
+  if not try('SET', keys[i], value, 'EX', ttl, 'NX') then
+    if try('GET', keys[i]) ~= value then error('ERR the id of a new session is taken') end
+    reply[i] = { id, value }
+    return
+  end
+  stored[#stored + 1] = keys[i]
   group = group or {
     base = base, source = source, minute = minute, number = 0, users = {}, digests = {}, ids = {},
   }
