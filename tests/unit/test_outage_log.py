@@ -97,7 +97,7 @@ def test_an_outage_has_one_start_and_one_end(site: Site, caplog: pytest.LogCaptu
 
 
 def test_a_lane_that_works_does_not_end_the_outage_of_another(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """While only new connections fail, a lane with open ones does not end the outage."""
+    """A lane with open connections does not end an outage of new ones."""
     for _ in range(3):
         site.fails(OLD, TOO_MANY, "check", "readiness")
         site.succeeds(OLD, "find", "sessions")
