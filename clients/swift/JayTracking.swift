@@ -241,11 +241,29 @@ actor Tracking {
         }
         // A change without an answer may have been made.
         let change = statement?.userID.map { Call.setUser($0) } ?? .clearUser
-        guard let answer = try await send(isFollowed ? .read : change) else {
+        let answer: Answer?
+        do {
+            answer = try await send(isFollowed ? .read : change)
+        } catch let error as TrackingError {
+            if !isFollowed, let statement = statement, let status = error.status, (400..<500).contains(status) {
+                refuse(statement)
+            }
+            throw error
+        }
+        guard let found = answer else {
             try forget()
             return nil
         }
-        return try take(answer.session, after: statement)
+        return try take(found.session, after: statement)
+    }
+
+    /// A refused user id is not sent again, but a withdrawal is. The next call reads the session.
+    private func refuse(_ statement: Statement) {
+        if statement.userID != nil {
+            statement.userID = nil
+            followed = statement
+            known = known.map { Known(session: $0.session, since: nil) }
+        }
     }
 
     private func create() async throws -> TrackingSession {
@@ -425,13 +443,16 @@ private final class Statement {
     }
 }
 
-/// A session, and when the service answered with it.
+/// A session, and when the service answered with it, or nil if it has to be read again.
 private struct Known: Sendable {
     let session: TrackingSession
-    let since: Date
+    let since: Date?
 
     /// The clock of a device may be wrong, so only durations count.
     func isValid(at now: Date) -> Bool {
+        guard let since = since else {
+            return false
+        }
         let age = now.timeIntervalSince(since)
         return age >= 0 && age < Tracking.sessionIsValid
     }
