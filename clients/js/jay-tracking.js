@@ -141,15 +141,10 @@ export class Tracking {
     return answer;
   }
 
-  #follow(said, user) {
-    // Refused or changed elsewhere: not sent again.
-    if (said.user !== user) said.user &&= "";
-    this.#followed = said;
-    this.#from = null;
-  }
-
   async #take(content, said) {
-    this.#follow(said, content.user_id);
+    // Changed elsewhere: not sent again.
+    if (said.user !== content.user_id) said.user &&= "";
+    this.#followed = said;
     this.#from = Date.now();
     this.#session = content;
     await this.#options.storage?.set(`${this.#options.name}:id`, content.session_id);
@@ -186,9 +181,9 @@ export class Tracking {
         if (kind === "session-not-found" || kind === "session-already-ended") return null;
         if ((status && status !== 429 && status < 500) || tried === TRIES || wait > MAX_WAIT_MS) {
           if (creation && status === 429) this.#createAfter = Date.now() + wait;
-          else if (status >= 400 && status < 500) {
+          else if (status >= 400 && kind !== "unready" && kind !== "unexpected-answer") {
             if (creation) await this.#notes.remove(this.#noteName);
-            else if (user) this.#follow(said);
+            else if (said) said.user = ""; // the next call withdraws
           }
           throw error;
         }
@@ -205,7 +200,7 @@ async function ask(url, request) {
     response = await fetch(url, { ...request, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
     content = await response.json();
   } catch (error) {
-    // An answer without JSON has no content or is foreign.
+    // Without JSON, it is empty or foreign.
     if (error.name !== "SyntaxError") throw failure("connection-failed");
   }
   const { ok, status, headers } = response;

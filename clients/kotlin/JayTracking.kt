@@ -217,16 +217,12 @@ class Tracking internal constructor(
         return if (answer == null) forget() else take(answer.session(), said)
     }
 
-    /** Send a user id. A refused one is not sent again, and the next call reads the session. */
+    /** Send a user id. When the service refuses it, the next call removes one from before. */
     private fun sendUser(userId: String, statement: Statement): Answer? {
         try {
             return send("PUT", "$PATH/user", userId)
         } catch (error: TrackingError) {
-            if (error.status in 400..499) {
-                statement.userId = null
-                followed = statement
-                known = known?.let { Known(it.session, null) }
-            }
+            if (error.status in 400..499 && error.kind != "unexpected-answer") statement.userId = null
             throw error
         }
     }
@@ -302,10 +298,10 @@ class Tracking internal constructor(
 /** A statement of the app about consent. Each call of `consent` makes another one. */
 private class Statement(@Volatile var userId: String?)
 
-/** A session, and when the service answered with it, or null if it has to be read again. */
-private class Known(val session: Session, private val since: Long?) {
+/** A session, and when the service answered with it. */
+private class Known(val session: Session, private val since: Long) {
     /** The clock of a device may be wrong, so only durations count. */
-    fun isValid(now: Long): Boolean = since != null && now - since in 0 until VALID_MS
+    fun isValid(now: Long): Boolean = now - since in 0 until VALID_MS
 }
 
 /** The values of a request that creates a session. */

@@ -245,8 +245,9 @@ actor Tracking {
         do {
             answer = try await send(isFollowed ? .read : change)
         } catch let error as TrackingError {
-            if !isFollowed, let statement = statement, let status = error.status, (400..<500).contains(status) {
-                refuse(statement)
+            // The next call removes a user id from before.
+            if !isFollowed, error.kind != "unexpected-answer", let status = error.status, (400..<500).contains(status) {
+                statement?.userID = nil
             }
             throw error
         }
@@ -255,15 +256,6 @@ actor Tracking {
             return nil
         }
         return try take(found.session, after: statement)
-    }
-
-    /// A refused user id is not sent again, but a withdrawal is. The next call reads the session.
-    private func refuse(_ statement: Statement) {
-        if statement.userID != nil {
-            statement.userID = nil
-            followed = statement
-            known = known.map { Known(session: $0.session, since: nil) }
-        }
     }
 
     private func create() async throws -> TrackingSession {
@@ -443,16 +435,13 @@ private final class Statement {
     }
 }
 
-/// A session, and when the service answered with it, or nil if it has to be read again.
+/// A session, and when the service answered with it.
 private struct Known: Sendable {
     let session: TrackingSession
-    let since: Date?
+    let since: Date
 
     /// The clock of a device may be wrong, so only durations count.
     func isValid(at now: Date) -> Bool {
-        guard let since = since else {
-            return false
-        }
         let age = now.timeIntervalSince(since)
         return age >= 0 && age < Tracking.sessionIsValid
     }
