@@ -212,9 +212,19 @@ class Tracking internal constructor(
         val answer = when {
             isFollowed -> send("GET", PATH)
             userId == null -> send("DELETE", "$PATH/user")
-            else -> send("PUT", "$PATH/user", userId)
+            else -> sendUser(userId, said)
         }
         return if (answer == null) forget() else take(answer.session(), said)
+    }
+
+    /** Send a user id. When the service refuses it, the next call removes one from before. */
+    private fun sendUser(userId: String, statement: Statement): Answer? {
+        try {
+            return send("PUT", "$PATH/user", userId)
+        } catch (error: TrackingError) {
+            if (error.status in 400..499 && error.kind != "unexpected-answer") statement.userId = null
+            throw error
+        }
     }
 
     private fun create(): Session {

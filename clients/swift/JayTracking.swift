@@ -241,11 +241,21 @@ actor Tracking {
         }
         // A change without an answer may have been made.
         let change = statement?.userID.map { Call.setUser($0) } ?? .clearUser
-        guard let answer = try await send(isFollowed ? .read : change) else {
+        let answer: Answer?
+        do {
+            answer = try await send(isFollowed ? .read : change)
+        } catch let error as TrackingError {
+            // The next call removes a user id from before.
+            if !isFollowed, error.kind != "unexpected-answer", let status = error.status, (400..<500).contains(status) {
+                statement?.userID = nil
+            }
+            throw error
+        }
+        guard let found = answer else {
             try forget()
             return nil
         }
-        return try take(answer.session, after: statement)
+        return try take(found.session, after: statement)
     }
 
     private func create() async throws -> TrackingSession {

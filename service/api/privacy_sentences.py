@@ -81,7 +81,7 @@ def on_the_device(settings: Settings) -> Iterator[Statement]:
         "Before a client program asks for a session, it may keep a second random number on the device, so that a "
         "repeated request gets the same session. The clients in JavaScript, Kotlin and Swift keep it under the name "
         f"{CREATION_KEY}, in a browser in localStorage, together with the user id that they send. They remove both "
-        "when the service has answered."
+        "when the service has created the session or refused it for good."
     )
 
 

@@ -18,6 +18,7 @@ from service.digests import UserDigest
 from service.rate_limits import RateLimit
 from service.sessions import SessionFactory
 from service.storage.keyspace import ERASED_SECONDS, RECEIPT_SECONDS, UNIONS_SECONDS, Lifetimes
+from tests.support.openapi import Reference
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 KEY = ApiKey("web", "0" * 64, frozenset({Scope.TRACK}))
@@ -201,6 +202,13 @@ def test_the_document_has_all_statements() -> None:
     notice = make_notice(Settings(), ())
     document = orjson.loads(orjson.dumps(notice.document()))
     assert document["notice"] == orjson.loads(orjson.dumps([asdict(section) for section in notice.sections]))
+
+
+def test_the_example_of_the_reference_is_the_notice_of_the_defaults() -> None:
+    """The reference shows the notice under the default settings, word for word."""
+    example = Reference().document["components"]["examples"]["PrivacyNotice"]
+    assert example["summary"] == "The notice under the default settings"
+    assert example["value"] == orjson.loads(orjson.dumps(make_notice(Settings(), ()).document()))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 /**
  * Tracking sessions for web pages, TVs and apps.
  *
- * Pages keep the session by cookie, devices with `storage` by header. Except for `fetch`,
- * no method throws: a failure is `null` or `false`, and `onError` gets the reason.
+ * Pages keep the session by cookie, devices with `storage` by header. Only `fetch`
+ * throws. Others return `null` or `false`, and `onError` gets the reason.
  */
 
 const PATH = "/v1/playouts/tracking/session";
@@ -19,21 +19,21 @@ export function memoryStorage() {
   const kept = new Map();
   return {
     get: (name) => kept.get(name) ?? null,
-    set: (name, value) => void kept.set(name, value),
-    remove: (name) => void kept.delete(name),
+    set: (name, value) => kept.set(name, value),
+    remove: (name) => kept.delete(name),
   };
 }
 
 /** A storage in `localStorage`, or in memory where the browser blocks it. */
 export function localStorageOrMemory() {
   const memory = memoryStorage();
-  const call = (own, other) => (...values) => {
+  const call = (method) => (...values) => {
     try {
-      if (!memory.get(values[0])) return globalThis.localStorage[own](...values);
+      if (!memory.get(values[0])) return globalThis.localStorage[`${method}Item`](...values);
     } catch {} // blocked or full
-    return memory[other](...values);
+    return memory[method](...values);
   };
-  return { get: call("getItem", "get"), set: call("setItem", "set"), remove: call("removeItem", "remove") };
+  return { get: call("get"), set: call("set"), remove: call("remove") };
 }
 
 export class Tracking {
@@ -42,8 +42,8 @@ export class Tracking {
   #noteName;
   #session = null;
   #from;
-  #said = {}; // the last statement about consent, with the user id or ""
-  #followed = this.#said; // the statement that has an answer
+  #said = {}; // the last statement, with the user id or ""
+  #followed = this.#said; // the statement with an answer
   #createAfter = 0;
   #turn = Promise.resolve();
 
@@ -54,7 +54,7 @@ export class Tracking {
     if (options.consent !== undefined) this.#say(options.consent);
   }
 
-  /** Return the session of this visit, or create it. */
+  /** Return the session, or create it. */
   session() {
     return this.#alone(async () => (await this.#find()) ?? this.#create());
   }
@@ -70,15 +70,14 @@ export class Tracking {
 
   /** End the session. Return whether it has ended. */
   async end() {
-    const ended = await this.#alone(async () => {
+    return !!(await this.#alone(async () => {
       await this.#settle();
       if (!this.#options.storage || (await this.#id())) await this.#send("DELETE", PATH);
       return !(await this.#forget());
-    });
-    return ended ?? false;
+    }));
   }
 
-  /** Fetch, with the session in a header for the origins in `origins`. */
+  /** Fetch, with the session in a header for `origins`. */
   async fetch(input, init) {
     const request = new Request(input, init);
     const session = this.#options.origins.includes(new URL(request.url).origin) && (await this.session());
@@ -114,7 +113,7 @@ export class Tracking {
     const change = said !== this.#followed && (said.user ? "PUT" : "DELETE");
     const isOwn = !storage || id === this.#session?.session_id;
     if (!change && isOwn && Math.abs(Date.now() - this.#from) < VALID_MS) return this.#session;
-    const answer = await this.#send(change || "GET", PATH + (change ? "/user" : ""), change && said.user);
+    const answer = await this.#send(change || "GET", PATH + (change ? "/user" : ""), change && said);
     return answer ? this.#take(answer, said) : this.#forget();
   }
 
@@ -136,14 +135,14 @@ export class Tracking {
     if (!key) return null;
     if (Date.now() < this.#createAfter) throw failure("too-many-requests", 429);
     const said = this.#said;
-    const answer = await this.#send("POST", PATH, user, key);
+    const answer = await this.#send("POST", PATH, { user }, key);
     if (answer) await this.#take(answer, (said.user ?? user) === user ? said : {});
     await this.#notes.remove(this.#noteName);
     return answer;
   }
 
   async #take(content, said) {
-    // The user id was removed elsewhere.
+    // Changed elsewhere: not sent again.
     if (said.user !== content.user_id) said.user &&= "";
     this.#followed = said;
     this.#from = Date.now();
@@ -164,14 +163,15 @@ export class Tracking {
   }
 
   /** Return the answer, or null without a live session. */
-  async #send(method, path, user, creation) {
+  async #send(method, path, said, creation) {
     const { url, key, storage } = this.#options;
+    const user = said?.user;
     const headers = { "X-API-Key": key };
     const id = await this.#id();
     if (creation) headers["Idempotency-Key"] = creation;
     else if (id) headers["X-Jay-Tracking"] = id;
     if (user) headers["Content-Type"] = "application/json";
-    const body = user ? JSON.stringify({ user_id: user }) : undefined;
+    const body = user ? JSON.stringify({ user_id: user }) : null;
     const request = { method, headers, body, credentials: storage ? "omit" : "include", redirect: "manual" };
     for (let tried = 1; ; tried += 1) {
       try {
@@ -179,12 +179,12 @@ export class Tracking {
       } catch (error) {
         const { kind, status, wait } = error;
         if (kind === "session-not-found" || kind === "session-already-ended") return null;
-        if (status && status !== 429 && status < 500) {
-          if (creation && status >= 400) await this.#notes.remove(this.#noteName);
-          throw error;
-        }
-        if (tried === TRIES || wait > MAX_WAIT_MS) {
-          if (status === 429) this.#createAfter = Date.now() + wait;
+        if ((status && status !== 429 && status < 500) || tried === TRIES || wait > MAX_WAIT_MS) {
+          if (creation && status === 429) this.#createAfter = Date.now() + wait;
+          else if (status >= 400 && kind !== "unready" && kind !== "unexpected-answer") {
+            if (creation) await this.#notes.remove(this.#noteName);
+            else if (said) said.user = ""; // the next call withdraws
+          }
           throw error;
         }
         await sleep(wait + Math.random() * PAUSE_MS * 2 ** tried);
@@ -200,7 +200,7 @@ async function ask(url, request) {
     response = await fetch(url, { ...request, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
     content = await response.json();
   } catch (error) {
-    // An answer without JSON has no content or is foreign.
+    // Without JSON, it is empty or foreign.
     if (error.name !== "SyntaxError") throw failure("connection-failed");
   }
   const { ok, status, headers } = response;
