@@ -22,6 +22,8 @@ KEY = "your_api_key_here"
 PATH = "/v1/playouts/tracking/session"
 COUNTS_PATH = "/v1/playouts/tracking/analytics/sessions"
 TOKEN = "__Secure-jay_tracking"
+# For services whose Redis works. A loaded machine may delay it.
+PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "5"}
 DEADLINE_SECONDS = 30.0
 
 

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
@@ -173,17 +174,23 @@ class SlowLink(Proxy):
 @contextmanager
 def running(link: SlowLink) -> Iterator[SlowLink]:
     """Run a link in a thread, for a test without an event loop."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    started: Future[Callable[[], object]] = Future()
+
+    async def run() -> None:
+        async with link:
+            over, loop = asyncio.Event(), asyncio.get_running_loop()
+            started.set_result(lambda: loop.call_soon_threadsafe(over.set))
+            await over.wait()
+
+    # At its end, asyncio.run cancels connections that are being accepted too.
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
+    stop = started.result()
     try:
-        asyncio.run_coroutine_threadsafe(link.__aenter__(), loop).result()
         yield link
-        asyncio.run_coroutine_threadsafe(link.__aexit__(None, None, None), loop).result()
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        stop()
         thread.join()
-        loop.close()
 
 
 class MovingName(Proxy):

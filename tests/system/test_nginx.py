@@ -21,7 +21,7 @@ from service.api.request_limits import HEAD_SECONDS
 from service.api_keys import hash_key
 from service.config.settings import ServerSettings
 from tests.support.nginx import NGINX, SITE, start_nginx
-from tests.support.processes import KEY, PATH, TOKEN, Launch, Process, eventually
+from tests.support.processes import KEY, PATH, PATIENT, TOKEN, Launch, Process, eventually
 from tests.support.proxy import SlowLink
 from tests.support.servers import RedisServer, binaries
 
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 Proxy = Callable[..., Process]
 LINK_SECONDS = 0.02
 LANES = 14
-PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "10"}  # a loaded machine may delay Redis
 
 
 @pytest.fixture

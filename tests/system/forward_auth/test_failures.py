@@ -71,7 +71,8 @@ def test_the_application_is_reached_while_the_service_fails(
             def ask() -> dict[str, list[str]]:
                 return ours(seen(front, visitor))
 
-            assert ask()["x-jay-session"] == ["live"]
+            # On a loaded machine, a first answer may come too late.
+            eventually(lambda: ask()["x-jay-session"] == ["live"], "an answer in time")
             usual = seconds_of(ask)
             with failing(jay, link, failure):
                 assert ask() == {"x-jay-session": ["unknown"]}
