@@ -3,14 +3,14 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, SessionFactory
+from service.sessions import SessionFactory
 from service.storage.client import _is_marked
 from service.storage.connection import RedisConnection
 from service.storage.connection_events import ConnectionEvents
@@ -21,6 +21,7 @@ from service.storage.self_test import UNTESTED_SECONDS
 from service.storage.session_store import RedisSessionStore
 from service.telemetry.metrics import Metrics
 from tests.support.lanes import all_lanes, close_breakers
+from tests.support.moving_primary import MovingPrimary
 from tests.support.proxy import Impostor
 from tests.support.servers import Raw, RedisServer
 
@@ -149,20 +150,6 @@ async def test_the_end_of_a_shortage_of_memory_is_logged(
     assert outage_lines(caplog) == ["Redis cannot serve", "Redis serves again"]
 
 
-class MovingPrimary(Discovery):
-    """Finds the server that a test names."""
-
-    needs_polling = True
-
-    def __init__(self, url: str) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
-        self.url = url
-
-    async def find(self) -> Sequence[str]:
-        return (self.url,) * SHARD_COUNT
-
-
 async def test_the_end_of_an_outage_after_a_failover(
     own_server: RedisServer,
     server: RedisServer,
@@ -171,7 +158,7 @@ async def test_the_end_of_an_outage_after_a_failover(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A failover ends the outage in the log and closes the breaker in the metrics."""
-    primary = MovingPrimary(own_server.url)
+    primary = MovingPrimary(own_server.url, needs_polling=True)
     monkeypatch.setattr(Discovery, "of", lambda *_: primary)
     lanes = Lanes("", RedisSettings(timeout_seconds=1.0), keyspace, Metrics())
     states: list[float] = []

@@ -6,7 +6,7 @@ The service answers in time and recovers by itself.
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from itertools import count
 
@@ -15,16 +15,16 @@ import redis.asyncio
 
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
-from service.sessions import SHARD_COUNT, SessionFactory
+from service.sessions import SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.discovery import Discovery
 from service.storage.lane import OPERATORS
 from service.storage.server_map import ServerMap
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
 from tests.storage.conftest import ChangesOf, MakeStore
 from tests.support.lanes import all_lanes
+from tests.support.moving_primary import MovingPrimary
 from tests.support.proxy import Impostor
 from tests.support.servers import RedisServer
 
@@ -92,18 +92,6 @@ async def test_calls_that_wait_for_a_connection(own_server: RedisServer) -> None
     own_server.signal(signal.SIGCONT)
     assert await recovered_after(lambda: connection.call("get", "GET", "x")) < 2
     await connection.close()
-
-
-class MovingPrimary(Discovery):
-    """Finds the server that a test names."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
-        self.url = url
-
-    async def find(self) -> Sequence[str]:
-        return (self.url,) * SHARD_COUNT
 
 
 async def test_a_server_that_was_replaced_is_left(own_server: RedisServer, server: RedisServer) -> None:

@@ -29,7 +29,7 @@ def reporting(file, kind):
         os.write(refused[1], b"x")
         raise
 
-def told(pipe):
+def await_byte(pipe):
     assert select.select([pipe[0]], [], [], 20)[0]
     os.read(pipe[0], 1)
 
@@ -43,13 +43,13 @@ held, wanted = (first, second) if child else (second, first)
 thread = threading.Thread(target=want, args=(wanted,))
 with held:
     os.write(is_held[bool(child)][1], b"x")
-    told(is_held[not child])
+    await_byte(is_held[not child])
     thread.start()
     if child:
-        told(refused)
+        await_byte(refused)
         os.write(let_go[1], b"x")
     else:
-        told(let_go)
+        await_byte(let_go)
 thread.join()
 if child:
     os.waitpid(child, 0)

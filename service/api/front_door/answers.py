@@ -11,9 +11,11 @@ from http import HTTPStatus
 from aiohttp import web
 
 from service import errors
+from service.api import wire
 from service.api.dispatcher import problem_of
 from service.api.front_door.exchange import Answer
 from service.api.problems import problem_response
+from service.sessions import Session
 
 CLOSE = "Connection: close\r\n"
 
@@ -23,6 +25,11 @@ def start_of(response: web.Response) -> str:
     status = response.status
     lines = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}"
+
+
+def expires_line(session: Session) -> str:
+    """Return the header with the end of a session's lifetime."""
+    return f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
 
 
 def body_of(response: web.Response) -> bytes:

@@ -8,7 +8,7 @@ from service import errors
 from service.api import wire
 from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
-from service.api.front_door.answers import start_of
+from service.api.front_door.answers import expires_line, start_of
 from service.api.front_door.exchange import Answer, Exchange, Peer
 from service.api.front_door.heads import text_of
 from service.api.gpc import allowed_user_id
@@ -87,8 +87,7 @@ class Creations:
             self._metrics.created.add((session.source,))
         cookie = self._cookie.setting(session.id, None if stored is True else session.seconds_left(time.time()))
         token = f"{wire.SESSION_TOKEN}: {session.id}\r\n{hdrs.SET_COOKIE}: {cookie}\r\n"
-        expires = f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
-        return 201, self._start + token + expires, session_json(session)
+        return 201, self._start + token + expires_line(session), session_json(session)
 
 
 def _user_id(exchange: Exchange, data: bytes) -> str | None:

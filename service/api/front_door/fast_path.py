@@ -23,7 +23,7 @@ from service.api.auth import Authorizer
 from service.api.cors import Cors
 from service.api.dispatcher import new_request_id
 from service.api.forward_auth import UNKNOWN_ERRORS
-from service.api.front_door.answers import CLOSE, DateLine, Problems, ProblemTemplate, start_of
+from service.api.front_door.answers import CLOSE, DateLine, Problems, ProblemTemplate, expires_line, start_of
 from service.api.front_door.creations import Creations
 from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
 from service.api.front_door.heads import presented_in
@@ -148,7 +148,7 @@ class FastPath:
             return self._missing.answer(request_id)
         exchange.session_id = session.id
         self._metrics.found.add((session.source,))
-        return 200, f"{self._found_start}{_expires_line(session)}", session_json(session)
+        return 200, f"{self._found_start}{expires_line(session)}", session_json(session)
 
     def _begin_end(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
         if presented := _presented_in(exchange):
@@ -187,7 +187,3 @@ def _presented_in(exchange: Exchange) -> tuple[str, ...]:
     if exchange.presented is None:
         exchange.presented = presented_in(exchange.plan.headers)
     return exchange.presented
-
-
-def _expires_line(session: Session) -> str:
-    return f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
