@@ -3,7 +3,6 @@
 import functools
 import http.server
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.dashboard import Dashboard, Open, watch
+from tests.support.http_servers import serving
 from tests.support.processes import Process
 
 OPTIONS = (
@@ -78,12 +78,8 @@ def origin(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     (folder / "index.html").write_text("<!doctype html><link rel=icon href=data:,><title>page</title>")
     handler = functools.partial(QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(handler) as port:
+        yield f"http://localhost:{port}"
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

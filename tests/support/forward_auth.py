@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support.caddy import CADDIES
 from tests.support.envoy import ENVOY, envoy_command
+from tests.support.http_servers import serving
 from tests.support.nginx import NGINX
 from tests.support.processes import Process, eventually
 from tests.support.recipes import PROXY_KEY, RECIPES, replaced
@@ -56,11 +56,8 @@ class _Echo(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def application() -> Iterator[int]:
     """Run the application and return its port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
+    with serving(_Echo) as port:
+        yield port
 
 
 def _nginx(folder: Path, jay: str, application_port: int, port: int) -> list[str]:

@@ -5,7 +5,6 @@ import json
 import posixpath
 import re
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from service.digests import UserDigest
 from service.sessions import SessionFactory
 from service.storage.keyspace import SHARD_TAGS, Keyspace
 from service.storage.session_value import encode
+from tests.support.http_servers import serving
 from tests.support.processes import KEY, TOKEN, Answer, Launch, Process, command, until_gone
 from tests.support.servers import RedisServer, binaries
 from tests.system.test_nginx import nginx, proxy
@@ -376,10 +376,8 @@ def in_front(
         def log_message(self, *_: object) -> None:
             """Log nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Front) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_proxy_that_changes_paths_is_found(launch: Launch, doctor: Doctor) -> None:

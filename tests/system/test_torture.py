@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 import redis
 
+from tests.support.http_servers import serving
 from tests.support.processes import KEY, Launch, Process, command, eventually
 from tests.support.servers import RedisServer, binaries
 from tests.torture.kinds import KINDS, Failover, SingleServer
@@ -156,10 +157,8 @@ def failing_url() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Log nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(Failing) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_service_that_serves_nothing_fails(environment: dict[str, str], failing_url: str) -> None:
