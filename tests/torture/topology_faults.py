@@ -8,7 +8,7 @@ from functools import partial
 
 from service.sessions import SHARD_COUNT
 from service.storage.keyspace import Keyspace
-from tests.support.redis_commands import wait_until
+from tests.support.redis_commands import is_replica_in_sync, wait_until
 from tests.support.servers import RedisServer
 from tests.support.topologies import ClusterGroup, SentinelGroup
 from tests.torture.faults import Injected
@@ -19,10 +19,15 @@ _KEYS_AT_ONCE = 5  # few, so that the slot stays half moved for a while
 
 
 async def kill_primary(group: SentinelGroup) -> Injected:
-    """Kill the primary, and return when a replica has taken its place."""
+    """Kill the primary, and return when a replica has taken its place.
+
+    The new primary takes durable writes once the other replica follows it. So the time
+    of Sentinel and of the replica is part of the outage, not of the recovery.
+    """
     began_at = time.monotonic()
     old = await asyncio.to_thread(group.kill_primary)
     await asyncio.to_thread(group.wait_for_failover, old)
+    await asyncio.to_thread(group.wait_until_replicated)
     return Injected(began_at, time.monotonic(), repair=partial(_bring_back, group, old))
 
 
@@ -32,13 +37,24 @@ async def _bring_back(group: SentinelGroup, server: RedisServer) -> None:
 
 
 async def kill_shard(group: ClusterGroup) -> Injected:
-    """Kill a primary, and return when its replica has taken its place."""
+    """Kill a primary, and return when a replica has taken its place.
+
+    The new primary takes durable writes once the other replica follows it.
+    """
     slot = slot_of_shard(random.randrange(SHARD_COUNT))
     shards = await asyncio.to_thread(_shards_beside, group, slot)
     began_at = time.monotonic()
     old = await asyncio.to_thread(group.kill_primary, slot)
-    await asyncio.to_thread(group.wait_for_failover, slot, old)
+    new = await asyncio.to_thread(group.wait_for_failover, slot, old)
+    await asyncio.to_thread(_wait_until_followed, group, slot, new)
     return Injected(began_at, time.monotonic(), shards=shards, repair=partial(asyncio.to_thread, group.restart, old))
+
+
+def _wait_until_followed(group: ClusterGroup, slot: int, primary: RedisServer) -> None:
+    def followed() -> bool:
+        return all(is_replica_in_sync(replica, primary) for replica in group.replicas_of(slot))
+
+    wait_until(followed, f"the replicas follow the new primary of slot {slot}")
 
 
 async def move_shard(group: ClusterGroup) -> Injected:
