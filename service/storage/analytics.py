@@ -10,6 +10,7 @@ import asyncio
 import logging
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from service.counts import DAY, CountRange, CountStore, Interval, SessionCounts, SourceCounts, TopUsers
@@ -53,7 +54,7 @@ class RedisCountStore(CountStore):
         kept_from = (int(now) // DAY - self._retention_days) * DAY
         span = Span(requested, int(now), self._ttl_seconds, kept_from)
         if source is None:
-            sources = await self._counters.sources(span.days)
+            sources = await self._counters.sources(span.read_days)
         else:
             sources = [[source]] * SHARD_COUNT
         total = HourlyFigures(span, HourlyCounters(span))
@@ -73,6 +74,16 @@ class RedisCountStore(CountStore):
         self, names: Sequence[str], sources: Sequence[Sequence[str]], span: Span
     ) -> dict[str, HourlyFigures]:
         """Return the figures of some sources. `sources` has those of each shard."""
+        figures = await self._read(names, sources, span)
+        incomplete = [name for name, found in figures.items() if not found.is_complete]
+        span = replace(span, until_now=True)
+        for page in self._counters.pages(incomplete, span):
+            figures.update(await self._read(page, [page] * SHARD_COUNT, span))
+        return figures
+
+    async def _read(
+        self, names: Sequence[str], sources: Sequence[Sequence[str]], span: Span
+    ) -> dict[str, HourlyFigures]:
         counters = {name: HourlyCounters(span) for name in names}
         for shard, in_shard in enumerate(sources):
             await self._counters.add(shard, {name: counters[name] for name in in_shard if name in counters}, span)

@@ -11,30 +11,30 @@ from collections.abc import Sequence
 from itertools import chain
 
 # Positions of a day's counters. Those by hour are the first of 24 positions, one for
-# each hour. The string ends before the counters of consents on a day without any.
+# each hour. The string ends after the last counter that was written.
 CREATED_IN_DAY, ENDED_IN_DAY = 0, 1
 CREATED_IN_HOUR, ENDED_IN_HOUR, LIVE_IN_HOUR = 2, 26, 50
 CONSENT_GIVEN_IN_HOUR, CONSENT_WITHDRAWN_IN_HOUR = 74, 98
+# The sessions ended in the day, by the day of their creation. The sum is ENDED_IN_DAY,
+# and less on days before 2026-11-28, when the service did not count them.
+ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS = 122, 123
+COUNTERS_IN_DAY = 124
 HOURS_IN_DAY = 24
 # The counters of an hour are by minute: sessions that began in it and have not ended.
 _COUNTER_BYTES = 4
-_BY_HOUR = slice(CREATED_IN_HOUR * _COUNTER_BYTES, (CREATED_IN_HOUR + 3 * HOURS_IN_DAY) * _COUNTER_BYTES)
-# A counter in each 64 bits, for half of the counters by hour.
-_LANES_FORMAT = f">{3 * HOURS_IN_DAY // 2}Q"
-_LANES_BYTES = struct.calcsize(_LANES_FORMAT)
-_LANES = int.from_bytes(struct.pack(_LANES_FORMAT, *[2**32 - 1] * (3 * HOURS_IN_DAY // 2)), "big")
+_DAY_BYTES = COUNTERS_IN_DAY * _COUNTER_BYTES
+# A counter in each 64 bits, for half of the counters.
+_LANES_FORMAT = f">{COUNTERS_IN_DAY // 2}Q"
+_LANES = int.from_bytes(struct.pack(_LANES_FORMAT, *[2**32 - 1] * (COUNTERS_IN_DAY // 2)), "big")
 
-
-# Longer strings have counters of consents.
-CONSENT_BYTES = CONSENT_GIVEN_IN_HOUR * _COUNTER_BYTES
 # Created in the hour and not ended: the first and the last byte, for GETRANGE.
 LIVE_BYTES = LIVE_IN_HOUR * _COUNTER_BYTES, (LIVE_IN_HOUR + HOURS_IN_DAY) * _COUNTER_BYTES - 1
 
 
 class DaySum:
-    """The sum of one day's counters by hour, over many strings.
+    """The sum of one day's counters, over many strings.
 
-    Adding 72 numbers one by one takes 10 µs. So a string is read as one large integer,
+    Adding 124 numbers one by one takes 17 µs. So a string is read as one large integer,
     and all its counters are added at once, in lanes of 64 bits that cannot overflow.
     """
 
@@ -44,15 +44,13 @@ class DaySum:
 
     def add(self, day: bytes) -> None:
         """Add the counters of a day. Those that are missing in the string are zeros."""
-        counters = int.from_bytes(day.ljust(_BY_HOUR.stop, b"\0")[_BY_HOUR], "big")
+        counters = int.from_bytes(day[:_DAY_BYTES].ljust(_DAY_BYTES, b"\0"), "big")
         self._first += counters >> 32 & _LANES
         self._second += counters & _LANES
 
     def numbers(self) -> Sequence[int]:
-        """Return the sums: created (24), ended (24), created and not ended (24)."""
-        lanes = (
-            struct.unpack(_LANES_FORMAT, one.to_bytes(_LANES_BYTES, "big")) for one in (self._first, self._second)
-        )
+        """Return the sums, each at the position of its counter."""
+        lanes = (struct.unpack(_LANES_FORMAT, one.to_bytes(_DAY_BYTES, "big")) for one in (self._first, self._second))
         return list(chain.from_iterable(zip(*lanes, strict=True)))
 
 

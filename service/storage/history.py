@@ -13,6 +13,11 @@ So nothing has to be recorded when an hour begins. When the lifetime is T hours 
 rest, the kept sessions of one hour expire in two hours. They are divided as if they had
 been created evenly over their hour. All hours count as if sessions always had the
 lifetime that is in force now.
+
+The sums go on until now. For a range of long ago, they stop at the first midnight after
+it, and sessions that were live at this midnight and ended later are added to those
+kept. With a lifetime of 24 hours or less, they ended on the day that began then, and a
+counter of this day has their number. Days before 2026-11-28 do not have this counter.
 """
 
 import operator
@@ -24,13 +29,20 @@ from operator import attrgetter
 
 from service.counts import DAY, HOUR, CountRange, Peak, SourceCounts
 from service.storage.counters import (
-    CONSENT_BYTES,
     CONSENT_GIVEN_IN_HOUR,
     CONSENT_WITHDRAWN_IN_HOUR,
+    CREATED_IN_HOUR,
+    ENDED_IN_DAY,
+    ENDED_IN_HOUR,
+    ENDED_OF_DAY,
+    ENDED_OF_EARLIER_DAYS,
     HOURS_IN_DAY,
+    LIVE_IN_HOUR,
     DaySum,
     numbers,
 )
+
+_BY_HOUR = (CREATED_IN_HOUR, ENDED_IN_HOUR, LIVE_IN_HOUR, CONSENT_GIVEN_IN_HOUR, CONSENT_WITHDRAWN_IN_HOUR)
 
 
 @dataclass(frozen=True)
@@ -38,13 +50,15 @@ class Span:
     """The hours that the figures of a range need.
 
     Positions of hours count from the first of them. `kept_from` is the start of the
-    oldest day whose counters are still complete.
+    oldest day whose counters are still complete. With `until_now`, the sums of hours
+    never stop before now.
     """
 
     requested: CountRange
     now: int
     ttl_seconds: int
     kept_from: int
+    until_now: bool = False
 
     @property
     def oldest(self) -> int:
@@ -53,7 +67,7 @@ class Span:
 
     @cached_property
     def days(self) -> range:
-        """The UTC days whose counters are needed.
+        """The UTC days from the first to the last whose counters are needed.
 
         They begin one lifetime before the range. They include tomorrow, because another
         machine's clock may be ahead.
@@ -61,6 +75,24 @@ class Span:
         start = self.requested.start
         first = min(max(start - self.ttl_seconds, min(start, self.kept_from)), self.oldest)
         return range(first // DAY, max(self.now // DAY + 1, self.requested.last_day) + 1)
+
+    @cached_property
+    def unread_days(self) -> range:
+        """The days between the day after the range and the live sessions."""
+        if self.until_now or self.ttl_seconds > DAY:
+            return range(0)
+        day_after = -(-self.requested.end // DAY)
+        return range(day_after + 1, self.oldest // DAY)
+
+    @cached_property
+    def read_days(self) -> Sequence[int]:
+        """The days whose counters are needed."""
+        return [day for day in self.days if day not in self.unread_days]
+
+    @cached_property
+    def last_day(self) -> int | None:
+        """The number of the day at whose start the sums stop, None if they do not."""
+        return self.unread_days.start - 1 - self.days.start if self.unread_days else None
 
     def position(self, moment: int) -> int:
         """Return the position of the hour that contains a moment."""
@@ -93,46 +125,41 @@ class HourlyCounters:
 
     def __init__(self, span: Span) -> None:
         self._by_day = [DaySum() for _ in span.days]
-        self.consent_given, self.consent_withdrawn = ([0] * HOURS_IN_DAY * len(span.days) for _ in range(2))
         # Live sessions of the hour whose sessions expire now.
         self.live_in_oldest_hour = 0
 
     def add_day(self, number: int, counters: bytes) -> None:
         """Add the counters of one day, given by its position in `Span.days`."""
         self._by_day[number].add(counters)
-        if len(counters) > CONSENT_BYTES:
-            of_day = numbers(counters)
-            for figures, first in (
-                (self.consent_given, CONSENT_GIVEN_IN_HOUR),
-                (self.consent_withdrawn, CONSENT_WITHDRAWN_IN_HOUR),
-            ):
-                for hour, consents in enumerate(of_day[first : first + HOURS_IN_DAY], number * HOURS_IN_DAY):
-                    figures[hour] += consents
 
     def add_minutes(self, first: int, counters: bytes) -> None:
         """Add the live sessions that were created in minute `first` or later."""
         self.live_in_oldest_hour += sum(numbers(counters)[first:])
 
-    def hours(self) -> tuple[list[int], list[int], list[int]]:
-        """Return the sessions created, ended and kept in each hour."""
-        days = [day.numbers() for day in self._by_day]
-        created, ended, kept = (
-            [number for day in days for number in day[first : first + HOURS_IN_DAY]]
-            for first in range(0, 3 * HOURS_IN_DAY, HOURS_IN_DAY)
-        )
-        return created, ended, kept
+    def days(self) -> Sequence[Sequence[int]]:
+        """Return the counters of each day by position (`counters.py`)."""
+        return [day.numbers() for day in self._by_day]
 
 
 class HourlyFigures:
     """Figures of one source or of several, by position of the hour.
 
     `active` is at the start of each hour. It and `expired` are 0 outside `Span.known`.
+    `is_complete` is false when `active` lacks the sessions that ended after the sums
+    stopped, because they were not counted.
     """
 
     def __init__(self, span: Span, counters: HourlyCounters) -> None:
         self._span = span
-        self.created, self.ended, kept = counters.hours()
-        self.consent_given, self.consent_withdrawn = counters.consent_given, counters.consent_withdrawn
+        days = counters.days()
+        self.created, self.ended, kept, self.consent_given, self.consent_withdrawn = (
+            [number for day in days for number in day[first : first + HOURS_IN_DAY]] for first in _BY_HOUR
+        )
+        self.is_complete, stop, ended_later = True, len(kept), 0
+        if span.last_day is not None:
+            last = days[span.last_day]
+            stop, ended_later = span.last_day * HOURS_IN_DAY, last[ENDED_OF_EARLIER_DAYS]
+            self.is_complete = last[ENDED_OF_DAY] + ended_later == last[ENDED_IN_DAY]
         self.active, self.expired = [0] * len(kept), [0] * len(kept)
         self.active_now = sum(kept[span.position(span.oldest) + 1 :]) + counters.live_in_oldest_hour
         whole_hours, rest = divmod(span.ttl_seconds, HOUR)
@@ -142,12 +169,12 @@ class HourlyFigures:
         for hour in (*span.known, span.known.stop) if span.known else ():
             first = hour - whole_hours
             late = round(kept[first - 1] * rest / HOUR) if rest else 0
-            kept_since.append(kept_before[-1] - kept_before[first] + late)
+            kept_since.append(kept_before[stop] - kept_before[first] + late + ended_later)
         if span.position(span.now) in span.known:
             # The hour is in progress. Its `late` is an estimate, which may be too low.
             kept_since[-2:] = max(kept_since[-2], self.active_now), self.active_now
         for hour, (before, after) in zip(span.known, pairwise(kept_since), strict=True):
-            self.active[hour] = before - (balance[-1] - balance[hour])
+            self.active[hour] = before - (balance[stop] - balance[hour])
             self.expired[hour] = before - after
 
     def add(self, other: "HourlyFigures") -> None:

@@ -17,7 +17,8 @@ one server, and one script changes them in one atomic step. `base` is `<prefix>{
                                                           By hour: created (24), ended
                                                           (24), created and live (24),
                                                           consents given (24) and
-                                                          withdrawn (24), if any
+                                                          withdrawn (24). Then ended of
+                                                          the day and of earlier days
     base sources:<day>         set       retention + 1 d  sources with a `day` key
     base unique:<day>:<src>    HLL       retention + 1 d  users of sessions
     base unions:<last day>     hash      1 h              "<first day> <src or nothing>"

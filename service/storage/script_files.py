@@ -49,6 +49,8 @@ _CONSTANTS: dict[str, int | str] = {
     "ONE_SESSION": str(TOP_SCORE_UNIT),
     "CREATED_IN_DAY": f"#{counters.CREATED_IN_DAY}",
     "ENDED_IN_DAY": f"#{counters.ENDED_IN_DAY}",
+    "ENDED_OF_DAY": f"#{counters.ENDED_OF_DAY}",
+    "ENDED_OF_EARLIER_DAYS": f"#{counters.ENDED_OF_EARLIER_DAYS}",
     "CREATED_IN_HOUR": counters.CREATED_IN_HOUR,
     "ENDED_IN_HOUR": counters.ENDED_IN_HOUR,
     "LIVE_IN_HOUR": counters.LIVE_IN_HOUR,

@@ -49,7 +49,7 @@ class SourceCounters:
 
     def pages(self, sources: Iterable[str], span: Span) -> Iterator[list[str]]:
         """Yield the sources in lists whose counters of a shard fit one call."""
-        return pages(sources, max(1, self._sizes.slices // (len(span.days) + 1)))
+        return pages(sources, max(1, self._sizes.slices // (len(span.read_days) + 1)))
 
     async def add(self, shard: int, counters: Mapping[str, HourlyCounters], span: Span) -> None:
         """Add the shard's counters of the days of a span to those of each source.
@@ -65,8 +65,8 @@ class SourceCounters:
                     row.add(counters[source], reply)
 
     def _rows(self, shard: int, span: Span) -> Iterator[_Row]:
-        for number, day in enumerate(span.days):
-            yield _Row(self._keyspace.day(shard, day, ""), _add_day(number))
+        for day in span.read_days:
+            yield _Row(self._keyspace.day(shard, day, ""), _add_day(day - span.days.start))
         minutes = self._keyspace.minutes(shard, span.oldest // HOUR, "")
         yield _Row(minutes, _add_minutes(span.oldest % HOUR // MINUTE))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from service.counts import DAY, CountRange, Interval
 from service.sessions import SHARD_COUNT
 from service.storage.analytics import RedisCountStore
+from service.storage.counters import COUNTERS_IN_DAY
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from tests.support.servers import Raw
 
@@ -32,10 +33,9 @@ async def read_counts(raw: Raw, keyspace: Keyspace) -> Counts:
     for key, name in await _names(raw, keyspace):
         match name.split(":", 2):
             case ["day", _, source]:
-                created, ended, *hours = await counters(raw, key)
-                hours += [0] * (72 - len(hours))
+                created, ended, *hours = await counters_of_day(raw, key)
                 assert created == sum(hours[:24]), key
-                assert ended == sum(hours[24:48]), key
+                assert ended == sum(hours[24:48]) == sum(hours[120:]), key
                 counts.created[source] += created
                 counts.ended[source] += ended
                 counts.live_by_hour[source] += sum(hours[48:72])
@@ -48,6 +48,12 @@ async def counters(raw: Raw, key: str) -> list[int]:
     """Return the 32-bit counters that a string value holds."""
     value = await raw.execute_command("GET", key, NEVER_DECODE=True)
     return list(struct.unpack(f">{len(value) // 4}I", value))
+
+
+async def counters_of_day(raw: Raw, key: str) -> list[int]:
+    """Return all counters of a day. Those that are missing in the string are zeros."""
+    found = await counters(raw, key)
+    return found + [0] * (COUNTERS_IN_DAY - len(found))
 
 
 async def _names(raw: Raw, keyspace: Keyspace) -> list[tuple[str, str]]:

@@ -13,12 +13,13 @@ from service.counts import DAY, Bounds, CountRange, Interval
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
+from service.storage.counters import ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.session_value import ERASED
 from service.storage.users import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
-from tests.storage.counts import all_keys, read_counts
+from tests.storage.counts import all_keys, counters_of_day, read_counts
 from tests.support.lanes import close_breakers
 from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer
@@ -71,6 +72,22 @@ async def test_a_creation_repeated_after_an_erasure_stores_nothing(
     assert (await users.count("u", TODAY)).created == Bounds(1, 1)
     counts = await read_counts(raw, keyspace)
     assert (counts.created, counts.ended, counts.live_by_minute) == ({"s": 3}, {"s": 1}, {"s": 2})
+
+
+async def test_ends_are_counted_by_the_day_of_the_creation(
+    server: RedisServer, make_store: MakeStore, users: RedisUserStore, raw: Raw, keyspace: Keyspace, mint: Mint
+) -> None:
+    """An erasure and a request count an ended session of an earlier day as such."""
+    store = await make_store(server.url, clock=lambda: NOW)
+    midnight = NOW // DAY * DAY
+    guests = [mint(moment) for moment in (midnight - 1, midnight, NOW)]
+    of_user = [mint(moment, user_id="u") for moment in (midnight - DAY, midnight - 1, midnight - 1, NOW)]
+    await store.create_many(guests + of_user)
+    await store.end_many([[session.id] for session in guests])
+    assert await users.erase("u", NOW_US) == 4
+    keys = [keyspace.day(shard, NOW // DAY, "s") for shard in range(SHARD_COUNT)]
+    found = [await counters_of_day(raw, key) for key in keys if await raw.exists(key)]
+    assert [sum(day[position] for day in found) for position in (ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS)] == [3, 4]
 
 
 class Cut:

@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from itertools import pairwise, takewhile
 
 from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, SessionCounts
-from service.sessions import Session
+from service.sessions import SHARD_COUNT, Session
+from service.storage.counters import ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS
+from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.time_zones import TimeZone
 from tests.storage.conftest import MakeAnalytics, MakeStore, Mint
@@ -19,6 +21,8 @@ SOURCES = ["tv", "web", "radio"]
 DAYS = 4
 NOW = (int(time.time()) // DAY - 1) * DAY + 13 * HOUR + 25 * MINUTE
 FIRST = NOW // DAY * DAY - DAYS * DAY
+# The counters of some days after it are not read.
+LONG_AGO = CountRange.around(FIRST, FIRST + 20 * HOUR, Interval.HOUR)
 
 
 class Recording:
@@ -108,6 +112,7 @@ async def test_past_hours_equal_a_recording_of_every_minute(
     sizes = [PAGE_SIZES, PageSizes(commands=3, slices=4, sketches=20, entries=5, users=1000)]
     for analytics in [make_analytics(server.url, ttl_seconds=TTL, page_sizes=size) for size in sizes]:
         for asked in (
+            LONG_AGO,
             CountRange.around(FIRST, NOW + 1, Interval.HOUR),
             CountRange.around(FIRST + DAY, NOW - 30 * HOUR, Interval.HOUR),
             CountRange.around(FIRST, NOW + 1, Interval.DAY),
@@ -116,3 +121,13 @@ async def test_past_hours_equal_a_recording_of_every_minute(
         ):
             recording.check(await analytics.count_sessions(asked, NOW), asked)
     assert set(await all_keys(raw, prefix)) == keys
+    await make_old(raw, Keyspace(prefix))
+    recording.check(await analytics.count_sessions(LONG_AGO, NOW), LONG_AGO)
+
+
+async def make_old(raw: Raw, keyspace: Keyspace) -> None:
+    """Clear the counters that old data lacks, for one source and some shards."""
+    for shard in range(0, SHARD_COUNT, 3):
+        key = keyspace.day(shard, LONG_AGO.last_day + 1, SOURCES[0])
+        for position in (ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS):
+            await raw.execute_command("BITFIELD", key, "SET", "u32", f"#{position}", 0)

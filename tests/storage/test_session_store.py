@@ -93,18 +93,20 @@ async def test_each_count_is_in_its_hour_and_minute(
     await store.end_many([[session.id]])
     assert sum(await counters(raw, base + "minutes:480005:s")) == 0
     assert await counters(raw, base + "day:20000:s") == day_counters(created=1, ended=0, c5=1, l5=0)
-    assert await counters(raw, base + "day:20001:s") == day_counters(created=0, ended=1, e6=1)
+    assert await counters(raw, base + "day:20001:s") == day_counters(created=0, ended=1, e6=1, of_earlier_days=1)
     assert await raw.smembers(base + "sources:20001") == {"s"}
     assert await all_keys(raw, base + "minutes:") == [base + "minutes:480005:s"]
 
 
-def day_counters(*, created: int, ended: int, **by_hour: int) -> list[int]:
+def day_counters(*, created: int, ended: int, of_earlier_days: int = 0, **by_hour: int) -> list[int]:
     """Return a day's counters up to the last one that is not 0.
 
     Keywords are a kind and an hour: `c5` is created in hour 5, `e` ended, `l` live.
     """
     numbers = {0: created, 1: ended}
     numbers |= {2 + "cel".index(name[0]) * 24 + int(name[1:]): count for name, count in by_hour.items()}
+    if of_earlier_days:
+        numbers[123] = of_earlier_days
     return [numbers.get(n, 0) for n in range(max(numbers) + 1)]
 
 

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, SourceCounts
-from service.storage.counters import HOURS_IN_DAY
+from service.storage.counters import (
+    COUNTERS_IN_DAY,
+    CREATED_IN_HOUR,
+    ENDED_IN_DAY,
+    ENDED_IN_HOUR,
+    ENDED_OF_DAY,
+    ENDED_OF_EARLIER_DAYS,
+    LIVE_IN_HOUR,
+)
 from service.storage.history import HourlyCounters, HourlyFigures, Span
 from service.time_zones import TimeZone
 
@@ -47,16 +55,26 @@ def visits(chance: random.Random, number: int, now: int, ttl_seconds: int) -> li
 def figures(span: Span, made: Sequence[Visit]) -> HourlyFigures:
     """Count the sessions as the scripts do, and return the figures."""
     counters = HourlyCounters(span)
-    by_day = {day: [0] * 3 * HOURS_IN_DAY for day in span.days}
+    by_day = {day: [0] * COUNTERS_IN_DAY for day in span.read_days}
     by_minute = [0] * 60
+
+    def add(moment: int, *positions: int) -> None:
+        for position in positions:
+            if moment // DAY in by_day:
+                by_day[moment // DAY][position] += 1
+
     for visit in made:
-        for moment, first in ((visit.start, 0), (visit.end, 1), (None if visit.end else visit.start, 2)):
-            if moment is not None and moment // DAY in by_day:
-                by_day[moment // DAY][first * HOURS_IN_DAY + moment % DAY // HOUR] += 1
+        add(visit.start, CREATED_IN_HOUR + visit.start % DAY // HOUR)
+        if visit.end is None:
+            add(visit.start, LIVE_IN_HOUR + visit.start % DAY // HOUR)
+        else:
+            is_of_day = visit.start // DAY == visit.end // DAY
+            of_day = ENDED_OF_DAY if is_of_day else ENDED_OF_EARLIER_DAYS
+            add(visit.end, ENDED_IN_DAY, ENDED_IN_HOUR + visit.end % DAY // HOUR, of_day)
         if visit.start // HOUR == span.oldest // HOUR and visit.end is None:
             by_minute[visit.start % HOUR // MINUTE] += 1
-    for number, numbers in enumerate(by_day.values()):
-        counters.add_day(number, struct.pack(">74I", 0, 0, *numbers))
+    for day, numbers in by_day.items():
+        counters.add_day(day - span.days.start, struct.pack(f">{COUNTERS_IN_DAY}I", *numbers))
     counters.add_minutes(span.oldest % HOUR // MINUTE, struct.pack(">60I", *by_minute))
     return HourlyFigures(span, counters)
 

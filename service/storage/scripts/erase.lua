@@ -35,7 +35,7 @@ end
 -- Counts the ends of many sessions. They share the writes to their counters.
 -- `count_end` in shard.lua does the same for one session.
 local function count_ends(sessions)
-  local live, ended = {}, {}
+  local today, live, ended = day_of(now), {}, {}
   local function tally(key, counter)
     live[key] = live[key] or {}
     live[key][counter] = (live[key][counter] or 0) + 1
@@ -44,7 +44,9 @@ local function count_ends(sessions)
     local started, source = session.started, session.source
     tally(minutes_key(base, hour_of(started), source), minute_counter(started))
     tally(day_key(base, day_of(started), source), hour_counter(started, LIVE_IN_HOUR))
-    ended[source] = (ended[source] or 0) + 1
+    ended[source] = ended[source] or { [ENDED_OF_DAY] = 0, [ENDED_OF_EARLIER_DAYS] = 0 }
+    local by_day, counter = ended[source], ended_counter(started, today)
+    by_day[counter] = by_day[counter] + 1
   end
   for key, counters in pairs(live) do
     if try('EXISTS', key) == 1 then -- see `subtract` in shard.lua
@@ -56,10 +58,12 @@ local function count_ends(sessions)
       try('BITFIELD', key, 'OVERFLOW', 'SAT', unpack(words))
     end
   end
-  local today = day_of(now)
-  for source, number in pairs(ended) do
+  for source, by_day in pairs(ended) do
+    local of_day, of_earlier = by_day[ENDED_OF_DAY], by_day[ENDED_OF_EARLIER_DAYS]
+    local number = of_day + of_earlier
     local counters = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
-      'INCRBY', 'u32', ENDED_IN_DAY, number, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), number)
+      'INCRBY', 'u32', ENDED_IN_DAY, number, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), number,
+      'INCRBY', 'u32', ENDED_OF_DAY, of_day, 'INCRBY', 'u32', ENDED_OF_EARLIER_DAYS, of_earlier)
     if counters and counters[1] == number then register(base, today, source, count_lifetime) end
   end
 end

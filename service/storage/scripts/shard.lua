@@ -29,6 +29,11 @@ local function hour_of(moment) return math.floor(moment / HOUR) end
 local function minute_counter(moment) return '#' .. math.floor(moment % HOUR / MINUTE) end
 local function hour_counter(moment, first) return '#' .. first + math.floor(moment % DAY / HOUR) end
 
+-- The counter of sessions ended today that were created on the same day as this one.
+local function ended_counter(started, today)
+  return day_of(started) < today and ENDED_OF_EARLIER_DAYS or ENDED_OF_DAY
+end
+
 -- Runs a command. Returns nil where another program's data is under the key, which is
 -- the only error that is ignored. Every other error ends the script. It names the
 -- command, because inside a script Redis reports a missing permission as a plain ERR
@@ -136,6 +141,7 @@ local function count_end(base, session, now, count_lifetime)
   local source, today = session.source, day_of(now)
   subtract_live(base, session)
   local ended = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
-    'INCRBY', 'u32', ENDED_IN_DAY, 1, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), 1)
+    'INCRBY', 'u32', ENDED_IN_DAY, 1, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), 1,
+    'INCRBY', 'u32', ended_counter(session.started, today), 1)
   if ended and ended[1] == 1 then register(base, today, source, count_lifetime) end
 end
