@@ -156,7 +156,7 @@ async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient)
 
     async def start_one(url: str = valkey.url, **sections: Any) -> Service:
         settings = Settings(
-            redis=RedisSettings(key_prefix=prefix),
+            redis=RedisSettings(key_prefix=prefix, timeout_seconds=PATIENT_SECONDS),
             cors=CorsSettings(origins=(ORIGIN,)),
             api_keys=KEYS,
         )
@@ -172,9 +172,9 @@ async def start(valkey: RedisServer, prefix: str, aiohttp_client: AiohttpClient)
 
 
 @pytest.fixture
-async def service(start: Start, prefix: str) -> Service:
+async def service(start: Start) -> Service:
     """Return a service with demo, TV and operator keys and one allowed origin."""
-    return await start(redis=RedisSettings(key_prefix=prefix, timeout_seconds=PATIENT_SECONDS))
+    return await start()
 
 
 OpenDoors = Callable[..., Awaitable[Doors]]

@@ -10,6 +10,7 @@ import redis.asyncio
 from aiohttp import ClientResponse
 
 from service.api_keys import Keyring
+from service.config.settings import RedisSettings
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start, problem
 from tests.support.servers import RedisServer, binaries
 
@@ -185,7 +186,7 @@ async def test_concurrent_readiness_checks_share_one_write(start: Start, tmp_pat
 async def test_an_outage_is_503_and_changes_no_cookie(start: Start, tmp_path: Path) -> None:
     """An outage is a 503 and never a 404, and the session is there afterwards."""
     with RedisServer(binaries()["valkey"], tmp_path) as own:
-        service = await start(url=own.url)
+        service = await start(url=own.url, redis=RedisSettings())
         session_id = await service.create()
         own.signal(signal.SIGSTOP)
         for method in ("POST", "GET", "HEAD", "DELETE"):

@@ -12,6 +12,7 @@ from aiohttp import ClientResponse
 from service.api import json_body
 from service.api.wire import STATIC_PATH
 from service.api_keys import ApiKey, Keyring, Reveal, Scope, hash_key
+from service.config.settings import RedisSettings
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start
 from tests.support.openapi import Reference
 from tests.support.servers import RedisServer, binaries
@@ -179,7 +180,7 @@ async def test_unusual_responses_are_as_documented(
 
     monkeypatch.setattr(json_body, "DEADLINE_SECONDS", 0.05)
     with RedisServer(binaries()["valkey"], tmp_path) as own:
-        service = await start(url=own.url)
+        service = await start(url=own.url, redis=RedisSettings())
         session_id = await service.create()
         slow = await service.request("POST", data=slow_body())
         answered.set()
