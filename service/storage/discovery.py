@@ -10,6 +10,7 @@ after the other, so the first one that hangs takes the time of a whole command
 import asyncio
 import random
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.crc import key_slot
@@ -26,6 +27,9 @@ from service.storage.redis_errors import reason_of
 _SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
 # Nodes of a cluster that are asked at the same time. All of them know the cluster.
 _ASKED_AT_ONCE = 3
+# After the replies of more than half, the others have this time. The machine of a node
+# may be gone, and `redis.timeout_seconds` may be longer than a failover.
+_LATE_SECONDS = 0.1
 _NO_CLUSTER = "no node of the cluster answers, or slots have no server"
 _Node = tuple[str, int]
 
@@ -123,16 +127,23 @@ class _Asking(Discovery):
 
         Each step of connecting, and the question, has one timeout (`deadlines.py`).
         """
+        replies: list[Any] = []
         nodes_by_error: dict[str, list[str]] = {}
 
-        async def ask(node: _Node, question: Awaitable[Any]) -> Any:
+        async def ask(node: _Node, question: Awaitable[Any]) -> None:
             try:
-                return await self._deadlines.limit(question)
+                reply = await self._deadlines.limit(question)
             except (RedisError, OSError, TimeoutError) as error:
                 nodes_by_error.setdefault(reason_of(error).rstrip("."), []).append("{}:{}".format(*node))
-            return None
+                return
+            replies.append(reply)
+            if len(replies) == len(questions) // 2 + 1:
+                patience.reschedule(asyncio.get_running_loop().time() + _LATE_SECONDS)
 
-        replies = await asyncio.gather(*[ask(*entry) for entry in questions.items()])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as group:
+                for entry in questions.items():
+                    group.create_task(ask(*entry))
         self.problem = ". ".join([problem, *(f"{', '.join(nodes)}: {one}" for one, nodes in nodes_by_error.items())])
         return [reply for reply in replies if reply]
 

@@ -1,6 +1,7 @@
 """Finding the servers of a cluster."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from service.storage.embedded_process import find_binary
 from service.storage.keyspace import SHARD_TAGS
 from tests.support.proxy import Impostor
 from tests.support.topologies import ClusterGroup
+
+TIMEOUT_SECONDS = 10
 
 
 def test_a_node_without_a_name_is_the_one_that_was_asked() -> None:
@@ -35,6 +38,22 @@ async def test_a_cluster_whose_nodes_name_no_host(tmp_path: Path, kind: str) -> 
         for key in keys:
             assert await connection.call("get", "GET", key) == key.encode()
         await connection.close()
+
+
+async def test_a_node_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    """The shards of the other nodes are found long before the timeout."""
+    with ClusterGroup(find_binary(), tmp_path, replicas_per_primary=0) as group:
+        keys = [f"{{{tag}}}key" for tag in SHARD_TAGS]
+        hung = group.primary_of(group.slot_of(keys[0]))
+        served = next(key for key in keys if group.primary_of(group.slot_of(key)) is not hung)
+        hung.signal(signal.SIGSTOP)
+        connection = RedisConnection(group.url, RedisSettings(timeout_seconds=TIMEOUT_SECONDS))
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS - 2):
+                await connection.call("set", "SET", served, "value", "EX", 60)
+        finally:
+            hung.signal(signal.SIGCONT)
+            await connection.close()
 
 
 async def test_a_bug_of_the_discovery_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
