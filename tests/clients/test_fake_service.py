@@ -1,6 +1,8 @@
 """The fake service answers invalid requests like a live service."""
 
 import json
+import threading
+from http.client import HTTPConnection
 from typing import Any
 
 import aiohttp
@@ -46,9 +48,20 @@ async def test_invalid_requests_get_the_same_problem(
 ) -> None:
     """Status, type and field of a problem are those of a live service."""
     expected = await problem(live.url, LIVE_KEY, *request_)
-    if request_[1] == USER_PATH and expected[1] == "urn:jay:problem:not-found":
-        pytest.skip("this service does not have /session/user yet")
     assert await problem(fake.url, fake.api_key, *request_) == expected
+
+
+def test_no_connection_outlives_the_fake_service() -> None:
+    """The end of the block ends the connections that a client keeps open."""
+    with serving(FakeTrackingService()) as fake:
+        threads = threading.active_count()
+        kept = HTTPConnection(fake.url.removeprefix("http://"), timeout=10)
+        kept.request("GET", SESSION_PATH)
+        assert kept.getresponse().read()
+        assert threading.active_count() == threads + 1
+    assert threading.active_count() == threads - 1
+    assert kept.sock.recv(1) == b""
+    kept.close()
 
 
 async def test_global_privacy_control_makes_a_guest(connect: Connect, live: Process) -> None:

@@ -1,8 +1,9 @@
 """Serves the fake service on a free port of the loopback address."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
 from threading import Lock, Thread
 
 from jay_tracking_client.messages import Request
@@ -25,13 +26,31 @@ def serving(service: FakeTrackingService) -> Iterator[FakeTrackingService]:
 
 
 class _Server(ThreadingHTTPServer):
-    # Threads of connections that a client keeps open do not hold up the end of a test.
-    daemon_threads = True
+    """Ends connections that a client keeps open, so that none is left after a test."""
+
+    daemon_threads = False  # so that server_close() waits for them
 
     def __init__(self, service: FakeTrackingService) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.service = service
         self.lock = Lock()
+        self._connections: set[socket] = set()
+
+    def get_request(self) -> tuple[socket, object]:
+        connection, address = super().get_request()
+        self._connections.add(connection)
+        return connection, address
+
+    def close_request(self, request: socket | tuple[bytes, socket]) -> None:
+        assert isinstance(request, socket)  # noqa: S101 - TCP has no datagrams
+        self._connections.discard(request)
+        super().close_request(request)
+
+    def server_close(self) -> None:
+        for connection in tuple(self._connections):
+            with suppress(OSError):  # the client was faster
+                connection.shutdown(SHUT_RDWR)
+        super().server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
