@@ -18,9 +18,9 @@ from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
 from service.storage.redis_status import status_of
+from service.storage.self_test import OLDEST_VERSION
 from service.store_status import Risk, risks_of
 
-_OLDEST_VERSION = (7, 0)
 _TIMEOUT_SECONDS = 5.0
 _NEARLY_FULL = 0.8  # of maxmemory
 _READ_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
@@ -67,7 +67,7 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[CheckResult]:
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is None:
         yield unknown(f"the version of {name} is not in INFO", "use Redis 7.0 or newer, or Valkey")
-    elif (int(found[1]), int(found[2])) >= _OLDEST_VERSION:
+    elif (int(found[1]), int(found[2])) >= OLDEST_VERSION:
         yield good(f"{name} {version}")
     else:
         yield problem(f"{name} {version} is too old", "use 7.0 or newer")
