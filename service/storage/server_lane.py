@@ -68,7 +68,7 @@ class ServerLane:
         events: ConnectionEvents,
         outage_log: OutageLog,
         log_limit: LogLimit,
-        name: str = "Redis",
+        name: str,
     ) -> None:
         """`prepare` runs on each new connection before its first request.
 
