@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.certificates import Authority
-from tests.support.processes import Process, eventually
+from tests.support.processes import Process
 from tests.support.servers import free_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -67,6 +67,4 @@ def start_site(folder: Path, site: str, listen: str, pair: Authority | None = No
     config.write_text(main_config(folder, site, "error.log"))
     nginx = subprocess.Popen([str(NGINX), "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
     scheme, trusting = ("https", pair.trusting()) if pair else ("http", None)
-    front = Process(nginx, folder, trusting, f"{scheme}://{listen}")
-    eventually(lambda: front.status_of("x") == 404, "nginx answers")
-    return front
+    return Process(nginx, folder, trusting, f"{scheme}://{listen}").in_front("nginx")
