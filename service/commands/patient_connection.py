@@ -1,0 +1,21 @@
+"""The connection of a command to Redis, which waits longer than that of the service."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from service.config.settings import RedisSettings
+from service.storage.connection import RedisConnection
+
+# No client waits for a command, so it can wait for a busy Redis.
+_TIMEOUT_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def patient_connection(url: str, settings: RedisSettings) -> AsyncIterator[RedisConnection]:
+    """Yield a connection, and close it. `url` is never `embedded`."""
+    connection = RedisConnection(url, dataclasses.replace(settings, timeout_seconds=_TIMEOUT_SECONDS))
+    try:
+        yield connection
+    finally:
+        await connection.close()
