@@ -12,9 +12,10 @@ A visitor is anonymous unless the visitor has agreed to be identified. Where to 
     telemetry/           request log, metrics, Prometheus export, tracing
     stop_signals.py      blocks signals while a process starts or ends
 
-The modules of the domain have no I/O. They declare the contracts of the stores:
+The modules of the domain need only the standard library. They declare the contracts of
+the stores:
 
-    sessions.py, digests.py, counts.py, api_keys.py, rate_limits.py,
+    sessions.py, users.py, digests.py, counts.py, api_keys.py, rate_limits.py,
     store_status.py, time_zones.py
     errors.py            all errors as a tree
 """

@@ -148,8 +148,8 @@ def _torture(options: argparse.Namespace) -> int:
     from service.commands import torture
 
     client, operator = _client(options, DEMO_TRACK_KEY), _operator(options)
-    load = torture.TortureOptions(options.seconds, options.connections, options.rate)
-    return 0 if torture.run(client, operator, load) else FAILED
+    torture_options = torture.TortureOptions(options.seconds, options.connections, options.rate)
+    return 0 if torture.run(client, operator, torture_options) else FAILED
 
 
 def _openapi(options: argparse.Namespace) -> int:

@@ -4,15 +4,12 @@ Two lines of one name and one line with both values joined by a comma mean the s
 9110 section 5.3). Code that reads only the first line would treat the two differently.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy
 
 
-def combined(headers: "CIMultiDictProxy[str]", name: str) -> str | None:
+def combined(headers: CIMultiDictProxy[str], name: str) -> str | None:
     """Return the value of a header, or None if it is absent.
 
     A comma joins its lines.
@@ -23,7 +20,7 @@ def combined(headers: "CIMultiDictProxy[str]", name: str) -> str | None:
     return lines[0] if len(lines) == 1 else ", ".join(lines)
 
 
-def elements(value: str | None) -> "Iterator[str]":
+def elements(value: str | None) -> Iterator[str]:
     """Yield the elements of a comma-separated value, stripped, without empty ones."""
     for element in (value or "").split(","):
         if stripped := element.strip(" \t"):

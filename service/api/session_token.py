@@ -6,17 +6,14 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy
 
 from service.api import wire
 from service.api.field_lines import elements
 from service.config.settings import CookieSettings
 from service.sessions import SESSION_ID_PATTERN, parse_session_id
-
-if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
 
 MAX_CANDIDATES = 8
 
@@ -33,7 +30,7 @@ _COOKIE = re.compile(rf'{wire.SESSION_TOKEN}[ \t]*=[ \t]*"?({SESSION_ID_PATTERN}
 _EXPIRED = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
-def candidates(headers: "CIMultiDictProxy[str]") -> tuple[str, ...]:
+def candidates(headers: CIMultiDictProxy[str]) -> tuple[str, ...]:
     """Return the session ids that a request presents, in order of preference.
 
     The order is: every cookie of exactly this name as sent, in all `Cookie` lines,

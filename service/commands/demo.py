@@ -11,7 +11,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import track
 
 from service.commands import demo_target
 from service.commands.api_client import ApiClient
+from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.counts import DAY, HOUR
 from service.digests import UserDigest
@@ -32,7 +33,6 @@ Item = TypeVar("Item")
 
 DAYS = 7
 _BATCH = 250
-_TIMEOUT_SECONDS = 5.0
 _MIN_TTL_SECONDS = 60
 _USERS_PER_SESSION = 0.08
 _MINUTES_TO_END = 25.0  # on average, for sessions that are ended
@@ -76,12 +76,9 @@ def fill(settings: Settings, client: ApiClient, sessions: int) -> None:
 
 
 async def _fill(settings: Settings, client: ApiClient, redis_url: str, sessions: int) -> tuple[int, int]:
-    connection = RedisConnection(redis_url, replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
-    try:
+    async with patient_connection(redis_url, settings.redis) as connection:
         await demo_target.check_redis(connection, settings.redis, client)
         return await _Week(settings, connection, time.time()).write(sessions)
-    finally:
-        await connection.close()
 
 
 class _Week:

@@ -4,7 +4,6 @@ This machine's clock is read before and after each other clock. So an offset is 
 interval, which is as wide as the time that the answer took.
 """
 
-import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from redis.asyncio import Redis
 
 from service.commands.api_client import Answer
 from service.commands.check_results import CheckResult, good, problem, unknown
+from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.errors import StoreUnavailable
 from service.storage.connection import RedisConnection
 from service.storage.redis_errors import is_denied
 
 _TOLERATED_SECONDS = 1.0
-_TIMEOUT_SECONDS = 5.0
 _READINGS = 3
 
 
@@ -64,13 +63,11 @@ async def check(service: Offset | None, settings: Settings, url: str) -> list[Ch
 
     There are no results when Redis does not answer. Other checks report that.
     """
-    connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     try:
-        readings = [await _read(connection) for _ in range(_READINGS)]
+        async with patient_connection(url, settings.redis) as connection:
+            readings = [await _read(connection) for _ in range(_READINGS)]
     except StoreUnavailable:
         return []
-    finally:
-        await connection.close()
     offsets = [offset for offset in readings if offset]
     redis = min(offsets, key=lambda offset: offset.high - offset.low) if offsets else None
     return list(compare(service, redis))

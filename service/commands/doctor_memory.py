@@ -9,11 +9,11 @@ from http import HTTPStatus
 from service.api import wire
 from service.commands.api_client import ApiClient
 from service.commands.check_results import CheckResult, good, unknown, warning
+from service.counts import DAY, HOUR, MINUTE
 
 _STATUS_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
-_SOON_SECONDS = 86400
-_HOUR, _DAY = 3600, 86400
-_IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * _HOUR, 2 * _DAY
+_SOON_SECONDS = DAY
+_IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * HOUR, 2 * DAY
 
 
 def check(client: ApiClient) -> Iterator[CheckResult]:
@@ -45,9 +45,9 @@ def check(client: ApiClient) -> Iterator[CheckResult]:
 def duration(seconds: float) -> str:
     """Return a string such as `90 minutes`, `5 hours` or `3 days`, rounded down."""
     if seconds < _IN_MINUTES_BELOW:
-        number, unit = int(seconds // 60), "minute"
+        number, unit = int(seconds // MINUTE), "minute"
     elif seconds < _IN_HOURS_BELOW:
-        number, unit = int(seconds // _HOUR), "hour"
+        number, unit = int(seconds // HOUR), "hour"
     else:
-        number, unit = int(seconds // _DAY), "day"
+        number, unit = int(seconds // DAY), "day"
     return f"{number} {unit}{'' if number == 1 else 's'}"

@@ -1,6 +1,5 @@
 """The doctor's checks of Redis: its settings, and its counts against its sessions."""
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -11,17 +10,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service.commands import doctor_privacy
 from service.commands.check_results import CheckResult, good, problem, unknown
+from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
-from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
 from service.storage.redis_status import status_of
+from service.storage.self_test import OLDEST_VERSION
 from service.store_status import Risk, risks_of
 
-_OLDEST_VERSION = (7, 0)
-_TIMEOUT_SECONDS = 5.0
 _NEARLY_FULL = 0.8  # of maxmemory
 _READ_COMMANDS = "+scan +hscan +get +getrange +hexists +exists +smembers +ttl"
 
@@ -33,28 +31,24 @@ async def check(
 
     `url` is never `embedded`.
     """
-    # No client waits for the doctor, so it can wait for a busy Redis.
-    connection = RedisConnection(url, dataclasses.replace(settings.redis, timeout_seconds=_TIMEOUT_SECONDS))
     keyspace = Keyspace(settings.redis.key_prefix)
     digest, *previous = map(UserDigest, (settings.session.user_secret, *settings.session.previous_user_secrets))
     ttl_seconds = settings.session.ttl_seconds
-    consistency_check = ConsistencyCheck(connection, keyspace, digest, ttl_seconds=ttl_seconds, previous=previous)
     parts: list[tuple[str, list[CheckResult]]] = []
     try:
-        for number, info in enumerate(servers := await consistency_check.servers(), start=1):
-            heading = f"Redis, primary {number} of {len(servers)}" if len(servers) > 1 else "Redis"
-            parts.append((heading, list(_server(info))))
-        total = await consistency_check.count_keys()
-        with _Bar(console, total) as advance:
-            report = await consistency_check.run(advance, repair=repair)
-        parts.append(("Counts and indexes", list(_report(report, repair=repair))))
-        privacy = doctor_privacy.check(connection, keyspace, (digest, *previous))
-        parts.append(("Users' data", [result async for result in privacy]))
+        async with patient_connection(url, settings.redis) as connection:
+            consistency = ConsistencyCheck(connection, keyspace, digest, ttl_seconds=ttl_seconds, previous=previous)
+            for number, info in enumerate(servers := await consistency.servers(), start=1):
+                heading = f"Redis, primary {number} of {len(servers)}" if len(servers) > 1 else "Redis"
+                parts.append((heading, list(_server(info))))
+            with _Bar(console, await consistency.count_keys()) as advance:
+                report = await consistency.run(advance, repair=repair)
+            parts.append(("Counts and indexes", list(_report(report, repair=repair))))
+            privacy = doctor_privacy.check(connection, keyspace, (digest, *previous))
+            parts.append(("Users' data", [result async for result in privacy]))
     except StoreUnavailable as error:
         advice = "check redis.url, and that this machine reaches it. Until then the service answers with 503"
         parts.append(("Redis", [problem(f"Redis does not answer ({error})", advice)]))
-    finally:
-        await connection.close()
     return parts
 
 
@@ -67,7 +61,7 @@ def _server(info: Mapping[str, Any] | None) -> Iterator[CheckResult]:
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is None:
         yield unknown(f"the version of {name} is not in INFO", "use Redis 7.0 or newer, or Valkey")
-    elif (int(found[1]), int(found[2])) >= _OLDEST_VERSION:
+    elif (int(found[1]), int(found[2])) >= OLDEST_VERSION:
         yield good(f"{name} {version}")
     else:
         yield problem(f"{name} {version} is too old", "use 7.0 or newer")

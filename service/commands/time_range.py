@@ -34,9 +34,9 @@ def suitable_interval(start: str | None, end: str | None) -> str | None:
         last = datetime.fromisoformat(end) if end else datetime.now(UTC)
     except ValueError:
         return None
-    if end and _DATE.fullmatch(end):
-        last += _DAY
     length = last.replace(tzinfo=UTC) - first.replace(tzinfo=UTC)
+    if end and _DATE.fullmatch(end):
+        length += _DAY
     return "hour" if length <= _HOURLY else "day"
 
 

@@ -15,11 +15,11 @@ from service.counts import DAY
 from service.errors import TlsError
 
 
-def cross_field_errors(settings: Settings, redis_password: str | None = None) -> Iterator[str]:
+def cross_field_errors(settings: Settings, redis_password: str | None) -> Iterator[str]:
     """Yield a sentence for each contradiction, and in production for published secrets.
 
     `redis_password` is JAY_REDIS_PASSWORD, from which docker-compose.yml makes
-    `redis.url`.
+    `redis.url`, or None when it is not set.
     """
     tls = settings.server.tls
     if (tls.certificate is None) != (tls.key is None):

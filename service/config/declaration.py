@@ -1,6 +1,7 @@
 """The declaration of one setting.
 
-`settings.py` and `telemetry_settings.py` have the declarations themselves.
+`settings.py`, `privacy_settings.py` and `telemetry_settings.py` have the declarations
+themselves.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,6 +6,7 @@
 
 import dataclasses
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
             "logger_class": SupervisorLogger,
             "backlog": BACKLOG,
             "timeout": _HUNG_SECONDS,
-            "graceful_timeout": int(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
+            "graceful_timeout": math.ceil(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
             "control_socket_disable": True,
             "on_exit": lambda _: self._exit(),
             "child_exit": lambda _, worker: self._forget(worker.pid),

@@ -74,7 +74,7 @@ class RedisConnection:
         # of that has one timeout (`deadlines.py`).
         self.deadline_seconds = 2 * (settings.timeout_seconds + Durability.of(settings).wait_seconds)
         self.servers = servers or ServerMap(Discovery.of(url, settings))
-        self.servers.on_change(self._retire_servers)
+        self.servers.on_refresh(self._retire_servers)
         self._owns_servers = servers is None
         self._settings = settings
         self._metrics = metrics or Metrics()
@@ -219,7 +219,7 @@ class RedisConnection:
         host, port = RedisServers.of(url).hosts[0]
         return f"Redis at {host}:{port}"
 
-    async def _retire_servers(self) -> None:
+    def _retire_servers(self) -> None:
         """Leave the servers that serve no shard any more.
 
         Calls in progress end in the background. The next call does not wait for them.

@@ -63,12 +63,12 @@ class DataDir:
             self._check_owner()
             self._make_private()
             self.lock_file = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take_lock(self.lock_file)
         except OSError as error:
             raise EmbeddedServerError(
                 f"cannot write to {self.path} ({error.strerror}): set JAY_REDIS__DATA_DIR to a writable "
                 "directory, or JAY_REDIS__URL to a Redis server"
             ) from None
-        self._take_lock(self.lock_file)
 
     def prepare_socket(self) -> None:
         """Remove the socket of an earlier server and choose the new path."""

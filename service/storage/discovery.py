@@ -31,7 +31,7 @@ _ASKED_AT_ONCE = 3
 # may be gone, and `redis.timeout_seconds` may be longer than a failover.
 _LATE_SECONDS = 0.1
 _NO_CLUSTER = "no node of the cluster answers, or slots have no server"
-_Node = tuple[str, int]
+_Node = tuple[str, int]  # host and port
 
 
 class Discovery:
@@ -177,7 +177,7 @@ class ClusterDiscovery(_Asking):
     def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
         super().__init__(servers, settings)
         self.groups_by_shard, self.detects_groups = True, False
-        self._known: set[tuple[str, int]] = set(servers.hosts)
+        self._known: set[_Node] = set(servers.hosts)
 
     async def find(self) -> Sequence[str] | None:
         """Return the URL of each shard's primary, or None."""
@@ -191,7 +191,7 @@ class ClusterDiscovery(_Asking):
                     return [self.server_url(*node) for node in found]
         return None
 
-    async def _ask(self, host: str, port: int) -> Sequence[tuple[str, int]]:
+    async def _ask(self, host: str, port: int) -> Sequence[_Node]:
         """Return the primary of each shard. Fewer are returned when slots have none."""
         ranges = await self._call(self.server_url(host, port), "CLUSTER", "SLOTS")
         return [
@@ -201,7 +201,7 @@ class ClusterDiscovery(_Asking):
             if first <= slot <= last
         ]
 
-    def _remember(self, primaries: Sequence[tuple[str, int]]) -> None:
+    def _remember(self, primaries: Sequence[_Node]) -> None:
         """Ask these nodes and those of the URL from now on, and no others."""
         self._known = {*self._servers.hosts, *primaries}
         current = {self.server_url(*node) for node in self._known}

@@ -15,20 +15,17 @@ full Redis accepts the mark too, so that sessions can be ended.
 docs/reliability.md has the price of each setting.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from redis.exceptions import AskError, RedisError, ResponseError
 
+from service.config.settings import RedisSettings
+from service.storage.client import Client, Command
 from service.storage.keyspace import MARK_SECONDS, mark_key
 from service.storage.script_files import script_digest
 from service.storage.self_test_steps import Step
 from service.storage.sharding import ASKING, key_in
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from service.config.settings import RedisSettings
-    from service.storage.client import Client, Command
 
 # A disk may be busy for this long.
 _SYNC_SECONDS = 2.0
@@ -45,7 +42,7 @@ class Durability:
     wait_seconds = 0.0
 
     @staticmethod
-    def of(settings: "RedisSettings") -> "Durability":
+    def of(settings: RedisSettings) -> "Durability":
         """Return the durability of the setting `redis.durability`."""
         match settings.durability:
             case "synced":
@@ -56,11 +53,11 @@ class Durability:
                 return Durability()
 
     @property
-    def steps(self) -> "Sequence[Step]":
+    def steps(self) -> Sequence[Step]:
         """The commands of the self-test."""
         return ()
 
-    async def write(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+    async def write(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands after their writes are durable.
 
         Raises NotDurable when they are not in time.
@@ -73,7 +70,7 @@ class _Waiting(Durability):
 
     is_waiting = True
 
-    async def write(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+    async def write(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         if commands[0] == ASKING:
             # No script succeeds while its slot moves to this server (`redirects.py`).
             return await client.call_all(commands)
@@ -83,14 +80,14 @@ class _Waiting(Durability):
             # The shard of the mark has moved, and perhaps not those of all commands.
             return [await self._run_alone(client, command) for command in commands]
 
-    async def _run_alone(self, client: "Client", command: "Command") -> Any:
+    async def _run_alone(self, client: Client, command: Command) -> Any:
         try:
             [reply] = await self._run(client, [command])
         except AskError as error:
             return error
         return reply
 
-    async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+    async def _run(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         """Return the replies after the writes. Raises an error reply to the mark."""
         raise NotImplementedError
 
@@ -100,7 +97,7 @@ class _Synced(_Waiting):
     _WAIT = ("WAITAOF", 1, 0, int(_SYNC_SECONDS * 1000))
 
     @property
-    def steps(self) -> "Sequence[Step]":
+    def steps(self) -> Sequence[Step]:
         # With `everysec`, WAITAOF of Valkey 9.1 replies before the write is on disk: 27
         # replies in 3 s, and 4 calls of fdatasync. Redis 8.0 fixed it (redis#13793).
         always = Step(
@@ -111,7 +108,7 @@ class _Synced(_Waiting):
         )
         return (Step("the command waitaof (redis.durability: synced)", ("WAITAOF", 1, 0, 1)), always)
 
-    async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+    async def _run(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         *replies, marked, synced = await client.call_all([*commands, _mark_beside(commands), self._WAIT])
         _raise_errors(marked, synced)
         if synced[0] < 1:
@@ -128,11 +125,11 @@ class _Replicated(_Waiting):
         self._replicas = 1
 
     @property
-    def steps(self) -> "Sequence[Step]":
+    def steps(self) -> Sequence[Step]:
         waiting = Step("the command wait (redis.durability: replicated)", ("WAIT", 0, 1))
         return (Step("the command role (redis.durability: replicated)", ("ROLE",)), waiting)
 
-    async def _run(self, client: "Client", commands: "Sequence[Command]") -> list[Any]:
+    async def _run(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         awaited, mark = self._replicas, _mark_beside(commands)
         # ROLE comes after the writes. A replica that connects later begins with a copy
         # of the data that includes them.
@@ -146,11 +143,11 @@ class _Replicated(_Waiting):
             raise NotDurable(f"a write reached {reached} of {needed} replicas (redis.durability: replicated)")
         return replies
 
-    def _wait(self, replicas: int) -> "Command":
+    def _wait(self, replicas: int) -> Command:
         return ("WAIT", replicas, self._milliseconds)
 
 
-def _mark_beside(commands: "Sequence[Command]") -> "Command":
+def _mark_beside(commands: Sequence[Command]) -> Command:
     """Return a write to the shard of the first command."""
     return ("EVALSHA", script_digest("mark"), 1, mark_key(key_in(commands[0])), MARK_SECONDS)
 

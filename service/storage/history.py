@@ -90,8 +90,8 @@ class Span:
         return [day for day in self.days if day not in self.unread_days]
 
     @cached_property
-    def last_day(self) -> int | None:
-        """The number of the day at whose start the sums stop, None if they do not."""
+    def stop_day(self) -> int | None:
+        """The position of the day at whose start the sums stop, None if they do not."""
         return self.unread_days.start - 1 - self.days.start if self.unread_days else None
 
     def position(self, moment: int) -> int:
@@ -156,9 +156,9 @@ class HourlyFigures:
             [number for day in days for number in day[first : first + HOURS_IN_DAY]] for first in _BY_HOUR
         )
         self.is_complete, stop, ended_later = True, len(kept), 0
-        if span.last_day is not None:
-            last = days[span.last_day]
-            stop, ended_later = span.last_day * HOURS_IN_DAY, last[ENDED_OF_EARLIER_DAYS]
+        if span.stop_day is not None:
+            last = days[span.stop_day]
+            stop, ended_later = span.stop_day * HOURS_IN_DAY, last[ENDED_OF_EARLIER_DAYS]
             self.is_complete = last[ENDED_OF_DAY] + ended_later == last[ENDED_IN_DAY]
         self.active, self.expired = [0] * len(kept), [0] * len(kept)
         self.active_now = sum(kept[span.position(span.oldest) + 1 :]) + counters.live_in_oldest_hour

@@ -36,7 +36,6 @@ class IndexCheck:
     def __init__(
         self, read: Read, connection: RedisConnection, keyspace: Keyspace, user_digests: Sequence[UserDigest]
     ) -> None:
-        """`read` sends commands together and returns their replies."""
         self._read = read
         self._keyspace = keyspace
         self._user_digests = user_digests

@@ -1,4 +1,4 @@
-"""The four lanes to Redis and the bounds of each. `connection.py` applies them."""
+"""The four lanes to Redis and the bounds of each. `server_lane.py` applies them."""
 
 from dataclasses import dataclass
 

@@ -1,19 +1,24 @@
 """The counts of live sessions by hour of their creation, for the consistency check."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from service.counts import DAY
 from service.sessions import SHARD_COUNT, is_source
+from service.storage.client import Command
 from service.storage.counters import HOURS_IN_DAY, LIVE_BYTES, numbers
 from service.storage.keyspace import Keyspace
 
-# Sends commands together. Error replies are returned, not raised.
-Read = Callable[..., Awaitable[list[Any]]]
-
 # A shard, a source, and an hour since the epoch.
 Bucket = tuple[int, str, int]
+
+
+class Read(Protocol):
+    """Sends idempotent commands together."""
+
+    async def __call__(self, *commands: Command) -> list[Any]:
+        """Return the replies. An error reply is returned, not raised."""
 
 
 class LiveCounts:

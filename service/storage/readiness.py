@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from service.config.settings import AnalyticsSettings
@@ -29,11 +29,8 @@ class Readiness:
     Redis no longer allows, including those that these sessions do not need.
     """
 
-    def __init__(
-        self, connection: RedisConnection, keyspace: Keyspace, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, connection: RedisConnection, keyspace: Keyspace) -> None:
         self._connection = connection
-        self._clock = clock
         self._tested_at = -math.inf
         self._factory = SessionFactory(UserDigest("readiness"))
         self._store = RedisSessionStore(
@@ -50,8 +47,9 @@ class Readiness:
         Raises StoreUnavailable or Overloaded when none can be used. With a single
         server, the list is empty.
         """
-        if self._clock() - self._tested_at >= RETEST_SECONDS:
-            self._tested_at = self._clock()
+        now = time.monotonic()
+        if now - self._tested_at >= RETEST_SECONDS:
+            self._tested_at = now
             await self._connection.reconnect()
         if not self._connection.servers.follows_redirects:
             # The self-test of this connection finds out about groups by shard.

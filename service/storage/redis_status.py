@@ -66,11 +66,15 @@ def status_of(info: Mapping[str, Any]) -> RedisStatus:
 
 
 def combined(statuses: Sequence[RedisStatus]) -> RedisStatus:
-    """Return the status of a cluster: sums, and the riskiest setting of a server."""
+    """Return the status of a cluster: sums, and the riskiest setting of a server.
+
+    A risk of one server counts although the settings of another are unknown.
+    """
     first = statuses[0]
     if len(statuses) == 1:
         return first
     limits = [status.memory_limit_bytes for status in statuses]
+    policies = [status.eviction_policy for status in statuses]
     return RedisStatus(
         server=f"{first.server or 'Redis'}, {len(statuses)} primaries",
         memory_used_bytes=_sum([status.memory_used_bytes for status in statuses]),
@@ -78,7 +82,8 @@ def combined(statuses: Sequence[RedisStatus]) -> RedisStatus:
         machine_memory_bytes=_sum([status.machine_memory_bytes for status in statuses]),
         append_only_file=_all([status.append_only_file for status in statuses]),
         eviction_policy=next(
-            (status.eviction_policy for status in statuses if status.eviction_policy != NO_EVICTION), NO_EVICTION
+            (policy for policy in policies if policy not in {None, NO_EVICTION}),
+            None if None in policies else NO_EVICTION,
         ),
         may_evict=_any([status.may_evict for status in statuses]),
     )
@@ -90,8 +95,8 @@ def _sum(numbers: Sequence[int | None]) -> int | None:
 
 
 def _any(flags: Sequence[bool | None]) -> bool | None:
-    return None if None in flags else any(flags)
+    return True if True in flags else None if None in flags else False
 
 
 def _all(flags: Sequence[bool | None]) -> bool | None:
-    return None if None in flags else all(flags)
+    return False if False in flags else None if None in flags else True

@@ -22,7 +22,7 @@ class Retries:
     because otherwise the client would repeat the whole operation.
     """
 
-    def __init__(self, pauses_seconds: Sequence[float] = RETRY_PAUSES_SECONDS) -> None:
+    def __init__(self, pauses_seconds: Sequence[float]) -> None:
         self._pauses = pauses_seconds
         self._has_begun = False
 

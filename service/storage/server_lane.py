@@ -19,8 +19,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -39,11 +40,8 @@ from service.storage.redis_errors import ErrorKind, kind_of, problem_of, reason_
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Metrics
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
 T = TypeVar("T")
-Operation = Callable[["Redis"], Awaitable[T]]
+Operation = Callable[[Redis], Awaitable[T]]
 # Returns a value in place of an error reply, or raises the error.
 Accept = Callable[[ResponseError], Any]
 
@@ -68,7 +66,7 @@ class ServerLane:
         events: ConnectionEvents,
         outage_log: OutageLog,
         log_limit: LogLimit,
-        name: str = "Redis",
+        name: str,
     ) -> None:
         """`prepare` runs on each new connection before its first request.
 

@@ -9,7 +9,7 @@ answer after another one was promoted.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from service.errors import StoreUnavailable
@@ -41,7 +41,7 @@ class ServerMap:
         self._refreshed_at = -REFRESH_SECONDS
         self._refresh: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[], Awaitable[None]]] = []
+        self._listeners: list[Callable[[], None]] = []
         self._log_limit = LogLimit()
 
     @property
@@ -58,8 +58,8 @@ class ServerMap:
         """Whether another server may be used than the one in the settings."""
         return not self._discovery.fixed_urls
 
-    def on_change(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Call a function after the servers have changed."""
+    def on_refresh(self, listener: Callable[[], None]) -> None:
+        """Call a function after each refresh, which may have found other servers."""
         self._listeners.append(listener)
 
     async def load(self) -> None:
@@ -127,4 +127,4 @@ class ServerMap:
             _logger.warning("the servers of Redis are known again")
         self._urls = urls
         for listener in self._listeners:
-            await listener()
+            listener()

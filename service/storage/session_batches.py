@@ -71,6 +71,6 @@ class BatchingSessionStore(SessionStore):
         return [source for reply in await ended if (source := await self._changes.end_successor(reply))]
 
     async def close(self) -> None:
-        """Wait until all requests have their results."""
+        """Wait until all batches have their results."""
         for coalescer in self._coalescers.values():
             await coalescer.close()

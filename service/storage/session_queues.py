@@ -67,7 +67,7 @@ class SessionQueues(SessionStore):
         return asyncio.ensure_future(_end_all(parts))
 
     async def close(self) -> None:
-        """Wait until all requests have their results."""
+        """Wait until all batches have their results."""
         for queue in self._queues.values():
             await queue.close()
 

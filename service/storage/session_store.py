@@ -77,7 +77,9 @@ class RedisSessionStore(SessionBatchStore):
         group_fields: list[str | int] = []
         for (_, source, minute), (with_user, guests) in groups.items():
             group_fields += (source, minute, len(with_user) + len(guests), len(with_user))
-        users = [str(field) for session in ordered if session.user_id is not None for field in session[3:5]]
+        users = [
+            field or "" for one in ordered if one.user_id is not None for field in (one.user_id, one.user_digest)
+        ]
         tomorrow = int(self._clock()) // DAY + 1
         keys = [self._keyspace.session(session.id) for session in ordered]
         head = (*self._settings, tomorrow, len(order), len(groups))

@@ -75,11 +75,11 @@ class StoreWatch:
 
     async def _run(self) -> None:
         while True:
+            self._wake.clear()
             pause = POLL_SECONDS if await self._poll() else RETRY_SECONDS
             if self._is_closing:
                 return
             self._on_poll()
-            self._wake.clear()
             await asyncio.sleep(MIN_PAUSE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):

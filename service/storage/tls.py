@@ -8,18 +8,16 @@ opens the socket and does the handshake in one step, so both have to fit in one 
 """
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio.connection import RedisSSLContext, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.storage.deadlines import next_step
-
-if TYPE_CHECKING:
-    import ssl
 
 HANDSHAKE = "the TLS handshake was not finished"
 FIRST_REPLY = "the connection ended after the TLS handshake, before the first reply"
@@ -29,7 +27,7 @@ FIRST_REPLY = "the connection ended after the TLS handshake, before the first re
 class _Parameters(NamedTuple):
     """The parameters of `redis.url` that a context depends on."""
 
-    cert_reqs: "ssl.VerifyMode"
+    cert_reqs: ssl.VerifyMode
     check_hostname: bool
     ca_certs: str | None
     certfile: str | None
@@ -76,7 +74,7 @@ class TlsConnection(SSLConnection):
         return reply
 
 
-def _context_of(settings: RedisSSLContext) -> "ssl.SSLContext":
+def _context_of(settings: RedisSSLContext) -> ssl.SSLContext:
     """Return the context of all connections with the same parameters.
 
     A changed file gives a new context, so a renewed certificate needs no restart.
@@ -89,5 +87,5 @@ def _context_of(settings: RedisSSLContext) -> "ssl.SSLContext":
 
 
 @lru_cache(maxsize=2)
-def _context(parameters: _Parameters, _changed_at: tuple[int, ...]) -> "ssl.SSLContext":
+def _context(parameters: _Parameters, _changed_at: tuple[int, ...]) -> ssl.SSLContext:
     return RedisSSLContext(**parameters._asdict()).get()

@@ -2,12 +2,15 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from jay_tracking_client import aio
 from jay_tracking_client.cache import SessionCache
+from jay_tracking_client.coalescer import Coalescer
 from jay_tracking_client.errors import Unready
 from jay_tracking_client.options import Options
 from jay_tracking_client.sessions import Session
@@ -74,6 +77,39 @@ async def test_close_serves_the_callers_that_wait(fake: FakeTrackingService) -> 
     await asyncio.sleep(0)
     await client.close()
     assert await waiting == session
+
+
+async def test_a_cancelled_close_leaves_no_caller_waiting() -> None:
+    """The callers of a lookup in progress get its result after a cancelled `close`."""
+    answered = asyncio.Event()
+
+    async def look_up(_: Sequence[str]) -> list[Session]:
+        await answered.wait()
+        return []
+
+    coalescer = Coalescer(look_up, seconds=0.0)
+    caller = asyncio.create_task(coalescer.find(str(uuid.uuid4())))
+    await asyncio.sleep(0)  # the caller waits now
+    closing = asyncio.create_task(coalescer.close())
+    await asyncio.sleep(0)  # the lookup is in progress now
+    closing.cancel()
+    await asyncio.wait([closing])
+    answered.set()
+    async with asyncio.timeout(10):
+        assert await caller is None
+
+
+async def test_a_cancelled_close_closes_the_connections(fake: FakeTrackingService) -> None:
+    """A client whose `close` is cancelled keeps no connection open."""
+    client = aio.TrackingClient(fake.url, fake.api_key)
+    await client.find(fake.create_session().id)
+    closing = asyncio.create_task(client.close())
+    with patch.object(Coalescer, "close", asyncio.Event().wait):
+        await asyncio.sleep(0)  # it waits for callers now
+        closing.cancel()
+        await asyncio.wait([closing])
+    assert client._http is not None
+    assert client._http.closed
 
 
 async def test_a_remembered_session_needs_no_request(connect: Connect, fake: FakeTrackingService) -> None:

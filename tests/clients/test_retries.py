@@ -170,9 +170,11 @@ async def test_a_foreign_answer_is_unexpected(client: Any, fake: FakeTrackingSer
         Answer(307, {"location": "http://127.0.0.1:1/"}),
         Answer(200, {}, b"<html>"),
         Answer(200, {}, b"[]"),
+        Answer(200, {}, b"[" * 100_000),
         Answer(404, {}, b"nothing here"),
         Answer(404, problem, b"{"),
         Answer(404, problem, b"[]"),
+        Answer(404, problem, b"[" * 100_000),
     )
     for answer in answers:
         fake.answer_next(answer)

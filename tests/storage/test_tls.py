@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 from rich.console import Console
 
-from service.commands import doctor_redis
+from service.commands import doctor_redis, patient_connection
 from service.config.redis_url import check_redis_url
 from service.config.settings import RedisSettings, Settings
 from service.counts import DAY, CountRange, Interval
@@ -218,7 +218,7 @@ async def test_a_failure_names_its_cause(
 
     Neither has a password or a path of the URL.
     """
-    monkeypatch.setattr(doctor_redis, "_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(patient_connection, "_TIMEOUT_SECONDS", 0.5)
     address, parameters = broken
     for name, form in FORMS.items():
         url = form.format(f"jay:{SECRET}@{address}", parameters)

@@ -69,6 +69,4 @@ def start_caddy(program: str, folder: Path, upstream: str) -> Process:
     eventually(lambda: root.exists() and root.read_text().endswith("END CERTIFICATE-----\n"), "an authority")
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.load_verify_locations(root)
-    front = Process(popen, folder, trusting, f"https://localhost:{port}")
-    eventually(lambda: front.status_of("x") == 404, "Caddy answers")
-    return front
+    return Process(popen, folder, trusting, f"https://localhost:{port}").in_front("Caddy")

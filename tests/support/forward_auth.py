@@ -4,23 +4,22 @@ import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.caddy import CADDIES
 from tests.support.envoy import ENVOY, envoy_command
+from tests.support.haproxy import HAPROXY
 from tests.support.http_servers import serving
-from tests.support.nginx import NGINX
+from tests.support.nginx import NGINX, main_config
 from tests.support.processes import Process, eventually
 from tests.support.recipes import PROXY_KEY, RECIPES, replaced
 from tests.support.servers import free_port
 from tests.support.traefik import TRAEFIK, traefik_command
 
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 PROGRAMS = {
     "nginx": NGINX,
     "haproxy": HAPROXY,
@@ -53,11 +52,9 @@ class _Echo(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-@contextmanager
-def application() -> Iterator[int]:
-    """Run the application and return its port."""
-    with serving(_Echo) as port:
-        yield port
+def application() -> AbstractContextManager[int]:
+    """Run the application while the context is open, which is its port."""
+    return serving(_Echo)
 
 
 def _nginx(folder: Path, jay: str, application_port: int, port: int) -> list[str]:
@@ -74,14 +71,8 @@ def _nginx(folder: Path, jay: str, application_port: int, port: int) -> list[str
             "your-key-with-the-scope-validate": PROXY_KEY,
         },
     )
-    temporary = "".join(
-        f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     config = folder / "nginx-main.conf"
-    config.write_text(
-        f"daemon off;\nmaster_process off;\npid {folder / 'nginx.pid'};\nerror_log {folder / 'main.log'} warn;\n"
-        f"events {{}}\nhttp {{\n{temporary}{site}\n}}\n"
-    )
+    config.write_text(main_config(folder, site, "main.log"))
     return [str(NGINX), "-c", str(config), "-p", str(folder)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.certificates import Authority
-from tests.support.processes import Process, eventually
+from tests.support.processes import Process
 from tests.support.servers import free_port
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
@@ -39,6 +39,4 @@ def start_haproxy(folder: Path, upstream: str, *, pair: Authority | None = None)
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
         haproxy = subprocess.Popen([str(HAPROXY), "-db", "-f", str(file)], stdout=stdout, stderr=stderr)
     scheme, trusting = ("https", pair.trusting()) if pair else ("http", None)
-    front = Process(haproxy, folder, trusting, f"{scheme}://127.0.0.1:{port}")
-    eventually(lambda: front.status_of("x") == 404, "HAProxy forwards requests")
-    return front
+    return Process(haproxy, folder, trusting, f"{scheme}://127.0.0.1:{port}").in_front("HAProxy")

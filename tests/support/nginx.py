@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.certificates import Authority
-from tests.support.processes import Process, eventually
+from tests.support.processes import Process
 from tests.support.servers import free_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -44,6 +44,17 @@ def start_nginx(
     return start_site(folder, "\n".join(kept), listen, pair)
 
 
+def main_config(folder: Path, site: str, error_log: str) -> str:
+    """Return the main configuration around a site. All files are in `folder`."""
+    temporary = "".join(
+        f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return (
+        f"daemon off;\nmaster_process off;\npid {folder / 'nginx.pid'};\nerror_log {folder / error_log} warn;\n"
+        f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}\n}}\n"
+    )
+
+
 def start_site(folder: Path, site: str, listen: str, pair: Authority | None = None) -> Process:
     """Run nginx with a site that listens on an address. Returns when nginx answers.
 
@@ -52,16 +63,8 @@ def start_site(folder: Path, site: str, listen: str, pair: Authority | None = No
     folder.mkdir(exist_ok=True)
     assert site.count("/var/log/nginx/") == 2  # the access log and the error log
     site = site.replace("/var/log/nginx/", f"{folder}/")
-    temporary = "".join(
-        f"{kind}_temp_path {folder / kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off;\nmaster_process off;\npid {folder / 'nginx.pid'};\nerror_log {folder / 'error.log'} warn;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}\n}}\n"
-    )
+    config.write_text(main_config(folder, site, "error.log"))
     nginx = subprocess.Popen([str(NGINX), "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
     scheme, trusting = ("https", pair.trusting()) if pair else ("http", None)
-    front = Process(nginx, folder, trusting, f"{scheme}://{listen}")
-    eventually(lambda: front.status_of("x") == 404, "nginx answers")
-    return front
+    return Process(nginx, folder, trusting, f"{scheme}://{listen}").in_front("nginx")

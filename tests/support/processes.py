@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -110,6 +110,16 @@ class Process:
             return self.request("GET", "/readyz").status == 200
         except OSError:
             return False
+
+    def in_front(self, name: str) -> Self:
+        """Return this proxy when it passes requests on. One that does not is killed."""
+        try:
+            eventually(lambda: self.status_of("x") == 404, f"{name} answers")
+        except BaseException:
+            self.popen.kill()
+            self.popen.wait()
+            raise
+        return self
 
     def children(self) -> dict[int, str]:
         """Return the pids and names of the process's children."""

@@ -14,7 +14,7 @@ from typing import Self
 
 import hiredis
 
-DECIDES = Callable[[], bool]
+Decides = Callable[[], bool]
 
 
 class Listener:
@@ -95,7 +95,7 @@ class LossyProxy(Proxy):
     know that.
     """
 
-    def __init__(self, target_port: int, loses_reply: DECIDES) -> None:
+    def __init__(self, target_port: int, loses_reply: Decides) -> None:
         super().__init__(target_port)
         self._loses_reply = loses_reply
         self.lost = 0

@@ -1,5 +1,7 @@
 """The directory of the embedded server."""
 
+import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -83,6 +85,17 @@ def test_files_of_another_user_are_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(EmbeddedServerError, match=r"belongs to another user \(user id 12345\).*JAY_REDIS__DATA_DIR"):
         DataDir(tmp_path / "data").acquire()
     assert mode(theirs) == before
+
+
+def test_a_file_system_without_locks_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system without locks gets an error that says what to do."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(EmbeddedServerError, match=r"No locks available.*JAY_REDIS__DATA_DIR"):
+        DataDir(tmp_path / "data").acquire()
 
 
 def test_the_socket_of_a_long_folder_is_found_by_others(tmp_path: Path) -> None:

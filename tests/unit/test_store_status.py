@@ -5,7 +5,7 @@ import pytest
 
 from service.commands.check_results import Status
 from service.commands.doctor_redis import _memory
-from service.storage.redis_status import status_of
+from service.storage.redis_status import combined, status_of
 
 MB = 1024 * 1024
 USED = {"used_memory": 10 * MB, "total_system_memory": 1000 * MB, "maxmemory_policy": "noeviction"}
@@ -28,6 +28,20 @@ def test_an_unlimited_memory_differs_from_an_unknown_limit(
     """A memory limit is 0 when Redis has none, and `None` when it is unknown."""
     state = status_of(info)
     assert (state.memory_limit_bytes, state.machine_memory_bytes, state.may_evict) == (limit, machine, may_evict)
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_the_risk_of_one_primary_is_the_risk_of_the_cluster(position: int) -> None:
+    """A primary whose settings are unknown does not hide the risks of another one."""
+    safe, unknown = {**USED, "maxmemory": 100 * MB, "aof_enabled": 1}, dict[str, Any]()
+    risky = {**safe, "aof_enabled": 0, "maxmemory_policy": "allkeys-lru"}
+    others = [unknown, safe]
+    state = combined([*map(status_of, [*others[:position], risky, *others[position:]])])
+    assert (state.append_only_file, state.eviction_policy, state.may_evict) == (False, "allkeys-lru", True)
+    state = combined([*map(status_of, others)])
+    assert (state.append_only_file, state.eviction_policy, state.may_evict) == (None, None, None)
+    state = combined([status_of(safe)] * 2)
+    assert (state.append_only_file, state.eviction_policy, state.may_evict) == (True, "noeviction", False)
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,15 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from service.api import request_limits
+from service.api.front_door.exchange import Exchange
 from service.api.front_door.fast_path import FastPath
+from service.api.front_door.host import Host
 from service.api.front_door.inbox import Inbox
 from service.api.front_door.repeats import Repeats
 from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
-    from service.api.front_door.exchange import Exchange
-    from service.api.front_door.host import Host
 
 # The next turn of the event loop reads the bytes in the kernel, far sooner than this.
 _RECHECK_SECONDS = 0.05
@@ -45,7 +45,7 @@ class FrontDoor(asyncio.Protocol):
         *("_fast_path", "_repeats", "_slow", "_timer", "_transport", "_unsent_bytes", "_used_at", "is_closing"),
     )
 
-    def __init__(self, host: "Host", fast_path: FastPath) -> None:
+    def __init__(self, host: Host, fast_path: FastPath) -> None:
         self._host = host
         self._fast_path = fast_path
         self._transport: asyncio.Transport | None = None
@@ -178,7 +178,7 @@ class FrontDoor(asyncio.Protocol):
                 self._transport = None
                 transport.close()
 
-    def _rest_after(self, exchange: "Exchange", result: object) -> None:
+    def _rest_after(self, exchange: Exchange, result: object) -> None:
         """After 503 `overloaded`, take no request for REST_SECONDS."""
         if exchange.is_rejected_by(result) and self._transport is not None and not self._is_full:
             self._is_full = True

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import orjson
 from aiohttp import web
@@ -21,13 +21,10 @@ from service.users import UserStore
 class AnalyticsHandlers:
     """GET of the counts under `/analytics`."""
 
-    def __init__(
-        self, counts: CountStore, users: UserStore, retention_days: int, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, counts: CountStore, users: UserStore, retention_days: int) -> None:
         self._counts = counts
         self._users = users
-        self._clock = clock
-        self._queries = CountQueries(retention_days, clock)
+        self._queries = CountQueries(retention_days, time.time)
         self._answers = AnswerCache()
 
     def forget_answers(self) -> None:
@@ -39,7 +36,7 @@ class AnalyticsHandlers:
         query = self._queries.read(request, ("from", "to", "interval", "source", "tz"))
 
         async def answer() -> bytes:
-            now = self._clock()
+            now = time.time()
             counts = await self._counts.count_sessions(query.requested, now, query.source)
             return orjson.dumps(
                 {
@@ -63,7 +60,7 @@ class AnalyticsHandlers:
         query = self._queries.read(request, ("from", "to", "limit"))
 
         async def answer() -> bytes:
-            now = self._clock()
+            now = time.time()
             top = await self._counts.top_users(query.requested, query.limit)
             return orjson.dumps(
                 {
@@ -83,7 +80,7 @@ class AnalyticsHandlers:
         """
         user_id = user_id_in_path(request)
         query = self._queries.read(request, ("from", "to"))
-        now = self._clock()
+        now = time.time()
         counts = await self._users.count(user_id, query.requested)
         active = counts.active_by_source
         content = {

@@ -66,8 +66,9 @@ class Health:
 class MetricsHandler:
     """GET of `/metrics`."""
 
-    def __init__(self, write_text: Callable[[], bytes], recorder: RequestRecorder, content_type: str) -> None:
-        self._write_text = write_text
+    def __init__(self, text: Callable[[], bytes], recorder: RequestRecorder, content_type: str) -> None:
+        """`text` returns the metrics, and blocks while it reads files."""
+        self._text = text
         self._recorder = recorder
         self._content_type = content_type
 
@@ -79,7 +80,7 @@ class MetricsHandler:
         asyncio.get_running_loop().call_soon(self._recorder.flush)
         # The loop runs callbacks in order, so the flush comes first.
         await asyncio.sleep(0)
-        return text_response(await asyncio.to_thread(self._write_text), self._content_type)
+        return text_response(await asyncio.to_thread(self._text), self._content_type)
 
 
 class StatusHandler:

@@ -52,9 +52,11 @@ class TrackingClient:
 
     async def close(self) -> None:
         """Finish the lookups of waiting callers and close all connections."""
-        await self._coalescer.close()
-        if self._http is not None:
-            await self._http.close()
+        try:
+            await self._coalescer.close()
+        finally:
+            if self._http is not None:
+                await self._http.close()
 
     async def create(
         self, user_id: str | None = None, *, idempotency_key: str | None = None, gpc: bool = False

@@ -38,7 +38,9 @@ class Coalescer:
     async def close(self) -> None:
         """Look up the ids that wait, and return when all callers have their result."""
         self._flush()
-        await asyncio.gather(*self._tasks)
+        if self._tasks:
+            # `gather` would pass a cancellation on to the lookups of the callers.
+            await asyncio.wait(self._tasks)
 
     def _flush(self) -> None:
         if self._timer is not None:

@@ -126,7 +126,7 @@ def _problem_in(answer: Answer) -> Mapping[str, Any]:
         return {}
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -121,7 +121,7 @@ def _check(answer: Answer, *expected: int) -> None:
 def _read(answer: Answer, read: Callable[[], T]) -> T:
     try:
         return read()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         # From None, because the error of the parser has the body.
         raise UnexpectedAnswer(answer.status, {"detail": "The body is not the service's."}) from None
 

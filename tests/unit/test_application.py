@@ -1,0 +1,26 @@
+"""The settings that the service passes to gunicorn."""
+
+import io
+import os
+
+import pytest
+
+from service.config.settings import ServerSettings, Settings
+from service.config.telemetry_settings import MetricsSettings
+from service.server.application import _EXIT_SECONDS, Application
+from service.server.listener import bind
+from service.telemetry import logs
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 10.0])
+def test_a_worker_has_all_the_time_that_it_needs_to_stop(seconds: float) -> None:
+    """gunicorn counts whole seconds, and the time after the requests is not cut."""
+    server = ServerSettings(port=0, drain_seconds=seconds, shutdown_seconds=seconds)
+    settings = Settings(server=server, metrics=MetricsSettings(enabled=False))
+    listener = bind(server)
+    request_log = logs.RequestLog(io.StringIO(), as_text=True, is_enabled=False)
+    application = Application(
+        settings, lambda: settings, listener, None, request_log=request_log, announce=lambda _: None
+    )
+    os.close(int(application.cfg.bind[0].removeprefix("fd://")))
+    assert application.cfg.graceful_timeout >= 2 * seconds + _EXIT_SECONDS
