@@ -7,16 +7,24 @@ connection, so a service with one worker has none.
 """
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+from service.telemetry.log_limit import LogLimit
+
 _logger = logging.getLogger(__name__)
 
 # asyncio waits as long when the process has too many open files.
 _PAUSE_SECONDS = 1.0
+_ADVICE = {
+    errno.EMFILE: "Raise the limit of open files of the service (ulimit -n, LimitNOFILE of systemd)",
+    errno.ENFILE: "Raise the limit of open files of the machine (fs.file-max)",
+}
+_OTHER_ADVICE = "Check the memory of the machine"
 
 
 def accept_waiting(listener: socket.socket) -> list[socket.socket]:
@@ -72,6 +80,7 @@ class Acceptor:
         self._handshake_seconds = handshake_seconds if tls is not None else None
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
+        self._log_limit = LogLimit()
 
     def start(self, backlog: int) -> None:
         """Listen. `backlog` is the number of connections that may wait."""
@@ -100,7 +109,9 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another worker has taken it, or the client has closed it
         except OSError as error:
-            _logger.warning("cannot accept a connection, trying again in %g s: %s", _PAUSE_SECONDS, error.strerror)
+            if self._log_limit.allows(error.errno):
+                line = "cannot accept connections (%s), trying again every %g s. %s"
+                _logger.warning(line, error.strerror, _PAUSE_SECONDS, _ADVICE.get(error.errno or 0, _OTHER_ADVICE))
             self._loop.remove_reader(self._listener)
             self._loop.call_later(_PAUSE_SECONDS, self._resume)
             return

@@ -26,6 +26,9 @@ _logger = logging.getLogger(__name__)
 _FAILED = 1
 _POLL_SECONDS = 0.05
 _QUICK_STOP_SECONDS = 2.0  # after a second Ctrl-C
+# A killed process ends within milliseconds, unless it waits for a disk.
+_KILL_SECONDS = 1.0
+_KILL_POLL_SECONDS = 0.01
 _STABLE_SECONDS = 5.0  # a worker that fails sooner will probably fail again
 
 
@@ -154,7 +157,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             left -= awake.step()
             self.reap_workers()
         self.kill_workers(signal.SIGKILL)
-        self.reap_workers()
+        deadline = time.monotonic() + _KILL_SECONDS
+        while self.WORKERS and time.monotonic() < deadline:  # so that each is logged
+            self.reap_workers()
+            time.sleep(_KILL_POLL_SECONDS)
 
     def handle_hup(self) -> None:
         """Reload the API keys and the certificate, here and in the workers.

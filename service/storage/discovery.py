@@ -9,9 +9,10 @@ after the other, so the first one that hangs takes the time of a whole command
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
@@ -148,24 +149,49 @@ class _Asking(Discovery):
         return [reply for reply in replies if reply]
 
 
+class _Primary(NamedTuple):
+    """The primary that a sentinel names."""
+
+    epoch: int  # grows with each failover
+    host: str
+    port: int
+
+
 class SentinelDiscovery(_Asking):
     """The primary with the highest epoch, among the answers of all sentinels.
 
-    A sentinel that is cut off from the others may still name the primary before.
+    A sentinel that is cut off from the others may still name the primary before. With
+    the same epoch, the primary that most sentinels name is the right one. A sentinel
+    that was set up again may watch another server, and its epoch is 0, as it is for
+    the others before the first failover.
     """
 
     needs_polling = True
 
+    def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
+        super().__init__(servers, settings)
+        self._last: _Primary | None = None
+
     async def find(self) -> Sequence[str] | None:
-        """Return the URL of the primary for each shard, or None."""
+        """Return the URL of the primary for each shard, or None.
+
+        The primary of the last call is kept, until one with a higher epoch is found or
+        more than half of all sentinels name another.
+        """
         name, urls = self._servers.name, {host: self._servers.sentinel_url(*host) for host in self._servers.hosts}
         questions = {host: self._call(url, "SENTINEL", "MASTER", name) for host, url in urls.items()}
         replies = await self._all_replies(questions, f"no sentinel names a primary of {name}")
         if not replies:
             return None
-        states = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
-        newest = max(states, key=lambda state: int(state[b"config-epoch"]))
-        return (self.server_url(newest[b"ip"].decode(), int(newest[b"port"])),) * SHARD_COUNT
+        named = Counter(_primary_in(dict(zip(reply[::2], reply[1::2], strict=True))) for reply in replies)
+        found = max(named, key=lambda primary: (primary.epoch, named[primary]))
+        if self._last is None or found.epoch > self._last.epoch or 2 * named[found] > len(urls):
+            self._last = found
+        return (self.server_url(self._last.host, self._last.port),) * SHARD_COUNT
+
+
+def _primary_in(state: Mapping[bytes, bytes]) -> _Primary:
+    return _Primary(int(state[b"config-epoch"]), state[b"ip"].decode(), int(state[b"port"]))
 
 
 class ClusterDiscovery(_Asking):

@@ -17,7 +17,10 @@ lifetime that is in force now.
 The sums go on until now. For a range of long ago, they stop at the first midnight after
 it, and sessions that were live at this midnight and ended later are added to those
 kept. With a lifetime of 24 hours or less, they ended on the day that began then, and a
-counter of this day has their number. Days before 2026-11-28 do not have this counter.
+counter of this day has their number. It is used only if each day's sessions that were
+not kept have ended on the day itself or on the next one, by the counters of both.
+Otherwise the sums go on until now: for days before 2026-11-28, which do not have these
+counters, and for those of a longer lifetime.
 """
 
 import operator
@@ -31,6 +34,7 @@ from service.counts import DAY, HOUR, CountRange, Peak, SourceCounts
 from service.storage.counters import (
     CONSENT_GIVEN_IN_HOUR,
     CONSENT_WITHDRAWN_IN_HOUR,
+    CREATED_IN_DAY,
     CREATED_IN_HOUR,
     ENDED_IN_DAY,
     ENDED_IN_HOUR,
@@ -93,6 +97,11 @@ class Span:
     def stop_day(self) -> int | None:
         """The position of the day at whose start the sums stop, None if they do not."""
         return self.unread_days.start - 1 - self.days.start if self.unread_days else None
+
+    @cached_property
+    def kept_days(self) -> int:
+        """The number of the oldest day whose counters are complete."""
+        return max(0, self.kept_from // DAY - self.days.start)
 
     def position(self, moment: int) -> int:
         """Return the position of the hour that contains a moment."""
@@ -159,7 +168,10 @@ class HourlyFigures:
         if span.stop_day is not None:
             last = days[span.stop_day]
             stop, ended_later = span.stop_day * HOURS_IN_DAY, last[ENDED_OF_EARLIER_DAYS]
-            self.is_complete = last[ENDED_OF_DAY] + ended_later == last[ENDED_IN_DAY]
+            checked = days[span.kept_days : span.stop_day + 1]
+            self.is_complete = last[ENDED_OF_DAY] + ended_later == last[ENDED_IN_DAY] and all(
+                _ended_later(day) == after[ENDED_OF_EARLIER_DAYS] for day, after in pairwise(checked)
+            )
         self.active, self.expired = [0] * len(kept), [0] * len(kept)
         self.active_now = sum(kept[span.position(span.oldest) + 1 :]) + counters.live_in_oldest_hour
         whole_hours, rest = divmod(span.ttl_seconds, HOUR)
@@ -210,3 +222,8 @@ class HourlyFigures:
         if self._span.requested.start <= self._span.now < self._span.requested.end:
             found.append(Peak(self.active_now, self._span.now))
         return max(found, key=attrgetter("active"), default=None)
+
+
+def _ended_later(day: Sequence[int]) -> int:
+    """Return how many sessions of a day have ended after it."""
+    return day[CREATED_IN_DAY] - sum(day[LIVE_IN_HOUR : LIVE_IN_HOUR + HOURS_IN_DAY]) - day[ENDED_OF_DAY]

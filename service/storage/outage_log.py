@@ -6,6 +6,8 @@ All lanes of a worker share the log, so that each outage is logged once.
 Whole.    A server does not answer a lane, or the lane's connections cannot be used. The
           next success of a lane that has failed ends the outage. Another lane may have
           a connection that works all the time, as when Redis accepts no further ones.
+          Each minute has three starts of one problem at most, because a Redis that
+          answers now and then would have two each second.
 Partial.  A server rejects some operations, such as creations without free memory. The
           next success of one that was rejected ends the outage, because others may
           succeed all the time. When rejections and successes alternate, each minute has
@@ -26,6 +28,7 @@ from service.telemetry.log_limit import LogLimit
 _logger = logging.getLogger(__name__)
 
 _WHOLE = ""
+_WHOLE_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class OutageLog:
         self._clock = clock
         self._outages: dict[tuple[str, str], _Outage] = {}  # by URL and problem
         self._starts = LogLimit(clock)
+        self._whole_starts = LogLimit(clock, lines=_WHOLE_STARTS)
 
     def failed(self, url: str, server: str, lane: str, operation: str, error: Exception, *, is_whole: bool) -> None:
         """Log the start of an outage, or another problem of one that is known.
@@ -61,7 +65,7 @@ class OutageLog:
         outage = self._outages.get(key)
         words = "cannot serve" if outage is None else "still cannot serve"
         if outage is None:
-            if not is_whole and not self._starts.allows(key):
+            if not (self._whole_starts if is_whole else self._starts).allows((*key, problem)):
                 return
             outage = self._outages[key] = _Outage(server, self._servers.shards_of(url), LogLimit(self._clock))
         outage.failed.add(lane if is_whole else operation)

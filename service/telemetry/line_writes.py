@@ -6,25 +6,36 @@ import select
 import stat
 import sys
 import termios
+from typing import NamedTuple
 
 _LARGE_BYTES = 1 << 16
 
 
-def write_lines(descriptor: int, data: bytes) -> int:
+class Written(NamedTuple):
+    """The result of a write. `lost` is the number of lines that failed.
+
+    `ends_in_line` is true when a full disk has taken only the beginning of a line.
+    """
+
+    lost: int
+    ends_in_line: bool
+
+
+def write_lines(descriptor: int, data: bytes) -> Written:
     """Write lines and wait as long as that takes.
 
-    Returns how many lines failed, because there is no reader or the disk is full.
+    Lines fail because there is no reader or the disk is full.
     """
     view = memoryview(data)
-    begin = 0
+    done = 0
     try:
-        while begin < len(data):
-            end = _line_end(data, begin, _writable_at_once(descriptor))
-            _write_all(descriptor, view[begin:end])
-            begin = end
+        while done < len(data):
+            end = _line_end(data, done, _writable_at_once(descriptor))
+            while done < end:
+                done += _write(descriptor, view[done:end])
     except OSError:
-        return data.count(b"\n", begin)
-    return 0
+        return Written(data.count(b"\n", done), data[:done][-1:] not in {b"", b"\n"})
+    return Written(0, ends_in_line=False)
 
 
 def _writable_at_once(descriptor: int) -> int:
@@ -48,12 +59,13 @@ def _line_end(data: bytes, begin: int, most: int) -> int:
     return data.rfind(b"\n", begin, begin + most) + 1 or data.index(b"\n", begin) + 1
 
 
-def _write_all(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        try:
-            piece = piece[os.write(descriptor, piece) :]
-        except BlockingIOError:
-            # a process that shares the open file has made it non-blocking
-            poll = select.poll()
-            poll.register(descriptor, select.POLLOUT)
-            poll.poll()
+def _write(descriptor: int, piece: memoryview) -> int:
+    """Write a part of a piece, and return its number of bytes."""
+    try:
+        return os.write(descriptor, piece)
+    except BlockingIOError:
+        # a process that shares the open file has made it non-blocking
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.poll()
+        return 0

@@ -7,18 +7,23 @@ QUIET_SECONDS = 60.0
 
 
 class LogLimit:
-    """Allows one line per problem and minute."""
+    """Allows one line per problem and minute, or a few."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, lines: int = 1) -> None:
         self._clock = clock
-        self._quiet_until: dict[Hashable, float] = {}
+        self._number = lines
+        # The number of lines in the minute that ends then.
+        self._written: dict[Hashable, tuple[float, int]] = {}
 
     def allows(self, problem: Hashable) -> bool:
         """Return whether a line about the problem may be written now."""
         now = self._clock()
-        if now < self._quiet_until.get(problem, now):
+        quiet_until, number = self._written.get(problem, (now, 0))
+        if now >= quiet_until:
+            quiet_until, number = now + QUIET_SECONDS, 0
+        if number == self._number:
             return False
-        self._quiet_until[problem] = now + QUIET_SECONDS
+        self._written[problem] = quiet_until, number + 1
         return True
 
     def reset(self) -> bool:
@@ -26,6 +31,6 @@ class LogLimit:
 
         Returns whether there was a problem since the last reset.
         """
-        had_problems = bool(self._quiet_until)
-        self._quiet_until.clear()
+        had_problems = bool(self._written)
+        self._written.clear()
         return had_problems

@@ -16,6 +16,8 @@ class LogLock:
     The kernel releases it when its holder dies. It knows only which process holds a
     lock. When threads of two processes wait for each other's locks, it reports a
     deadlock, although other threads of these processes will release them soon.
+
+    The lock's file also keeps for all processes whether the log ends in half a line.
     """
 
     def __init__(self) -> None:
@@ -37,3 +39,12 @@ class LogLock:
 
     def __exit__(self, *_: object) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    @property
+    def ends_in_line(self) -> bool:
+        """Whether the log ends in half a line. Only the holder uses it."""
+        return os.pread(self._file, 1, 0) == b"1"
+
+    @ends_in_line.setter
+    def ends_in_line(self, is_half: bool) -> None:
+        os.pwrite(self._file, b"01"[is_half : is_half + 1], 0)

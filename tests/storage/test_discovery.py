@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.storage.connection import RedisConnection
-from service.storage.discovery import endpoint_of
+from service.storage.discovery import Discovery, endpoint_of
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import SHARD_TAGS
 from tests.support.proxy import Impostor
@@ -74,3 +75,44 @@ async def test_a_bug_of_the_discovery_is_no_outage(caplog: pytest.LogCaptureFixt
     [record] = [record for record in caplog.records if record.name.startswith("service")]
     assert record.getMessage() == "the servers of Redis cannot be found"
     assert record.exc_info is not None
+
+
+class Sentinel:
+    """A sentinel that names a port with an epoch, or closes connections."""
+
+    def __init__(self, port: int, epoch: int) -> None:
+        self.port, self.epoch, self.is_down = port, epoch, False
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer each question of a connection."""
+        while await reader.read(1024) and not self.is_down:
+            words = ["ip", "10.0.0.1", "port", str(self.port), "config-epoch", str(self.epoch)]
+            writer.write("".join([f"*{len(words)}\r\n", *(f"${len(word)}\r\n{word}\r\n" for word in words)]).encode())
+
+
+async def test_one_sentinel_of_three_does_not_move_the_primary() -> None:
+    """Of primaries with one epoch, most sentinels name the right one."""
+    sentinels = [Sentinel(1, 0), Sentinel(2, 0), Sentinel(2, 0)]
+    wrong, *right = sentinels
+    async with AsyncExitStack() as stack:
+        ports = [(await stack.enter_async_context(Impostor(one.answer))).port for one in sentinels]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        discovery = Discovery.of(f"redis+sentinel://{hosts}/jay/0", RedisSettings(timeout_seconds=10))
+        stack.push_async_callback(discovery.close)
+
+        async def port() -> int:
+            urls = await discovery.find()
+            assert urls
+            return int(urls[0].rpartition(":")[2].partition("/")[0])
+
+        assert await port() == 2
+        for one in right:
+            one.is_down = True
+        assert await port() == 2
+        wrong.epoch = 1
+        assert await port() == 1, "a failover has a higher epoch"
+        for one in right:
+            one.is_down, one.port = False, 3
+        assert await port() == 1
+        wrong.epoch, wrong.port = 0, 3
+        assert await port() == 3, "all sentinels were set up again"

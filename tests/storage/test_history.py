@@ -5,13 +5,15 @@ import time
 from collections import Counter, defaultdict
 from itertools import pairwise, takewhile
 
+import pytest
+
 from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, SessionCounts
 from service.sessions import SHARD_COUNT, Session
 from service.storage.counters import ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS
 from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.time_zones import TimeZone
-from tests.storage.conftest import MakeAnalytics, MakeStore, Mint
+from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys
 from tests.support.servers import Raw, RedisServer
 
@@ -131,3 +133,26 @@ async def make_old(raw: Raw, keyspace: Keyspace) -> None:
         key = keyspace.day(shard, LONG_AGO.last_day + 1, SOURCES[0])
         for position in (ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS):
             await raw.execute_command("BITFIELD", key, "SET", "u32", f"#{position}", 0)
+
+
+@pytest.mark.parametrize("is_erased", [False, True])
+async def test_a_clock_that_is_behind_leaves_no_hour_below_zero(
+    server: RedisServer, make_store: MakeStore, make_users: MakeUsers, make_analytics: MakeAnalytics, mint: Mint,
+    *, is_erased: bool,
+) -> None:  # fmt: skip
+    """A session that ends before it began, by another clock, was active in no hour."""
+    midnight = NOW // DAY * DAY
+    store = await make_store(server.url, clock=lambda: midnight - 1)
+    session = mint(midnight + 1, user_id="u")
+    assert await store.create_many([session])
+    if is_erased:
+        assert await make_users(server.url).erase("u", (midnight - 1) * 1_000_000) == 1
+    else:
+        assert await store.end_many([[session.id]]) == [["s"]]
+    analytics = make_analytics(server.url, ttl_seconds=TTL)
+    for now in (NOW, NOW + 20 * DAY):
+        asked = CountRange.around(midnight - DAY, midnight + DAY, Interval.HOUR)
+        counts = await analytics.count_sessions(asked, now)
+        assert {number for number in counts.total.active_at if number is not None} == {0}
+        expired = sum(filter(None, counts.total.expired))
+        assert (counts.total.created.count(1), counts.total.ended.count(1), expired) == (1, 1, 0)

@@ -219,6 +219,17 @@ def test_a_hung_worker_is_replaced(fragile: Callable[..., Process]) -> None:
     assert lines(process, f"worker {hung} has hung for")
 
 
+def test_a_worker_that_hangs_at_the_stop_is_logged(launch: Launch) -> None:
+    """The log names each worker that the supervisor had to kill at the stop."""
+    process = serving(launch(JAY_SERVER__WORKERS="3", JAY_SERVER__SHUTDOWN_SECONDS="0"), workers=3)
+    hung = sorted(process.worker_pids)[1:]
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    assert process.stop() == 0
+    for pid in hung:
+        assert lines(process, f"worker {pid} was killed by SIGKILL before it had answered all its requests")
+
+
 def test_a_worker_that_hangs_while_it_starts_is_replaced(fragile: Callable[..., Process], tmp_path: Path) -> None:
     """A worker that hangs before its first heartbeat is replaced."""
     process = serving(fragile())

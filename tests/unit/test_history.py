@@ -3,7 +3,7 @@
 import random
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, SourceCounts
 from service.storage.counters import (
     COUNTERS_IN_DAY,
+    CREATED_IN_DAY,
     CREATED_IN_HOUR,
     ENDED_IN_DAY,
     ENDED_IN_HOUR,
@@ -64,7 +65,7 @@ def figures(span: Span, made: Sequence[Visit]) -> HourlyFigures:
                 by_day[moment // DAY][position] += 1
 
     for visit in made:
-        add(visit.start, CREATED_IN_HOUR + visit.start % DAY // HOUR)
+        add(visit.start, CREATED_IN_DAY, CREATED_IN_HOUR + visit.start % DAY // HOUR)
         if visit.end is None:
             add(visit.start, LIVE_IN_HOUR + visit.start % DAY // HOUR)
         else:
@@ -167,6 +168,20 @@ def test_all_hours_count_with_the_lifetime_in_force() -> None:
     # The ended session was live until its end, whatever the lifetime is now.
     assert short.active_at == [0, 2, 1, 1, 0, 0, 0, 0]
     assert (long.expired, short.expired) == ([0, 0, 0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), first=st.integers(0, 60), length=st.integers(1, 40))
+def test_a_shorter_lifetime_leaves_no_session_out(seed: int, first: int, length: int) -> None:
+    """Sessions of an earlier, longer lifetime make the sums of a range go on."""
+    now = START + 12 * DAY
+    span = Span(hours(first, first + length), now, DAY, kept_from=0)
+    assert span.unread_days
+    made = visits(random.Random(seed), 40, START + 5 * DAY, 72 * HOUR)
+    made = [visit for visit in made if visit.start >= span.days.start * DAY]
+    found, until_now = figures(span, made), figures(replace(span, until_now=True), made)
+    assert not found.is_complete or found.counts() == until_now.counts()
+    assert min(number for number in until_now.counts().active_at if number is not None) >= 0
 
 
 def test_figures_that_need_older_counts_are_unknown() -> None:

@@ -3,6 +3,7 @@ import fcntl
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -157,6 +158,35 @@ def test_lines_lost_to_a_full_disk_or_a_closed_pipe_are_counted(tmp_path: Path) 
     assert dropped_in(lines) == stream.drain_dropped() == 3
     for descriptor in (log, full, gone, target):
         os.close(descriptor)
+
+
+def test_a_full_disk_spoils_one_line(tmp_path: Path) -> None:
+    """Half a line that fitted on the disk is ended before the next line.
+
+    The next line is that of another process.
+    """
+    log, lock = tmp_path / "log", LogLock()
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    first, second = (LogStream(target, "utf-8", lock) for _ in range(2))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The kernel writes up to the limit, as on a full disk, and then fails.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        first.write("one\ntwo\nthree\nfour\n")
+        first.drain(SECONDS)
+        second.write("five\n")
+        second.drain(SECONDS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert first.drain_dropped() == 2
+    assert second.drain_dropped() == 1
+    second.write("six\n")
+    second.drain(SECONDS)
+    first.write("seven\n")
+    first.drain(SECONDS)
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if "dropped" not in line] == ["one", "two", "th", "six", "seven"]
+    os.close(target)
 
 
 def test_lines_of_several_processes_do_not_mix() -> None:

@@ -131,6 +131,21 @@ def test_rejections_that_alternate_with_successes(site: Site, caplog: pytest.Log
     assert lines(caplog)[2:] == ["old cannot serve"]
 
 
+def test_a_redis_that_answers_now_and_then(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Short outages are logged three times a minute, and another problem at once."""
+    for _ in range(20):
+        site.fails(OLD, TOO_MANY)
+        site.succeeds(OLD)
+    assert lines(caplog) == ["old cannot serve", "old serves again"] * 3
+    site.fails(OLD, exceptions.BusyLoadingError("Redis is loading the dataset in memory"))
+    site.fails(OTHER, TOO_MANY)
+    assert lines(caplog)[6:] == ["old cannot serve", "other cannot serve"]
+    site.succeeds(OLD)
+    site.now += QUIET_SECONDS
+    site.fails(OLD, TOO_MANY)
+    assert lines(caplog)[8:] == ["old serves again", "old cannot serve"]
+
+
 async def test_a_failover_ends_an_outage(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """After a failover, the end is logged when the server in its place has served."""
     site.fails(OLD, SILENT)

@@ -32,39 +32,44 @@ local function begin()
   for day = day_of(now) - MAX_DAYS, day_of(now) + 1 do try('ZREM', top_key(base, day), user) end
 end
 
+-- Returns the words of a BITFIELD that adds to counters, given by their names.
+local function increments(counters, sign)
+  local words = {}
+  for counter, number in pairs(counters) do
+    local n = #words
+    words[n + 1], words[n + 2], words[n + 3], words[n + 4] = 'INCRBY', 'u32', counter, sign * number
+  end
+  return unpack(words)
+end
+
 -- Counts the ends of many sessions. They share the writes to their counters.
 -- `count_end` in shard.lua does the same for one session.
 local function count_ends(sessions)
-  local today, live, ended = day_of(now), {}, {}
-  local function tally(key, counter)
-    live[key] = live[key] or {}
-    live[key][counter] = (live[key][counter] or 0) + 1
+  local live, ended, days = {}, {}, {}
+  local function tally(counts, key, counter)
+    counts[key] = counts[key] or {}
+    counts[key][counter] = (counts[key][counter] or 0) + 1
   end
   for _, session in ipairs(sessions) do
-    local started, source = session.started, session.source
-    tally(minutes_key(base, hour_of(started), source), minute_counter(started))
-    tally(day_key(base, day_of(started), source), hour_counter(started, LIVE_IN_HOUR))
-    ended[source] = ended[source] or { [ENDED_OF_DAY] = 0, [ENDED_OF_EARLIER_DAYS] = 0 }
-    local by_day, counter = ended[source], ended_counter(started, today)
-    by_day[counter] = by_day[counter] + 1
+    local started, source, moment = session.started, session.source, end_moment(session.started, now)
+    tally(live, minutes_key(base, hour_of(started), source), minute_counter(started))
+    tally(live, day_key(base, day_of(started), source), hour_counter(started, LIVE_IN_HOUR))
+    local day = day_of(moment)
+    local key = day_key(base, day, source)
+    days[key] = { day, source }
+    tally(ended, key, ENDED_IN_DAY)
+    tally(ended, key, ended_counter(started, day))
+    tally(ended, key, hour_counter(moment, ENDED_IN_HOUR))
   end
   for key, counters in pairs(live) do
     if try('EXISTS', key) == 1 then -- see `subtract` in shard.lua
-      local words = {}
-      for counter, number in pairs(counters) do
-        local n = #words
-        words[n + 1], words[n + 2], words[n + 3], words[n + 4] = 'INCRBY', 'u32', counter, -number
-      end
-      try('BITFIELD', key, 'OVERFLOW', 'SAT', unpack(words))
+      try('BITFIELD', key, 'OVERFLOW', 'SAT', increments(counters, -1))
     end
   end
-  for source, by_day in pairs(ended) do
-    local of_day, of_earlier = by_day[ENDED_OF_DAY], by_day[ENDED_OF_EARLIER_DAYS]
-    local number = of_day + of_earlier
-    local counters = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
-      'INCRBY', 'u32', ENDED_IN_DAY, number, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), number,
-      'INCRBY', 'u32', ENDED_OF_DAY, of_day, 'INCRBY', 'u32', ENDED_OF_EARLIER_DAYS, of_earlier)
-    if counters and counters[1] == number then register(base, today, source, count_lifetime) end
+  for key, counters in pairs(ended) do
+    if try('BITFIELD', key, 'OVERFLOW', 'SAT', increments(counters, 1)) then
+      register(base, days[key][1], days[key][2], count_lifetime)
+    end
   end
 end
 

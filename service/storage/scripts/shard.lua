@@ -29,9 +29,14 @@ local function hour_of(moment) return math.floor(moment / HOUR) end
 local function minute_counter(moment) return '#' .. math.floor(moment % HOUR / MINUTE) end
 local function hour_counter(moment, first) return '#' .. first + math.floor(moment % DAY / HOUR) end
 
--- The counter of sessions ended today that were created on the same day as this one.
-local function ended_counter(started, today)
-  return day_of(started) < today and ENDED_OF_EARLIER_DAYS or ENDED_OF_DAY
+-- The moment at which an end is counted. It is not before the start, although the clock
+-- of the machine that created the session may be ahead. Otherwise the session would be
+-- subtracted from the active ones of an hour that did not have it.
+local function end_moment(started, now) return math.max(started, now) end
+
+-- The counter of sessions ended on a day that were created on the same day as this one.
+local function ended_counter(started, day)
+  return day_of(started) < day and ENDED_OF_EARLIER_DAYS or ENDED_OF_DAY
 end
 
 -- Runs a command. Returns nil where another program's data is under the key, which is
@@ -138,10 +143,11 @@ end
 
 -- Counts the end of a session: one live session less, and one ended session more.
 local function count_end(base, session, now, count_lifetime)
-  local source, today = session.source, day_of(now)
+  local source, moment = session.source, end_moment(session.started, now)
+  local day = day_of(moment)
   subtract_live(base, session)
-  local ended = try('BITFIELD', day_key(base, today, source), 'OVERFLOW', 'SAT',
-    'INCRBY', 'u32', ENDED_IN_DAY, 1, 'INCRBY', 'u32', hour_counter(now, ENDED_IN_HOUR), 1,
-    'INCRBY', 'u32', ended_counter(session.started, today), 1)
-  if ended and ended[1] == 1 then register(base, today, source, count_lifetime) end
+  local ended = try('BITFIELD', day_key(base, day, source), 'OVERFLOW', 'SAT',
+    'INCRBY', 'u32', ENDED_IN_DAY, 1, 'INCRBY', 'u32', hour_counter(moment, ENDED_IN_HOUR), 1,
+    'INCRBY', 'u32', ended_counter(session.started, day), 1)
+  if ended and ended[1] == 1 then register(base, day, source, count_lifetime) end
 end
