@@ -74,15 +74,24 @@ def lay_out(figures: Figures, console: Console) -> RenderableType:
 
 def _table(figures: Figures, charts: Sequence[str]) -> Table:
     table = Table(show_footer=True, box=box.SIMPLE)
-    table.add_column(figures.name_title, figures.total_name, no_wrap=True)
+    width = _widest((*figures.names, figures.total_name))
+    table.add_column(figures.name_title, figures.total_name, no_wrap=True, min_width=width)
     for column in figures.columns:
         table.add_column(column.title, column.total, justify="right", min_width=_widest_word(column))
     if charts:
-        table.add_column("Over time", no_wrap=True)
+        table.add_column("Over time", no_wrap=True, min_width=_widest(charts))
     for number, name in enumerate(figures.names):
         row = [column.figures[number] for column in figures.columns]
         table.add_row(Text(name), *row, *charts[number : number + 1])
     return table
+
+
+def _widest(texts: Sequence[str]) -> int:
+    """Return the width of a column that is not wrapped.
+
+    Rich takes the longest word for the least width, and charts have blanks.
+    """
+    return max(map(cell_len, texts), default=0)
 
 
 def _widest_word(column: Column) -> int:

@@ -56,6 +56,13 @@ def test_the_widest_layout_is_used() -> None:
     assert "  Active: 1" in printed(LONG, ["1", "2"], 40, charts)
 
 
+def test_blanks_of_a_chart_need_room() -> None:
+    """A chart whose bars are all at its end takes as much room as a full one."""
+    for width in range(60, 92):
+        lines = printed(SHORT, ["1", "2"], width, [f"{'█':>12}"] * 2)
+        assert max(map(cell_len, lines)) <= width, width
+
+
 @pytest.mark.parametrize("name", ["a" * 128, "日本語" * 40, "e\u0301" * 64, "🔑" * 64])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:
