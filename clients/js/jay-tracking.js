@@ -175,7 +175,7 @@ export class Tracking {
     const request = { method, headers, body, credentials: storage ? "omit" : "include", redirect: "manual" };
     for (let tried = 1; ; tried += 1) {
       try {
-        return await ask(url + path, request);
+        return await ask(url.replace(/\/+$/, "") + path, request);
       } catch (error) {
         const { kind, status, wait } = error;
         if (kind === "session-not-found" || kind === "session-already-ended") return null;

@@ -4,7 +4,7 @@ Every answer with counts contains them.
 """
 
 _LIFETIME = (
-    "while session.ttl_seconds is a whole number of hours and has not changed. Otherwise: The sessions of an hour "
+    "while session.ttl_seconds is a whole number of hours and has not changed. Otherwise, the sessions of an hour "
     "count as created evenly over it, so the error is at most the sessions created in one hour. After a change of "
     "session.ttl_seconds, all sessions count as if they had the new lifetime"
 )

@@ -139,7 +139,10 @@ class Dispatcher:
             return errors.MethodNotAllowed(wire.ALLOW)
         if near := self._paths.nearest(request.raw_path):
             return errors.NotFound(f"Check the path. Did you mean {near}?")
-        return errors.NotFound(f"Check the path. Sessions are at {wire.SESSION_PATHS[0]}.")
+        sessions, reference = wire.SESSION_PATHS[0], wire.DOCS_PATH
+        return errors.NotFound(
+            f"Check the path. Sessions are at {sessions}, and the API reference is at {reference}."
+        )
 
 
 def route_of(request: web.Request) -> str:

@@ -70,7 +70,7 @@ def on_the_device(settings: Settings) -> Iterator[Statement]:
     sites = (
         "a separate cookie for each site that embeds the service"
         if cookie.partitioned
-        else "one cookie for all sites"
+        else "one cookie, also when pages of several sites use the service"
     )
     yield Statement(f"A browser keeps {sites}.", ("cookie.partitioned",))
     yield Statement(
@@ -115,7 +115,7 @@ def _records(settings: Settings) -> Iterator[Statement]:
     )
     yield Statement(
         "The service keeps fingerprints of the secrets for its hashes. They reveal no secret and are about no "
-        "visitor. Of an erasure it keeps the number of ended sessions, under a random name."
+        "visitor. After an erasure, it keeps the number of sessions that ended, under a random name."
     )
 
 

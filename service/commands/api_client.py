@@ -6,6 +6,7 @@ Its errors say what to do next.
 import http.client
 import json
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,15 @@ from service.errors import CommandError
 
 TIMEOUT_SECONDS = 10.0
 
+# The reason and the advice for a failed request. The first class that fits is used.
+_FAILURES = (
+    (ConnectionRefusedError, "connection refused", "Is the service running?"),
+    (socket.gaierror, "the name of its host has no address", "Check the URL"),
+    (TimeoutError, "timeout", "Is the service running, and does a firewall let requests pass?"),
+    (ssl.SSLError, "TLS failed", "Does the port serve https://, not http://?"),
+    (ConnectionError, "the connection was closed", "Does the port serve http://, not https://?"),
+    (http.client.HTTPException, "the answer is not HTTP", "Does another server listen there?"),
+)
 _VISIBLE_ASCII = re.compile("[!-~]+")
 _PATH = re.compile("(?:/[!-~]*)?")
 _MAX_PORT = 65535
@@ -105,8 +115,7 @@ class ApiClient:
                 "If your own CA issued the certificate, name the CA's file in SSL_CERT_FILE"
             ) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = type(error).__name__
-            raise CommandError(f"no answer from {self.url} ({reason}). Is the service running?") from None
+            raise CommandError(f"no answer from {self.url} {_failure(error)}") from None
 
     def fetch(self, path: str, method: str = "GET", *, needs: Sequence[str], **query: str | None) -> dict[str, Any]:
         """Return the JSON object of a successful answer, which has the fields `needs`.
@@ -123,6 +132,10 @@ class ApiClient:
             raise CommandError(
                 f"{self.url} answers with {answer.status}: {message} Pass the key with --key or in JAY_KEY."
             )
+        if answer.status == http.client.NOT_FOUND and self._prefix:
+            raise CommandError(f"{self.url} answers with 404. Check its path, which most deployments do not have")
+        if answer.status == http.client.SERVICE_UNAVAILABLE and answer.detail():
+            raise CommandError(f"{self.url} answers with 503: {answer.detail()} Run `jay-tracking doctor`")
         message = answer.detail() or "another server seems to listen there. Check the URL (--url, JAY_URL)"
         raise CommandError(f"{self.url} answers with {answer.status}: {message}")
 
@@ -130,6 +143,14 @@ class ApiClient:
         if self.tls is None:
             return http.client.HTTPConnection(self._host, timeout=self._timeout)
         return http.client.HTTPSConnection(self._host, timeout=self._timeout, context=self.tls)
+
+
+def _failure(error: Exception) -> str:
+    """Return why no response arrived, and what to do."""
+    for kind, reason, advice in _FAILURES:
+        if isinstance(error, kind):
+            return f"({reason}). {advice}"
+    return f"({type(error).__name__}). Is the service running?"
 
 
 def _url_errors(url: str) -> Iterator[str]:
@@ -156,7 +177,7 @@ def _address_errors(netloc: str, host: str, port: int | None) -> Iterator[str]:
     if port == 0:
         yield f"has a port that is not from 1 to {_MAX_PORT}"
     if "@" in netloc:
-        yield "has a user, but the service takes an API key (--key, JAY_KEY)"
+        yield "has a user. The service takes an API key instead (--key, JAY_KEY)"
     if error := host_error(host):
         yield f"needs {error}"
     if "[" in netloc and ":" not in host:

@@ -7,6 +7,7 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
+from service.commands.time_range import check_time
 from service.config.value_checks import check_key_name
 from service.config.values import as_utf8
 from service.config.web_origins import check_origin
@@ -60,6 +61,13 @@ def session_id(argument: str) -> str:
     if (parsed := parse_session_id(argument)) is None:
         raise ArgumentTypeError("must be a session id: a UUID such as 550e8400-e29b-41d4-a716-446655440000")
     return parsed
+
+
+def time(argument: str) -> str:
+    """Return a time, a date or an age."""
+    if error := check_time(argument):
+        raise ArgumentTypeError(error)
+    return argument
 
 
 def time_zone(argument: str) -> TimeZone:

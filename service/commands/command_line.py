@@ -78,11 +78,12 @@ def _add_counts(commands: Group) -> argparse.ArgumentParser:
     counts = _add(commands, "counts", "print active, created, ended and expired sessions by source", "counts")
     when = "a UTC time like 2026-01-31T18:00:00Z, a date like 2026-01-31, or an age like 24h or 7d"
     start_help = f"start, rounded down to a whole hour or day: {when} (default: 24h)"
-    counts.add_argument("--from", dest="start", metavar="TIME", help=start_help)
+    counts.add_argument("--from", dest="start", metavar="TIME", type=argument_types.time, help=start_help)
     counts.add_argument(
         "--to",
         dest="end",
         metavar="TIME",
+        type=argument_types.time,
         help="end, in the same forms. A date includes its whole day (default: now)",
     )
     counts.add_argument(

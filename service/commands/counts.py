@@ -115,7 +115,7 @@ def _view(document: dict[str, Any], zone: TimeZone, console: Console) -> Rendera
     span = time_range.range_in_words(document["from"], document["to"], zone)
     heading = f"Sessions {span}, by {document['interval']}"
     peak = document["totals"]["peak_active"]
-    most = "" if peak is None else f"Most active: {peak:,} at {document['totals']['peak_at']}. "
+    most = "" if not peak else f"Most active: {peak:,} at {document['totals']['peak_at']}. "
     footnote = f"As of {document['as_of']}. {most}Unique users are approximate and cover whole UTC days."
     return Group(
         Text(heading, style="bold"),

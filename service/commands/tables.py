@@ -9,13 +9,13 @@ The first layout that fits the width is used:
 3. two lines per name: the name, then its figures,
 4. one line per name and per figure.
 
-Layouts 3 and 4 shorten long names in their middle. Below 40 columns the terminal wraps
-lines.
+Layouts 1 and 2 have smaller gaps between columns where only those fit. Layouts 3 and 4
+shorten long names in their middle. Below 40 columns the terminal wraps lines.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
 
 from rich import box
 from rich.cells import cell_len, chop_cells
@@ -57,8 +57,8 @@ class Figures:
 def lay_out(figures: Figures, console: Console) -> RenderableType:
     """Return the widest layout that fits the console."""
     options: list[Sequence[str]] = [figures.charts, ()] if figures.charts else [()]
-    for charts in options:
-        table = _table(figures, charts)
+    for charts, has_small_gaps in product(options, (False, True)):
+        table = _table(figures, charts, has_small_gaps=has_small_gaps)
         if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).minimum <= console.width:
             return table
     width = max(console.width, MIN_WIDTH)
@@ -72,17 +72,26 @@ def lay_out(figures: Figures, console: Console) -> RenderableType:
     return Group(*(Text(line, no_wrap=True, overflow="ignore") for line in ("", *lines)))
 
 
-def _table(figures: Figures, charts: Sequence[str]) -> Table:
-    table = Table(show_footer=True, box=box.SIMPLE)
-    table.add_column(figures.name_title, figures.total_name, no_wrap=True)
+def _table(figures: Figures, charts: Sequence[str], *, has_small_gaps: bool) -> Table:
+    table = Table(show_footer=True, box=box.SIMPLE, collapse_padding=has_small_gaps)
+    width = _widest((*figures.names, figures.total_name))
+    table.add_column(figures.name_title, figures.total_name, no_wrap=True, min_width=width)
     for column in figures.columns:
         table.add_column(column.title, column.total, justify="right", min_width=_widest_word(column))
     if charts:
-        table.add_column("Over time", no_wrap=True)
+        table.add_column("Over time", no_wrap=True, min_width=_widest(charts))
     for number, name in enumerate(figures.names):
         row = [column.figures[number] for column in figures.columns]
         table.add_row(Text(name), *row, *charts[number : number + 1])
     return table
+
+
+def _widest(texts: Sequence[str]) -> int:
+    """Return the width of a column that is not wrapped.
+
+    Rich takes the longest word for the least width, and charts have blanks.
+    """
+    return max(map(cell_len, texts), default=0)
 
 
 def _widest_word(column: Column) -> int:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from service.time_zones import UTC_ZONE, TimeZone
 
 _AGO = re.compile(r"(\d{1,4})([hd])")
+_TIME = re.compile(r"\d{4}-")  # the service checks the rest
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DAY = timedelta(days=1)
 _HOURLY = timedelta(days=3)  # a longer series by hour has more points than a sparkline
@@ -20,6 +21,13 @@ def api_time(argument: str | None) -> str | None:
         return argument
     length = timedelta(**{"hours" if ago[2] == "h" else "days": int(ago[1])})
     return (datetime.now(UTC) - length).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def check_time(argument: str) -> str | None:
+    """Return what a time must be instead, or None when it may be one."""
+    if _AGO.fullmatch(argument) or _TIME.match(argument):
+        return None
+    return "must be a time in UTC like 2026-01-31T18:00:00Z, a date like 2026-01-31, or an age like 24h or 7d"
 
 
 def suitable_interval(start: str | None, end: str | None) -> str | None:

@@ -22,7 +22,7 @@ FORMS = (
     "redis+sentinel://host,host,host/NAME/0, redis+cluster://host,host,host or unix:///run/redis.sock"
 )
 _SCHEMES = {f"{scheme}{kind}" for scheme in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")} | {"unix"}
-_ESCAPES = "in user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
+_ESCAPES = "In user and password write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 _MAX_DB = 2**31 - 1
 _MAX_SOCKET_PATH = 107  # bytes in sockaddr_un, less the final null byte
 _BOOLEANS = ("true", "false", "yes", "no", "1", "0")
@@ -67,7 +67,7 @@ def _tcp_errors(parts: SplitResult) -> Iterator[str]:
     if not all(not port or _is_port(port) for _, port in hosts):
         # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks
         # like a port.
-        yield f"must have a port from 1 to 65535 ({_ESCAPES})"
+        yield f"must have a port from 1 to 65535. {_ESCAPES}"
     topology = topology_of(parts.scheme)
     # A bracket belongs to an IPv6 address, and is its first character.
     if not all(host and "[" not in host for host, _ in hosts):

@@ -20,11 +20,15 @@ def check_request_headers(names: Sequence[str]) -> str | None:
     """Return what the list must be instead, or None if CORS can allow it."""
     if len(names) > MAX_NAMES:
         return f"must have at most {MAX_NAMES} names"
-    for number, name in enumerate(names, 1):
-        if name == "*":
-            return f"entry {number} must not be `*`: pages call with cookies, and browsers then read it as a name"
-        if not _NAME.fullmatch(name):
-            return f"entry {number} must be the name of a header, such as x-client-version"
-        if _FORBIDDEN.fullmatch(name):
-            return f"entry {number} must be a header that pages can set. Pages cannot set {name.lower()}"
+    results = ((number, _name_error(name)) for number, name in enumerate(names, 1))
+    return ", and ".join(f"entry {number} {error}" for number, error in results if error) or None
+
+
+def _name_error(name: str) -> str | None:
+    if name == "*":
+        return "must not be `*`: pages call with cookies, and browsers then read it as a name"
+    if not _NAME.fullmatch(name):
+        return "must be the name of a header, such as x-client-version"
+    if _FORBIDDEN.fullmatch(name):
+        return f"must be a header that pages can set, and pages cannot set {name.lower()}"
     return None

@@ -64,7 +64,7 @@ class Matching:
 class Each:
     """A check for lists whose entries all pass `check`.
 
-    The error gives the number of the first entry that fails.
+    The error gives the number of each entry that fails.
     """
 
     check: Check
@@ -72,7 +72,7 @@ class Each:
     def __call__(self, values: tuple[str, ...] | list[str]) -> str | None:
         """Check a list."""
         results = ((number, self.check(value)) for number, value in enumerate(values, 1))
-        return next((f"entry {number} {error}" for number, error in results if error), None)
+        return ", and ".join(f"entry {number} {error}" for number, error in results if error) or None
 
 
 check_key_name = Matching(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits or . _ -")

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 # The only forms of numbers, in files and in variables: no octal, no underscores, no
 # sexagesimal.
 INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
-NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _MAX_DIGITS = 80  # of a number, and of a value in a message
 
 
@@ -39,6 +39,8 @@ def shown(value: object) -> str:
     """
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
+    if isinstance(value, bool):
+        return "true" if value else "false"  # as YAML writes it
     if isinstance(value, int) and value.bit_length() > _MAX_DIGITS:
         return "one with so many digits"
     string = repr(value)

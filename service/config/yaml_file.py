@@ -14,6 +14,14 @@ from service.errors import ConfigError
 _TWICE = "has the same name twice"
 _MERGE = "uses `<<`"
 
+# The start of PyYAML's problem, the reason for the user, and the fix.
+_PROBLEMS = (
+    (_TWICE, _TWICE, "Remove one"),
+    (_MERGE, _MERGE, "Write the names out"),
+    ("found character '\\t'", "is indented with a tab", "Use spaces"),
+    ("but found another document", "has a second document", "Remove it"),
+)
+
 
 class _Loader(yaml.SafeLoader):
     """A YAML loader with the numbers of YAML 1.2 and without surprising values.
@@ -75,9 +83,7 @@ def read_yaml(path: Path) -> object:
 def _yaml_reason(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f" near line {mark.line + 1}" if mark else ""
-    problem = getattr(error, "problem", None)
-    if problem == _TWICE:
-        return f"{_TWICE}{where}. Remove one"
-    if problem == _MERGE:
-        return f"{_MERGE}{where}. Write the names out"
-    return f"is not YAML{where}. Check indentation and quotes"
+    problem = getattr(error, "problem", None) or ""
+    known = ((reason, fix) for start, reason, fix in _PROBLEMS if problem.startswith(start))
+    reason, fix = next(known, ("is not YAML", "Check indentation and quotes"))
+    return f"{reason}{where}. {fix}"

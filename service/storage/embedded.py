@@ -179,7 +179,8 @@ class EmbeddedServer:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             pause = self._backoff.failed()
             log = self._folder.log_file
-            _logger.error("the embedded Valkey %s, see %s. It starts again in %.1f s", how, log, pause)
+            when = f"in {pause:.1f} s" if pause else "now"
+            _logger.error("the embedded Valkey %s, see %s. It starts again %s", how, log, when)
         if self._backoff.is_due:
             try:
                 self._launch()

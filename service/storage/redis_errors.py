@@ -117,8 +117,8 @@ def problem_of(error: BaseException) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the class and the message of an error for the log."""
-    name, message = type(error).__name__, message_of(error)
+    """Return the class and the message of an error for the log, without a final dot."""
+    name, message = type(error).__name__, message_of(error).rstrip(".")
     return f"{name}: {message}" if message else name
 
 

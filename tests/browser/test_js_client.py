@@ -68,6 +68,13 @@ def test_a_page_keeps_its_session_by_cookie(page: Any, process: Process, start: 
     assert page.evaluate("errors") == []
 
 
+def test_a_url_may_end_in_a_slash(page: Any, process: Process, start: Start) -> None:
+    """A slash at the end of the URL, as an address bar shows it, is ignored."""
+    start(page, f'url: "{process.url.replace("127.0.0.1", "localhost")}/"')
+    assert page.evaluate("tracking.session()")["session_id"]
+    assert page.evaluate("errors") == []
+
+
 def test_a_device_keeps_its_session_by_header(page: Any, process: Process, start: Start) -> None:
     """With a storage there is no cookie, and the session outlives a reload."""
     start(page, "storage: storages.localStorageOrMemory()")

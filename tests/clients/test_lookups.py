@@ -167,3 +167,10 @@ def test_an_answer_without_a_date_is_not_remembered() -> None:
     start = datetime.now(UTC)
     cache.remember([Session("a", start, "s", start + timedelta(hours=1))], 0.0, None)
     assert cache.find("a") is None
+
+
+async def test_one_id_is_not_a_list(client: Any) -> None:
+    """A string in place of a list is an error, because it would find no session."""
+    for look_up in (client.lookup, client.find_first):
+        with pytest.raises(TypeError, match="pass a list of ids"):
+            await look_up(str(uuid.uuid4()))

@@ -89,8 +89,10 @@ async def test_errors_have_the_fields_of_the_problem(client: Any) -> None:
 
 async def test_a_wrong_key_is_unauthorized(connect: Connect, target: Target) -> None:
     """An unknown API key is Unauthorized."""
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized) as caught:
         await connect(target.url, "unknown-key").get(str(uuid.uuid4()))
+    request_id = f" (request id {caught.value.request_id})"
+    assert str(caught.value) == f"401 unauthorized: {caught.value.detail}{request_id}"
 
 
 async def test_a_session_changes_its_user(client: Any) -> None:

@@ -207,8 +207,8 @@ async def test_errors_and_logs_have_no_secrets(
         assert not [text for text in (*shown, caplog.text) if secret in text]
 
 
-@pytest.mark.parametrize("key", ["", "a b", "a,b", "a\nb", "é"])
-def test_an_impossible_key_is_a_value_error_without_it(connect: Connect, key: str) -> None:
+@pytest.mark.parametrize("key", [None, "", "a b", "a,b", "a\nb", "é"])
+def test_an_impossible_key_is_a_value_error_without_it(connect: Connect, key: str | None) -> None:
     """A key that no header can carry is rejected by the constructor."""
     with pytest.raises(ValueError, match="api_key must be"):
         connect("http://h", key)

@@ -22,6 +22,7 @@ from rich.cells import cell_len
 
 from service.api_keys import hash_key
 from service.commands.counts import sparkline
+from tests.support.http_servers import serving
 from tests.support.processes import KEY, PATH, Launch, Process, command, eventually
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -88,6 +89,7 @@ def test_counts_as_json_and_csv(run: Run) -> None:
     assert [(row["source"], row["created"], row["ended"]) for row in rows] == [("jay.api.playout.1.0.0", "4", "0")]
     figures = ["created", "ended", "expired", "active", "consent_given", "consent_withdrawn"]
     assert list(rows[0]) == ["start", "source", *figures]
+    assert "Most active" not in output(run("counts", "--source", "radio"))
     one = json.loads(output(run("counts", "--json", "--from", "2h", "--interval", "hour", "--source", "radio")))
     assert one["totals"]["created"] == 0
     assert len(one["series"]) in {2, 3}
@@ -100,9 +102,14 @@ def test_counts_by_days_of_a_time_zone(run: Run) -> None:
     document = json.loads(output(run("counts", "--json", *arguments)))
     assert (document["tz"], document["from"]) == ("Asia/Tokyo", f"{today - timedelta(days=1)}T15:00:00Z")
     assert f"Sessions on {today} (Asia/Tokyo day), by day" in output(run("counts", *arguments))
-    done = run("counts", "--tz", "Mars/Olympus")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "must be the name of a time zone" in done.stderr
+    for option, value, error in (
+        ("--tz", "Mars/Olympus", "must be the name of a time zone"),
+        ("--from", "yesterday", "or an age like 24h or 7d"),
+        ("--to", "1w", "or an age like 24h or 7d"),
+    ):
+        done = run("counts", option, value)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert error in done.stderr
 
 
 def drain(terminal: int) -> bool:
@@ -212,10 +219,12 @@ def test_errors_give_advice(run: Run, service: Process) -> None:
     for arguments, word in (
         (("counts", "--key", "your_api_key_here"), "scope `analytics`"),
         (("counts", "--key", "hunter2-key"), "valid API key"),
-        (("counts", "--from", "yesterday"), "2026-01-31"),
+        (("counts", "--from", "2026-02-30"), "2026-01-31"),
+        (("counts", "--url", "https://" + service.url.removeprefix("http://")), "(TLS failed). Does the port serve"),
+        (("counts", "--url", "http://nowhere.invalid"), "the name of its host has no address"),
         (("counts", "--url", "http://127.0.0.1:1"), "Is the service running?"),
         (("counts", "--url", "localhost"), "must be like"),
-        (("counts", "--url", service.url + "/nothing"), "Check the path"),
+        (("counts", "--url", service.url + "/nothing"), "Check its path"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (1, ""), arguments
@@ -386,3 +395,23 @@ def help_of(environment: dict[str, str], *words: str) -> str:
         command(*words, "--help"), env=given, capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout
+
+
+def test_an_outage_names_the_doctor(run: Run) -> None:
+    """When the service cannot reach Redis, a command says how to find out why."""
+
+    class Unavailable(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"detail": "The session store cannot be reached now."}).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the output of the tests short."""
+
+    with serving(Unavailable) as port:
+        done = run("counts", "--url", f"http://127.0.0.1:{port}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("503: The session store cannot be reached now. Run `jay-tracking doctor`\n")

@@ -170,6 +170,30 @@ def test_kubernetes_variables_are_ignored() -> None:
     assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
+def test_every_invalid_entry_of_a_list_is_named() -> None:
+    """One start shows all entries of a list that need a change."""
+    content = "server: {trusted_proxies: [0.0.0.0/0, 10.0.0.0/8, proxy]}"
+    (error,) = errors({}, content)
+    assert "trusted_proxies entry 1 must not cover all addresses" in error
+    assert ", and entry 3 must be an IP address or a network" in error
+    assert "entry 2" not in error
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("server:\n\tport: 1\n", "is indented with a tab near line 2. Use spaces"),
+        ("server: {port: 1}\n---\nserver: {port: 2}\n", "has a second document near line 2. Remove it"),
+        ("server: {port: yes}\n", "server.port must be a whole number, not true"),
+        ("server: {port: 010}\n", "server.port must be a whole number, not '010'"),
+        ("redis: {timeout_seconds: 010}\n", "redis.timeout_seconds must be a number, not '010'"),
+    ],
+)
+def test_an_error_shows_what_the_file_has(content: str, reason: str) -> None:
+    """An error names the cause, and shows a value as the file has it."""
+    assert errors({}, content) == (f"config.yaml: {reason}",)
+
+
 def test_a_duplicate_name_is_an_error() -> None:
     """A name that occurs twice in a file is an error."""
     content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"

@@ -83,7 +83,7 @@ def test_dates_and_times_are_strings() -> None:
     ("content", "expected"),
     [
         ("server: {port: '8080'}", "server.port must be a whole number, not '8080'"),
-        ("server: {port: true}", "server.port must be a whole number, not True"),
+        ("server: {port: true}", "server.port must be a whole number, not true"),
         ("server: {port: [1]}", "server.port must be a whole number, not a list"),
         ("server: {port: {a: 1}}", "server.port must be a whole number, not a mapping"),
         ("server: {port: 65536}", "server.port must be from 0 to 65535, not 65536"),

@@ -56,6 +56,25 @@ def test_the_widest_layout_is_used() -> None:
     assert "  Active: 1" in printed(LONG, ["1", "2"], 40, charts)
 
 
+def test_smaller_gaps_keep_the_charts() -> None:
+    """A chart stays where only the gaps between the columns are too wide."""
+    charts = ["▁▂▃▄▅▆▇█▁▂▃▄"] * 2
+    widths = {width: printed(SHORT, ["1", "2"], width, charts) for width in range(66, 92)}
+    with_charts = [
+        width for width, lines in widths.items() if any(SHORT[0] in line and "▄" in line for line in lines)
+    ]
+    assert with_charts == list(range(with_charts[0], 92))
+    assert any("Active  Created  Ended" in line for line in widths[with_charts[0]])
+    assert any("Active   Created   Ended" in line for line in widths[91])
+
+
+def test_blanks_of_a_chart_need_room() -> None:
+    """A chart whose bars are all at its end takes as much room as a full one."""
+    for width in range(60, 92):
+        lines = printed(SHORT, ["1", "2"], width, [f"{'█':>12}"] * 2)
+        assert max(map(cell_len, lines)) <= width, width
+
+
 @pytest.mark.parametrize("name", ["a" * 128, "日本語" * 40, "e\u0301" * 64, "🔑" * 64])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_long_name_keeps_both_ends(name: str, width: int) -> None:

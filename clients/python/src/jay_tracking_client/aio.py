@@ -12,7 +12,7 @@ from jay_tracking_client.attempts import Attempts, Outcome, result_of
 from jay_tracking_client.cache import SessionCache
 from jay_tracking_client.coalescer import Coalescer
 from jay_tracking_client.errors import ConnectionFailed, TimedOut
-from jay_tracking_client.lookups import Lookup
+from jay_tracking_client.lookups import Lookup, check_ids
 from jay_tracking_client.messages import Answer, Request
 from jay_tracking_client.operations import Operation
 from jay_tracking_client.options import Options, Target
@@ -108,6 +108,7 @@ class TrackingClient:
 
     async def find_first(self, session_ids: Sequence[str]) -> Session | None:
         """Return the first live session of several ids, or None."""
+        check_ids(session_ids)
         found = await asyncio.gather(*map(self.find, session_ids))
         return next(filter(None, found), None)
 

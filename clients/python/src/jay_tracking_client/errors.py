@@ -41,8 +41,9 @@ class RequestFailed(TrackingError):
         self.detail = _string(problem, "detail") or None
         self.member = _string(problem, "member") or None
         self.request_id = _string(problem, "request_id") or None
-        known = (self.slug, self.detail, self.request_id and f"request id {self.request_id}")
-        super().__init__(": ".join((str(status), *filter(None, known))))
+        detail = self.detail and f": {self.detail}"
+        request_id = self.request_id and f" (request id {self.request_id})"
+        super().__init__(" ".join(filter(None, (str(status), self.slug))) + (detail or "") + (request_id or ""))
 
 
 class InvalidRequest(RequestFailed):

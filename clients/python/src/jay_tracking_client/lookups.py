@@ -8,10 +8,17 @@ from jay_tracking_client.operations import MAX_IDS
 from jay_tracking_client.sessions import Session, parse_session_id
 
 
+def check_ids(strings: Iterable[str]) -> None:
+    """Raise TypeError for one id. Its characters would be ids that nobody has."""
+    if isinstance(strings, str):
+        raise TypeError("pass a list of ids, or one id to find()")
+
+
 class Lookup:
     """The lookup of any number of strings, each of which may be an id or not."""
 
     def __init__(self, strings: Iterable[str], cache: SessionCache) -> None:
+        check_ids(strings)
         self._ids = {string: parse_session_id(string) for string in strings}
         self._live: dict[str, Session] = {}
         self._wanted = []

@@ -54,7 +54,7 @@ class Target:
     def __post_init__(self) -> None:
         if not _is_service_url(self.url):
             raise ValueError("url must be like https://tracking.example.com, without credentials, query and fragment")
-        if not _VISIBLE.fullmatch(self.api_key) or "," in self.api_key:
+        if not _VISIBLE.fullmatch(self.api_key or "") or "," in self.api_key:
             raise ValueError("api_key must be visible ASCII characters without a comma")
         object.__setattr__(self, "url", self.url.rstrip("/"))
 

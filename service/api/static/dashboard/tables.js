@@ -23,7 +23,7 @@ export function showTotals(totals, range = "", userDays = "", zone = UTC) {
   const { peak_active: peak, peak_at } = totals ?? {};
   const at = peak_at ? Date.parse(peak_at) : 0;
   setText(byId("total-expired"), totals ? formatKnown(totals.expired) : UNKNOWN);
-  setText(byId("note-active"), at ? `peak ${formatKnown(peak)}, ${formatDay(at, zone)}, ${formatTime(at, zone)}` : "");
+  setText(byId("note-active"), at && peak ? `peak ${formatKnown(peak)}, ${formatDay(at, zone)}, ${formatTime(at, zone)}` : "");
   setText(byId("note-expired"), range);
   setText(byId("note-created"), range);
   setText(byId("note-ended"), range);
@@ -95,6 +95,7 @@ export function showUsers(answer, days = "") {
     const error = spread ? `up to ${formatInteger(spread)} more` : "exact";
     fillRow(rows[index], [user_id, formatInteger(created.at_least), error]);
   }
+  byId("users-others-line").hidden = answer?.others_at_most === 0;
   setText(byId("users-others"), answer ? `at most ${formatInteger(answer.others_at_most)} each` : UNKNOWN);
   setText(byId("users-span"), days);
 }
