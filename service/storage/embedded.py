@@ -31,6 +31,7 @@ _STOP_SECONDS = 0.5
 _START_POLL_SECONDS = 0.01
 _POLL_SECONDS = 0.2
 _PROGRESS_SECONDS = 5.0
+_LAUNCH_ERRORS = (OSError, subprocess.SubprocessError)
 
 
 class EmbeddedServer:
@@ -86,9 +87,9 @@ class EmbeddedServer:
         except EmbeddedServerError:
             self.stop()
             raise
-        except OSError as error:
+        except _LAUNCH_ERRORS as error:
             self.stop()
-            raise EmbeddedServerError(f"the embedded Valkey does not start ({error.strerror})") from None
+            raise EmbeddedServerError(f"the embedded Valkey does not start ({_reason(error)})") from None
 
     def watch(self) -> None:
         """Restart a server that has died, and log the progress of a starting one.
@@ -184,9 +185,10 @@ class EmbeddedServer:
         if self._backoff.is_due:
             try:
                 self._launch()
-            except (OSError, subprocess.SubprocessError) as error:
-                reason, pause = getattr(error, "strerror", None) or error, self._backoff.failed()
-                _logger.error("the embedded Valkey cannot start (%s). The next attempt is in %.1f s", reason, pause)  # noqa: TRY400 - the message has the reason
+            except _LAUNCH_ERRORS as error:
+                pause = self._backoff.failed()
+                message = "the embedded Valkey cannot start (%s). The next attempt is in %.1f s"
+                _logger.error(message, _reason(error), pause)  # noqa: TRY400 - the message has the reason
 
     def _start_error(self) -> EmbeddedServerError:
         return EmbeddedServerError(
@@ -213,6 +215,10 @@ class EmbeddedServer:
             "commandlog-reply-larger-than": "-1",
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def find_redis(settings: RedisSettings) -> str | None:

@@ -1,5 +1,7 @@
 import importlib.util
 import platform
+import subprocess
+from typing import NoReturn
 
 import pytest
 
@@ -37,3 +39,22 @@ def test_a_server_that_does_not_start_names_its_log(tmp_path_factory: pytest.Tem
     with pytest.raises(EmbeddedServerError, match=r"does not start.*valkey\.log"):
         embedded.EmbeddedServer(folder).start()
     assert (folder / "valkey.log").read_text()
+
+
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), subprocess.SubprocessError("no memory")])
+def test_a_server_that_cannot_be_launched_leaves_no_lock(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The error has the reason, and another start finds the directory free."""
+
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    folder = tmp_path_factory.mktemp("x")
+    with monkeypatch.context() as patched:
+        patched.setattr(embedded, "launch", fail)
+        with pytest.raises(EmbeddedServerError, match=r"does not start \(.*memory\)"):
+            embedded.EmbeddedServer(folder).start()
+    server = embedded.EmbeddedServer(folder)
+    server.start()
+    server.stop()
