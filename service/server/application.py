@@ -17,6 +17,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from service import stop_signals
 from service.api.aiohttp_internals.server import BACKLOG, Runner
+from service.api_keys import ApiKey
 from service.app import build
 from service.config.cross_field import warnings
 from service.config.redacted_view import changed_settings, effective_settings
@@ -24,6 +25,7 @@ from service.config.settings import Settings
 from service.errors import ConfigError
 from service.server.gunicorn_logger import SupervisorLogger
 from service.server.listener import bind
+from service.server.shared_keys import SharedKeys
 from service.server.supervisor import Supervisor
 from service.server.tls import ServerTls
 from service.server.worker import Worker
@@ -107,6 +109,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
         # Loaded before the fork, so that a worker that starts while the files are being
         # renewed has a valid pair.
         self.tls = ServerTls.of(settings.server.tls)
+        self._shared_keys = SharedKeys(settings.api_keys)
         self._listener = listener
         self._request_log = request_log
         self._risk_log = RiskLog()
@@ -175,14 +178,28 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
         return await build(self.settings, url, self._request_log, self._risk_log)
 
     def reload_keys(self) -> bool:
-        """Read the API keys again.
+        """Read the API keys again, in the supervisor, and share them with the workers.
 
         After an error, keep the current keys and return False.
         """
         try:
-            fresh = self.load_settings()
-        except ConfigError as error:
+            keys = self.load_settings().api_keys
+            self._shared_keys.put(keys)
+        except (ConfigError, OSError) as error:
             _logger.error("the API keys stay as they are: %s", error)  # noqa: TRY400 - the errors, not a traceback
             return False
-        self.settings = dataclasses.replace(self.settings, api_keys=fresh.api_keys)
+        self._use_keys(keys)
         return True
+
+    def take_keys(self) -> bool:
+        """Use the keys that the supervisor has read, in a worker.
+
+        Returns False while the supervisor replaces them. Its signal follows.
+        """
+        keys = self._shared_keys.get()
+        if keys is not None:
+            self._use_keys(keys)
+        return keys is not None
+
+    def _use_keys(self, keys: tuple[ApiKey, ...]) -> None:
+        self.settings = dataclasses.replace(self.settings, api_keys=keys)

@@ -99,7 +99,7 @@ class Worker(GunicornWorker):
         self.loop.call_later(1, self._beat)
 
     def _reload_keys(self) -> None:
-        if self.app.reload_keys():
+        if self.app.take_keys():
             self._runner.use_keys(Keyring(self.app.settings.api_keys))
             _logger.info("worker %d uses the reloaded API keys", self.pid)
 

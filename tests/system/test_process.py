@@ -228,6 +228,26 @@ def test_sighup_reloads_keys_and_a_broken_file_keeps_them(launch: Launch, tmp_pa
     assert (status(KEY), status("second")) == ({401}, {201})
 
 
+def test_workers_use_the_keys_that_the_supervisor_has_read(launch: Launch, tmp_path: Path) -> None:
+    """A file that is removed during a reload leaves no worker with a revoked key."""
+    config = tmp_path / "own.yaml"
+    entries = [f"{{name: web, sha256: {hash_key(raw)}, scopes: [track]}}" for raw in (KEY, "revoked")]
+    config.write_text(f"api_keys: [{', '.join(entries)}]")
+    process = launch(JAY_CONFIG=str(config), JAY_SERVER__WORKERS="2")
+    workers = eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids, "two workers")
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    config.write_text(f"api_keys: [{entries[0]}]")
+    process.popen.send_signal(signal.SIGHUP)
+    eventually(lambda: [line for line in process.log if "API keys reloaded" in line], "the supervisor has read it")
+    config.unlink()
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: sum("uses the reloaded" in line for line in process.log) == 2, "both workers have the keys")
+    for raw, status in ((KEY, 201), ("revoked", 401)):
+        assert {process.request("POST", X_API_Key=raw).status for _ in range(6)} == {status}
+
+
 def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
     """Every log line is a JSON object without keys, session ids or request targets."""
     process = launch()
