@@ -85,7 +85,7 @@ export class Tracking {
     return fetch(request);
   }
 
-  /** The user id of a user who is logged in and has agreed, or none. */
+  /** Note the user id, if the user is logged in and has agreed. */
   #say({ userId, agreed } = {}) {
     const optedOut = this.#options.gpc && globalThis.navigator?.globalPrivacyControl;
     this.#said = { user: agreed && userId && !optedOut ? String(userId) : "" };
@@ -142,7 +142,7 @@ export class Tracking {
   }
 
   async #take(content, said) {
-    // Changed elsewhere: not sent again.
+    // Changed elsewhere.
     if (said.user !== content.user_id) said.user &&= "";
     this.#followed = said;
     this.#from = Date.now();
