@@ -20,6 +20,7 @@ from service import stop_signals
 from service.errors import ServerError
 from service.server.heartbeats import AwakeTime, Heartbeats
 from service.storage.backoff import Backoff
+from service.telemetry.exit_status import in_words
 
 _logger = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         birth = self._births.pop(pid)
         if status == 0:
             return
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        how = in_words(status)
         if self._is_stopping:
             _logger.warning("worker %d %s before it had answered all its requests", pid, how)
         elif has_served and time.monotonic() - birth.at > _STABLE_SECONDS:

@@ -6,7 +6,6 @@ outlives the supervisor.
 
 import logging
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from service.storage.data_dir import DataDir
 from service.storage.embedded_process import find_binary, launch
 from service.storage.embedded_state import Loading, Ready, read_state, request_shutdown
 from service.storage.memory_limit import max_memory_bytes
+from service.telemetry.exit_status import in_words
 
 _logger = logging.getLogger(__name__)
 
@@ -177,11 +177,10 @@ class EmbeddedServer:
             self._is_death_known, self._is_ready = True, False
             if status > 0 and not self._has_served:
                 raise self._start_error()
-            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             pause = self._backoff.failed()
             log = self._folder.log_file
             when = f"in {pause:.1f} s" if pause else "now"
-            _logger.error("the embedded Valkey %s, see %s. It starts again %s", how, log, when)
+            _logger.error("the embedded Valkey %s, see %s. It starts again %s", in_words(status), log, when)
         if self._backoff.is_due:
             try:
                 self._launch()
