@@ -69,4 +69,7 @@ def _without_limit(status: RedisStatus) -> Risk:
 
 def _evicts(policy: str) -> Risk:
     # Every key of the service has a lifetime, so the policies volatile-* evict as well.
-    return Risk(f"maxmemory-policy {policy} may evict sessions and counts", "set maxmemory-policy noeviction")
+    return Risk(
+        f"maxmemory-policy {policy} may evict sessions, counts and the indexes of erasures",
+        "set maxmemory-policy noeviction",
+    )

@@ -102,7 +102,7 @@ def _memory(info: Mapping[str, Any]) -> Iterator[CheckResult]:
 
 def _eviction(risks: Mapping[str, Risk | None]) -> Iterator[CheckResult]:
     if "eviction" not in risks:
-        advice = "set it to noeviction, or Redis may evict sessions and counts"
+        advice = "set it to noeviction, or Redis may evict sessions, counts and the indexes of erasures"
         yield unknown("maxmemory-policy is not in INFO", advice)
     elif (risk := risks["eviction"]) is not None:
         yield problem(risk.problem, risk.advice)

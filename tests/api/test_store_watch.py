@@ -195,9 +195,15 @@ async def test_a_redis_that_rejects_info_is_no_failure(
     ("options", "words"),
     [
         ({"appendonly": "no"}, ["no append-only file: a restart of Redis loses sessions. Fix: set appendonly yes"]),
-        ({"maxmemory-policy": "allkeys-lru"}, ["maxmemory-policy allkeys-lru may evict sessions and counts"]),
+        (
+            {"maxmemory-policy": "allkeys-lru"},
+            ["maxmemory-policy allkeys-lru may evict sessions, counts and the indexes of erasures"],
+        ),
         # Every key of the service has a lifetime.
-        ({"maxmemory-policy": "volatile-ttl"}, ["maxmemory-policy volatile-ttl may evict sessions and counts"]),
+        (
+            {"maxmemory-policy": "volatile-ttl"},
+            ["maxmemory-policy volatile-ttl may evict sessions, counts and the indexes of erasures"],
+        ),
         ({"maxmemory": "0"}, ["no memory limit is set"]),
         ({"maxmemory": "0", "maxmemory-policy": "allkeys-lru"}, ["no memory limit is set"]),
         ({"appendonly": "no", "maxmemory": "0"}, ["no append-only file", "no memory limit is set"]),
