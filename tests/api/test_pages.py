@@ -47,7 +47,7 @@ async def test_the_dashboard_is_open(service: Service) -> None:
 async def test_an_unknown_path_names_the_reference(service: Service) -> None:
     """A browser at the URL that the service prints shows where to go."""
     document = await problem(await service.request("GET", "/"), 404, "not-found")
-    assert document["detail"].endswith("and the API reference is at /docs.")
+    assert str(document["detail"]).endswith("and the API reference is at /docs.")
 
 
 @pytest.mark.parametrize(
