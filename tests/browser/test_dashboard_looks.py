@@ -170,7 +170,7 @@ def test_an_empty_service_looks_right(open_dashboard: Open, process: Process) ->
         "No users yet",
     ]
     expect(page.locator("#note-active")).to_be_empty()
-    expect(page.get_by_text("Everyone else")).to_be_hidden()
+    expect(page.locator("#users-others")).to_have_text("none")
     create(process)
     expect(page.get_by_text("No sessions were created in this range.")).to_be_hidden()
     assert dashboard.rows("sources")[0][0] == "jay.api.playout.1.0.0"

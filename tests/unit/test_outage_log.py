@@ -11,7 +11,7 @@ from service.sessions import SHARD_COUNT
 from service.storage.discovery import Discovery
 from service.storage.durability import NotDurable
 from service.storage.outage_log import OutageLog
-from service.storage.redis_errors import Unfit
+from service.storage.redis_errors import Unfit, reason_of
 from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import QUIET_SECONDS
 
@@ -195,3 +195,9 @@ def test_the_advice_fits_the_cause(
     [line] = [record.getMessage() for record in caplog.records]
     assert advice in line
     assert ("redis.url" in line) == (advice.startswith("Check redis.url") or "3999" in line)
+
+
+def test_a_reason_has_no_dot_at_its_end() -> None:
+    """redis-py ends its messages with a dot, and the log puts a reason in brackets."""
+    refused = exceptions.ConnectionError("Error 111 connecting to a:1. Connection refused.")
+    assert reason_of(refused) == "ConnectionError: Error 111 connecting to a:1. Connection refused"

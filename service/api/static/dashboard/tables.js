@@ -95,8 +95,8 @@ export function showUsers(answer, days = "") {
     const error = spread ? `up to ${formatInteger(spread)} more` : "exact";
     fillRow(rows[index], [user_id, formatInteger(created.at_least), error]);
   }
-  byId("users-others-line").hidden = answer?.others_at_most === 0;
-  setText(byId("users-others"), answer ? `at most ${formatInteger(answer.others_at_most)} each` : UNKNOWN);
+  const others = answer?.others_at_most ? `at most ${formatInteger(answer.others_at_most)} each` : "none";
+  setText(byId("users-others"), answer ? others : UNKNOWN);
   setText(byId("users-span"), days);
 }
 
