@@ -38,6 +38,8 @@ class DataDir:
         self.path = path.absolute()
         self.lock_file: int | None = None
         self._link = self.path / "valkey.sock"
+        # The socket in another folder, once this process has chosen one.
+        self._short_socket: Path | None = None
 
     @property
     def log_file(self) -> Path:
@@ -51,6 +53,8 @@ class DataDir:
         If the path in this directory is too long for a socket, a symbolic link there
         names a shorter one.
         """
+        if self._short_socket is not None:
+            return self._short_socket
         return self._link.readlink() if self._link.is_symlink() else self._link
 
     def acquire(self) -> None:
@@ -70,14 +74,31 @@ class DataDir:
                 "directory, or JAY_REDIS__URL to a Redis server"
             ) from None
 
+    @property
+    def is_present(self) -> bool:
+        """Whether the locked directory is still at its path."""
+        try:
+            found = (self.path / "lock").stat()
+        except OSError:
+            return False
+        return self.lock_file is not None and os.path.samestat(found, os.fstat(self.lock_file))
+
     def prepare_socket(self) -> None:
-        """Remove the socket of an earlier server and choose the new path."""
+        """Remove the socket of an earlier server and choose the path, once.
+
+        Workers keep the path that they got when they started.
+        """
         self._remove_socket()
         if len(os.fsencode(self._link)) > _MAX_SOCKET_PATH:
-            # A TemporaryDirectory would be removed by the first worker that exits,
-            # because workers are forks.
-            folder = tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=_short_folder())
-            self._link.symlink_to(Path(folder) / "valkey.sock")
+            if self._short_socket is None:
+                # A TemporaryDirectory would be removed by the first worker that exits,
+                # because workers are forks.
+                folder = tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=_short_folder())
+                self._short_socket = Path(folder) / "valkey.sock"
+            else:
+                # It fails if another user has made the folder in the meantime.
+                self._short_socket.parent.mkdir(mode=0o700)
+            self._link.symlink_to(self._short_socket)
 
     def release(self) -> None:
         """Remove the socket and release the lock, which the server may still hold."""
@@ -140,8 +161,8 @@ class DataDir:
                 return
 
     def _remove_socket(self) -> None:
-        if self._link.is_symlink():
-            socket = self._link.readlink()
+        if self._short_socket is not None or self._link.is_symlink():
+            socket = self.socket
             if socket.parent.name.startswith(_SOCKET_FOLDER_PREFIX):
                 socket.unlink(missing_ok=True)
                 with suppress(FileNotFoundError):  # the temporary files were cleared

@@ -21,6 +21,7 @@ from service.storage.embedded_process import find_binary, launch
 from service.storage.embedded_state import Loading, Ready, read_state, request_shutdown
 from service.storage.memory_limit import max_memory_bytes
 from service.telemetry.exit_status import in_words
+from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ _START_POLL_SECONDS = 0.01
 _POLL_SECONDS = 0.2
 _PROGRESS_SECONDS = 5.0
 _LAUNCH_ERRORS = (OSError, subprocess.SubprocessError)
+_FOLDER_IS_GONE = (
+    "the data directory %s was removed or replaced: the sessions are only in memory, and are lost when the service "
+    "stops. Find the program that removes it, and restart the service"
+)
 
 
 class EmbeddedServer:
@@ -53,6 +58,7 @@ class EmbeddedServer:
         self._started_at = self._poll_at = 0.0
         self._reported_at: float | None = None
         self._state: Loading | Ready | None = None
+        self._log_limit = LogLimit()
 
     @property
     def url(self) -> str:
@@ -61,10 +67,7 @@ class EmbeddedServer:
 
     @property
     def was_started(self) -> bool:
-        """Whether a server was ever started on this directory.
-
-        It may have stopped since.
-        """
+        """Whether a server was ever started on this directory. It may have stopped."""
         return self._folder.socket.exists()
 
     @property
@@ -108,6 +111,21 @@ class EmbeddedServer:
             self._update_state()
         elif self._is_ready and time.monotonic() - self._started_at > _PROGRESS_SECONDS:
             self._backoff.reset()
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Notice files that another program has removed.
+
+        Connections that are open go on without the socket, and new ones fail. The
+        server is restarted only if its data is still in the directory.
+        """
+        if not self._folder.is_present:
+            if self._log_limit.allows("folder"):
+                _logger.error(_FOLDER_IS_GONE, self._folder.path)
+        elif self._is_ready and self._process is not None and not self._folder.socket.exists():
+            _logger.error("the socket %s was removed, so the embedded Valkey is restarted", self._folder.socket)
+            self._is_ready = False
+            self._process.terminate()
 
     def record_exit(self, pid: int, status: int) -> bool:
         """Record the status that the supervisor's waitpid() returned for a process.
@@ -183,8 +201,11 @@ class EmbeddedServer:
             _logger.error("the embedded Valkey %s, see %s. It starts again %s", in_words(status), log, when)
         if self._backoff.is_due:
             try:
+                if not self._folder.is_present:
+                    self._folder.release()
+                    self._folder.acquire()
                 self._launch()
-            except _LAUNCH_ERRORS as error:
+            except (*_LAUNCH_ERRORS, EmbeddedServerError) as error:
                 pause = self._backoff.failed()
                 message = "the embedded Valkey cannot start (%s). The next attempt is in %.1f s"
                 _logger.error(message, _reason(error), pause)  # noqa: TRY400 - the message has the reason

@@ -274,7 +274,36 @@ def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Pat
         os.kill(worker, signal.SIGTERM)
     eventually(lambda: len(process.worker_pids - first) == 2 and not process.worker_pids & first, "two new workers")
     eventually(process.is_ready, "ready with the new workers", seconds=5)
+    session_id = process.create()
+    for _ in range(2):
+        kill(process.valkey_pid)
+        eventually(lambda: process.status_of(session_id) == 200, "the workers find the new server", seconds=10)
+
+
+def test_a_removed_socket_is_made_again(launch: Launch, tmp_path: Path) -> None:
+    """New workers find the embedded server after a program has removed its socket."""
+    process = launch()
+    session_id = process.create()
+    (tmp_path / "data" / "valkey.sock").unlink()
+    eventually(lambda: [line for line in process.log if "valkey.sock was removed" in line], "the error in the log")
+    workers = process.worker_pids
+    kill(*workers)
+    eventually(lambda: process.worker_pids - workers and process.is_ready(), "ready with a new worker")
+    assert process.status_of(session_id) == 200
+
+
+def test_a_removed_data_directory_is_made_again(launch: Launch, tmp_path: Path) -> None:
+    """The log has an error, and the next server makes the directory again."""
+    data = tmp_path / ("d" * 110)
+    process = launch(JAY_REDIS__DATA_DIR=str(data))
+    shutil.rmtree(data)
+    eventually(lambda: [line for line in process.log if "was removed or replaced" in line], "the error in the log")
     assert process.status_of(process.create()) == 200
+    kill(process.valkey_pid)
+    eventually(lambda: process.is_ready() and (data / "appendonlydir").is_dir(), "a new server and directory")
+    session_id = process.create()
+    kill(process.valkey_pid)
+    eventually(lambda: process.status_of(session_id) == 200, "the session is kept")
 
 
 def test_sigterm_ends_a_starting_worker(launch: Launch) -> None:

@@ -122,12 +122,13 @@ def test_the_socket_of_a_long_folder_is_found_by_others(tmp_path: Path) -> None:
 def test_the_socket_of_a_killed_service_is_removed(tmp_path: Path) -> None:
     """The folder behind the symbolic link is removed, and other folders stay."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    killed = DataDir(deep)
+    killed.prepare_socket()
     folder = DataDir(deep)
     folder.acquire()
     folder.prepare_socket()
-    first = folder.socket.parent
-    folder.prepare_socket()
-    assert not first.exists()
+    assert not killed.socket.parent.exists()
     assert folder.socket.parent.exists()
     foreign = tmp_path / "foreign"
     foreign.mkdir()
