@@ -82,15 +82,20 @@ class CountQueries:
         # Today is a whole day, with the hours to come. A range that ends at a time in
         # the future ends now.
         end = min(last.end, zone.start_of(zone.day_of(now) + _ONE_DAY) if last.is_date else past)
+        oldest = self._oldest(now, interval, zone)
         if "from" in query:
             start = _moment(query, "from", zone).start
+        elif last.is_date:
+            start = zone.start_of(zone.day_of(end - 1))
+        elif end == past:
+            # With a retention of one day, the zone's day before today is too old.
+            start = max(end - DAY, oldest)
         else:
-            start = zone.start_of(zone.day_of(end - 1)) if last.is_date else end - DAY
+            start = end - DAY
         if start >= past:
             raise errors.InvalidRequest("`from` must not be in the future.", member="from")
         if start >= last.end:
             raise errors.InvalidRequest(_not_before(start, last), member="from")
-        oldest = self._oldest(now, interval, zone)
         if start < oldest:
             raise errors.InvalidRequest(
                 f"Counts are kept for {self._retention_days} days. Set `from` to {rfc3339(oldest)} or later.",
