@@ -161,6 +161,13 @@ def test_the_oldest_day_of_a_zone_begins_with_the_oldest_counts() -> None:
     assert ends(asked(from_="2026-08-28T22:00:00Z", interval="day", tz="Europe/Berlin"))[0] == "2026-08-28T22:00:00Z"
 
 
+@pytest.mark.parametrize(("retention_days", "kept"), [(1, "24 hours"), (2, "2 days")])
+def test_the_error_says_how_long_counts_are_kept(retention_days: int, kept: str) -> None:
+    """The duration is in words, also for the shortest retention."""
+    with pytest.raises(errors.InvalidRequest, match=f"Counts are kept for {kept}\\. "):
+        asked(from_="2026-11-01", retention_days=retention_days)
+
+
 @pytest.mark.parametrize(
     "zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"]
 )
