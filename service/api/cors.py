@@ -14,6 +14,7 @@ import aiohttp_cors
 from aiohttp import hdrs, web
 from aiohttp_cors.urldispatcher_router_adapter import ResourcesUrlDispatcherRouterAdapter
 
+from service import errors
 from service.api import wire
 from service.api.field_lines import combined
 from service.api.responses import API_HEADERS, Headers, empty_response
@@ -87,6 +88,14 @@ class Cors:
             return empty_response({hdrs.ALLOW: ", ".join(allowed)})
         return empty_response(self._preflight) if combined(headers, hdrs.ORIGIN) in self._origins else None
 
+    def check_preflight(self, response: web.StreamResponse, origin: str | None) -> None:
+        """Raise PreflightRejected if aiohttp-cors accepted the first of two origins.
+
+        aiohttp-cors reads one `Origin` line. `origin` is the value of all lines.
+        """
+        if hdrs.ACCESS_CONTROL_ALLOW_METHODS in response.headers and origin not in self._origins:
+            raise preflight_rejected()
+
     def lines(self, origin: bytes) -> str | None:
         """Return the CORS headers for an origin, or None if it is not configured."""
         return self._lines.get(origin)
@@ -111,6 +120,11 @@ class Cors:
                 headers.popall(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, None)
                 headers.update(self._preflight)
             headers.update(_headers_for(origin))
+
+
+def preflight_rejected() -> errors.PreflightRejected:
+    """Return the error of a preflight whose origin is not configured."""
+    return errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
 
 
 def _headers_for(origin: str) -> dict[str, str]:

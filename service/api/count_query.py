@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from aiohttp import web
 
 from service import errors
+from service.api.durations import in_words
 from service.api.names import check_names
 from service.config.value_checks import check_source
 from service.counts import DAY, CountRange, Interval
@@ -82,21 +83,20 @@ class CountQueries:
         # Today is a whole day, with the hours to come. A range that ends at a time in
         # the future ends now.
         end = min(last.end, zone.start_of(zone.day_of(now) + _ONE_DAY) if last.is_date else past)
+        oldest = self._oldest(now, interval, zone)
         if "from" in query:
             start = _moment(query, "from", zone).start
+        elif last.is_date:
+            start = zone.start_of(zone.day_of(end - 1))
         else:
-            start = zone.start_of(zone.day_of(end - 1)) if last.is_date else end - DAY
+            # With a retention of one day, the zone's day before today is too old.
+            start = max(end - DAY, oldest) if end == past else end - DAY
         if start >= past:
             raise errors.InvalidRequest("`from` must not be in the future.", member="from")
         if start >= last.end:
             raise errors.InvalidRequest(_not_before(start, last), member="from")
-        oldest = self._oldest(now, interval, zone)
         if start < oldest:
-            raise errors.InvalidRequest(
-                f"Counts are kept for {self._retention_days} days. Set `from` to {rfc3339(oldest)} or later.",
-                member="from" if "from" in query else "to",
-                oldest=rfc3339(oldest),
-            )
+            raise self._too_old(oldest, "from" if "from" in query else "to")
         if offset := zone.odd_offset(start, end):
             raise errors.InvalidRequest(
                 f"This time zone is {offset} from UTC in the range. Counts are kept by hours of UTC, so they have no "
@@ -110,6 +110,12 @@ class CountQueries:
                 member="interval",
             )
         return requested
+
+    def _too_old(self, oldest: int, member: str) -> errors.InvalidRequest:
+        kept, first = in_words(self._retention_days * DAY), rfc3339(oldest)
+        return errors.InvalidRequest(
+            f"Counts are kept for {kept}. Set `from` to {first} or later.", member=member, oldest=first
+        )
 
     def _oldest(self, now: int, interval: Interval, zone: TimeZone) -> int:
         """Return the start of the first interval whose counts are kept."""

@@ -17,7 +17,7 @@ from service.api import wire
 from service.api.aiohttp_errors import translate
 from service.api.aiohttp_internals.expectation import ExpectingRequest, is_waiting
 from service.api.auth import API_KEY, Handler
-from service.api.cors import Cors
+from service.api.cors import Cors, preflight_rejected
 from service.api.field_lines import combined
 from service.api.handlers.operations import Health
 from service.api.known_paths import KnownPaths
@@ -82,6 +82,8 @@ class Dispatcher:
         direct_handler = self._direct_routes.get((method, route)) if _can_skip_router(request) else None
         try:
             response = await (direct_handler or self._application)(request)
+            if method == hdrs.METH_OPTIONS:
+                self._cors.check_preflight(response, combined(request.headers, hdrs.ORIGIN))
         except Exception as error:  # noqa: BLE001 - the client gets an answer to every error, and problem_of logs bugs
             response = self._response_to(error, request, request_id)
         response.headers[wire.REQUEST_ID] = request_id
@@ -127,7 +129,7 @@ class Dispatcher:
             answer = self._cors.answer_options(request)
             if answer is not None:
                 return answer
-            error = errors.PreflightRejected("Add the origin of the page to cors.origins, as browsers spell it.")
+            error = preflight_rejected()
         elif isinstance(error, web.HTTPNotFound):
             error = self._not_found(request)
         response = problem_of(translate(error), request_id)

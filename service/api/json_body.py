@@ -76,8 +76,8 @@ def _check_media_type(request: web.Request) -> None:
     media_type = media_type_of(request)
     if media_type.type != "application" or (media_type.suffix or media_type.subtype) != "json":
         raise errors.UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
-    charset = media_type.parameters.get("charset", "utf-8")
-    if charset not in {"utf-8", "utf8"} or "charset*" in media_type.parameters:
+    charsets = set(media_type.parameters.getall("charset", ()))
+    if not charsets <= {"utf-8", "utf8"} or "charset*" in media_type.parameters:
         raise errors.UnsupportedMediaType("Send the body in UTF-8.")
     # `identity` means no encoding (RFC 9110 section 12.5.3).
     codings = elements(combined(request.headers, hdrs.CONTENT_ENCODING))

@@ -216,3 +216,15 @@ async def test_two_origins_count_as_none(service: Service) -> None:
             status, headers, _ = parsed(await service.raw(broken.encode()))
             assert status == 400
             assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("other", ["https://evil.example", ORIGIN])
+async def test_a_preflight_with_two_origins_is_foreign(service: Service, path: str, other: str) -> None:
+    """A preflight with two `Origin` lines is answered like one with both in a line."""
+    for origins in ((ORIGIN, other), (other, ORIGIN), (f"{ORIGIN}, {other}",)):
+        lines = "".join(f"Origin: {value}\r\n" for value in origins)
+        head = f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\n{lines}Access-Control-Request-Method: POST\r\n\r\n"
+        status, headers, _ = parsed(await service.raw(head.encode()))
+        assert status == 403
+        assert not [name for name in headers if name.startswith("access-control-")]

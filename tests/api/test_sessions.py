@@ -90,6 +90,8 @@ async def test_a_consenting_user(service: Service, body: dict[str, str]) -> None
         (b'{"user_id": "a"}', "application/jsonp", 415, "unsupported-media-type"),
         (b'{"user_id": "a"}', "text/x+json", 415, "unsupported-media-type"),
         (b'{"user_id": "a"}', "application/json; charset=latin-1", 415, "unsupported-media-type"),
+        (b'{"user_id": "a"}', "application/json; charset=utf-8; charset=latin-1", 415, "unsupported-media-type"),
+        (b'{"user_id": "a"}', "application/json; charset=latin-1; charset=utf-8", 415, "unsupported-media-type"),
         (b'{"user_id": "a"}', None, 415, "unsupported-media-type"),
         (b" " * 4097, "application/json", 413, "body-too-large"),
     ],

@@ -15,10 +15,10 @@ NOW = datetime(2026, 11, 26, 17, 21, 9, 500_000, UTC)
 KNOWN = ("from", "to", "interval", "tz")
 
 
-def asked(*, now: datetime = NOW, **query: str) -> CountRange:
+def asked(*, now: datetime = NOW, retention_days: int = 90, **query: str) -> CountRange:
     given = {name.rstrip("_"): value for name, value in query.items()}
     request = make_mocked_request("GET", f"/?{urlencode(given)}")
-    return CountQueries(90, now.timestamp).read(request, KNOWN).requested
+    return CountQueries(retention_days, now.timestamp).read(request, KNOWN).requested
 
 
 def ends(found: CountRange) -> tuple[str, str]:
@@ -159,6 +159,29 @@ def test_the_oldest_day_of_a_zone_begins_with_the_oldest_counts() -> None:
         asked(from_="2026-08-28", interval="day", tz="Europe/Berlin")
     assert caught.value.members["oldest"] == "2026-08-28T22:00:00Z"
     assert ends(asked(from_="2026-08-28T22:00:00Z", interval="day", tz="Europe/Berlin"))[0] == "2026-08-28T22:00:00Z"
+
+
+@pytest.mark.parametrize(("retention_days", "kept"), [(1, "24 hours"), (2, "2 days")])
+def test_the_error_says_how_long_counts_are_kept(retention_days: int, kept: str) -> None:
+    """The duration is in words, also for the shortest retention."""
+    with pytest.raises(errors.InvalidRequest, match=f"Counts are kept for {kept}\\. "):
+        asked(from_="2026-11-01", retention_days=retention_days)
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"]
+)
+@pytest.mark.parametrize("interval", ["hour", "day"])
+@pytest.mark.parametrize("query", [{}, {"to": "2030-01-01T00:00:00Z"}, {"to": "2026-11-26"}])
+def test_a_range_without_a_start_is_kept_however_short_the_retention(
+    query: dict[str, str], interval: str, zone: str
+) -> None:
+    """A range up to now, or of today, is answered at every hour of the day."""
+    for hour in range(24):
+        now = NOW.replace(hour=hour)
+        found = asked(now=now, retention_days=1, interval=interval, tz=zone, **query)
+        assert found.start <= now.timestamp()
+        assert found.start >= datetime(2026, 11, 25, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "2026-11-26T24:00:00Z", "2026-11-26T23:59:60Z", "0000-01-01", ""])
