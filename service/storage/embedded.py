@@ -125,7 +125,7 @@ class EmbeddedServer:
         elif self._is_ready and self._process is not None and not self._folder.socket.exists():
             _logger.error("the socket %s was removed, so the embedded Valkey is restarted", self._folder.socket)
             self._is_ready = False
-            self._process.terminate()
+            self._process.kill()  # it blocks SIGTERM
 
     def record_exit(self, pid: int, status: int) -> bool:
         """Record the status that the supervisor's waitpid() returned for a process.
