@@ -20,8 +20,9 @@ class ConsentStore(Protocol):
         Returns the new session: another id, the same start, source and expiry. Returns
         the session as it is when it has this user already, and None when no candidate
         is live. A candidate that was replaced is tried after the live ones, as the id
-        of its successor. Called again with the same arguments, the method returns the
-        same session and counts once.
+        of its successor. When the user id is None, the successors of all candidates go
+        on without one, so that no old id leaves a user id behind. Called again with the
+        same arguments, the method returns the same session and counts once.
 
         Raises StoreUnavailable, Overloaded, and TooManyRequests for a user id after
         `MAX_USER_CHANGES` changes.

@@ -20,8 +20,9 @@ before. So no end and no withdrawal leaves a successor behind that has the user 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 
 from service import errors
 from service.counts import DAY
@@ -35,6 +36,9 @@ from service.users import ConsentStore
 
 # Each conflict means that another request has changed the same session.
 _MAX_CONFLICTS = 16
+
+# Returns a live session with its value, or None.
+_Find = Callable[[], Awaitable[tuple[Session | None, bytes]]]
 
 
 class UserChanges(ConsentStore):
@@ -63,13 +67,22 @@ class UserChanges(ConsentStore):
     async def set_user(self, candidates: Sequence[str], user_id: str | None) -> Session | None:
         """Replace the first live candidate by a session with this user, or with none.
 
-        Returns the new session, or the session as it is when it has this user already.
-        Raises StoreUnavailable, Overloaded and TooManyRequests.
+        With none, the successors of all candidates lose their users too. Returns the
+        new session, or the session as it is when it has this user already. Raises
+        StoreUnavailable, Overloaded and TooManyRequests.
         """
         if self._secrets is not None and user_id is not None:
             await self._secrets.record(self._lifetimes.session)
+        session = await self._change(partial(self._live_session, candidates), user_id)
+        if user_id is None and len(candidates) > 1:
+            for session_id in candidates:
+                await self._change(partial(self._successor, session_id), None)
+        return session
+
+    async def _change(self, find: _Find, user_id: str | None) -> Session | None:
+        """Replace the session that `find` returns, and repeat both after a conflict."""
         for _ in range(_MAX_CONFLICTS):
-            session, value = await self._live_session(candidates)
+            session, value = await find()
             if session is None or session.user_id == user_id:
                 return session
             if user_id is not None and session.user_changes >= MAX_USER_CHANGES - 1:
@@ -105,8 +118,9 @@ class UserChanges(ConsentStore):
         The candidates that are live come before those that have a live successor.
         """
         pointers = []
-        for session_id in candidates:
-            value = await self._settled(self._keyspace.session(session_id))
+        keys = [self._keyspace.session(session_id) for session_id in candidates]
+        for session_id, key, found in zip(candidates, keys, await self._values_of(keys), strict=True):
+            value = await self._settled(key) if self._names_successor(found, PENDING) else found
             if self._names_successor(value, POINTER):
                 pointers.append(value)
             elif value and (session := decode(session_id, value)):
@@ -116,6 +130,10 @@ class UserChanges(ConsentStore):
             if session is not None:
                 return session, newest
         return None, b""
+
+    async def _successor(self, session_id: str) -> tuple[Session | None, bytes]:
+        """Return the live successor of a session that was replaced, with its value."""
+        return await self._newest(await self._settled(self._keyspace.session(session_id)))
 
     async def _newest(self, value: bytes) -> tuple[Session | None, bytes]:
         """Return the last session in a chain of successors, with its value."""
@@ -132,7 +150,7 @@ class UserChanges(ConsentStore):
         The value of a key that does not exist is empty.
         """
         for _ in range(_MAX_CONFLICTS):
-            value = await self._value_of(key)
+            [value] = await self._values_of([key])
             if not self._names_successor(value, PENDING):
                 return value
             await self._settle(key, value)
@@ -142,9 +160,8 @@ class UserChanges(ConsentStore):
         """Return whether a value is of this kind, and not another program's."""
         return value[:1] == kind and self._keyspace.id_in(successor_key(value)) is not None
 
-    async def _value_of(self, key: str) -> bytes:
-        [value] = await read(self._connection, "find", [("GET", key)])
-        return value or b""
+    async def _values_of(self, keys: Sequence[str]) -> list[bytes]:
+        return [value or b"" for value in await read(self._connection, "find", [("GET", key) for key in keys])]
 
     async def _replace(self, session: Session, value: bytes, successor: Session) -> bool:
         """Replace a session. Returns False when it has changed meanwhile."""

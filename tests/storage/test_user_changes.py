@@ -160,6 +160,31 @@ async def test_a_live_id_comes_before_an_old_one(
     assert changed.started_at == second.started_at
 
 
+@pytest.mark.parametrize("is_other_live", [True, False])
+async def test_a_withdrawal_reaches_the_session_of_each_old_id(
+    store: RedisSessionStore,
+    changes_of: ChangesOf,
+    factory: SessionFactory,
+    digest: UserDigest,
+    raw: Raw,
+    keyspace: Keyspace,
+    *,
+    is_other_live: bool,
+) -> None:
+    """An old id leaves no session with a user id, also beside a live session."""
+    changes, visits = changes_of(store), [factory.new("s") for _ in range(3)]
+    await store.create_many(visits)
+    old, second_old, other = [session.id for session in visits]
+    for one in (old, second_old):
+        await changes.set_user([one], "canary-user")
+    if not is_other_live:
+        await store.end_many([[other]])
+    withdrawn = await changes.set_user([old, second_old, other], None)
+    assert withdrawn is not None
+    assert (withdrawn.id == other) is is_other_live
+    assert await keys_with(raw, keyspace, "canary-user", digest("canary-user")) == []
+
+
 async def test_a_withdrawn_user_id_is_nowhere(
     store: RedisSessionStore,
     changes_of: ChangesOf,
