@@ -99,8 +99,8 @@ class Span:
         return self.unread_days.start - 1 - self.days.start if self.unread_days else None
 
     @cached_property
-    def kept_days(self) -> int:
-        """The number of the oldest day whose counters are complete."""
+    def first_kept_day(self) -> int:
+        """The position of the oldest day whose counters are complete."""
         return max(0, self.kept_from // DAY - self.days.start)
 
     def position(self, moment: int) -> int:
@@ -166,12 +166,8 @@ class HourlyFigures:
         )
         self.is_complete, stop, ended_later = True, len(kept), 0
         if span.stop_day is not None:
-            last = days[span.stop_day]
-            stop, ended_later = span.stop_day * HOURS_IN_DAY, last[ENDED_OF_EARLIER_DAYS]
-            checked = days[span.kept_days : span.stop_day + 1]
-            self.is_complete = last[ENDED_OF_DAY] + ended_later == last[ENDED_IN_DAY] and all(
-                _ended_later(day) == after[ENDED_OF_EARLIER_DAYS] for day, after in pairwise(checked)
-            )
+            stop, ended_later = span.stop_day * HOURS_IN_DAY, days[span.stop_day][ENDED_OF_EARLIER_DAYS]
+            self.is_complete = _ended_by_the_next_day(days[span.first_kept_day : span.stop_day + 1])
         self.active, self.expired = [0] * len(kept), [0] * len(kept)
         self.active_now = sum(kept[span.position(span.oldest) + 1 :]) + counters.live_in_oldest_hour
         whole_hours, rest = divmod(span.ttl_seconds, HOUR)
@@ -222,6 +218,18 @@ class HourlyFigures:
         if self._span.requested.start <= self._span.now < self._span.requested.end:
             found.append(Peak(self.active_now, self._span.now))
         return max(found, key=attrgetter("active"), default=None)
+
+
+def _ended_by_the_next_day(days: Sequence[Sequence[int]]) -> bool:
+    """Return whether each ended session has ended on its day or the next one.
+
+    Of the last day, only the ends in it are checked, because the next day is not read.
+    It is false too when the counters by the day of the creation are incomplete.
+    """
+    last = days[-1]
+    return last[ENDED_OF_DAY] + last[ENDED_OF_EARLIER_DAYS] == last[ENDED_IN_DAY] and all(
+        _ended_later(day) == after[ENDED_OF_EARLIER_DAYS] for day, after in pairwise(days)
+    )
 
 
 def _ended_later(day: Sequence[int]) -> int:

@@ -74,7 +74,7 @@ class UserChanges(ConsentStore):
         if self._secrets is not None and user_id is not None:
             await self._secrets.record(self._lifetimes.session)
         session = await self._change(partial(self._live_session, candidates), user_id)
-        if user_id is None and len(candidates) > 1:
+        if session is not None and user_id is None and len(candidates) > 1:
             for session_id in candidates:
                 await self._change(partial(self._successor, session_id), None)
         return session

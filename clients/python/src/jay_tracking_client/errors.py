@@ -41,9 +41,12 @@ class RequestFailed(TrackingError):
         self.detail = _string(problem, "detail") or None
         self.member = _string(problem, "member") or None
         self.request_id = _string(problem, "request_id") or None
-        detail = self.detail and f": {self.detail}"
-        request_id = self.request_id and f" (request id {self.request_id})"
-        super().__init__(" ".join(filter(None, (str(status), self.slug))) + (detail or "") + (request_id or ""))
+        message = f"{status} {self.slug}" if self.slug else str(status)
+        if self.detail:
+            message += f": {self.detail}"
+        if self.request_id:
+            message += f" (request id {self.request_id})"
+        super().__init__(message)
 
 
 class InvalidRequest(RequestFailed):
