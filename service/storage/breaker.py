@@ -44,15 +44,10 @@ class Breaker:
         self._probe = self._current
         return self._probe
 
-    def retry_now(self) -> None:
-        """Admit the next call as a probe without further delay."""
-        if self._open_until is not None:
-            self._open_until = self._clock()
-
     def succeeded(self) -> bool:
         """Close the breaker, because Redis answered. Returns whether it was open.
 
-        An error reply is an answer too. So is a late one.
+        An error reply is an answer too, and so are a late one and one to another lane.
         """
         was_open = self.is_open
         if was_open:

@@ -176,10 +176,10 @@ class RedisConnection:
         lanes = [one for one in self._lanes.values() if url in {None, one.url}]
         await asyncio.gather(*(one.reconnect() for one in lanes))
 
-    def retry_now(self, url: str) -> None:
-        """Let the next call try a server at once, because it answered another lane."""
+    def close_breaker(self, url: str) -> None:
+        """Send calls to a server again, because it answered another lane."""
         if url in self._lanes:
-            self._lanes[url].retry_now()
+            self._lanes[url].close_breaker()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -90,9 +90,9 @@ class Lanes(ConnectionEvents):
         self._on_change()
 
     def recovered(self, url: str) -> None:
-        """Let the other lanes try a server at once, because it answered one of them."""
+        """Close the breakers of the other lanes, because one lane got an answer."""
         for connection in self._all:
-            connection.retry_now(url)
+            connection.close_breaker(url)
         self._on_reconnect()
 
     async def demoted(self, url: str, _: Callable[[], Awaitable[None]]) -> None:

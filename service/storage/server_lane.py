@@ -170,9 +170,10 @@ class ServerLane:
         """Close all connections, so that the server's name is resolved again."""
         await self._client.reconnect()
 
-    def retry_now(self) -> None:
-        """Let the next call try Redis at once, because Redis answered another lane."""
-        self._breaker.retry_now()
+    def close_breaker(self) -> None:
+        """Send calls again, because Redis answered another lane."""
+        if self._breaker.succeeded():
+            self._events.breaker_changed()
 
     async def retire(self) -> None:
         """Close all connections after the calls in progress, because none follows."""

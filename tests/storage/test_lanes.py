@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 import redis.asyncio
@@ -20,7 +21,7 @@ from service.storage.lanes import RECONNECT_SECONDS, Lanes
 from service.storage.self_test import UNTESTED_SECONDS
 from service.storage.session_store import RedisSessionStore
 from service.telemetry.metrics import Metrics
-from tests.support.lanes import all_lanes, close_breakers
+from tests.support.lanes import all_lanes, close_breakers, stop_probes
 from tests.support.moving_primary import MovingPrimary
 from tests.support.proxy import Impostor
 from tests.support.servers import Raw, RedisServer
@@ -201,6 +202,18 @@ async def test_a_late_failure_opens_no_breaker() -> None:
         await late
         assert not connection.is_open
         await connection.close()
+
+
+async def test_redis_that_answers_one_lane_serves_all(lanes: Lanes, own_server: RedisServer) -> None:
+    """Once /readyz answers 200, no request is rejected because of the outage."""
+    own_server.signal(signal.SIGSTOP)
+    for lane in (lanes.sessions, lanes.readiness):
+        await rejected(partial(lane.call, "get", "GET", "x"))
+        assert lane.is_open
+    await stop_probes(lanes.sessions)
+    own_server.signal(signal.SIGCONT)
+    await until_served(lambda: lanes.readiness.call("get", "GET", "x"))
+    assert await asyncio.gather(*(lanes.sessions.call("get", "GET", "x") for _ in range(4))) == [None] * 4
 
 
 class Recorded(ConnectionEvents):

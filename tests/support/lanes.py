@@ -11,6 +11,12 @@ def close_breakers(*connections: RedisConnection) -> None:
             lane._breaker.succeeded()
 
 
+async def stop_probes(connection: RedisConnection) -> None:
+    """Leave open breakers open until something else closes them."""
+    for lane in connection._lanes.values():
+        await lane._stop_probe()
+
+
 async def all_lanes(connection: RedisConnection) -> list[ServerLane]:
     """Return the lanes of a connection, one for each server."""
     return [connection._lane_of(url) for url in await connection.server_urls()]
