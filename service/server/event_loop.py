@@ -9,6 +9,8 @@ import uvloop
 
 _Arguments = TypeVarTuple("_Arguments")
 
+# uvloop counts whole milliseconds. The handle of a timer that rounds to 0 has no time.
+_TICK_SECONDS = 0.001
 _LATE_SECONDS = 1.0
 _GRACE_SECONDS = 0.5
 
@@ -36,7 +38,7 @@ class Loop(uvloop.Loop):
 
         `call_at` and all timeouts use this.
         """
-        if delay <= 0:
+        if delay < _TICK_SECONDS:
             return _call_later(self, delay, callback, *args, context=context)
 
         def fire() -> None:

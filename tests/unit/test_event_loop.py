@@ -87,6 +87,25 @@ def test_a_timer_can_be_cancelled_before_and_after_it_was_postponed() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("delay", [-1, 0, 1e-16, 0.0001, 0.00049, 0.0005, 0.00051, 0.00099, 0.001, 0.0015])
+def test_a_timer_of_any_length_runs(delay: float) -> None:
+    """A timer that is shorter than a millisecond runs too."""
+
+    async def main(loop: Loop) -> None:
+        fired: list[str] = []
+        by_delay, by_time = asyncio.Event(), asyncio.Event()
+        loop.call_later(delay, by_delay.set)
+        loop.call_at(loop.time() + delay, by_time.set)
+        loop.call_later(delay, fired.append, "cancelled").cancel()
+        async with asyncio.timeout(10):
+            await by_delay.wait()
+            await by_time.wait()
+            await asyncio.sleep(delay)
+        assert not fired
+
+    run(main)
+
+
 def test_other_timers_are_unchanged() -> None:
     """A timer runs at its time, with its arguments and in its context."""
     name: ContextVar[str] = ContextVar("name", default="none")
