@@ -1,4 +1,15 @@
-from service.api_keys import DEMO_TRACK_KEY, ApiKey, Keyring, Scope, demo_keys_in, hash_key, new_raw_key
+import hashlib
+
+from service.api_keys import (
+    DEMO_OPERATOR_KEY,
+    DEMO_TRACK_KEY,
+    ApiKey,
+    Keyring,
+    Scope,
+    demo_keys_in,
+    hash_key,
+    new_raw_key,
+)
 
 
 def key(raw: str, name: str = "web", origins: frozenset[str] | None = None) -> ApiKey:
@@ -13,6 +24,12 @@ def test_a_key_is_found_by_its_raw_form_only() -> None:
     assert found.name == "tv"
     for raw in ("", "secret", "SECRET-ONE", "secret-one ", hash_key("secret-one"), "0" * 64, "\udcff", "🙂"):
         assert ring.find(raw) is None
+
+
+def test_a_byte_that_is_not_utf8_is_hashed_as_sent() -> None:
+    """A byte of a key that is not UTF-8 is not the same as a question mark."""
+    assert hash_key("key\udcff") == hashlib.sha256(b"key\xff").hexdigest()
+    assert Keyring([key("key?")]).find("key\udcff") is None
 
 
 def test_two_keys_of_one_name_are_a_rotation() -> None:
@@ -40,6 +57,5 @@ def test_new_keys_are_long_and_different() -> None:
 
 def test_demo_keys_are_recognized_by_their_hash() -> None:
     """A demo entry under another name is still a demo key."""
-    assert demo_keys_in([key(DEMO_TRACK_KEY, "innocent"), key("own")]) == {
-        DEMO_TRACK_KEY: key(DEMO_TRACK_KEY, "innocent")
-    }
+    for raw in (DEMO_TRACK_KEY, DEMO_OPERATOR_KEY):
+        assert demo_keys_in([key(raw, "innocent"), key("own")]) == {raw: key(raw, "innocent")}

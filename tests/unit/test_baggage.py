@@ -135,3 +135,12 @@ def test_a_long_header_takes_linear_time() -> None:
         ("", ",", ""),
     ):
         merged([start + repeated * 4000 + end] * 200, REF)
+
+
+def test_the_limits_are_those_of_the_contract() -> None:
+    """A value has at most 8,192 bytes and 180 entries."""
+    longest = "a=" + "x" * 8190
+    assert merged([longest], None) == longest
+    assert merged([longest + "x"], None) == ""
+    assert merged([",".join(["a=1"] * 181)], None) == ",".join(["a=1"] * 180)
+    assert merged(["Session.ID=1,SESSION.ID=2,a=1"], None) == "a=1"

@@ -40,6 +40,7 @@ def test_a_limit_is_a_count_and_a_unit(value: str, limit: RateLimit) -> None:
         "٣/minute",
         "1000001/day",
         "60/minute\n",
+        "9" * 5000 + "/day",
     ],
 )
 def test_other_strings_are_not_limits(value: str) -> None:
@@ -58,6 +59,24 @@ def test_the_whole_count_is_available_and_returns_evenly() -> None:
     clock.now += 0.25
     assert limiter.admit("a", limit) == 0.0
     assert limiter.admit("a", limit) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("count", [3, 7, 10, 49, 1000])
+def test_a_rounding_error_rejects_nobody(count: int) -> None:
+    """The whole count is available at once, also if no float is the exact pace."""
+    limiter, limit = RateLimiter(Clock()), RateLimit(count, 1)
+    assert [limiter.admit("a", limit) for _ in range(count)] == [0.0] * count
+    assert limiter.admit("a", limit) > 0
+
+
+def test_an_idle_client_saves_nothing() -> None:
+    """A client that made no request for a long time has its count and no more."""
+    clock = Clock()
+    limiter, limit = RateLimiter(clock), RateLimit(2, 60)
+    for _ in range(2):
+        assert [limiter.admit("a", limit) for _ in range(2)] == [0.0, 0.0]
+        assert limiter.admit("a", limit) > 0
+        clock.now += 3600
 
 
 def test_clients_have_separate_counts() -> None:
@@ -110,3 +129,24 @@ def test_memory_is_bounded() -> None:
         limiter.admit(client, limit)
     assert len(limiter._full_at) == 100
     assert 999 not in limiter._full_at
+
+
+def test_the_client_not_admitted_for_the_longest_time_is_forgotten() -> None:
+    """A client that comes back keeps its count, and an older one makes room."""
+    limiter, limit = RateLimiter(Clock(), max_entries=2), RateLimit(2, 60)
+    for client in "abac":
+        assert limiter.admit(client, limit) == 0.0
+    assert list(limiter._full_at) == ["a", "c"]
+    assert limiter.admit("a", limit) > 0
+
+
+def test_each_admission_makes_room_for_more_than_itself() -> None:
+    """Each admission drops two expired clients, so memory shrinks after a burst."""
+    clock = Clock()
+    limiter = RateLimiter(clock)
+    for client in range(10):
+        limiter.admit(client, RateLimit(1, 60))
+    clock.now += 61
+    for _ in range(5):
+        limiter.admit("a", RateLimit(10, 60))
+    assert list(limiter._full_at) == ["a"]

@@ -47,7 +47,13 @@ def test_only_the_exact_name_counts() -> None:
 
 def test_white_space_and_quotes_around_a_cookie_value_are_removed() -> None:
     """White space and quotes around a cookie value are ignored."""
-    for pair in (f" {NAME}={A} ", f"a=b;{NAME}={A};c=d", f'{NAME}="{A}"', f"{NAME}={A.upper()}"):
+    for pair in (
+        f" {NAME}={A} ",
+        f"a=b;{NAME}={A};c=d",
+        f"a=b;\t{NAME}\t= {A}\t;c=d",
+        f'{NAME}="{A}"',
+        f"{NAME}={A.upper()}",
+    ):
         assert presented(("Cookie", pair)) == (A,), pair
 
 
@@ -64,6 +70,19 @@ def test_at_most_eight_different_ids_are_read() -> None:
     assert presented(("Cookie", line)) == tuple(ids[:8])
 
 
+def test_a_comma_that_a_proxy_put_between_lines_separates_ids() -> None:
+    """A line that a proxy joined with commas means the same as its lines."""
+    for name in ("Cookie", NAME, "X-Jay-Tracking"):
+        first, second = (f"{NAME}={A}", f"{NAME}={B}") if name == "Cookie" else (A, B)
+        assert presented((name, f"{first}, {second}")) == presented((name, first), (name, second)) == (A, B), name
+
+
+def test_an_id_in_two_places_is_read_once() -> None:
+    """The same id in the cookie and in the headers is one candidate."""
+    assert presented(("Cookie", f"{NAME}={A}"), (NAME, A)) == (A,)
+    assert presented(("Cookie", f"{NAME}={B}"), (NAME, A), ("X-Jay-Tracking", B)) == (B, A)
+
+
 @given(st.lists(st.tuples(st.sampled_from(["Cookie", NAME, "X-Jay-Tracking"]), st.text(max_size=200)), max_size=6))
 def test_any_header_gives_ids(headers: list[tuple[str, str]]) -> None:
     """Any bytes give a short list of ids."""
@@ -74,6 +93,8 @@ def test_the_cookie_matches_the_contract() -> None:
     """The cookies that set and delete differ only in value and lifetime."""
     cookie = SessionCookie(CookieSettings(), 86400)
     assert cookie.setting(A) == f"{NAME}={A}; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax"
+    for max_age in (0, 1, 600):
+        assert cookie.setting(A, max_age) == cookie.setting(A).replace("86400", str(max_age))
     assert cookie.deletion == (
         f"{NAME}=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax"
     )
