@@ -144,7 +144,8 @@ class FrontDoor(asyncio.Protocol):
                 self._rest_after(exchange, exchange.result)
                 continue
             self._exchange = exchange
-            self._inbox.add(data)
+            if data:
+                self._inbox.add(data)
             if self._slow is not None:
                 self._slow.has_pending_answer = True
             exchange.future.add_done_callback(self._answer)

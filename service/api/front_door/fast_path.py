@@ -119,19 +119,18 @@ class FastPath:
     def answer(self, exchange: Exchange, result: Any) -> bytes:
         """Return the answer, from the result of Redis or the exception in its place."""
         request_id = new_request_id()
-        is_known = exchange.plan.route.is_for_proxies and isinstance(result, UNKNOWN_ERRORS)
-        if isinstance(result, Exception) and not is_known:
+        route, key = exchange.plan.route, exchange.plan.key
+        if isinstance(result, Exception) and not (route.is_for_proxies and isinstance(result, UNKNOWN_ERRORS)):
             status, start, body = self._problem(result, request_id)
         else:
             try:
-                status, start, body = exchange.plan.route.finish(exchange, result, request_id)
+                status, start, body = route.finish(exchange, result, request_id)
             except Exception as error:  # noqa: BLE001 - an ended session, or a bug, which `problem_of` logs
                 status, start, body = self._problem(error, request_id)
         now = time.time()
         length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
         close = CLOSE if self._health.is_draining else ""
         head = f"{start}X-Request-Id: {request_id}\r\n{exchange.cors}{length}{self._date.at(now)}{close}\r\n"
-        route, key = exchange.plan.route, exchange.plan.key
         seconds = time.perf_counter() - exchange.started
         record = (now, route.method, route.path, status, seconds, request_id, key.name if key else "-")
         self._record(record, exchange.session_id)

@@ -51,7 +51,7 @@ class Repeat:
         start, end = len(before), len(before) + SESSION_ID_LENGTH
         if not data.startswith(after, end) or not _ID.fullmatch(data, start, end):
             return None
-        return (data[start:end].decode().lower(),)
+        return (data[start:end].lower().decode(),)
 
 
 class Repeats:
