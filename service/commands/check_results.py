@@ -8,6 +8,8 @@ from enum import Enum
 from rich.console import Console
 from rich.text import Text
 
+from service.quantities import quantity
+
 _MIN_WIDTH = 40  # below this width the terminal wraps the lines
 
 
@@ -96,7 +98,7 @@ class Report:
         """Print the number of problems, and of the checks that were not possible."""
         summary = f"{self.problems or 'No'} problem{'s' if self.problems != 1 else ''} found"
         if self._unknown:
-            checks, lines = ("1 check", "line") if self._unknown == 1 else (f"{self._unknown} checks", "lines")
+            checks, lines = quantity(self._unknown, "check"), "line" if self._unknown == 1 else "lines"
             summary += f". {checks} had no result, see the {lines} with {self._sign_of(Status.UNKNOWN)}"
         style = "red" if self.problems else "yellow" if self._unknown else "green"
         self._console.print(Text(summary, style=style))
