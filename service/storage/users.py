@@ -152,7 +152,7 @@ class RedisUserStore(UserStore):
                 _logger.error("foreign data under a key of an erasure: another program writes with our key prefix")
                 raise StoreUnavailable("another program's data is in the way of an erasure")
             if state == ErasureState.BEGUN:
-                # The script does not need the id any more. A command log may keep it.
+                # The script no longer needs the id, and a command log could keep it.
                 user_id = ""
 
     def _digests_by_shard(self, user_id: str) -> dict[int, list[str]]:

@@ -110,7 +110,7 @@ class FrontDoor(asyncio.Protocol):
             self._slow.pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on with the requests that were kept."""
+        """Continue with the requests that were kept."""
         self._is_full = False
         if self._slow is not None:
             self._slow.resume_writing()
@@ -153,7 +153,7 @@ class FrontDoor(asyncio.Protocol):
             self._transport.close()
 
     def _answer(self, future: "asyncio.Future[object]") -> None:
-        """Answer the pending request, then go on with what came behind it."""
+        """Answer the pending request, then continue with the bytes behind it."""
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
@@ -232,7 +232,7 @@ class FrontDoor(asyncio.Protocol):
             transport.close()
 
     def _reprieve(self, transport: asyncio.Transport, idle_seconds: float) -> float:
-        """Return for how many more seconds an expired connection stays open."""
+        """Return how many more seconds an expired connection stays open."""
         if self._exchange is not None or (not self._is_full and has_unread_bytes(transport)):
             return _RECHECK_SECONDS
         before, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
