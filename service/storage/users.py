@@ -116,10 +116,9 @@ class RedisUserStore(UserStore):
         return UserCounts(dict(sorted(by_source.items())), Bounds(at_least, max(at_most, at_least)))
 
     async def erase(self, user_id: str, now_us: int) -> int:
-        """End all sessions of the user and forget the id. Returns how many were ended.
+        """Erase the user in each shard that may have data of the user.
 
-        No session that was created before the call survives it. The sessions count as
-        ended at `now_us`.
+        See `UserStore.erase`.
         """
         erasure = _Erasure(user_id, now_us // SECOND_US, secrets.token_hex(8), Retries(self._pauses))
         await erasure.retries.run(self._secrets.check)
