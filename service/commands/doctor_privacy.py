@@ -51,7 +51,7 @@ def index_findings(found: IndexReport, *, repair: bool) -> Iterator[CheckResult]
     if found.repaired:
         yield good(f"added {quantity(found.repaired, 'session')} to the indexes of users")
     if left:
-        failed = "another program's data is in the place of the index. Delete it, then run --repair again"
+        failed = "another program's data is under the key of the index. Delete it, then run --repair again"
         advice = f"export and erasure miss them: {failed if repair else 'run the doctor with --repair'}"
         yield problem(f"the indexes of users lack {quantity(left, 'session')}", advice)
     if found.unknown_secret:
