@@ -85,7 +85,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
-        Route(get, f"{operator}/analytics/store", handlers.status.get_status, Scope.ANALYTICS),
+        Route(get, wire.STORE_STATUS_PATH, handlers.status.get_status, Scope.ANALYTICS),
         Route(get, f"{operator}/privacy", handlers.privacy.get_document, None),
         Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),

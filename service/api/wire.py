@@ -60,6 +60,7 @@ SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
 USER_SUFFIX = "/user"
 # The routes of back ends and operators begin with this prefix.
 OPERATOR_PATH = "/v1/playouts/tracking"
+STORE_STATUS_PATH = f"{OPERATOR_PATH}/analytics/store"
 FORWARD_AUTH_PATHS = ("/v1/playouts/tracking/forward-auth", "/playouts/tracking/forward-auth")
 # Stands for the visitor's path after these in the log and the metrics.
 VISITOR_PATH = "/{path}"

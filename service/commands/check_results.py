@@ -8,9 +8,8 @@ from enum import Enum
 from rich.console import Console
 from rich.text import Text
 
+from service.commands.terminal import MIN_WIDTH
 from service.quantities import quantity
-
-_MIN_WIDTH = 40  # below this width the terminal wraps the lines
 
 
 class Status(Enum):
@@ -88,7 +87,7 @@ class Report:
 
         Lines break between words only, so that URLs can be copied.
         """
-        width = max(self._console.width, _MIN_WIDTH) - len(start)
+        width = max(self._console.width, MIN_WIDTH) - len(start)
         lines = textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
         for number, line in enumerate(lines):
             before = Text(" " * len(start)) if number else start

@@ -12,7 +12,6 @@ from service.commands.check_results import CheckResult, good, unknown, warning
 from service.counts import DAY, HOUR, MINUTE
 from service.quantities import quantity
 
-_STATUS_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
 _SOON_SECONDS = DAY
 _IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * HOUR, 2 * DAY
 
@@ -22,7 +21,7 @@ def check(client: ApiClient) -> Iterator[CheckResult]:
 
     Yields nothing without a memory limit.
     """
-    answer = client.send("GET", _STATUS_PATH)
+    answer = client.send("GET", wire.STORE_STATUS_PATH)
     status = answer.document()
     if answer.status != HTTPStatus.OK or not status.get("memory_limit_bytes"):
         return  # other checks report a missing limit

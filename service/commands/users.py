@@ -11,7 +11,8 @@ from rich.text import Text
 from service.api import wire
 from service.commands import tables, time_range
 from service.commands.api_client import ApiClient
-from service.commands.tables import MIN_WIDTH, Column, Figures
+from service.commands.tables import Column, Figures
+from service.commands.terminal import MIN_WIDTH
 from service.errors import CommandError
 from service.quantities import quantity
 
