@@ -16,7 +16,7 @@ The modules of the domain need only the standard library. They declare the contr
 the stores:
 
     sessions.py, users.py, digests.py, counts.py, api_keys.py, rate_limits.py,
-    store_status.py, time_zones.py
+    store_status.py, time_zones.py, quantities.py
     errors.py            all errors as a tree
 """
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from service.telemetry.tracing import Tracing
 
 
-async def build(  # 60 lines: the list of all parts, each named once
+async def build(  # long on purpose: the list of all parts, each named once
     settings: Settings, redis_url: str, request_log: RequestLog, risk_log: RiskLog | None = None
 ) -> Runner:
     """Return the runner of the whole service. The caller sets it up on a socket.

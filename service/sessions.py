@@ -154,7 +154,7 @@ class SessionStore(Protocol):
         """Store a new session, and remember its id under the hash for its lifetime.
 
         Returns the session that an earlier call with this hash has stored, or None when
-        that session is not live any more.
+        that session is no longer live.
         """
 
 

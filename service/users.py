@@ -12,7 +12,7 @@ from service.sessions import Session
 
 
 class ConsentStore(Protocol):
-    """Gives the session of a visit a user id, or takes it away."""
+    """Adds a user id to the session of a visitor, or removes it."""
 
     async def set_user(self, candidates: Sequence[str], user_id: str | None) -> Session | None:
         """Replace the first live candidate by a session with this user, or with none.

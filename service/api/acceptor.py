@@ -18,7 +18,7 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-# asyncio waits as long when the process has too many open files.
+# asyncio pauses for the same time when the process has too many open files.
 _PAUSE_SECONDS = 1.0
 _ADVICE = {
     errno.EMFILE: "Raise the limit of open files of the service (ulimit -n, LimitNOFILE of systemd)",
@@ -89,9 +89,9 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Accept no further connection. Other processes still may.
+        """Stop accepting connections. Other processes still accept them.
 
-        TLS handshakes in progress end.
+        TLS handshakes in progress are cancelled.
         """
         if self._is_open():
             self._loop.remove_reader(self._listener)

@@ -29,8 +29,8 @@ class AnswerCache:
     ) -> bytes:
         """Return the answer to `key`. Calls `answer` if none is fresh or pending.
 
-        With `holds_user_ids`, an answer that is pending for more than a second may hold
-        the id of a user who was erased meanwhile. New requests wait until it is
+        With `holds_user_ids`, an answer that has been pending for over a second may
+        hold the id of a user who has since been erased. New requests wait until it is
         complete, and share the next one.
         """
         while holds_user_ids and (old := self._old_answer(key)):
@@ -51,7 +51,7 @@ class AnswerCache:
         return await asyncio.shield(future)
 
     def _old_answer(self, key: Hashable) -> "asyncio.Future[bytes] | None":
-        """Return the answer that is pending for more than a second, or None."""
+        """Return the answer that has been pending for over a second, or None."""
         started_at, future = self._answers.get(key, (0.0, None))
         is_old = future is not None and not future.done() and self._clock() - started_at > MAX_AGE_SECONDS
         return future if is_old else None

@@ -21,7 +21,7 @@ API_KEY = web.RequestKey("api_key", ApiKey)
 
 
 class Authorizer:
-    """Puts the checks in front of handlers. It holds the current API keys."""
+    """Adds the checks to handlers, and holds the current API keys."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring

@@ -1,4 +1,4 @@
-"""The `baggage` header that forward-auth answers for a request to carry on.
+"""The `baggage` header that forward-auth returns for the proxy to pass on.
 
 Source: W3C Baggage, section 3.3, for the grammar and the limits.
 """

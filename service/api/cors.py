@@ -115,8 +115,8 @@ class Cors:
             if hdrs.ACCESS_CONTROL_ALLOW_METHODS in headers:
                 # aiohttp-cors has answered a preflight.
                 response.set_status(_NO_CONTENT)
-                # aiohttp-cors sets it only for a preflight that asks for headers. The
-                # order is always the same.
+                # aiohttp-cors sets this header only for a preflight that asks for
+                # headers. Removing it first keeps the order of the headers constant.
                 headers.popall(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, None)
                 headers.update(self._preflight)
             headers.update(_headers_for(origin))

@@ -1,6 +1,6 @@
 """The `create_limit` of API keys: how often a client address may create sessions.
 
-A key in a web page is public, so without a limit anybody can fill Redis. The limit is
+A key in a web page is public, so without a limit anyone can fill Redis. The limit is
 exact within a worker and makes no Redis call. A client whose connections reach several
 workers or machines can create that many times the limit.
 """

@@ -16,7 +16,7 @@ from service.errors import Overloaded, StoreUnavailable
 from service.sessions import Session
 
 LIVE, NONE, UNKNOWN = "live", "none", "unknown"
-# The errors with which nobody knows if the session is live.
+# After these errors, it is unknown whether the session is live.
 UNKNOWN_ERRORS = (StoreUnavailable, Overloaded)
 
 _STATE = {state: f"{wire.FORWARDED_SESSION}: {state}\r\n" for state in (LIVE, NONE, UNKNOWN)}

@@ -1,8 +1,8 @@
-"""Global Privacy Control: the wish of a visitor, sent by the browser as `Sec-GPC: 1`.
+"""Global Privacy Control: the browser sends a visitor's opt-out as `Sec-GPC: 1`.
 
-An API key with `gpc: guest` grants it. Its sessions are then guests' sessions, and the
-user id of the request is checked but not stored. The handlers and the front door both
-call `allowed_user_id`.
+An API key with `gpc: guest` honors it: the session is a guest's, and the user id of the
+request is checked but not stored. The handlers and the front door both call
+`allowed_user_id`.
 """
 
 from service.api.field_lines import elements

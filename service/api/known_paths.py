@@ -48,7 +48,7 @@ class KnownPaths:
         self._known = [(_trigrams(spelling), path) for spelling, path in spellings.items()]
 
     def nearest(self, raw_path: str) -> str | None:
-        """Return the known path that a path is close to, or None."""
+        """Return the known path closest to a path, or None if none is close."""
         if len(raw_path) > MAX_RAW_LENGTH:
             return None
         segments = list(_segments(raw_path.partition("?")[0]))

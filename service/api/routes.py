@@ -73,8 +73,8 @@ def table(handlers: Handlers) -> list[Route]:
             Route(post, path, sessions.create_session, Scope.TRACK),
             Route(get, path, sessions.get_session, Scope.TRACK),
             Route(delete, path, sessions.end_session, Scope.TRACK),
-            Route(hdrs.METH_PUT, path + wire.USER_OF_SESSION, handlers.consent.set_user, Scope.TRACK),
-            Route(delete, path + wire.USER_OF_SESSION, handlers.consent.remove_user, Scope.TRACK),
+            Route(hdrs.METH_PUT, path + wire.USER_SUFFIX, handlers.consent.set_user, Scope.TRACK),
+            Route(delete, path + wire.USER_SUFFIX, handlers.consent.remove_user, Scope.TRACK),
         ]
     for path in wire.FORWARD_AUTH_PATHS:
         rows += _for_proxies(path, handlers.forward_auth)
@@ -85,7 +85,7 @@ def table(handlers: Handlers) -> list[Route]:
         Route(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
         Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
-        Route(get, f"{operator}/analytics/store", handlers.status.get_status, Scope.ANALYTICS),
+        Route(get, wire.STORE_STATUS_PATH, handlers.status.get_status, Scope.ANALYTICS),
         Route(get, f"{operator}/privacy", handlers.privacy.get_document, None),
         Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
         Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
@@ -115,7 +115,7 @@ def metrics_route(handler: MetricsHandler) -> Route:
 
 @dataclass
 class Registered:
-    """The resources for pages, and handlers of fixed paths by method and path."""
+    """Resources with CORS, and handlers of fixed paths by method and path."""
 
     resources: dict[web.Resource, None] = field(default_factory=dict)
     handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)

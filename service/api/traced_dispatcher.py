@@ -79,7 +79,7 @@ class TracedDispatcher:
         try:
             response = await self._handler(request)
         except BaseException as error:
-            # The connection was closed, at the latest by the shutdown.
+            # The connection was closed, by the client or by the shutdown.
             attributes["error.type"] = type(error).__qualname__
             raise
         else:

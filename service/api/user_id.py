@@ -12,10 +12,9 @@ PLACEHOLDER = "{user_id}"
 # aiohttp's own pattern would leave out braces.
 PATH_SEGMENT = "{user_id:[^/]+}"
 
-
 # JavaScript's strings for a missing value. As user ids they would merge all visitors of
 # a client with this bug into one user.
-NO_USER_IDS = frozenset({"undefined", "null", "NaN", "[object Object]"})
+MISSING_VALUES = frozenset({"undefined", "null", "NaN", "[object Object]"})
 
 
 def checked_user_id(value: object, field: str) -> str:
@@ -28,7 +27,7 @@ def checked_user_id(value: object, field: str) -> str:
         raise errors.InvalidRequest(f"{field} must have no control characters or lone surrogates.", member=field)
     if value and all(map(_is_blank, value)):
         raise errors.InvalidRequest(f"{field} must not be only white space.", member=field)
-    if value in NO_USER_IDS:
+    if value in MISSING_VALUES:
         raise errors.InvalidRequest(
             f"{field} must be the id of a user. `undefined`, `null`, `NaN` and `[object Object]` are JavaScript's "
             "strings for a missing value.",

@@ -56,12 +56,13 @@ METHODS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_PUT, hdrs.ME
 ALLOW = tuple(sorted((*METHODS, hdrs.METH_OPTIONS)))
 
 SESSION_PATHS = ("/v1/playouts/tracking/session", "/playouts/tracking/session")
-# Behind a path of a session: the route of its user.
-USER_OF_SESSION = "/user"
+# Appended to a session path for the routes that set and remove the user.
+USER_SUFFIX = "/user"
 # The routes of back ends and operators begin with this prefix.
 OPERATOR_PATH = "/v1/playouts/tracking"
+STORE_STATUS_PATH = f"{OPERATOR_PATH}/analytics/store"
 FORWARD_AUTH_PATHS = ("/v1/playouts/tracking/forward-auth", "/playouts/tracking/forward-auth")
-# The path of the visitor behind these, as the log and the metrics have it.
+# Stands for the visitor's path after these in the log and the metrics.
 VISITOR_PATH = "/{path}"
 LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"

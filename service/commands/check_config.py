@@ -6,14 +6,13 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from service.commands.terminal import MIN_WIDTH
 from service.config.certificate import Validity
 from service.config.cross_field import warnings
 from service.config.loading import LoadedConfig
 from service.config.redacted_view import effective_settings
 from service.config.redis_url import client_certificate
 from service.config.schema import config_schema_json
-
-_MIN_WIDTH = 40
 
 
 def show(loaded: LoadedConfig) -> None:
@@ -50,7 +49,7 @@ def show_schema() -> None:
 
 
 def _width() -> int | None:
-    return max(shutil.get_terminal_size().columns, _MIN_WIDTH) if sys.stdout.isatty() else None
+    return max(shutil.get_terminal_size().columns, MIN_WIDTH) if sys.stdout.isatty() else None
 
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> list[str]:

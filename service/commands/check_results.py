@@ -8,7 +8,8 @@ from enum import Enum
 from rich.console import Console
 from rich.text import Text
 
-_MIN_WIDTH = 40  # below this width the terminal wraps the lines
+from service.commands.terminal import MIN_WIDTH
+from service.quantities import quantity
 
 
 class Status(Enum):
@@ -86,7 +87,7 @@ class Report:
 
         Lines break between words only, so that URLs can be copied.
         """
-        width = max(self._console.width, _MIN_WIDTH) - len(start)
+        width = max(self._console.width, MIN_WIDTH) - len(start)
         lines = textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)
         for number, line in enumerate(lines):
             before = Text(" " * len(start)) if number else start
@@ -96,7 +97,7 @@ class Report:
         """Print the number of problems, and of the checks that were not possible."""
         summary = f"{self.problems or 'No'} problem{'s' if self.problems != 1 else ''} found"
         if self._unknown:
-            checks, lines = ("1 check", "line") if self._unknown == 1 else (f"{self._unknown} checks", "lines")
+            checks, lines = quantity(self._unknown, "check"), "line" if self._unknown == 1 else "lines"
             summary += f". {checks} had no result, see the {lines} with {self._sign_of(Status.UNKNOWN)}"
         style = "red" if self.problems else "yellow" if self._unknown else "green"
         self._console.print(Text(summary, style=style))

@@ -25,7 +25,6 @@ from service.storage.keyspace import Keyspace
 from service.storage.readiness import READINESS_KEYS
 from service.storage.redis_errors import is_denied
 
-_STATUS_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
 _SCANNED_AT_ONCE = 1000
 
 
@@ -44,7 +43,7 @@ def check_environments(settings: Settings, client: ApiClient) -> str:
         raise CommandError(
             "the embedded server is not running here. Start the service first, for example with `make run`"
         )
-    answer = client.send("GET", _STATUS_PATH)
+    answer = client.send("GET", wire.STORE_STATUS_PATH)
     environment = answer.document().get("environment")
     if environment == "production":
         raise CommandError(f"the service at {client.url} is in production, and the demo would falsify its counts")

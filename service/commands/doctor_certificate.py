@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from service.commands.api_client import TIMEOUT_SECONDS
 from service.commands.check_results import CheckResult, good, problem, unknown, warning
 from service.config.certificate import Validity
+from service.quantities import quantity
 
 _HTTPS_PORT = 443
 _RENEW = "renew it, then send SIGHUP to the service or reload the proxy that ends TLS"
@@ -27,7 +28,8 @@ def check(url: str) -> Iterator[CheckResult]:
     now = datetime.now(UTC)
     finding = validity.warning(now)
     if finding is None:
-        yield good(f"the certificate is valid until {validity.ends_at:%Y-%m-%d}, for {validity.days_left(now)} days")
+        left = quantity(validity.days_left(now), "day")
+        yield good(f"the certificate is valid until {validity.ends_at:%Y-%m-%d}, for {left}")
     elif validity.starts_at <= now < validity.ends_at:
         yield warning(f"the certificate {finding}", _RENEW)
     else:

@@ -10,8 +10,8 @@ from service.api import wire
 from service.commands.api_client import ApiClient
 from service.commands.check_results import CheckResult, good, unknown, warning
 from service.counts import DAY, HOUR, MINUTE
+from service.quantities import quantity
 
-_STATUS_PATH = f"{wire.OPERATOR_PATH}/analytics/store"
 _SOON_SECONDS = DAY
 _IN_MINUTES_BELOW, _IN_HOURS_BELOW = 2 * HOUR, 2 * DAY
 
@@ -21,7 +21,7 @@ def check(client: ApiClient) -> Iterator[CheckResult]:
 
     Yields nothing without a memory limit.
     """
-    answer = client.send("GET", _STATUS_PATH)
+    answer = client.send("GET", wire.STORE_STATUS_PATH)
     status = answer.document()
     if answer.status != HTTPStatus.OK or not status.get("memory_limit_bytes"):
         return  # other checks report a missing limit
@@ -45,9 +45,7 @@ def check(client: ApiClient) -> Iterator[CheckResult]:
 def duration(seconds: float) -> str:
     """Return a string such as `90 minutes`, `5 hours` or `3 days`, rounded down."""
     if seconds < _IN_MINUTES_BELOW:
-        number, unit = int(seconds // MINUTE), "minute"
-    elif seconds < _IN_HOURS_BELOW:
-        number, unit = int(seconds // HOUR), "hour"
-    else:
-        number, unit = int(seconds // DAY), "day"
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+        return quantity(int(seconds // MINUTE), "minute")
+    if seconds < _IN_HOURS_BELOW:
+        return quantity(int(seconds // HOUR), "hour")
+    return quantity(int(seconds // DAY), "day")

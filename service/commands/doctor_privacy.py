@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from service.commands.check_results import CheckResult, good, problem, unknown
 from service.digests import UserDigest
 from service.errors import UnknownUserSecret
+from service.quantities import quantity
 from service.storage.command_logs import command_log_lengths
 from service.storage.connection import RedisConnection
 from service.storage.index_check import IndexReport
@@ -34,7 +35,7 @@ async def check(
     for reset, length in (lengths or {}).items():
         if length:
             yield problem(
-                f"a log of Redis has {length} commands with user ids and session ids in their arguments",
+                f"a log of Redis has {quantity(length, 'command')} with user ids and session ids in the arguments",
                 f"an erasure cannot remove them. Set {_LOG_SETTINGS[reset]} to -1, then run {reset}",
             )
     try:
@@ -48,20 +49,20 @@ def index_findings(found: IndexReport, *, repair: bool) -> Iterator[CheckResult]
     """Yield results about sessions that an erasure would miss."""
     left = found.not_indexed - found.repaired
     if found.repaired:
-        yield good(f"{found.repaired} sessions were added to the indexes of their users")
+        yield good(f"added {quantity(found.repaired, 'session')} to the indexes of users")
     if left:
-        failed = "another program's data is in the place of the index. Delete it, then run --repair again"
+        failed = "another program's data is under the key of the index. Delete it, then run --repair again"
         advice = f"export and erasure miss them: {failed if repair else 'run the doctor with --repair'}"
-        yield problem(f"{left} sessions are not in the indexes of their users", advice)
+        yield problem(f"the indexes of users lack {quantity(left, 'session')}", advice)
     if found.unknown_secret:
         yield problem(
-            f"{found.unknown_secret} sessions of users were created under another session.user_secret",
+            f"found {quantity(found.unknown_secret, 'session')} created under another session.user_secret",
             "export and erasure miss them, and --repair does not help. "
             "Add that secret to session.previous_user_secrets",
         )
     if found.misplaced:
         yield problem(
-            f"{found.misplaced} sessions are in another shard than the indexes of their users",
+            f"found {quantity(found.misplaced, 'session')} in another shard than the index of the user",
             "export and erasure miss them, and --repair does not help. End them by their ids with DELETE, "
             "or wait until they expire",
         )

@@ -14,6 +14,7 @@ from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
+from service.quantities import quantity
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
 from service.storage.redis_status import status_of
@@ -110,15 +111,11 @@ def _eviction(risks: Mapping[str, Risk | None]) -> Iterator[CheckResult]:
         yield good("Redis evicts no keys (noeviction)")
 
 
-def _counted(number: int, unit: str) -> str:
-    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
-
-
 def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[CheckResult]:
     if report is None:
         yield unknown("the Redis user may not read all keys", f"allow the user {_READ_COMMANDS}")
         return
-    sessions, keys = _counted(report.sessions, "session"), _counted(report.keys, "key")
+    sessions, keys = quantity(report.sessions, "session"), quantity(report.keys, "key")
     yield good(f"{sessions}, {report.users:,} with a user id, in {keys}")
     if report.wrong_hours:
         advice = (
@@ -133,16 +130,14 @@ def _report(report: ConsistencyReport | None, *, repair: bool) -> Iterator[Check
         yield good("there are no counts to compare yet")
     yield from doctor_privacy.index_findings(report, repair=repair)
     if report.expired_in_indexes:
-        done = (
-            "were removed from indexes"
-            if repair
-            else "are in indexes until the user returns or --repair removes them"
-        )
-        yield good(f"{report.expired_in_indexes} expired sessions {done}")
+        sessions = quantity(report.expired_in_indexes, "expired session")
+        done = f"removed {sessions} from indexes"
+        left = f"the indexes have {sessions} until the user returns or --repair removes them"
+        yield good(done if repair else left)
     if report.without_lifetime or report.foreign:
         advice = "another program uses redis.key_prefix. Set another prefix there, and delete its keys"
-        number = report.without_lifetime + report.foreign
-        yield problem(f"{number} keys are not of this service or have no lifetime", advice)
+        keys = quantity(report.without_lifetime + report.foreign, "key")
+        yield problem(f"found {keys} of another program or without a lifetime", advice)
 
 
 class _Bar(AbstractContextManager[Callable[[int], None]]):

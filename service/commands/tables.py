@@ -24,7 +24,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-MIN_WIDTH = 40
+from service.commands.terminal import MIN_WIDTH
+
 _ANY_WIDTH = 10_000
 _BETWEEN = "   "
 

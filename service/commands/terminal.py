@@ -6,6 +6,8 @@ import struct
 import sys
 from typing import TextIO
 
+MIN_WIDTH = 40  # below this width the terminal wraps the lines
+
 _ESCAPE = "jay-escape"
 
 

@@ -19,6 +19,7 @@ from service.commands.torture_http import TortureHttp
 from service.commands.torture_interrupts import Interrupts
 from service.commands.torture_ledger import Findings, Ledger, problems
 from service.commands.torture_load import Load
+from service.quantities import quantity
 
 _REFRESH_SECONDS = 0.25
 _STOPPING = (
@@ -59,7 +60,7 @@ def run(client: ApiClient, operator: ApiClient, options: TortureOptions) -> bool
             interrupts.run(phases.end_all(ledger))
         except KeyboardInterrupt:
             terminal.print_error(
-                f"jay-tracking: {phases.not_ended:,} sessions are not ended. They expire by themselves"
+                f"jay-tracking: did not end {quantity(phases.not_ended, 'session')}. Sessions expire by themselves"
             )
             raise
     broken = problems(ledger, findings, counted)
@@ -82,7 +83,7 @@ class _Phases:
 
     @property
     def not_ended(self) -> int:
-        """Return the number of created sessions that nobody has ended so far."""
+        """Return the number of created sessions that were not ended so far."""
         return self._ledger.not_ended - self._ended if self._ledger else 0
 
     def _http(self) -> TortureHttp:

@@ -21,7 +21,7 @@ _REQUEST_SECONDS = 5.0
 class Pace:
     """Spaces requests so that at most `rate` are sent in a second.
 
-    Time in which nobody sends is not made up for later.
+    Unused time does not allow a burst later.
     """
 
     def __init__(self, rate: float) -> None:

@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from service.quantities import quantity
+
 
 @dataclass(slots=True, eq=False)
 class Entry:
@@ -136,10 +138,10 @@ def problems(ledger: Ledger, findings: Findings, counted: Counted | None) -> lis
     nothing = "The service acknowledged no session during the load, so this run shows nothing. See the answers above."
     sentences = [
         (not ledger.created.acknowledged, nothing),
-        (lost, f"{lost:,} acknowledged sessions are lost."),
-        (revived, f"{revived:,} sessions live although their end was acknowledged."),
-        (ledger.missed_reads, f"{ledger.missed_reads:,} reads of a live session were answered with 404."),
-        (ledger.late_reads, f"{ledger.late_reads:,} reads of an ended session were answered with 200."),
+        (lost, f"{quantity(lost, 'acknowledged session')} did not survive."),
+        (revived, f"{quantity(revived, 'session')} came back after an acknowledged end."),
+        (ledger.missed_reads, f"{quantity(ledger.missed_reads, 'read')} of a live session got 404."),
+        (ledger.late_reads, f"{quantity(ledger.late_reads, 'read')} of an ended session got 200."),
     ]
     found = [sentence for number, sentence in sentences if number]
     if counted is not None:
@@ -149,6 +151,7 @@ def problems(ledger: Ledger, findings: Findings, counted: Counted | None) -> lis
         ):
             least, most = outcomes.acknowledged, outcomes.acknowledged + outcomes.unknown
             if not least <= number <= most:
+                sessions = quantity(number, "session")
                 bounds = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-                found.append(f"The service counted {number:,} sessions as {name}, but the right number is {bounds}.")
+                found.append(f"The service counted {sessions} as {name}, but the right number is {bounds}.")
     return found

@@ -11,8 +11,10 @@ from rich.text import Text
 from service.api import wire
 from service.commands import tables, time_range
 from service.commands.api_client import ApiClient
-from service.commands.tables import MIN_WIDTH, Column, Figures
+from service.commands.tables import Column, Figures
+from service.commands.terminal import MIN_WIDTH
 from service.errors import CommandError
+from service.quantities import quantity
 
 
 def show(client: ApiClient, user_id: str) -> None:
@@ -49,7 +51,8 @@ def erase(client: ApiClient, user_id: str, *, is_sure: bool) -> None:
         raise CommandError("standard input is not a terminal, so nobody can confirm the erasure. Pass --yes to erase")
     found = _export(client, user_id)["sessions"]
     if not is_sure:
-        question = f"End {len(found)} live sessions of user {user_id!r} and remove the user id for good? [y/N] "
+        sessions = quantity(len(found), "live session")
+        question = f"End {sessions} of user {user_id!r} and remove the user id for good? [y/N] "
         # standard output is for the receipt
         print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:

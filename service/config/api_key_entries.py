@@ -1,6 +1,6 @@
 """The entries of `api_keys` in the configuration, parsed into API keys.
 
-No error repeats a value. It may be a raw key that was pasted in the place of its hash.
+No error repeats a value. It may be a raw key that was pasted in place of its hash.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """The API keys in force, which the supervisor shares with its workers.
 
 A worker that read the configuration itself could find a file that an editor or a volume
-of Kubernetes has just removed or replaced. It would go on with a key that was removed,
+of Kubernetes has just removed or replaced. It would keep accepting a removed key,
 although the supervisor has reported the new keys.
 """
 

@@ -167,5 +167,5 @@ def _closed_connections() -> Iterator[None]:
 
 
 def _is_marked(connection: AbstractConnection) -> bool:
-    """Return whether a connection is to be closed before its next use."""
+    """Return whether a connection has to be closed before its next use."""
     return bool(connection.should_reconnect())  # type: ignore[no-untyped-call]  # the library's

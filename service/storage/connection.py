@@ -220,7 +220,7 @@ class RedisConnection:
         return f"Redis at {host}:{port}"
 
     def _retire_servers(self) -> None:
-        """Leave the servers that serve no shard any more.
+        """Stop using the servers that no longer serve a shard.
 
         Calls in progress end in the background. The next call does not wait for them.
         """

@@ -13,7 +13,7 @@ class ConnectionEvents:
         """Handle the first answer of a server after an outage."""
 
     async def demoted(self, url: str, reconnect: Callable[[], Awaitable[None]]) -> None:  # noqa: ARG002
-        """Handle a server that is not the primary any more, or is unfit.
+        """Handle a server that is no longer the primary, or is unfit.
 
         `reconnect` closes the connections of the lane that noticed it.
         """

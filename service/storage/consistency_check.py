@@ -35,7 +35,7 @@ T = TypeVar("T")
 _SCAN_COUNT = 1000
 # Each index returns up to 1,000 entries.
 _INDEXES_AT_ONCE = 50
-# Sessions between two looks at their counts.
+# Sessions between two reads of their counts.
 _COMPARED_AT_ONCE = 100
 
 

@@ -28,7 +28,7 @@ from service.storage.redis_errors import reason_of
 _SLOTS = tuple(key_slot(tag.encode()) for tag in SHARD_TAGS)
 # Nodes of a cluster that are asked at the same time. All of them know the cluster.
 _ASKED_AT_ONCE = 3
-# After the replies of more than half, the others have this time. The machine of a node
+# Once more than half have replied, the others have this time. The machine of a node
 # may be gone, and `redis.timeout_seconds` may be longer than a failover.
 _LATE_SECONDS = 0.1
 _NO_CLUSTER = "no node of the cluster answers, or slots have no server"
@@ -70,7 +70,7 @@ class Discovery:
         return RedisServers.of(self.fixed_urls[0]).server_url(host, port)
 
     async def find(self) -> Sequence[str] | None:
-        """Return the URL of each shard's server, or None when nobody knows it."""
+        """Return the URL of each shard's server, or None when it is unknown."""
         return self.fixed_urls
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ def endpoint_of(name: str, asked: str) -> str:
     return asked if name in {"", "?"} else name
 
 
-class _Asking(Discovery):
+class _RemoteDiscovery(Discovery):
     """Asks other processes for the servers, over connections that it keeps."""
 
     def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
@@ -109,7 +109,7 @@ class _Asking(Discovery):
         await asyncio.gather(*self._closing)
 
     def _forget(self, url: str) -> None:
-        """Close the connection to a server that is not asked any more."""
+        """Close the connection to a server that is no longer asked."""
         task = asyncio.get_running_loop().create_task(self._clients.pop(url).close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -157,7 +157,7 @@ class _Primary(NamedTuple):
     port: int
 
 
-class SentinelDiscovery(_Asking):
+class SentinelDiscovery(_RemoteDiscovery):
     """The primary with the highest epoch, among the answers of all sentinels.
 
     A sentinel that is cut off from the others may still name the primary before. With
@@ -194,7 +194,7 @@ def _primary_in(state: Mapping[bytes, bytes]) -> _Primary:
     return _Primary(int(state[b"config-epoch"]), state[b"ip"].decode(), int(state[b"port"]))
 
 
-class ClusterDiscovery(_Asking):
+class ClusterDiscovery(_RemoteDiscovery):
     """The primaries of the slots, as one of the nodes knows them.
 
     A node may not know about a change yet. Redirects then lead to the right server.

@@ -36,7 +36,7 @@ class NotDurable(RedisError):
 
 
 class Durability:
-    """`fast`: nothing is waited for."""
+    """`fast`: waits for nothing after the reply."""
 
     is_waiting = False
     wait_seconds = 0.0

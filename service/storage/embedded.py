@@ -116,7 +116,7 @@ class EmbeddedServer:
     def _check_files(self) -> None:
         """Notice files that another program has removed.
 
-        Connections that are open go on without the socket, and new ones fail. The
+        Open connections work without the socket, and new ones fail. The
         server is restarted only if its data is still in the directory.
         """
         if not self._folder.is_present:

@@ -1,4 +1,4 @@
-"""Figures of past hours, worked out from the counters by hour.
+"""Figures of past hours, calculated from the counters by hour.
 
 For each hour there are three counters: sessions created in it, sessions ended in it,
 and sessions created in it that have not ended. The last ones are called "kept" here. A
@@ -9,10 +9,10 @@ kept session expires one lifetime after its creation. With a lifetime of T hours
     active at the start    = kept since hour h - T, minus sessions created in hour h or
     of hour h                later, plus sessions ended in hour h or later
 
-So nothing has to be recorded when an hour begins. When the lifetime is T hours and a
-rest, the kept sessions of one hour expire in two hours. They are divided as if they had
-been created evenly over their hour. All hours count as if sessions always had the
-lifetime that is in force now.
+So nothing has to be recorded when an hour begins. When the lifetime is not a whole
+number of hours, the kept sessions of one hour expire in two hours. They are divided as
+if they had been created evenly over their hour. All hours count as if sessions always
+had the lifetime that is in force now.
 
 The sums go on until now. For a range of long ago, they stop at the first midnight after
 it, and sessions that were live at this midnight and ended later are added to those

@@ -5,8 +5,8 @@ session that leaves an hour or arrives in it may be found or not. So the number 
 may differ from the count by as many sessions as the count has changed between two
 reads.
 
-Two looks, before and after the scan, do not see that one session has left and another
-has arrived. So an hour that seems wrong is compared in a second scan, with a look after
+Two reads, before and after the scan, do not show that one session has left and another
+has arrived. So an hour that seems wrong is compared in a second scan, with a read after
 each page of sessions. A difference that is smaller than the changes is not found.
 """
 
@@ -24,7 +24,7 @@ _SETTLED_SECONDS = 60
 
 
 class Difference(NamedTuple):
-    """How many sessions more than counted there are, at least and at most."""
+    """The bounds of the number of sessions found, minus the number counted."""
 
     least: int
     most: int
@@ -60,7 +60,7 @@ class HourComparison:
         self._found.update((shard_of(one.id), one.source, one.started_at // SECOND_US // HOUR) for one in sessions)
 
     async def observe(self) -> None:
-        """Look at the counts during the scan."""
+        """Read the counts during the scan."""
         counts = await self._read()
         for bucket in {*counts, *self._count}:
             change = counts[bucket] - self._count[bucket]

@@ -6,12 +6,12 @@ All lanes of a worker share the log, so that each outage is logged once.
 Whole.    A server does not answer a lane, or the lane's connections cannot be used. The
           next success of a lane that has failed ends the outage. Another lane may have
           a connection that works all the time, as when Redis accepts no further ones.
-          Each minute has three starts of one problem at most, because a Redis that
-          answers now and then would have two each second.
+          At most three starts of one problem are logged per minute, because a Redis
+          that answers now and then would cause two each second.
 Partial.  A server rejects some operations, such as creations without free memory. The
           next success of one that was rejected ends the outage, because others may
-          succeed all the time. When rejections and successes alternate, each minute has
-          one start and one end.
+          succeed all the time. When rejections and successes alternate, one start and
+          one end are logged per minute.
 Replaced. After a failover, an outage ends with the success of a server that has taken
           over a shard of the one before.
 """
@@ -46,7 +46,7 @@ class _Outage:
 
 
 class OutageLog:
-    """Knows the outages of the servers of a worker."""
+    """Tracks the outages of the servers that a worker uses."""
 
     def __init__(self, servers: ServerMap, clock: Callable[[], float] = time.monotonic) -> None:
         self._servers = servers

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PageSizes:
-    """The greatest amounts of work in one call.
+    """The maximum amount of work in one call.
 
     `commands` are short plain commands in one pipeline. Redis serves others between
     them. `slices` are the counters of a source on one day, 0.7 µs of Redis and 4 µs of

@@ -1,6 +1,6 @@
 """Sends commands to the servers of their shards, and follows redirects.
 
-Moved.   A server that does not serve a shard any more answers MOVED. The command is
+Moved.   A server that no longer serves a shard answers MOVED. The command is
          sent to the server that the answer names, and the map is updated.
 Moving.  While a slot moves key by key, neither server has all keys of the shard. A
          command whose key has moved is answered ASK, and is sent to the other server

@@ -2,7 +2,7 @@
 
     silent    no reply, or one that cannot be parsed: Redis is down or hangs, or another
               program listens there
-    demoted   the server is not the primary any more, or not at this moment: the
+    demoted   the server is no longer the primary, or not at this moment: the
               connection is closed and the server's name is resolved again
     rejected  the server cannot serve this command now
     denied    the service's Redis user may not run a command, or the server does not

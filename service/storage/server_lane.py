@@ -9,7 +9,7 @@ Shortage.  No connection is free in time, or the queue is full. The call raises
            Overloaded. Redis may be healthy, so the breaker does not count it.
 Outage.    Redis does not answer in time, or the connection breaks. The breaker opens,
            and a probe closes it when Redis answers again.
-Demotion.  The server answers that it is not the primary any more. All lanes close their
+Demotion.  The server answers that it is no longer the primary. All lanes close their
            connections, and the next call resolves the server's name again (`lanes.py`).
 Unfit.     A new connection has to pass the self-test before it carries a request. A
            connection that fails is closed.

@@ -23,7 +23,7 @@ REFRESH_SECONDS = 0.5
 
 
 class ServerMap:
-    """Knows the URL of the server of each shard.
+    """Maps each shard to the URL of its server.
 
     `groups_by_shard` is whether a command may only have keys of one shard. The
     self-test sets it for a server in cluster mode. `scripts_span_shards` is whether a

@@ -1,4 +1,4 @@
-"""Single operations on sessions, which leave for Redis in batches."""
+"""Combines single operations on sessions into batches."""
 
 import asyncio
 from asyncio import Future
@@ -38,31 +38,19 @@ class BatchingSessionStore(SessionStore):
         return all(one.is_idle for one in self._coalescers.values())
 
     def create(self, session: Session) -> Future[bool]:
-        """Store a new session and count it. Returns False if its id is taken: a bug.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Add a session to the next batch. See `SessionStore.create`."""
         return self._create.submit(session)
 
     def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
-        """Store a new session, unless an earlier request with this hash has stored one.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Add a session to the next batch. See `SessionStore.create_once`."""
         return self._create_once.submit((session, request_hash))
 
     def find(self, candidates: Candidates) -> Future[Session | None]:
-        """Return the session of the first live candidate, or None.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Add a read to the next batch. See `SessionStore.find`."""
         return self._find.submit(candidates)
 
     def end(self, candidates: Candidates) -> Future[Sequence[str]]:
-        """End every live candidate. Returns the sources of the ended sessions.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Add ends to the next batch. See `SessionStore.end`."""
         ended = self._end.submit(candidates)
         return asyncio.ensure_future(self._end_successors(ended)) if self._connection.groups_by_shard else ended
 

@@ -33,34 +33,22 @@ class SessionQueues(SessionStore):
         return total
 
     def create(self, session: Session) -> Future[bool]:
-        """Store a new session and count it. Returns False if its id is taken: a bug.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Create on the session's server. See `SessionStore.create`."""
         return self._queue_of(session.id).create(session)
 
     def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
-        """Store a new session, unless an earlier request with this hash has stored one.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Create on the session's server. See `SessionStore.create_once`."""
         return self._queue_of(session.id).create_once(session, request_hash)
 
     def find(self, candidates: Candidates) -> Future[Session | None]:
-        """Return the session of the first live candidate, or None.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """Read from the servers of the candidates. See `SessionStore.find`."""
         parts = self._parts(candidates)
         if len(parts) == 1:
             return parts[0][0].find(candidates)
         return asyncio.ensure_future(_first_live(candidates, parts))
 
     def end(self, candidates: Candidates) -> Future[Sequence[str]]:
-        """End every live candidate. Returns the sources of the ended sessions.
-
-        Raises StoreUnavailable and Overloaded.
-        """
+        """End on the servers of the candidates. See `SessionStore.end`."""
         parts = self._parts(candidates)
         if len(parts) == 1:
             return parts[0][0].end(candidates)

@@ -18,9 +18,9 @@ _logger = logging.getLogger(__name__)
 # Replaces the value of an ended session for a minute, so that a late repetition of its
 # creation does not store it again (create.lua, set_user.lua).
 ERASED = b"-"
-# Under the key of a successor that must not be stored any more, for a minute.
+# Fences off a successor for a minute: it must no longer be stored under this key.
 FENCED = b"!"
-# Before the key of the session's successor. The session is not live any more.
+# Before the key of the session's successor. The session is no longer live.
 POINTER = b">"
 # Before the key of the successor, a line feed and the value of a session that is being
 # replaced and still live. Only in a cluster.
@@ -61,7 +61,7 @@ def decode(session_id: str, value: bytes) -> Session | None:
 
 
 def is_dead(value: bytes) -> bool:
-    """Return whether a value of ours replaces a session that is not live any more."""
+    """Return whether a value of ours replaces a session that is no longer live."""
     return value[:1] == POINTER or value in {ERASED, FENCED}
 
 

@@ -65,12 +65,7 @@ class UserChanges(ConsentStore):
         self._end = connection.script("end", is_write=True)
 
     async def set_user(self, candidates: Sequence[str], user_id: str | None) -> Session | None:
-        """Replace the first live candidate by a session with this user, or with none.
-
-        With none, the successors of all candidates lose their users too. Returns the
-        new session, or the session as it is when it has this user already. Raises
-        StoreUnavailable, Overloaded and TooManyRequests.
-        """
+        """Replace the first live candidate. See `ConsentStore.set_user`."""
         if self._secrets is not None and user_id is not None:
             await self._secrets.record(self._lifetimes.session)
         session = await self._change(partial(self._live_session, candidates), user_id)

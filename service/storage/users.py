@@ -116,10 +116,9 @@ class RedisUserStore(UserStore):
         return UserCounts(dict(sorted(by_source.items())), Bounds(at_least, max(at_most, at_least)))
 
     async def erase(self, user_id: str, now_us: int) -> int:
-        """End all sessions of the user and forget the id. Returns how many were ended.
+        """Erase the user in each shard that may have data of the user.
 
-        No session that was created before the call survives it. The sessions count as
-        ended at `now_us`.
+        See `UserStore.erase`.
         """
         erasure = _Erasure(user_id, now_us // SECOND_US, secrets.token_hex(8), Retries(self._pauses))
         await erasure.retries.run(self._secrets.check)
@@ -152,7 +151,7 @@ class RedisUserStore(UserStore):
                 _logger.error("foreign data under a key of an erasure: another program writes with our key prefix")
                 raise StoreUnavailable("another program's data is in the way of an erasure")
             if state == ErasureState.BEGUN:
-                # The script does not need the id any more. A command log may keep it.
+                # The script no longer needs the id, and a command log could keep it.
                 user_id = ""
 
     def _digests_by_shard(self, user_id: str) -> dict[int, list[str]]:

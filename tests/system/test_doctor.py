@@ -118,13 +118,13 @@ def test_inconsistent_indexes_are_found_and_repaired(launch: Launch, doctor: Doc
         client.set(f"jay{{{SHARD_TAGS[0]}}}stranger", "x")
         status, output = doctor("--url", process.url)
         assert status == 1
-        assert any("1 sessions are not in the indexes of their users" in problem for problem in problems(output))
-        assert "1 expired sessions are in indexes" in output
-        assert any("no lifetime" in problem for problem in problems(output))
+        assert any("the indexes of users lack 1 session" in problem for problem in problems(output))
+        assert "the indexes have 1 expired session until" in output
+        assert any("without a lifetime" in problem for problem in problems(output))
         client.delete(f"jay{{{SHARD_TAGS[0]}}}stranger")
         status, output = doctor("--url", process.url, "--repair")
-        assert "1 sessions were added to the indexes of their users" in output
-        assert "1 expired sessions were removed from indexes" in output
+        assert "added 1 session to the indexes of users" in output
+        assert "removed 1 expired session from indexes" in output
         assert set(client.hkeys(index)) == {key.removeprefix(base) for key in client.scan_iter(f"{base}*-*-*-*-*")}
         assert 86000 < client.ttl(index) <= 86400
 
@@ -147,12 +147,12 @@ def test_a_repair_reports_what_it_cannot_repair(launch: Launch, doctor: Doctor, 
             client.set(keyspace.session(session.id), encode(session), ex=600)
         status, output = doctor("--url", process.url, "--repair")
         assert status == 1
-        assert "✓ 1 sessions were added to the indexes of their users" in output
+        assert "✓ added 1 session to the indexes of users" in output
         found = " ".join(problems(output))
         for problem in (
-            "1 sessions are not in the indexes of their users",
-            "1 sessions of users were created under another session.user_secret",
-            "1 sessions are in another shard",
+            "the indexes of users lack 1 session",
+            "found 1 session created under another session.user_secret",
+            "found 1 session in another shard",
         ):
             assert problem in found
         assert "session.previous_user_secrets" in output
@@ -161,7 +161,7 @@ def test_a_repair_reports_what_it_cannot_repair(launch: Launch, doctor: Doctor, 
         client.delete(keyspace.user(digest("w")), keyspace.session(other.id))
         secrets = '["another-secret"]'
         status, output = doctor("--url", process.url, "--repair", JAY_SESSION__PREVIOUS_USER_SECRETS=secrets)
-        assert "2 sessions were added to the indexes of their users" in output
+        assert "added 2 sessions to the indexes of users" in output
         status, output = doctor("--url", process.url, JAY_SESSION__PREVIOUS_USER_SECRETS=secrets)
         assert "every session of a user is in the index of the user" in output
         assert not [found for found in problems(output) if "session" in found and "counts" not in found]
@@ -174,7 +174,7 @@ def test_another_secret_is_found(launch: Launch, doctor: Doctor) -> None:
     status, output = doctor("--url", process.url, JAY_SESSION__USER_SECRET="another-secret")
     assert status == 1
     assert "requests for users are answered with 503" in problems(output)
-    assert "1 sessions of users were created under another session.user_secret" in problems(output)
+    assert "found 1 session created under another session.user_secret" in problems(output)
     assert "development-only" not in output
     listed = {
         "JAY_SESSION__USER_SECRET": "another-secret",

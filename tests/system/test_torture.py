@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 import redis
 
+from service.quantities import quantity
 from tests.support.http_servers import serving
 from tests.support.processes import KEY, Launch, Process, command, eventually
 from tests.support.servers import RedisServer, binaries
@@ -53,7 +54,7 @@ async def test_a_trial_finds_what_is_lost(tmp_path: Path) -> None:
     strict = replace(kind, may_lose_seconds=None, fsync_seconds=0.9)
     async with strict.site(tmp_path / "site", "valkey", **PATIENT) as trials:
         found = strict.verdict(await trials.run())
-    assert any("are lost." in sentence for sentence in found)
+    assert any("did not survive." in sentence for sentence in found)
     assert any("the right number is" in sentence for sentence in found)
 
 
@@ -119,7 +120,7 @@ def test_lost_sessions_are_reported(environment: dict[str, str], launch: Launch,
             over.set()
         deleting.result()
     assert (done.returncode, done.stderr) == (1, ""), done
-    assert "acknowledged sessions are lost." in done.stdout
+    assert " did not survive." in done.stdout
     assert int(rows(done)["Lost"][0]) > 0
     assert "Nothing that was acknowledged is lost." not in done.stdout
     assert not [key for key in deleted if key[-36:] in done.stdout]
@@ -239,7 +240,8 @@ def test_a_second_signal_stops_at_once(
     done = torture.finish()
     assert (done.returncode, done.stdout) == (130, ""), done
     *_, last = done.stderr.splitlines()
-    assert last == f"jay-tracking: {len(live_sessions(server))} sessions are not ended. They expire by themselves"
+    sessions = quantity(len(live_sessions(server)), "session")
+    assert last == f"jay-tracking: did not end {sessions}. Sessions expire by themselves"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from service.api import create_body, definitions, lookup_body, problems, request
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.handlers.openapi import openapi_json, openapi_yaml
 from service.api.session_token import MAX_CANDIDATES
-from service.api.user_id import NO_USER_IDS
+from service.api.user_id import MISSING_VALUES
 from service.api_keys import Scope
 from service.sessions import MAX_USER_ID_LENGTH, SOURCE_PATTERN
 from tests.support.openapi import Reference
@@ -186,7 +186,7 @@ def test_limits_match_the_code(reference: Reference) -> None:
     (limit,) = (one["schema"] for one in reference.operations()[TOP]["parameters"] if one.get("name") == "limit")
     assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, MAX_LIMIT, DEFAULT_LIMIT)
     for name in ("UserId", "UserIdOrNone"):
-        assert set(schemas[name]["not"]["enum"]) == NO_USER_IDS
+        assert set(schemas[name]["not"]["enum"]) == MISSING_VALUES
     for sentence in (
         f"at most {MAX_HOURS} hours",
         f"over {request_limits.MAX_FIELD_BYTES:,} bytes, or there are more than {request_limits.MAX_HEADERS}",

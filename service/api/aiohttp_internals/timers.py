@@ -43,11 +43,7 @@ from typing import Any
 from aiohttp.web_protocol import RequestHandler
 
 from service.api import request_limits
-from service.api.front_door.sockets import has_unread_bytes, unsent_bytes
-
-# Bytes that wait in the kernel are checked again after this time. The event loop reads
-# them in its next turn, far sooner.
-_RECHECK_SECONDS = 0.05
+from service.api.front_door.sockets import RECHECK_SECONDS, has_unread_bytes, unsent_bytes
 
 
 class TimedConnection(RequestHandler):
@@ -145,9 +141,7 @@ class TimedConnection(RequestHandler):
         elif has_unread_bytes(self.transport) and not is_last_check:
             # After a pause of the machine the timer fires before the rest of the head
             # is read.
-            self._head_timer = self._loop.call_later(
-                _RECHECK_SECONDS, lambda: self._close_stalled(is_last_check=True)
-            )
+            self._head_timer = self._loop.call_later(RECHECK_SECONDS, lambda: self._close_stalled(is_last_check=True))
         else:
             self.force_close()
 
@@ -167,7 +161,7 @@ class TimedConnection(RequestHandler):
             if has_unread_bytes(self.transport):
                 # A request is in the kernel's buffer. Closing now would lose it, and a
                 # proxy would answer 502.
-                self._keepalive_handle = self._loop.call_later(_RECHECK_SECONDS, self._process_keepalive)
+                self._keepalive_handle = self._loop.call_later(RECHECK_SECONDS, self._process_keepalive)
                 return
             if self._is_sending():
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

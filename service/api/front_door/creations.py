@@ -75,7 +75,7 @@ class Creations:
         """Return the answer.
 
         `stored` is whether the new session was stored. With an idempotency key, it is
-        the session that was stored first, or None when that is not live any more.
+        the session that was stored first, or None when that is no longer live.
         """
         session = exchange.session if stored is True else stored
         if session is None:

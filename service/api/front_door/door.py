@@ -25,13 +25,11 @@ from service.api.front_door.fast_path import FastPath
 from service.api.front_door.host import Host
 from service.api.front_door.inbox import Inbox
 from service.api.front_door.repeats import Repeats
-from service.api.front_door.sockets import has_unread_bytes, is_tls, peer_of, unsent_bytes
+from service.api.front_door.sockets import RECHECK_SECONDS, has_unread_bytes, is_tls, peer_of, unsent_bytes
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
 
-# The next turn of the event loop reads the bytes in the kernel, far sooner than this.
-_RECHECK_SECONDS = 0.05
 # Half of Retry-After. Without the rest, clients that ignore Retry-After would take the
 # CPU time of the accepted requests.
 REST_SECONDS = 0.5
@@ -110,7 +108,7 @@ class FrontDoor(asyncio.Protocol):
             self._slow.pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on with the requests that were kept."""
+        """Continue with the requests that were kept."""
         self._is_full = False
         if self._slow is not None:
             self._slow.resume_writing()
@@ -154,7 +152,7 @@ class FrontDoor(asyncio.Protocol):
             self._transport.close()
 
     def _answer(self, future: "asyncio.Future[object]") -> None:
-        """Answer the pending request, then go on with what came behind it."""
+        """Answer the pending request, then continue with the bytes behind it."""
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
@@ -233,9 +231,9 @@ class FrontDoor(asyncio.Protocol):
             transport.close()
 
     def _reprieve(self, transport: asyncio.Transport, idle_seconds: float) -> float:
-        """Return for how many more seconds an expired connection stays open."""
+        """Return how many more seconds an expired connection stays open."""
         if self._exchange is not None or (not self._is_full and has_unread_bytes(transport)):
-            return _RECHECK_SECONDS
+            return RECHECK_SECONDS
         before, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
         # The client is slow, but has read something.
         return idle_seconds if self._unsent_bytes != before else 0

@@ -38,7 +38,7 @@ class Route(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How to answer a request, as far as its head decides it.
+    """How to answer a request, to the extent that its head decides it.
 
     Requests with equal heads have the same plan while the API keys are the same. `size`
     is the length of the head in bytes.

@@ -6,6 +6,10 @@ import select
 import sys
 import termios
 
+# Unread bytes are checked again after this time. The event loop reads them in its next
+# turn, far sooner.
+RECHECK_SECONDS = 0.05
+
 
 def has_unread_bytes(transport: asyncio.BaseTransport | None) -> bool:
     """Return whether bytes of the client wait in the kernel."""

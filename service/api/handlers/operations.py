@@ -47,7 +47,7 @@ class Health:
         if self.is_draining:
             return open_json_response(b'{"status":"draining"}', 503, _LATER)
         # Requests share the check that is in progress. The route needs no key, so
-        # anybody could otherwise keep Redis busy with it.
+        # otherwise anyone could keep Redis busy with it.
         if self._check is None or self._check.done():
             self._check = asyncio.ensure_future(self._check_store())
         try:

@@ -155,7 +155,7 @@ def session_not_found() -> errors.SessionNotFound:
 
 
 def session_already_ended() -> errors.SessionAlreadyEnded:
-    """Return the error for an idempotency key whose session is not live any more."""
+    """Return the error for an idempotency key whose session is no longer live."""
     return errors.SessionAlreadyEnded(
         "The session that this Idempotency-Key created has ended. Create another one with a new key."
     )

@@ -14,7 +14,7 @@ class SessionCache:
 
     A session is remembered for `cache_seconds`, and not beyond its expiry. The expiry
     is compared with the clock of the service, so a wrong clock of this machine does not
-    matter. When the cache is full, the session that was read longest ago leaves it.
+    matter. A full cache drops the least recently read session.
     Threads may share a cache.
     """
 

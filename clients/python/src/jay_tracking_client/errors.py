@@ -74,7 +74,7 @@ class SessionAlreadyEnded(RequestFailed):
 
 
 class UnexpectedAnswer(RequestFailed):
-    """The answer is none that the service documents."""
+    """The service documents no such answer."""
 
 
 class ServiceUnavailable(TrackingError):
@@ -94,7 +94,7 @@ class Unready(ServiceUnavailable):
 
 
 class ConnectionFailed(ServiceUnavailable):
-    """There is no connection, or it broke."""
+    """The connection could not be opened, or it broke."""
 
 
 class TimedOut(ServiceUnavailable):

@@ -9,7 +9,7 @@ from jay_tracking_client.sessions import Session, parse_session_id
 
 
 def check_ids(strings: Iterable[str]) -> None:
-    """Raise TypeError for one id. Its characters would be ids that nobody has."""
+    """Raise TypeError for one id. Each of its characters would be taken for an id."""
     if isinstance(strings, str):
         raise TypeError("pass a list of ids, or one id to find()")
 

@@ -130,7 +130,7 @@ class TrackingClient:
 
 
 class _Pool:
-    """Idle connections. The one that was used last is used next."""
+    """Idle connections. The most recently used one is used next."""
 
     def __init__(self, url: str, options: Options) -> None:
         parts = urlsplit(url)

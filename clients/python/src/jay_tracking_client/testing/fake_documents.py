@@ -12,7 +12,7 @@ from jay_tracking_client.sessions import Session
 JSON_HEADERS = {"content-type": "application/json; charset=utf-8"}
 MAX_USER_ID_LENGTH = 128
 # JavaScript's strings for a missing value, which the service rejects.
-_NO_USER_IDS = frozenset({"undefined", "null", "NaN", "[object Object]"})
+_MISSING_VALUES = frozenset({"undefined", "null", "NaN", "[object Object]"})
 
 
 class Problem(Exception):
@@ -94,7 +94,7 @@ def user_id_in(request: Request) -> str | None:
         and len(user_id) <= MAX_USER_ID_LENGTH
         and user_id.isprintable()
         and user_id.strip()
-        and user_id not in _NO_USER_IDS
+        and user_id not in _MISSING_VALUES
     )
     if not is_valid:
         raise Problem(422, "invalid-request", "user_id")
