@@ -4,11 +4,13 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 import redis.asyncio
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import CountRange, Interval
 from service.digests import UserDigest
+from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
 from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
@@ -66,3 +68,24 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
         assert report.wrong_hours == []
     finally:
         await connection.close()
+
+
+async def test_a_permission_that_is_lost_deletes_no_key_with_a_lifetime(
+    own_server: RedisServer, keyspace: Keyspace, factory: SessionFactory, digest: UserDigest
+) -> None:
+    """When EXPIRE is denied on an open connection, earlier sessions keep their index."""
+    async with redis.asyncio.Redis.from_url(own_server.url) as raw:
+        await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all"])
+        url = own_server.url.replace("redis://", "redis://jay:p@") + "/0"
+        connection = RedisConnection(url, RedisSettings(timeout_seconds=10))
+        store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=ANALYTICS)
+        try:
+            first, second = factory.new("s", "u"), factory.new("s", "u")
+            assert await store.create_many([first]) == [True]
+            await raw.acl_setuser("jay", enabled=True, keys=["*"], commands=["+@all", "-expire"])
+            with pytest.raises(StoreUnavailable):
+                await store.create_many([second._replace(id=first.id[:8] + second.id[8:])])
+            assert first.id.encode() in await raw.hkeys(keyspace.user(digest("u")))
+            assert all([await raw.ttl(key) > 0 async for key in raw.scan_iter()])
+        finally:
+            await connection.close()
