@@ -73,7 +73,7 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
 async def test_a_permission_that_is_lost_deletes_no_key_with_a_lifetime(
     own_server: RedisServer, keyspace: Keyspace, factory: SessionFactory, digest: UserDigest
 ) -> None:
-    """When EXPIRE is denied on an open connection, earlier sessions keep their index."""
+    """When EXPIRE is denied on an open connection, sessions keep their index."""
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all"])
         url = own_server.url.replace("redis://", "redis://jay:p@") + "/0"

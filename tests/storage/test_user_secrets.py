@@ -103,3 +103,15 @@ async def test_a_new_connection_does_not_prolong_a_fingerprint(
     after = await raw.hgetall(keyspace.secrets), await raw.ttl(keyspace.secrets)
     assert after[0] == before[0]
     assert after[1] <= before[1]
+
+
+async def test_the_record_of_a_secret_removes_expired_fingerprints(
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+) -> None:
+    """Fingerprints of old secrets do not pile up, although the hash lives on."""
+    await secrets.record(TTL_SECONDS)
+    [old] = await raw.hkeys(keyspace.secrets)
+    clock.now += TTL_SECONDS + 7200
+    await UserSecrets(lanes.operators, keyspace, [UserDigest("another-secret")], clock=clock).record(TTL_SECONDS)
+    [new] = await raw.hkeys(keyspace.secrets)
+    assert new != old
