@@ -209,7 +209,7 @@ def test_erasing_asks_first(environment: dict[str, str], service: Process, run: 
     )
     os.close(leader)
     os.close(follower)
-    assert b"End 1 live sessions" in done.stderr
+    assert b"End 1 live session of user" in done.stderr
     assert done.returncode == left
     assert len(json.loads(output(run("users", "export", "other")))["sessions"]) == left
 
