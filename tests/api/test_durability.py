@@ -11,13 +11,14 @@ import redis.asyncio
 
 from service.config.settings import RedisSettings
 from service.storage.embedded_process import find_binary
-from tests.api.conftest import TOKEN, Start
+from tests.api.conftest import PATIENT_SECONDS, TOKEN, Start
 from tests.api.topologies import is_ready, until
 from tests.support.redis_commands import ask, is_replica_in_sync, wait_until
 from tests.support.servers import RedisServer, binaries
 
-REPLICATED = RedisSettings(durability="replicated")
-SYNCED = RedisSettings(durability="synced")
+# A write that is not acknowledged takes the whole timeout.
+REPLICATED = RedisSettings(durability="replicated", timeout_seconds=1)
+SYNCED = RedisSettings(durability="synced", timeout_seconds=PATIENT_SECONDS)
 
 
 @pytest.fixture
