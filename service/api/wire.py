@@ -62,7 +62,7 @@ USER_SUFFIX = "/user"
 OPERATOR_PATH = "/v1/playouts/tracking"
 STORE_STATUS_PATH = f"{OPERATOR_PATH}/analytics/store"
 FORWARD_AUTH_PATHS = ("/v1/playouts/tracking/forward-auth", "/playouts/tracking/forward-auth")
-# Stands for the visitor's path after these in the log and the metrics.
+# In the log and the metrics, this replaces the visitor's path behind forward-auth.
 VISITOR_PATH = "/{path}"
 LIVEZ_PATH = "/livez"
 DASHBOARD_PATH = "/dashboard"

@@ -9,7 +9,8 @@ import uvloop
 
 _Arguments = TypeVarTuple("_Arguments")
 
-# uvloop counts whole milliseconds. The handle of a timer that rounds to 0 has no time.
+# uvloop counts whole milliseconds. The handle of a timer that rounds to 0 has no
+# `when`.
 _TICK_SECONDS = 0.001
 _LATE_SECONDS = 1.0
 _GRACE_SECONDS = 0.5

@@ -8,7 +8,7 @@ def close_breakers(*connections: RedisConnection) -> None:
     """Let the next calls be sent. An open breaker would reject them."""
     for connection in connections:
         for lane in connection._lanes.values():
-            lane._breaker.succeeded()
+            lane.close_breaker()
 
 
 async def stop_probes(connection: RedisConnection) -> None:
