@@ -17,6 +17,7 @@ do behind a proxy. The door and aiohttp write to one transport, each only in its
 """
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, cast
 
 from service.api import request_limits
@@ -52,7 +53,7 @@ class FrontDoor(asyncio.Protocol):
         self._inbox: Inbox  # bytes behind the pending request
         self._repeats = Repeats()
         self._timer: asyncio.TimerHandle | None = None
-        self._used_at = 0.0  # on the loop's clock
+        self._used_at = 0.0  # on the monotonic clock
         self._has_served = False
         self._is_full = False  # see the state `Full` above
         self._unsent_bytes = 0  # at the last check
@@ -63,7 +64,7 @@ class FrontDoor(asyncio.Protocol):
         """Give the client time for its first byte."""
         self._transport = cast("asyncio.Transport", transport)
         self._inbox = Inbox(self._transport)
-        self._used_at = asyncio.get_running_loop().time()
+        self._used_at = time.monotonic()
         self._start_timer(request_limits.HEAD_SECONDS)
         self._host.opened(self)
 
@@ -169,7 +170,7 @@ class FrontDoor(asyncio.Protocol):
         transport = self._transport
         if transport is not None:
             transport.write(answer)
-            self._used_at = asyncio.get_running_loop().time()
+            self._used_at = time.monotonic()
             self._has_served = True
             if self._slow is not None:
                 self._slow.postpone_close()
@@ -217,11 +218,11 @@ class FrontDoor(asyncio.Protocol):
 
     def _close_idle(self) -> None:
         """Close a connection that is idle for too long. aiohttp has its own clock."""
-        transport, loop = self._transport, asyncio.get_running_loop()
+        transport = self._transport
         if transport is None or self._slow is not None:
             return
         idle_seconds = self._host.keepalive_seconds if self._has_served else request_limits.HEAD_SECONDS
-        left = self._used_at + idle_seconds - loop.time()
+        left = self._used_at + idle_seconds - time.monotonic()
         left = left if left > 0 else self._reprieve(transport, idle_seconds)
         if left > 0:
             self._start_timer(left)
