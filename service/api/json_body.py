@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -12,7 +12,7 @@ from service import errors
 from service.api.aiohttp_internals.expectation import is_waiting, send_continue
 from service.api.aiohttp_internals.media_type import media_type_of
 from service.api.field_lines import combined, elements
-from service.api.names import check_names
+from service.api.names import check_names, shown_name
 
 DEADLINE_SECONDS = 5.0
 
@@ -43,7 +43,8 @@ async def read_object(
 def parse_object(body: bytes, fields: Collection[str], example: str) -> dict[str, Any]:
     """Return the JSON object.
 
-    Raises MalformedRequest, or InvalidRequest for an unknown field.
+    Raises MalformedRequest, or InvalidRequest for a field that is unknown or is
+    sent twice.
     """
     content = _parse(body, example)
     if not isinstance(content, dict):
@@ -87,15 +88,29 @@ def _check_media_type(request: web.Request) -> None:
 
 def _parse(body: bytes, example: str) -> object:
     try:
-        return orjson.loads(body)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError:
         pass
-    # The standard parser accepts escaped lone surrogates. The check of the field's
-    # value then rejects them, with an error that names the field.
+    else:
+        # orjson keeps the last of two fields with the same name. Each has its colon.
+        if not isinstance(content, dict) or body.count(b":") == len(content):
+            return content
+    # The standard parser shows fields that are sent twice. It also accepts escaped lone
+    # surrogates, so that the error of the field's check can name the field.
     try:
-        return json.loads(body.decode(), parse_constant=_reject_constant)
+        return json.loads(body.decode(), parse_constant=_reject_constant, object_pairs_hook=_object_of)
     except (ValueError, RecursionError):
         raise errors.MalformedRequest(f"Send one JSON object in UTF-8, such as {example}.") from None
+
+
+def _object_of(fields: Sequence[tuple[str, object]]) -> dict[str, object]:
+    content: dict[str, object] = {}
+    for name, value in fields:
+        if name in content:
+            message = "The body has a field twice. Send each field once."
+            raise errors.InvalidRequest(message, member=shown_name(name, "field"))
+        content[name] = value
+    return content
 
 
 def _reject_constant(_: str) -> NoReturn:

@@ -9,13 +9,19 @@ from service import errors
 # by hand, a value such as a user id may be in the place of a name. So names of
 # parameters with digits do not match.
 _PLAIN = {"field": re.compile(r"[A-Za-z0-9_-]{1,32}"), "parameter": re.compile(r"[A-Za-z_]{1,32}")}
+_HIDDEN = "unknown"
 
 
 def check_names(names: Mapping[str, object], known: Collection[str], where: str, kind: str) -> None:
     """Raise InvalidRequest if a name is not known. `kind` is `field` or `parameter`."""
     if unknown := set(names) - set(known):
-        plain = (name for name in sorted(unknown) if _PLAIN[kind].fullmatch(name))
+        shown = {shown_name(name, kind) for name in unknown} - {_HIDDEN}
         raise errors.InvalidRequest(
             f"{where} has an unknown {kind}. Known are: {', '.join(known)}.",
-            member=next(plain, "unknown"),
+            member=min(shown, default=_HIDDEN),
         )
+
+
+def shown_name(name: str, kind: str) -> str:
+    """Return a name as an error may repeat it. `kind` is as for `check_names`."""
+    return name if _PLAIN[kind].fullmatch(name) else _HIDDEN

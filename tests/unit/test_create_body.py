@@ -63,6 +63,31 @@ def test_an_invalid_field_is_named(body: object, member: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "member"),
+    [
+        (b'{"user_id":"a","user_id":"b"}', "user_id"),
+        (b'{"userId":"a","userId":"a"}', "userId"),
+        (b'{"user_id":null,"userId":"a","user_id":"a"}', "user_id"),
+        (b'{"user_id":"a","user\\u005fid":"b"}', "user_id"),
+        (b'{"user_id":"\\ud800","user_id":"a"}', "user_id"),
+        (b'{"consent":1,"consent":2}', "consent"),
+        (b'{"user_id":{"a":1,"a":2}}', "a"),
+        (b'{"user-123@example.com":1,"user-123@example.com":2}', "unknown"),
+    ],
+)
+def test_a_field_that_is_sent_twice_is_named(body: bytes, member: str) -> None:
+    """Parsers differ in the value that they take, so a field is not accepted twice."""
+    with pytest.raises(InvalidRequest, match="twice") as caught:
+        read(body)
+    assert caught.value.members == {"member": member}
+
+
+def test_a_colon_in_a_user_id_is_read() -> None:
+    """A colon in a value is not taken for a second field."""
+    assert read(b'{"user_id":"crm:7:x","userId":"crm:7:x"}') == "crm:7:x"
+
+
+@pytest.mark.parametrize(
     "user_id",
     [" ", "   ", "\u00a0", "\u2003\u2009", "\u3000", "\u2028", "\u200b", "\ufeff", " \u200d ", "\u00ad"],
     ids=ascii,
