@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_origin
@@ -142,13 +142,27 @@ def _accept_string(setting: Setting, string: str, draft: _Draft, provenance: str
     elif setting.kind in (int, float):
         value = parse_number(string, setting.kind)
     elif get_origin(setting.kind) is tuple:
+        subject = _subject(setting, provenance)
         try:
-            value = json.loads(string)
+            value = json.loads(string, object_pairs_hook=_object_of)
+        except _SameName:
+            draft.errors.append(f"{subject} has the same name twice. Remove one")
+            return
         except (ValueError, RecursionError):
-            subject = _subject(setting, provenance)
             draft.errors.append(f"{subject} must be a JSON list, such as [{setting.field.metadata['example']}]")
             return
     _accept(setting, value, draft, provenance)
+
+
+class _SameName(Exception):
+    """A JSON object has two fields with one name. Parsers would take the last."""
+
+
+def _object_of(fields: Sequence[tuple[str, object]]) -> dict[str, object]:
+    content = dict(fields)
+    if len(content) < len(fields):
+        raise _SameName
+    return content
 
 
 def _accept(setting: Setting, value: object, draft: _Draft, provenance: str) -> None:

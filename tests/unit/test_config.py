@@ -296,6 +296,13 @@ def test_errors_in_keys_do_not_repeat_the_values() -> None:
     assert "must be a list" in errors({}, "api_keys: {name: web}")[0]
 
 
+def test_a_name_that_occurs_twice_in_a_key_is_an_error() -> None:
+    """JSON in the environment follows the rule of config.yaml."""
+    entry = json.dumps(ENTRY)
+    twice = entry.replace("{", '{"name": "other", ', 1)
+    assert errors({"JAY_API_KEYS": f"[{entry}, {twice}]"}) == ("JAY_API_KEYS has the same name twice. Remove one",)
+
+
 def test_cors_lists_are_checked_entry_by_entry() -> None:
     """The first invalid entry of a list is named by its number."""
     settings = load(
