@@ -235,6 +235,8 @@ async def test_a_long_range_by_hour_is_rejected(service: Service) -> None:
     response = await service.request("GET", f"{BASE}/sessions?from={start}", headers=OPERATOR)
     assert (await problem(response, 422, "invalid-request"))["member"] == "interval"
     assert len((await get(service, "sessions", interval="day", **{"from": start}))["series"]) == 91
+    for path in ("users", "users/u"):
+        assert (await get(service, path, **{"from": start}))["from"] == f"{start}T00:00:00Z"
 
 
 async def test_counts_go_back_as_far_as_they_are_kept(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.config.settings import RedisSettings
+from service.counts import HOUR
 from tests.api.conftest import GUEST_BY_GPC, KEYS, ORIGIN, PATH, TOKEN, Service, Start, problem
 
 USER_PATH = f"{PATH}/user"
@@ -55,6 +57,22 @@ async def test_a_session_goes_on_with_and_without_a_user(service: Service) -> No
         assert await (await service.request("GET", headers={TOKEN: after["session_id"]})).json() == after
         await problem(await service.request("GET", headers={TOKEN: before["session_id"]}), 404, "session-not-found")
         before = after
+
+
+async def test_the_cookie_of_a_changed_session_gets_the_rest_of_its_lifetime(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour after the creation, a change gives the cookie an hour less."""
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    with monkeypatch.context() as an_hour_ago:
+        an_hour_ago.setattr(fast_path._creations._factory, "_clock_ns", lambda: time.time_ns() - HOUR * 10**9)
+        session_id = (await create(service))["session_id"]
+    for user_id in ("user-1", None, None):
+        response = await change(service, session_id, user_id)
+        session_id = response.headers[TOKEN]
+        seconds = int(SimpleCookie(response.headers["Set-Cookie"])[TOKEN]["max-age"])
+        assert 86_400 - 2 * HOUR < seconds <= 86_400 - HOUR
 
 
 async def test_a_burst_of_changes_fails_no_request(service: Service) -> None:

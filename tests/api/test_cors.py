@@ -140,7 +140,10 @@ async def test_the_routes_use_no_method_that_cors_does_not_allow(service: Servic
     assert {name.lower() for name in LIBRARY_HEADERS} <= set(HEADERS.split(", "))
 
 
-@pytest.mark.parametrize("more", [{}, {"Origin": ORIGIN}, {"Origin": "https://evil.example"}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"Origin": ORIGIN}, {"Origin": "https://evil.example"}, {"Access-Control-Request-Method": "GET"}],
+)
 @pytest.mark.parametrize(
     ("path", "allow"),
     [

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
+from service.api.client_address import ClientAddresses
+from service.api.create_limits import CreateLimits
 from service.api_keys import Keyring, Scope, hash_key
 from service.config.settings import CorsSettings, ServerSettings
-from service.rate_limits import RateLimit
-from tests.api.conftest import KEYS, ORIGIN, PATH, Service, Start
+from service.errors import TooManyRequests
+from service.rate_limits import RateLimit, RateLimiter
+from tests.api.conftest import KEY, KEYS, ORIGIN, PATH, Service, Start
 from tests.support.servers import Raw
 
 LIMITED = dataclasses.replace(KEYS[0], create_limit=RateLimit(3, 3600))
@@ -99,13 +102,25 @@ async def test_a_reload_of_the_keys_keeps_the_counts(limited: Service) -> None:
 
 
 async def test_the_log_names_the_key_once_and_no_address(limited: Service, caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the limited key once and no address."""
-    for _ in range(6):
-        await post(limited, "198.51.100.7")
+    """The log names each limited key once and no address."""
+    for key in (KEY, "other-key"):
+        for _ in range(6):
+            await post(limited, "198.51.100.7", headers={"X-API-Key": key})
     lines = [record.getMessage() for record in caplog.records if "create_limit" in record.getMessage()]
-    assert len(lines) == 1
-    assert "demo" in lines[0]
-    assert "198.51.100.7" not in lines[0]
+    assert [line.split("API key ")[1].split()[0] for line in lines] == ["demo", "other"]
+    assert "198.51.100.7" not in str(lines)
+
+
+def test_a_wait_is_rounded_up_to_whole_seconds() -> None:
+    """`Retry-After` is never shorter than the wait, and never 0."""
+    clock = iter((0.0, 1.75, 0.25))
+    limits = CreateLimits(ClientAddresses(()), RateLimiter(lambda: next(clock)))
+    limit = RateLimit(1, 2)
+    limits.count(LIMITED, limit, "1.1.1.1")
+    for seconds in (1, 2):
+        with pytest.raises(TooManyRequests) as caught:
+            limits.count(LIMITED, limit, "1.1.1.1")
+        assert caught.value.retry_after_seconds == seconds
 
 
 async def test_a_key_without_a_limit_has_none(service: Service) -> None:

@@ -255,3 +255,12 @@ async def test_no_secret_is_in_the_log(service: Service, caplog: pytest.LogCaptu
         assert secret not in text
     assert {line["route"] for line in lines} == {PATH, "-"}
     assert {line["key"] for line in lines} == {"demo", "-"}
+
+
+async def test_the_log_names_a_known_key_that_is_rejected(service: Service) -> None:
+    """The line of a 403 names the key, so an operator knows whose scopes to check."""
+    for headers in ({"X-API-Key": "operator-key"}, {"X-API-Key": "bound-key", "Origin": "https://evil.example"}):
+        await problem(await service.request("GET", headers=headers), 403, "forbidden")
+    await problem(await service.request("GET", headers={"X-API-Key": "unknown-key"}), 401, "unauthorized")
+    named = [(line["status"], line["key"]) for line in service.log_lines()]
+    assert named == [(403, "operator"), (403, "bound"), (401, "-")]

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from service.config.settings import RedisSettings
+from service.counts import HOUR
 from tests.api.conftest import KEY, ORIGIN, TOKEN, Service, Start, problem
 
 IDEMPOTENCY = {"Idempotency-Key": "7f6d2a4e-9f2b-4c37-8f6c-3f1f0a8f2c11"}
@@ -31,6 +33,21 @@ async def test_a_repeated_creation_gets_the_same_answer(service: Service) -> Non
         assert (await service.request("GET", headers={TOKEN: again.headers[TOKEN]})).status == 200
     created = await service.request("POST", json={"user_id": "other"}, headers=IDEMPOTENCY)
     assert created.headers[TOKEN] != first.headers[TOKEN]
+
+
+@pytest.mark.parametrize("more", [{}, {"Max-Forwards": "1"}], ids=["front door", "aiohttp"])
+async def test_the_cookie_of_a_repeated_creation_gets_the_rest_of_the_lifetime(
+    service: Service, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    """An hour after the creation, its repetition gives the cookie an hour less."""
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    with monkeypatch.context() as an_hour_ago:
+        an_hour_ago.setattr(fast_path._creations._factory, "_clock_ns", lambda: time.time_ns() - HOUR * 10**9)
+        await service.create(headers=IDEMPOTENCY | more)
+    again = await service.request("POST", headers=IDEMPOTENCY | more)
+    seconds = int(again.headers["Set-Cookie"].partition("Max-Age=")[2].partition(";")[0])
+    assert 86_400 - 2 * HOUR < seconds <= 86_400 - HOUR
 
 
 async def test_a_burst_of_creations_fails_no_request(service: Service) -> None:
@@ -57,7 +74,9 @@ async def test_an_ended_session_is_a_conflict(service: Service) -> None:
     await problem(again, 409, "session-already-ended")
 
 
-@pytest.mark.parametrize("value", ["", "short", "x" * 65, "with a space in the key", "a" * 16 + "," + "b" * 16])
+@pytest.mark.parametrize(
+    "value", ["", "short", "x" * 15, "x" * 65, "with a space in the key", f"{'a' * 16},{'b' * 16}"]
+)
 async def test_an_invalid_key_is_named(service: Service, value: str) -> None:
     """A key of another form is a 422 that names the header, and creates nothing."""
     found = await problem(await service.request("POST", headers={"Idempotency-Key": value}), 422, "invalid-request")

@@ -15,11 +15,11 @@ async def look_up(service: Service, body: Any) -> ClientResponse:
 
 
 async def test_live_sessions_come_whole_and_the_rest_is_missing(service: Service) -> None:
-    """Live sessions are returned once in order, and other ids are `missing`."""
+    """Live sessions are returned once in order, and other ids are `missing` once."""
     first, second, ended = await service.create(), await service.create(json={"user_id": "u"}), await service.create()
     await service.request("DELETE", headers={"X-Jay-Tracking": ended})
     unknown = str(uuid.uuid4())
-    asked = [second, unknown, first.upper(), "null", ended, first, second]
+    asked = [second, unknown, first.upper(), "null", ended, first, second, unknown, "null"]
     response = await look_up(service, {"session_ids": asked})
     assert response.status == 200
     document = await response.json()
@@ -52,6 +52,13 @@ async def test_a_thousand_ids_fit(service: Service) -> None:
 async def test_an_invalid_body_is_rejected_and_named(service: Service, body: object) -> None:
     """A lookup takes a list of 1 to 1,000 strings."""
     assert (await problem(await look_up(service, body), 422, "invalid-request"))["member"] == "session_ids"
+
+
+async def test_a_missing_body_is_named(service: Service) -> None:
+    """A lookup without a body names the field that it lacks."""
+    for body in (None, b" "):
+        response = await service.request("POST", PATH, headers=OPERATOR, data=body)
+        assert (await problem(response, 422, "invalid-request"))["member"] == "session_ids"
 
 
 async def test_unknown_fields_and_media_types_are_rejected(service: Service) -> None:

@@ -53,6 +53,7 @@ async def test_both_paths_serve_the_same_sessions(service: Service, path: str) -
         (b"{}", "application/json"),
         (b'{"user_id": null}', "application/json"),
         (b'{"user_id": ""}', "application/vnd.jay+json; charset=utf-8"),
+        (b'{"user_id": ""}', "application/json; charset=UTF8"),
     ],
 )
 async def test_no_user_id_makes_a_guest(service: Service, body: bytes, content_type: str | None) -> None:
@@ -92,6 +93,7 @@ async def test_a_consenting_user(service: Service, body: dict[str, str]) -> None
         (b'{"user_id": "a"}', "application/json; charset=latin-1", 415, "unsupported-media-type"),
         (b'{"user_id": "a"}', "application/json; charset=utf-8; charset=latin-1", 415, "unsupported-media-type"),
         (b'{"user_id": "a"}', "application/json; charset=latin-1; charset=utf-8", 415, "unsupported-media-type"),
+        (b'{"user_id": "a"}', "application/json; charset*=utf-8''latin-1", 415, "unsupported-media-type"),
         (b'{"user_id": "a"}', None, 415, "unsupported-media-type"),
         (b" " * 4097, "application/json", 413, "body-too-large"),
     ],

@@ -406,6 +406,14 @@ async def test_parser_errors_are_readable_for_an_allowed_page(service: Service) 
                 assert (headers.get("access-control-allow-origin") == origin) is allowed
 
 
+async def test_a_parser_error_with_a_damaged_origin_is_answered(service: Service) -> None:
+    """Bytes of `Origin` that are not ASCII do not prevent the problem document."""
+    damaged = HEAD + b"Origin: https://app.\xc3\xa4.example\r\nCookie: " + b"x" * 9000 + b"\r\n\r\n"
+    status, headers, document = parsed(await service.raw(damaged))
+    assert (status, document["type"]) == (431, "urn:jay:problem:headers-too-large")
+    assert "access-control-allow-origin" not in headers
+
+
 async def test_many_connections_fit_the_listen_queue(service: Service) -> None:
     """The listen queue is longer than 128, so clients are not delayed."""
     assert [site._backlog for site in service.runner.sites] == [2048]

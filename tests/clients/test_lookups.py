@@ -136,6 +136,23 @@ async def test_a_change_through_the_client_is_seen_at_once(connect: Connect, fak
         assert await client.find(session.id) is None
 
 
+def test_a_lookup_that_a_change_overtakes_is_not_remembered() -> None:
+    """A lookup that was sent before a session ended does not bring it back."""
+    now = 2.0
+    cache = SessionCache(Options(cache_seconds=60.0, cache_size=2, clock=lambda: now))
+    start = datetime.now(UTC)
+    session = Session("a", start, "s", start + timedelta(hours=1))
+    for changed in "abb":
+        cache.forget(changed)
+    cache.remember([session], 1.0, start)
+    assert cache.find("a") is None
+    cache.remember([session], 3.0, start)
+    assert cache.find("a") == session
+    for changed in "abc":
+        cache.forget(changed)
+    assert list(cache._forgotten_at) == ["b", "c"]
+
+
 @pytest.mark.parametrize("skew_hours", [-30, 0, 30])
 def test_the_expiry_bounds_the_cache_whatever_the_clock(skew_hours: int) -> None:
     """A session is remembered until its expiry by the clock of the service."""

@@ -67,6 +67,13 @@ def test_some_errors_carry_headers() -> None:
     assert b"secret" not in unavailable.body
 
 
+@pytest.mark.parametrize("kind", [errors.StoreUnavailable, errors.UnknownUserSecret, errors.Overloaded])
+def test_every_503_tells_clients_when_to_repeat(kind: type[errors.JayError]) -> None:
+    """Each 503 has `Retry-After`."""
+    response = problem_response(kind("reason"), "id")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+
+
 def test_a_bug_is_answered_with_a_fixed_message() -> None:
     """An unexpected error is a 500 that reveals nothing about it."""
     response = problem_response(KeyError("canary"), "id")
