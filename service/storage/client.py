@@ -88,6 +88,7 @@ class Client:
 
         `prepare` runs on each new connection before its first command.
         """
+        self.url = url
         self._pool = _make_pool(url, timeout_seconds, 2 * connections, prepare)
         self.redis = Redis.from_pool(self._pool)
         self._kept: list[AbstractConnection] = []

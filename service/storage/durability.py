@@ -23,6 +23,7 @@ from redis.exceptions import AskError, RedisError, ResponseError
 from service.config.settings import RedisSettings
 from service.storage.client import Client, Command
 from service.storage.keyspace import MARK_SECONDS, mark_key
+from service.storage.replicas import Replicas
 from service.storage.script_files import script_digest
 from service.storage.self_test_steps import Step
 from service.storage.sharding import ASKING, key_in
@@ -122,7 +123,7 @@ class _Replicated(_Waiting):
     def __init__(self, timeout_seconds: float) -> None:
         self.wait_seconds = timeout_seconds
         self._milliseconds = max(1, int(timeout_seconds * 1000))
-        self._replicas = 1
+        self._replicas = Replicas(timeout_seconds)
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -130,12 +131,14 @@ class _Replicated(_Waiting):
         return (Step("the command role (redis.durability: replicated)", ("ROLE",)), waiting)
 
     async def _run(self, client: Client, commands: Sequence[Command]) -> list[Any]:
-        awaited, mark = self._replicas, _mark_beside(commands)
+        awaited, mark = self._replicas.count, _mark_beside(commands)
         # ROLE comes after the writes. A replica that connects later begins with a copy
         # of the data that includes them.
         *replies, marked, role, reached = await client.call_all([*commands, mark, ("ROLE",), self._wait(awaited)])
         _raise_errors(marked, role, reached)
-        self._replicas = needed = max(1, len(role[2]))
+        needed = await self._replicas.update(client.url, role)
+        if needed is None:
+            raise NotDurable("a replica has been promoted to primary (redis.durability: replicated)")
         if needed > awaited:  # replicas have connected since the last batch
             marked, reached = await client.call_all([mark, self._wait(needed)])
             _raise_errors(marked, reached)

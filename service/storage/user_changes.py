@@ -78,8 +78,12 @@ class UserChanges(ConsentStore):
         """Replace the session that `find` returns, and repeat both after a conflict."""
         for _ in range(_MAX_CONFLICTS):
             session, value = await find()
-            if session is None or session.user_id == user_id:
-                return session
+            if session is None:
+                return None
+            if session.user_id == user_id:
+                if await self._is_kept(session, value):
+                    return session
+                continue
             if user_id is not None and session.user_changes >= MAX_USER_CHANGES - 1:
                 raise errors.TooManyRequests(
                     "The user of this session has changed too often. Create a new session with POST.",
@@ -89,6 +93,15 @@ class UserChanges(ConsentStore):
             if await self._replace(session, value, successor):
                 return successor
         raise _too_many_conflicts()
+
+    async def _is_kept(self, session: Session, value: bytes) -> bool:
+        """Return whether a session still has this value, once the value is durable.
+
+        The request that made the change may have failed, because the change was not
+        durable in time. Its repetition finds the change, and has to wait for it.
+        """
+        get = ("GET", self._keyspace.session(session.id))
+        return await self._connection.call_all("find", [get], is_write=True) == [value]
 
     async def end_successor(self, reply: str) -> str:
         """End the session that a reply of end.lua refers to.

@@ -1,40 +1,59 @@
 """`redis.durability`: a write is acknowledged when it is on disk or on replicas."""
 
+import contextlib
 import json
 import logging
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import redis.asyncio
+from aiohttp import ClientResponse
 
 from service.config.settings import RedisSettings
+from service.storage import replicas
 from service.storage.embedded_process import find_binary
-from tests.api.conftest import PATIENT_SECONDS, TOKEN, Start
+from tests.api.conftest import PATH, PATIENT_SECONDS, TOKEN, Start
 from tests.api.topologies import is_ready, until
 from tests.support.redis_commands import ask, is_replica_in_sync, wait_until
 from tests.support.servers import RedisServer, binaries
 
+USER_PATH = f"{PATH}/user"
 # A write that is not acknowledged takes the whole timeout.
 REPLICATED = RedisSettings(durability="replicated", timeout_seconds=1)
 SYNCED = RedisSettings(durability="synced", timeout_seconds=PATIENT_SECONDS)
 
 
+@contextlib.contextmanager
+def run_servers(folder: Path, replicas: int) -> Iterator[list[RedisServer]]:
+    """Run a primary with replicas that have its data."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for number in range(1 + replicas):
+            (folder / str(number)).mkdir()
+            server = RedisServer(find_binary(), folder / str(number), "--repl-diskless-sync-delay", "0")
+            servers.append(stack.enter_context(server))
+        primary = servers[0]
+        for replica in servers[1:]:
+            ask(replica, "REPLICAOF", "127.0.0.1", primary.port)
+            wait_until(partial(is_replica_in_sync, replica, primary), "the replica has the data")
+        yield servers
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
     """Run a primary with a replica."""
-    folders = [tmp_path / "primary", tmp_path / "replica"]
-    for folder in folders:
-        folder.mkdir()
-    options = ("--repl-diskless-sync-delay", "0")
-    with (
-        RedisServer(find_binary(), folders[0], *options) as primary,
-        RedisServer(find_binary(), folders[1], *options) as replica,
-    ):
-        ask(replica, "REPLICAOF", "127.0.0.1", primary.port)
-        wait_until(lambda: is_replica_in_sync(replica, primary), "the replica has the data")
+    with run_servers(tmp_path, replicas=1) as (primary, replica):
         yield primary, replica
+
+
+@pytest.fixture
+def trio(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer, RedisServer]]:
+    """Run a primary with two replicas."""
+    with run_servers(tmp_path, replicas=2) as (primary, replica, other):
+        yield primary, replica, other
 
 
 async def test_a_session_is_on_the_replica_when_it_is_acknowledged(
@@ -103,6 +122,85 @@ async def test_without_a_replica_nothing_is_acknowledged(pair: tuple[RedisServer
     async def creates() -> bool:
         return (await service.request("POST")).status == 201
 
+    await until(creates)
+
+
+async def test_a_repeated_change_of_consent_waits_for_the_replicas(
+    pair: tuple[RedisServer, RedisServer], start: Start
+) -> None:
+    """A repetition finds its change, and gets 503 until the replica has the change."""
+    primary, replica = pair
+    service = await start(url=primary.url, redis=REPLICATED)
+    session_id = await service.create()
+
+    async def change(user_id: str | None) -> ClientResponse:
+        if user_id is None:
+            return await service.request("DELETE", USER_PATH, headers={TOKEN: session_id})
+        return await service.request("PUT", USER_PATH, headers={TOKEN: session_id}, json={"user_id": user_id})
+
+    async def is_changed(user_id: str | None) -> bool:
+        return (await change(user_id)).status == 200
+
+    for user_id in ("user-1", None):
+        replica.signal(signal.SIGSTOP)
+        try:
+            assert [(await change(user_id)).status for _ in range(3)] == [503, 503, 503]
+        finally:
+            replica.signal(signal.SIGCONT)
+        await until(partial(is_changed, user_id))
+        new_id = (await change(user_id)).headers[TOKEN]
+        async with redis.asyncio.Redis.from_url(replica.url) as raw:
+            assert [key async for key in raw.scan_iter(match=f"*{new_id}", count=1000)]
+
+
+def listed_replicas(primary: RedisServer) -> int:
+    """Return the number of replicas that are connected to a primary."""
+    return len(ask(primary, "ROLE")[2])
+
+
+async def test_a_promoted_replica_stops_the_writes_of_its_former_primary(
+    trio: tuple[RedisServer, RedisServer, RedisServer],
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other replica does not suffice, because a write would be lost all the same.
+
+    In a failover that an operator starts, Sentinel informs the former primary last.
+    """
+    monkeypatch.setattr(replicas, "HOLD_SECONDS", 3600)
+    primary, promoted, _ = trio
+    service = await start(url=primary.url, redis=REPLICATED)
+    session_id = await service.create()
+    ask(promoted, "REPLICAOF", "NO", "ONE")
+    wait_until(lambda: listed_replicas(primary) == 1, "the replica has left")
+    for _ in range(2):
+        assert (await service.request("POST")).status == 503
+    assert (await service.request("DELETE", headers={TOKEN: session_id})).status == 503
+    assert any("a replica has been promoted" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_replica_that_has_left_for_good_stops_no_writes(
+    trio: tuple[RedisServer, RedisServer, RedisServer], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write needs no replica that is down, and later none that is detached."""
+    monkeypatch.setattr(replicas, "HOLD_SECONDS", 0)
+    primary, detached, down = trio
+    service = await start(url=primary.url, redis=REPLICATED)
+
+    async def creates() -> bool:
+        return (await service.request("POST")).status == 201
+
+    assert await creates()
+    down.kill()
+    wait_until(lambda: listed_replicas(primary) == 1, "the replica that is down has left")
+    await until(creates)
+    down.start()
+    ask(down, "REPLICAOF", "127.0.0.1", primary.port)
+    wait_until(lambda: is_replica_in_sync(down, primary), "the replica has the data")
+    await until(creates)
+    ask(detached, "REPLICAOF", "NO", "ONE")
+    wait_until(lambda: listed_replicas(primary) == 1, "the detached replica has left")
     await until(creates)
 
 
