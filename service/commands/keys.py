@@ -10,8 +10,8 @@ _HINT = (
     "Add origins and create_limit to the entry of a key in a web page: see docs/operations.md, "
     "Limit the creation of sessions"
 )
-# YAML reads these words, and most names that do not begin with a letter, as other values:
-# booleans, null, numbers, dates, the beginning of a list.
+# YAML reads these words as booleans or null. Most names that do not begin with a letter
+# are numbers, dates, or the beginning of a list.
 _YAML_WORDS = {"y", "n", "yes", "no", "true", "false", "on", "off", "null"}
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -246,6 +247,32 @@ def test_workers_use_the_keys_that_the_supervisor_has_read(launch: Launch, tmp_p
     eventually(lambda: sum("uses the reloaded" in line for line in process.log) == 2, "both workers have the keys")
     for raw, status in ((KEY, 201), ("revoked", 401)):
         assert {process.request("POST", X_API_Key=raw).status for _ in range(6)} == {status}
+
+
+def has_reloaded(process: Process, times: int) -> bool:
+    """Return whether the supervisor has reloaded the API keys so often."""
+    return sum("API keys reloaded" in line for line in process.log) == times
+
+
+def test_signals_that_the_service_does_not_use_change_nothing(launch: Launch) -> None:
+    """No signal starts another supervisor or changes the number of workers.
+
+    gunicorn does so for SIGUSR2, and for SIGTTIN and SIGTTOU, which a terminal sends.
+    """
+    process = launch(JAY_SERVER__WORKERS="2")
+    processes = eventually(lambda: process.children() if len(process.worker_pids) == 2 else None, "both workers run")
+    unused = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
+    for pid in (process.popen.pid, *process.worker_pids):
+        for number in unused:
+            os.kill(pid, number)
+    # The kernel may deliver the first SIGHUP before the other signals, but not the
+    # second.
+    for times in (1, 2):
+        process.popen.send_signal(signal.SIGHUP)
+        eventually(partial(has_reloaded, process, times), "a later signal is handled")
+    assert process.children() == processes
+    assert process.status_of(process.create()) == 200
+    assert process.stop() == 0
 
 
 def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
