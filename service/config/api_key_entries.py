@@ -10,6 +10,7 @@ from typing import cast
 
 from service.api_keys import ApiKey, Gpc, Reveal, Scope
 from service.config.value_checks import Check, Each, check_key_name, check_source
+from service.config.values import string_expected_for
 from service.config.web_origins import check_origin
 from service.rate_limits import MAX_COUNT, parse_rate_limit
 
@@ -113,8 +114,14 @@ def _unknown_field_error(field: object) -> str:
 
 
 def _string_check(check: Check) -> Callable[[object], str | None]:
-    """Return a check that treats a value of another type like an empty string."""
-    return lambda value: check(value if isinstance(value, str) else "")
+    """Return a check of a field that must be a string."""
+
+    def checked(value: object) -> str | None:
+        if value is None or isinstance(value, str):
+            return check(value or "")
+        return f"must be {string_expected_for(value)}"
+
+    return checked
 
 
 def _check_sha256(value: object) -> str | None:

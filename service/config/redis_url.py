@@ -38,7 +38,8 @@ def check_redis_url(value: str) -> str | None:
         return f"is not a valid URL. {_ESCAPES}"
     if parts.fragment or parts.netloc.count("@") > 1 or re.search(r"\s", value):
         return f"is not a valid URL. {_ESCAPES}"
-    if parts.scheme not in _SCHEMES:
+    # `urlsplit` accepts upper case, which other readers of the URL do not.
+    if parts.scheme not in _SCHEMES or not value.startswith(parts.scheme):
         return FORMS
     address = _unix_errors(parts) if parts.scheme == "unix" else _tcp_errors(parts)
     return ", and ".join([*address, *_parameter_errors(parts)]) or None
@@ -72,11 +73,19 @@ def _tcp_errors(parts: SplitResult) -> Iterator[str]:
     # A bracket belongs to an IPv6 address, and is its first character.
     if not all(host and "[" not in host for host, _ in hosts):
         yield FORMS
+    elif _has_bare_ipv6(parts):
+        yield "must have IPv6 addresses in brackets, such as [::1]:6379"
     elif len(hosts) > 1 and topology is Topology.SERVER:
         yield "names several hosts, which needs redis+sentinel:// or redis+cluster://"
     elif error := next(filter(None, (host_error(unquote(host)) for host, _ in hosts)), None):
         yield f"must have {error}"
     yield from _path_errors(parts.path, topology)
+
+
+def _has_bare_ipv6(parts: SplitResult) -> bool:
+    """Return whether an IPv6 address has no brackets, which separate it from a port."""
+    entries = parts.netloc.rpartition("@")[2].split(",")
+    return any(":" in entry.rpartition(":")[0] and "]" not in entry for entry in entries)
 
 
 def _path_errors(path: str, topology: Topology) -> Iterator[str]:

@@ -50,7 +50,8 @@ class Setting:
         try:
             converted = convert(value, self.kind)
         except ValueError as expected:
-            hides = metadata["secret"] or value in (None, "")
+            names_entry = typing.get_origin(self.kind) is tuple and isinstance(value, list)
+            hides = metadata["secret"] or value in (None, "") or names_entry
             return None, [f" must be {expected}" + ("" if hides else f", not {shown(value)}")]
         check = metadata["check"]
         if check and (error := check(converted)):

@@ -80,15 +80,29 @@ def _choice(value: object, choices: Sequence[str]) -> object:
 
 
 def _strings(value: object) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
+    if isinstance(value, list):
+        return tuple(_entry(number, item) for number, item in enumerate(value, 1))
     raise ValueError("a list of strings")
+
+
+def _entry(number: int, item: object) -> str:
+    if isinstance(item, str):
+        return item
+    raise ValueError(f"a list of strings. Write entry {number} as {string_expected_for(item)}")
+
+
+def string_expected_for(value: object) -> str:
+    """Return the description of a string for the error about another value.
+
+    YAML reads `123`, `1.0` and `no` as strings only in quotes.
+    """
+    return "a string in quotes" if isinstance(value, int | float) else "a string"
 
 
 def _string(value: object) -> str:
     if isinstance(value, str) and value:
         return value
-    raise _unexpected(value, "a string in quotes" if isinstance(value, int | float) else "a string")
+    raise _unexpected(value, string_expected_for(value))
 
 
 def _integer(value: object) -> int:
@@ -114,7 +128,7 @@ def _boolean(value: object) -> bool:
 
 def _path(value: object) -> Path:
     if not isinstance(value, str) or not value:
-        raise _unexpected(value, "a string")
+        raise _unexpected(value, string_expected_for(value))
     if not value.isascii() and sys.getfilesystemencoding() != "utf-8":
         raise ValueError("a path in ASCII, as the locale is not UTF-8 (LC_ALL=C.UTF-8 allows other paths)")
     if "\0" in value or not value.strip():

@@ -43,6 +43,12 @@ class _Birth(NamedTuple):
 class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """The parent process of the service."""
 
+    # gunicorn's other signals would start a second supervisor, which outlives this one,
+    # or change the number of workers. A terminal sends SIGTTIN and SIGTTOU to programs
+    # in the background.
+    SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+    _IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
+
     def __init__(self, app: object) -> None:
         super().__init__(app)
         self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
@@ -56,6 +62,8 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def init_signals(self) -> None:
         """Handle signals, including those that arrived while the service started."""
         super().init_signals()
+        for number in self._IGNORED:
+            signal.signal(number, signal.SIG_IGN)
         stop_signals.release()
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:

@@ -71,6 +71,7 @@ _CODES = {
 _DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")
 
 
+_SLOT_MOVES = "A slot of the cluster moves. Wait until the move ends"
 # The first advice that fits is logged. Strings are parts of the error's message.
 _ADVICE: tuple[tuple[type[BaseException] | str, str], ...] = (
     ("max number of clients reached", "Raise maxclients of Redis, or close other connections to it"),
@@ -80,9 +81,10 @@ _ADVICE: tuple[tuple[type[BaseException] | str, str], ...] = (
     (exceptions.ReadOnlyError, "Check redis.url: it has to lead to the primary"),
     (exceptions.MasterDownError, "Check redis.url: it has to lead to the primary"),
     (exceptions.ClusterDownError, "Check the nodes of the cluster"),
-    (exceptions.AskError, "Check the nodes of the cluster, and redis.url"),
+    (exceptions.MovedError, "Check the nodes of the cluster, and redis.url"),
+    (exceptions.AskError, _SLOT_MOVES),
     (exceptions.OutOfMemoryError, "Give Redis more memory and raise maxmemory"),
-    (exceptions.TryAgainError, "A slot of the cluster moves. Wait until the move ends"),
+    (exceptions.TryAgainError, _SLOT_MOVES),
     (exceptions.ClusterCrossSlotError, "Check redis.group_by_shard"),
     (NotDurable, "Check the disk and the replicas of Redis"),
     ("NOREPLICAS", "Check the replicas of Redis, and its setting min-replicas-to-write"),

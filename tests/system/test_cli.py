@@ -119,6 +119,18 @@ def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
     assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == "tv"
 
 
+@pytest.mark.parametrize(
+    "name", ["2026", "no", "null", "1.5", "1e3", ".inf", "-", "---", "...", "2026-01-01", "0x1f"]
+)
+def test_a_new_key_may_have_a_name_that_yaml_reads_as_another_value(run: Run, tmp_path: Path, name: str) -> None:
+    """The printed entry has the name in quotes where YAML needs them."""
+    done = run("keys", "new", "--", name)
+    entry = done.stdout.partition("config.yaml:\n\n")[2].partition("\n\n")[0]
+    assert yaml.safe_load(entry)[0]["name"] == name
+    (tmp_path / "own.yaml").write_text(f"api_keys:\n{entry}\n")
+    assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == name
+
+
 @pytest.mark.parametrize(("scopes", "lines"), [((), 1), (("track", "validate"), 1), (("analytics", "privacy"), 0)])
 def test_keys_new_names_the_settings_of_keys_in_pages(run: Run, scopes: tuple[str, ...], lines: int) -> None:
     """Standard error names settings for a key in a page, and where to read on."""

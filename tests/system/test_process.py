@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +33,10 @@ from tests.support.processes import (
     kill,
     until_gone,
 )
+
+# For tests that kill Valkey and expect its sessions. By default, it delays writes to
+# its file while the disk is busy.
+SYNCED = {"JAY_REDIS__DURABILITY": "synced"}
 
 
 def test_out_of_the_box(launch: Launch) -> None:
@@ -65,18 +70,18 @@ def test_ctrl_c_ends_it(launch: Launch) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
 def test_killing_the_supervisor_leaves_no_orphan(launch: Launch) -> None:
     """SIGKILL of the supervisor leaves no process and loses no session."""
-    process = launch()
+    process = launch(**SYNCED)
     ids = [process.create() for _ in range(20)]
     pids = [*process.children()]
     process.stop(signal.SIGKILL)
     until_gone(pids)
-    again = launch()
+    again = launch(**SYNCED)
     assert [again.status_of(one) for one in ids] == [200] * 20
 
 
 def test_a_killed_embedded_server_comes_back_with_its_data(launch: Launch) -> None:
     """Killing Valkey right after an answer loses no session."""
-    process = launch()
+    process = launch(**SYNCED)
     ids = []
     for _ in range(3):
         ids += [process.create() for _ in range(10)]
@@ -248,6 +253,32 @@ def test_workers_use_the_keys_that_the_supervisor_has_read(launch: Launch, tmp_p
         assert {process.request("POST", X_API_Key=raw).status for _ in range(6)} == {status}
 
 
+def has_reloaded(process: Process, times: int) -> bool:
+    """Return whether the supervisor has reloaded the API keys so often."""
+    return sum("API keys reloaded" in line for line in process.log) == times
+
+
+def test_signals_that_the_service_does_not_use_change_nothing(launch: Launch) -> None:
+    """No signal starts another supervisor or changes the number of workers.
+
+    gunicorn does so for SIGUSR2, and for SIGTTIN and SIGTTOU, which a terminal sends.
+    """
+    process = launch(JAY_SERVER__WORKERS="2")
+    processes = eventually(lambda: process.children() if len(process.worker_pids) == 2 else None, "both workers run")
+    unused = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH)
+    for pid in (process.popen.pid, *process.worker_pids):
+        for number in unused:
+            os.kill(pid, number)
+    # The kernel may deliver the first SIGHUP before the other signals, but not the
+    # second.
+    for times in (1, 2):
+        process.popen.send_signal(signal.SIGHUP)
+        eventually(partial(has_reloaded, process, times), "a later signal is handled")
+    assert process.children() == processes
+    assert process.status_of(process.create()) == 200
+    assert process.stop() == 0
+
+
 def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
     """Every log line is a JSON object without keys, session ids or request targets."""
     process = launch()
@@ -266,7 +297,7 @@ def test_log_lines_are_json_without_secrets(launch: Launch) -> None:
 def test_a_long_data_directory_still_gets_a_socket(launch: Launch, tmp_path: Path) -> None:
     """A data directory may be longer than the 107 bytes of a Unix socket path."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
-    process = launch(JAY_REDIS__DATA_DIR=str(deep), JAY_SERVER__WORKERS="2")
+    process = launch(JAY_REDIS__DATA_DIR=str(deep), JAY_SERVER__WORKERS="2", **SYNCED)
     assert process.status_of(process.create()) == 200
     assert (deep / "appendonlydir").is_dir()
     first = eventually(lambda: len(process.worker_pids) == 2 and process.worker_pids, "two workers")
@@ -295,7 +326,7 @@ def test_a_removed_socket_is_made_again(launch: Launch, tmp_path: Path) -> None:
 def test_a_removed_data_directory_is_made_again(launch: Launch, tmp_path: Path) -> None:
     """The log has an error, and the next server makes the directory again."""
     data = tmp_path / ("d" * 110)
-    process = launch(JAY_REDIS__DATA_DIR=str(data))
+    process = launch(JAY_REDIS__DATA_DIR=str(data), **SYNCED)
     shutil.rmtree(data)
     eventually(lambda: [line for line in process.log if "was removed or replaced" in line], "the error in the log")
     assert process.status_of(process.create()) == 200

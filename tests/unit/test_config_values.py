@@ -123,7 +123,16 @@ def test_dates_and_times_are_strings() -> None:
         ("tracing: {sample_ratio: .nan}", "tracing.sample_ratio must be from 0 to 1"),
         ("redis: {url: 'redis://h?db=x'}", "redis.url has the parameter db, which must be the number"),
         ("a: &a {port: 1}\nserver: {<<: *a}", "uses `<<` near line 2. Write the names out"),
-        ("cors: {origins: {a: 1}}", "cors.origins must be a list of strings"),
+        ("cors: {origins: {a: 1}}", "cors.origins must be a list of strings, not a mapping"),
+        (
+            "server: {trusted_proxies: [10.0.0.0/8, 5]}",
+            "must be a list of strings. Write entry 2 as a string in quotes",
+        ),
+        ("cors: {request_headers: [[a]]}", "must be a list of strings. Write entry 1 as a string"),
+        ("redis: {data_dir: no}", "redis.data_dir must be a string in quotes, not false"),
+        ("api_keys: [{name: 2026}]", "api_keys[0].name must be a string in quotes"),
+        ("api_keys: [{source: no}]", "api_keys[0].source must be a string in quotes"),
+        ("api_keys: [{name: [a]}]", "api_keys[0].name must be a string"),
     ],
 )
 def test_an_unusable_value_is_rejected(content: str, expected: str) -> None:

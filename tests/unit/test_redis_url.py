@@ -59,6 +59,12 @@ GOOD = [
 # Each URL with the words that its error has to contain.
 BAD = [
     ("redis://h[::1]", "must be `embedded` or a URL like"),
+    ("redis://::1", "must have IPv6 addresses in brackets, such as [::1]:6379"),
+    ("redis://::1:6379/0", "must have IPv6 addresses in brackets"),
+    ("rediss://jay:p@2001:db8::1", "must have IPv6 addresses in brackets"),
+    ("redis+sentinel://[::1]:26379,::1:26380/jay", "must have IPv6 addresses in brackets"),
+    ("REDIS://h", "must be `embedded` or a URL like"),
+    ("Unix:///run/redis.sock", "must be `embedded` or a URL like"),
     ("redis://host?ssl_cert_reqs=none", "ssl_cert_reqs, which needs rediss://"),
     ("unix:///run/redis.sock?ssl_ca_certs={ca}", "ssl_ca_certs, which needs rediss://"),
     ("rediss://host?ssl_cert_reqs=bogus", "ssl_cert_reqs, which must be one of required, optional, none"),
