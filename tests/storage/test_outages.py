@@ -120,6 +120,36 @@ async def test_a_server_that_was_replaced_is_left(own_server: RedisServer, serve
     await connection.servers.close()
 
 
+async def test_a_server_that_was_replaced_has_no_outage(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that fails after another server has taken over is not logged."""
+    asked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+        await reader.read(1024)
+        asked.set()
+        await may_end.wait()
+
+    async with Impostor(answer) as silent:
+        primary = MovingPrimary(silent.url)
+        servers = ServerMap(primary, clock=partial(next, count(0, 10)))
+        connection = RedisConnection("", RedisSettings(timeout_seconds=30), servers=servers)
+        late = asyncio.ensure_future(refused_after(lambda: connection.call("get", "GET", "{u0}")))
+        await asked.wait()
+        [old] = await all_lanes(connection)
+        primary.url = server.url
+        servers.refresh_soon()
+        async with asyncio.timeout(30):
+            while not old._is_retired:
+                await asyncio.sleep(0.01)
+        may_end.set()
+        await late
+        await connection.close()
+        await servers.close()
+    assert not [record for record in caplog.records if record.name.startswith("service")]
+
+
 async def test_a_killed_redis(
     sessions: BatchingSessionStore, factory: SessionFactory, own_server: RedisServer
 ) -> None:

@@ -21,7 +21,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     jumped_seconds = 0.0
     timers = 0
 
-    def call_at(self, *arguments: Any, **more: Any) -> asyncio.TimerHandle:
+    def call_at(self, *arguments: Any, **more: Any) -> asyncio.TimerHandle:  # type: ignore[override]  # any
         """Start a timer, and count it."""
         self.timers += 1
         return super().call_at(*arguments, **more)
@@ -51,7 +51,7 @@ def loop() -> Iterator[JumpingLoop]:
     one.close()
 
 
-async def timed_out(call: "asyncio.Future[object]") -> None:
+async def timed_out(call: "asyncio.Future[Any]") -> None:
     """Check that a call has taken too long, without waiting for it."""
     assert call.done()
     with pytest.raises(TimeoutError):
