@@ -144,6 +144,20 @@ async def test_candidates_of_all_servers_are_ended(site: Site) -> None:
     assert site.made[1].live == {}
 
 
+async def test_an_error_comes_after_the_ends_on_all_servers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer of 503 does not overtake the ends that still run."""
+    slow: Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+    site.made[0].error = StoreUnavailable("down")
+    monkeypatch.setattr(site.made[1], "end", lambda _: slow)
+    ending = site.queues.end([site.sessions[0].id, site.sessions[2].id])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not ending.done()
+    slow.set_result([])
+    with pytest.raises(StoreUnavailable):
+        await ending
+
+
 async def test_queues_of_servers_that_are_gone_are_forgotten_once_empty(site: Site) -> None:
     """A queue with requests stays until they have their results. All are closed."""
     session_id = site.sessions[0].id
