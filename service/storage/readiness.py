@@ -81,8 +81,8 @@ class Readiness:
 
     async def _check(self, sessions: Sequence[Session]) -> None:
         ids = [session.id for session in sessions]
-        created = await self._store.create_many(sessions)
+        await self._store.create_many(sessions)
         found = await self._store.find_each(ids)
         ended = await self._store.end_many([ids])
-        if not all(created) or list(found.values()) != sessions or len(ended[0]) != len(sessions):
+        if list(found.values()) != sessions or len(ended[0]) != len(sessions):
             raise StoreUnavailable("Redis does not return a session that was just created")

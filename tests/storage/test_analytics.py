@@ -18,7 +18,7 @@ from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session
 from service.storage.analytics import RedisCountStore
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.users import RedisUserStore
 from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
@@ -192,6 +192,17 @@ async def test_foreign_data_under_the_counts_reads_as_zeros(
     assert await users.count("u", days(0)) == NOTHING
     assert await users.erase("u", NOW_US) == 0
     assert await raw.delete(*keys) == len(keys)
+
+
+async def test_the_longest_list_of_top_users_is_read_whole(
+    analytics: RedisCountStore, raw: Raw, keyspace: Keyspace
+) -> None:
+    """The user with the most sessions is found in a list of 1,000 users and a floor."""
+    scores = {f"user-{number}": (2 + number) * TOP_SCORE_UNIT for number in range(1000)}
+    await raw.zadd(keyspace.top(0, TODAY), scores | {"": TOP_SCORE_UNIT})
+    found = await analytics.top_users(days(0), 1)
+    assert found == TopUsers([("user-999", Bounds(1001, 1001))], 1000)
+    await raw.delete(keyspace.top(0, TODAY))
 
 
 async def test_invalid_names_are_skipped(analytics: RedisCountStore, raw: Raw, keyspace: Keyspace) -> None:

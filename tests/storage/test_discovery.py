@@ -2,15 +2,19 @@
 
 import asyncio
 import signal
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from service.config.redis_servers import RedisServers
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
+from service.sessions import SHARD_COUNT
+from service.storage.client import Client
 from service.storage.connection import RedisConnection
-from service.storage.discovery import Discovery, endpoint_of
+from service.storage.discovery import ClusterDiscovery, Discovery, endpoint_of
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import SHARD_TAGS
 from tests.support.proxy import Impostor
@@ -116,3 +120,50 @@ async def test_one_sentinel_of_three_does_not_move_the_primary() -> None:
         assert await port() == 1
         wrong.epoch, wrong.port = 0, 3
         assert await port() == 3, "all sentinels were set up again"
+
+
+class Nodes(ClusterDiscovery):
+    """A cluster whose nodes name primaries by port."""
+
+    def __init__(self, answers: Mapping[int, Sequence[tuple[str, int]]]) -> None:
+        super().__init__(RedisServers.of("redis+cluster://a:1,b:2/0"), RedisSettings())
+        self.answers = answers
+
+    async def _ask(self, host: str, port: int) -> Sequence[tuple[str, int]]:  # noqa: ARG002
+        return self.answers.get(port, ())
+
+
+async def test_a_node_that_knows_too_few_slots_is_not_followed() -> None:
+    """Another node is asked. Without one, the servers are unknown."""
+    few, all_slots = [("x", 7)] * (SHARD_COUNT - 1), [("y", 8)] * SHARD_COUNT
+    assert await Nodes({1: few, 2: few}).find() is None
+    found = Nodes({1: few, 2: all_slots})
+    assert await found.find() == [found.server_url("y", 8)] * SHARD_COUNT
+
+
+async def test_the_nodes_that_are_asked_are_the_primaries_and_those_of_the_url() -> None:
+    """The nodes of the URL are never forgotten. Connections to others are closed."""
+    discovery = Nodes({1: [("y", 8)] * SHARD_COUNT})
+    gone = discovery.server_url("gone", 9)
+    discovery._clients[gone] = Client(gone, 1.0, 1)
+    await discovery.find()
+    assert discovery._known == {("a", 1), ("b", 2), ("y", 8)}
+    assert gone not in discovery._clients
+    await discovery.close()
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_half_of_the_sentinels_do_not_move_the_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one epoch, more than half of all sentinels have to name another primary."""
+    discovery = Discovery.of("redis+sentinel://a:1,b:2,c:3,d:4/jay/0", RedisSettings())
+    ports = dict.fromkeys("abcd", 6001)
+
+    async def call(url: str, *_: object) -> list[bytes]:
+        host = url.removeprefix("redis://").partition(":")[0]
+        return [b"ip", b"10.0.0.1", b"port", b"%d" % ports[host], b"config-epoch", b"0"]
+
+    monkeypatch.setattr(discovery, "_call", call)
+    assert await discovery.find() == (discovery.server_url("10.0.0.1", 6001),) * SHARD_COUNT
+    for host, expected in (("a", 6001), ("b", 6001), ("c", 6002)):
+        ports[host] = 6002
+        assert await discovery.find() == (discovery.server_url("10.0.0.1", expected),) * SHARD_COUNT

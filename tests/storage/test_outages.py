@@ -18,7 +18,7 @@ from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.lane import OPERATORS
+from service.storage.lane import OPERATORS, SESSIONS
 from service.storage.server_map import ServerMap
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
@@ -118,6 +118,36 @@ async def test_a_server_that_was_replaced_is_left(own_server: RedisServer, serve
             await asyncio.sleep(0.01)
     await connection.close()
     await connection.servers.close()
+
+
+async def test_a_server_that_was_replaced_has_no_outage(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that fails after another server has taken over is not logged."""
+    asked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+        await reader.read(1024)
+        asked.set()
+        await may_end.wait()
+
+    async with Impostor(answer) as silent:
+        primary = MovingPrimary(silent.url)
+        servers = ServerMap(primary, clock=partial(next, count(0, 10)))
+        connection = RedisConnection("", RedisSettings(timeout_seconds=30), servers=servers)
+        late = asyncio.ensure_future(refused_after(lambda: connection.call("get", "GET", "{u0}")))
+        await asked.wait()
+        [old] = await all_lanes(connection)
+        primary.url = server.url
+        servers.refresh_soon()
+        async with asyncio.timeout(30):
+            while not old._is_retired:
+                await asyncio.sleep(0.01)
+        may_end.set()
+        await late
+        await connection.close()
+        await servers.close()
+    assert not [record for record in caplog.records if record.name.startswith("service")]
 
 
 async def test_a_killed_redis(
@@ -304,6 +334,40 @@ async def test_a_cancelled_probe_does_not_keep_the_breaker_open(
         await probe
     own_server.signal(signal.SIGCONT)
     assert await recovered_after(lambda: store.create_many([factory.new("s")])) < 2
+
+
+async def test_a_probe_that_waits_for_a_connection_may_be_cancelled() -> None:
+    """A probe that is cancelled before it has a connection leaves room for another."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+        await reader.read(-1)
+
+    async with Impostor(answer) as silent:
+        connection = RedisConnection(silent.url, RedisSettings(timeout_seconds=30), lane=OPERATORS)
+        [lane] = await all_lanes(connection)
+        calls = [asyncio.ensure_future(connection.call("get", "GET", "x")) for _ in range(OPERATORS.connections)]
+        await asyncio.sleep(0)
+        assert lane._slots._free.locked()
+        lane._breaker.failed(lane._breaker.admit() or 0)
+        lane._breaker._open_until = 0  # a probe is due
+        probe = asyncio.ensure_future(connection.call("get", "GET", "x"))
+        await asyncio.sleep(0)
+        assert lane._breaker.admit() is None
+        for one in (probe, *calls):
+            one.cancel()
+        await asyncio.gather(probe, *calls, return_exceptions=True)
+        assert lane._breaker.admit() is not None
+        await connection.close()
+
+
+async def test_a_call_that_is_not_repeated_has_the_time_of_two_attempts() -> None:
+    """The lane of operators waits for two timeouts, and the one of visitors for one."""
+    settings = RedisSettings(timeout_seconds=3, durability="replicated")
+    for lane, seconds in ((OPERATORS, 6), (SESSIONS, 3)):
+        connection = RedisConnection("redis://127.0.0.1/0", settings, lane=lane)
+        [one] = await all_lanes(connection)
+        assert (one._deadlines._seconds, one._write_deadlines._seconds) == (seconds, seconds + 3)
+        await connection.close()
 
 
 async def test_each_outage_is_logged(

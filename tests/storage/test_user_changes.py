@@ -495,3 +495,47 @@ async def test_an_interrupted_change_is_settled_while_redis_is_full(
         assert await keys_with(raw, keyspace, "ann", digest("ann")) == []
         live = await read_counts(raw, keyspace)
         assert +live.live_by_hour == +live.live_by_minute == ({} if then == "ended" else {"s": 1})
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+async def test_an_erasure_during_a_change_leaves_no_successor(
+    make_store: MakeStore,
+    changes_of: ChangesOf,
+    make_users: MakeUsers,
+    factory: SessionFactory,
+    digest: UserDigest,
+    own_server: RedisServer,
+    keyspace: Keyspace,
+    *,
+    is_full: bool,
+) -> None:
+    """A stored successor of an erased session is removed, also while Redis is full.
+
+    A repeated step does not store it again.
+    """
+    store, users = await make_store(own_server.url, redis=GROUPED), make_users(own_server.url)
+    changes, session = changes_of(store), factory.new("s", "ann")
+    other = next(name for name in map(str, range(1000)) if digest(name)[0] != digest("ann")[0])
+    await store.create_many([session])
+    run, creation = changes._run, []
+    async with Redis.from_url(own_server.url, decode_responses=True) as raw:
+
+        async def erased(step: str, *arguments: object) -> int:
+            if step == "create":
+                creation.append(arguments)
+            if step == "finish":
+                assert await users.erase("ann", int(time.time() * 1_000_000) + 1) == 1
+                assert await users.find_sessions(other)
+                await raw.config_set("maxmemory", str(int(is_full)))
+            return await run(step, *arguments)  # type: ignore[arg-type]
+
+        changes._run = erased  # type: ignore[method-assign, assignment]
+        assert await changes.set_user([session.id], other) is None
+        assert not await raw.exists(keyspace.user(digest(other)))
+        await raw.config_set("maxmemory", "0")
+        await run("create", *creation[0])  # type: ignore[arg-type]  # as after a lost reply
+        assert await users.find_sessions(other) == []
+        assert await keys_with(raw, keyspace, "ann", digest("ann")) == []
+        counts = await read_counts(raw, keyspace)
+        assert +counts.live_by_hour == +counts.live_by_minute == {}
+        assert (counts.created, counts.ended) == ({"s": 1}, {"s": 1})

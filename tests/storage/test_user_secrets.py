@@ -7,7 +7,7 @@ import pytest
 
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
-from service.errors import UnknownUserSecret
+from service.errors import StoreUnavailable, UnknownUserSecret
 from service.sessions import SessionFactory
 from service.storage.keyspace import SECRETS_SHARD, Keyspace
 from service.storage.lanes import Lanes
@@ -115,3 +115,38 @@ async def test_the_record_of_a_secret_removes_expired_fingerprints(
     await UserSecrets(lanes.operators, keyspace, [UserDigest("another-secret")], clock=clock).record(TTL_SECONDS)
     [new] = await raw.hkeys(keyspace.secrets)
     assert new != old
+
+
+async def test_a_record_that_failed_is_repeated(
+    secrets: UserSecrets, keyspace: Keyspace, raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record whose write failed is not taken for one that Redis has."""
+
+    async def fail(*_: object) -> None:
+        raise StoreUnavailable("lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secrets, "_write", fail)
+        with pytest.raises(StoreUnavailable):
+            await secrets.record(TTL_SECONDS)
+    assert [*secrets.steps([SECRETS_SHARD])] == []
+    await secrets.record(TTL_SECONDS)
+    assert await raw.exists(keyspace.secrets)
+
+
+async def test_a_clock_that_steps_back_leads_to_a_record(
+    secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+) -> None:
+    """A record is not taken for a recent one when the clock was ahead at its time."""
+    await secrets.record(TTL_SECONDS)
+    await raw.delete(keyspace.secrets)
+    clock.now -= 60
+    await secrets.record(TTL_SECONDS)
+    assert await raw.exists(keyspace.secrets)
+
+
+async def test_only_the_server_of_the_fingerprints_records_them(secrets: UserSecrets) -> None:
+    """New connections to the other servers of a cluster record nothing."""
+    await secrets.record(TTL_SECONDS)
+    assert [*secrets.steps([SECRETS_SHARD + 1])] == []
+    assert len([*secrets.steps([SECRETS_SHARD, SECRETS_SHARD + 1])]) == 1

@@ -56,6 +56,18 @@ def test_a_late_failure_changes_nothing() -> None:
     assert not breaker.is_open
 
 
+def test_a_probe_that_fails_after_another_answer_is_late() -> None:
+    """Once Redis has answered another lane, the failure of a probe opens nothing."""
+    clock = Clock()
+    breaker = Breaker(clock)
+    breaker.failed(admitted(breaker))
+    clock.now += OPEN_SECONDS
+    probe = admitted(breaker)
+    breaker.succeeded()
+    assert not breaker.failed(probe)
+    assert not breaker.is_open
+
+
 def test_only_the_end_of_the_probe_admits_another() -> None:
     """A cancelled call that was sent before the breaker opened ends no probe."""
     clock = Clock()

@@ -3,9 +3,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.errors import Overloaded, StoreUnavailable
+from service.errors import Overloaded, PartlyUnavailable, StoreUnavailable
 from service.storage import coalescer as bounds
 from service.storage.coalescer import Coalescer
+from service.telemetry.metrics import Metrics
 
 
 class Batches:
@@ -144,36 +145,99 @@ async def test_a_cancelled_waiter_does_not_affect_others() -> None:
     await coalescer.close()
 
 
-async def test_the_queue_is_bounded_in_length() -> None:
-    """A full queue rejects items at once, and accepts them again later."""
-    run = Batches()
+async def test_a_cancelled_waiter_of_a_partly_failed_batch() -> None:
+    """The others get their results or errors after a cancellation."""
+    error, gate = StoreUnavailable("this shard moves"), asyncio.Event()
+
+    async def run(items: Sequence[int]) -> Sequence[int]:
+        await gate.wait()
+        raise PartlyUnavailable([error if item == 2 else item for item in items])
+
+    coalescer: Coalescer[int, int] = Coalescer(run)
+    futures = [coalescer.submit(number) for number in range(4)]
+    await turns()
+    futures[1].cancel()
+    gate.set()
+    await coalescer.close()
+    assert [futures[0].result(), futures[2].exception(), futures[3].result()] == [0, error, 3]
+
+
+async def test_a_cancelled_waiter_in_the_queue_does_not_affect_others() -> None:
+    """After a cancellation, the others in the queue are rejected or sent as usual."""
+    run, now = Batches(), [0.0]
     run.gate.clear()
-    coalescer = Coalescer(run, max_in_flight=1, max_waiting=2)
+    coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=0.5, clock=lambda: now[0])
     futures = [coalescer.submit(0)]
     await turns()
     futures += [coalescer.submit(1), coalescer.submit(2)]
-    with pytest.raises(Overloaded):
-        coalescer.submit(3)
+    futures[1].cancel()
+    now[0] = 0.51
+    futures.append(coalescer.submit(3))
+    run.gate.set()
+    await coalescer.close()
+    assert isinstance(futures[2].exception(), Overloaded)
+    assert (futures[3].result(), run.seen) == (30, [[0], [3]])
+
+
+async def test_the_queue_is_bounded_in_length(caplog: pytest.LogCaptureFixture) -> None:
+    """A full queue rejects items at once, and accepts them again later.
+
+    Each rejection is counted, and one is logged.
+    """
+    run, metrics = Batches(), Metrics()
+    run.gate.clear()
+    coalescer = Coalescer(run, "find", max_in_flight=1, max_waiting=2, metrics=metrics)
+    futures = [coalescer.submit(0)]
+    await turns()
+    futures += [coalescer.submit(1), coalescer.submit(2)]
+    for _ in range(3):
+        with pytest.raises(Overloaded):
+            coalescer.submit(3)
     run.gate.set()
     assert await asyncio.gather(*futures) == [0, 10, 20]
     assert await coalescer.submit(3) == 30
     await coalescer.close()
+    assert metrics.redis_errors.drain() == {("queue-full",): 3}
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("requests (find) are answered 503: 2 requests wait for Redis already")
 
 
 async def test_the_queue_is_bounded_in_time() -> None:
     """An item that waited too long for its turn is rejected and not sent."""
-    run, now = Batches(), [0.0]
+    run, now, metrics = Batches(), [0.0], Metrics()
     run.gate.clear()
-    coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=0.5, clock=lambda: now[0])
+    coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=0.5, metrics=metrics, clock=lambda: now[0])
     first = coalescer.submit(0)
     await turns()
     late = coalescer.submit(1)
-    now[0] = 0.51
+    now[0] = 0.25
+    in_time = coalescer.submit(2)
+    now[0] = 0.75
     run.gate.set()
     assert await first == 0
     with pytest.raises(Overloaded):
         await late
-    assert run.seen == [[0]]
+    assert await in_time == 20
+    assert run.seen == [[0], [2]]
+    assert metrics.redis_errors.drain() == {("waited-too-long",): 1}
+    await coalescer.close()
+
+
+async def test_the_wait_of_a_batch_is_that_of_its_oldest_item() -> None:
+    """The time in the metrics is the longest that a request of the batch has waited."""
+    run, now, metrics = Batches(), [0.0], Metrics()
+    run.gate.clear()
+    coalescer = Coalescer(run, max_in_flight=1, metrics=metrics, clock=lambda: now[0])
+    futures = [coalescer.submit(0)]
+    await turns()
+    for moment in (0.125, 0.25):
+        now[0] = moment
+        futures.append(coalescer.submit(1))
+    now[0] = 0.375
+    run.gate.set()
+    await asyncio.gather(*futures)
+    [waits] = metrics.batch_waits.drain().values()
+    assert waits[-1] == 0.25
     await coalescer.close()
 
 
@@ -186,8 +250,19 @@ async def test_closing_waits_for_batches_in_flight() -> None:
     closing = asyncio.ensure_future(coalescer.close())
     await turns()
     assert not closing.done()
+    assert (coalescer.waiting, coalescer.is_idle) == (0, False)
     run.gate.set()
     await closing
+    assert answer.result() == 10
+    assert coalescer.is_idle
+
+
+async def test_closing_waits_for_items_that_were_not_sent_yet() -> None:
+    """Closing sends the items of this turn of the loop and waits for their results."""
+    coalescer = Coalescer(Batches())
+    answer = coalescer.submit(1)
+    assert not coalescer.is_idle
+    await coalescer.close()
     assert answer.result() == 10
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, SourceCounts
 from service.storage.counters import (
+    CONSENT_GIVEN_IN_HOUR,
+    CONSENT_WITHDRAWN_IN_HOUR,
     COUNTERS_IN_DAY,
     CREATED_IN_DAY,
     CREATED_IN_HOUR,
@@ -18,7 +20,11 @@ from service.storage.counters import (
     ENDED_IN_HOUR,
     ENDED_OF_DAY,
     ENDED_OF_EARLIER_DAYS,
+    HOURS_IN_DAY,
+    LIVE_BYTES,
     LIVE_IN_HOUR,
+    DaySum,
+    numbers,
 )
 from service.storage.history import HourlyCounters, HourlyFigures, Span
 from service.time_zones import TimeZone
@@ -74,8 +80,8 @@ def figures(span: Span, made: Sequence[Visit]) -> HourlyFigures:
             add(visit.end, ENDED_IN_DAY, ENDED_IN_HOUR + visit.end % DAY // HOUR, of_day)
         if visit.start // HOUR == span.oldest // HOUR and visit.end is None:
             by_minute[visit.start % HOUR // MINUTE] += 1
-    for day, numbers in by_day.items():
-        counters.add_day(day - span.days.start, struct.pack(f">{COUNTERS_IN_DAY}I", *numbers))
+    for day, positions in by_day.items():
+        counters.add_day(day - span.days.start, struct.pack(f">{COUNTERS_IN_DAY}I", *positions))
     counters.add_minutes(span.oldest % HOUR // MINUTE, struct.pack(">60I", *by_minute))
     return HourlyFigures(span, counters)
 
@@ -205,6 +211,9 @@ def test_the_peak_is_at_a_full_hour_or_now() -> None:
     made += [Visit(now - second, None) for second in range(1, 8)]
     assert figures(Span(hours(0, 5), now, DAY, kept_from=0), made).peak() == Peak(7, now)
     assert figures(Span(hours(0, 4), now, DAY, kept_from=0), made).peak() == Peak(2, START + HOUR)
+    later = [Visit(now - second, None) for second in range(1, 8)]
+    at_its_end = Span(CountRange(START, now, Interval.HOUR), now, DAY, kept_from=0)
+    assert figures(at_its_end, later).peak() == Peak(0, START)
 
 
 def test_a_clock_that_is_ahead_changes_no_past_hour() -> None:
@@ -231,3 +240,48 @@ def test_figures_of_sources_add_up() -> None:
     total.add(figures(span, other))
     assert total.counts() == figures(span, [*one, *other]).counts()
     assert total.peak() == Peak(2, START + HOUR)
+
+
+def test_consents_of_sources_add_up() -> None:
+    """Given and withdrawn consents are counted by hour, and the totals are sums."""
+    span, found = Span(hours(0, 3), START + 3 * HOUR, HOUR, kept_from=0), []
+    for number in (1, 10):
+        day = [0] * COUNTERS_IN_DAY
+        day[CONSENT_GIVEN_IN_HOUR + 1], day[CONSENT_WITHDRAWN_IN_HOUR + 2] = number, 3 * number
+        counters = HourlyCounters(span)
+        counters.add_day(FIRST_DAY - span.days.start, struct.pack(f">{COUNTERS_IN_DAY}I", *day))
+        found.append(HourlyFigures(span, counters))
+    found[0].add(found[1])
+    total = found[0].counts()
+    assert (total.consent_given, total.consent_withdrawn) == ([0, 11, 0], [0, 0, 33])
+
+
+def test_a_lifetime_of_two_days_is_summed_until_now() -> None:
+    """Sessions that are live for more than one midnight are in each hour of their life.
+
+    One session a day ends after two midnights. The counters by day are the
+    same when it ends after one midnight.
+    """
+    made = [Visit(START + day * DAY, START + (day + 2) * DAY - HOUR) for day in range(10)]
+    made = [Visit(visit.start + 12 * HOUR, (visit.end or 0) + 12 * HOUR) for visit in made]
+    asked = CountRange(START + 5 * DAY, START + 6 * DAY, Interval.DAY)
+    found = figures(Span(asked, START + 20 * DAY, 2 * DAY, kept_from=0), made)
+    assert found.is_complete
+    assert found.counts().active_at == [2]
+    assert (found.counts().created, found.counts().ended) == ([1], [1])
+
+
+def test_counters_of_a_newer_layout_are_left_out() -> None:
+    """Counters after the last known one do not change the others."""
+    day = DaySum()
+    for _ in range(2):
+        day.add(struct.pack(f">{COUNTERS_IN_DAY + 3}I", *range(COUNTERS_IN_DAY + 3)))
+    assert day.numbers() == [2 * number for number in range(COUNTERS_IN_DAY)]
+
+
+def test_a_part_of_a_counter_is_left_out() -> None:
+    """A string of another program does not have to end with a whole counter."""
+    assert list(numbers(struct.pack(">3I", 1, 2, 3)[:-1])) == [1, 2]
+    first, last = LIVE_BYTES
+    day = struct.pack(f">{COUNTERS_IN_DAY}I", *range(COUNTERS_IN_DAY))
+    assert list(numbers(day[first : last + 1])) == [*range(LIVE_IN_HOUR, LIVE_IN_HOUR + HOURS_IN_DAY)]

@@ -78,7 +78,7 @@ def test_a_flood_is_visible_within_minutes(watched: Watched) -> None:
 def test_too_few_samples_give_no_forecast(watched: Watched) -> None:
     """Two samples, or many within a moment, give no forecast."""
     assert watched.sample(100 * MB) is None
-    assert watched.sample(110 * MB, seconds=10 * MIN_SPAN_SECONDS) is None
+    assert watched.sample(110 * MB, seconds=2 * MIN_SPAN_SECONDS) is None
     other = Watched()
     pause = MIN_PAUSE_SECONDS
     within = [other.sample((100 + n) * MB, seconds=pause) for n in range(int(MIN_SPAN_SECONDS / pause))]

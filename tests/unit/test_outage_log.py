@@ -161,6 +161,25 @@ async def test_a_failover_ends_an_outage(site: Site, caplog: pytest.LogCaptureFi
     assert lines(caplog)[2:] == ends
 
 
+async def test_a_shard_that_moves_away_ends_no_outage(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """While a server still has shards, only its own success ends its outage."""
+    site.fails(OLD, SILENT)
+    await site.serve(OLD, OTHER, OTHER)
+    site.succeeds(OTHER)
+    assert lines(caplog) == ["old cannot serve"]
+    site.succeeds(OLD)
+    assert lines(caplog) == ["old cannot serve", "old serves again"]
+
+
+async def test_an_outage_of_a_server_without_shards_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """Any server ends the outage of one that had no shard, and has none later."""
+    site = Site()
+    site.fails(OLD, SILENT)
+    await site.serve(NEW, OTHER)
+    site.succeeds(OTHER)
+    assert lines(caplog) == ["old cannot serve", "other serves again, in place of old"]
+
+
 @pytest.mark.parametrize(
     ("error", "advice"),
     [

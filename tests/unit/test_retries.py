@@ -1,9 +1,12 @@
 """Retries of the calls of one operation."""
 
+import asyncio
+
 import pytest
 
 from service.errors import Overloaded, StoreUnavailable
-from service.storage.retries import Retries
+from service.storage.breaker import OPEN_SECONDS
+from service.storage.retries import RETRY_PAUSES_SECONDS, Retries
 
 
 class Calls:
@@ -39,3 +42,17 @@ async def test_the_first_call_is_not_repeated(error: Exception) -> None:
     with pytest.raises(type(error)):
         await Retries((0, 0)).run(call)
     assert call.number == 1
+
+
+async def test_a_retry_comes_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each retry has its own pause, in which an open breaker may admit a call again."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    call, retries = Calls(StoreUnavailable(""), 2, 3, 5), Retries((1, 2))
+    assert [await retries.run(call) for _ in range(3)] == [1, 4, 6]
+    assert slept == [1, 2, 1]
+    assert min(RETRY_PAUSES_SECONDS) > OPEN_SECONDS

@@ -1,12 +1,18 @@
 """The ranking of a shard's users from the lists of many days, in bounded memory."""
 
+import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from service.storage.keyspace import TOP_SCORE_UNIT
-from service.storage.top_lists import Ranking
+from service.config.settings import RedisSettings
+from service.counts import Bounds, TopUsers
+from service.storage.connection import RedisConnection
+from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
+from service.storage.page_sizes import PAGE_SIZES
+from service.storage.top_lists import Ranking, TopLists
 
 
 def listed(scores: dict[bytes, tuple[int, int]], floor: int = 0) -> list[bytes]:
@@ -80,3 +86,57 @@ async def test_scores_of_other_programs_are_ignored() -> None:
     best, others = await ranking.best(5)
     assert [user for user, _ in best] == [b"e"]
     assert others == 0
+
+
+async def test_bounds_of_impossible_scores_are_not_below_zero() -> None:
+    """An error above the count, or a count below the floor, spoils no other bound."""
+    ranking = Ranking(10)
+    ranking.add(listed({b"a": (1, 5), b"b": (3, 0), b"c": (9, 2)}, floor=5))
+    best, _ = await ranking.best(5)
+    assert best == [(b"c", Bounds(7, 9)), (b"b", Bounds(3, 5)), (b"a", Bounds(0, 5))]
+
+
+async def test_the_better_half_is_kept() -> None:
+    """All users are kept while they fit, and half of the bound when they do not."""
+    ranking = Ranking(4)
+    ranking.add(listed({b"a": (5, 0), b"b": (4, 0), b"c": (3, 0), b"d": (2, 0)}))
+    await ranking.shrink()
+    assert len(ranking._users) == 4
+    ranking.add(listed({b"e": (1, 0)}))
+    await ranking.shrink()
+    assert set(ranking._users) == {b"a", b"b"}
+    best, others = await ranking.best(4)
+    assert (best, others) == ([(b"a", Bounds(5, 5)), (b"b", Bounds(4, 4))], 3)
+
+
+class Shards(TopLists):
+    """The rankings of the shards, which need no Redis."""
+
+    def __init__(self, *found: tuple[list[tuple[bytes, Bounds]], int]) -> None:
+        connection = RedisConnection("redis://127.0.0.1/0", RedisSettings())
+        super().__init__(connection, Keyspace("test"), PAGE_SIZES)
+        self.found = dict(enumerate(found))
+        self.callers = self.most_callers = 0
+
+    async def _rank_shard(self, shard: int, *_: object) -> tuple[Sequence[tuple[bytes, Bounds]], int]:
+        self.callers += 1
+        self.most_callers = max(self.callers, self.most_callers)
+        await asyncio.sleep(0)
+        self.callers -= 1
+        return self.found.get(shard, ([], 0))
+
+
+async def test_the_other_users_of_all_shards_are_bounded() -> None:
+    """The bound for other users covers each shard, and the users beyond the limit."""
+    best = [(b"a", Bounds(9, 9)), (b"b", Bounds(5, 8))]
+    assert await Shards((best[:1], 3), (best[1:], 1)).rank([], 2) == TopUsers(
+        [("a", Bounds(9, 9)), ("b", Bounds(5, 8))], 3
+    )
+    assert await Shards((best[:1], 3), (best[1:], 1)).rank([], 1) == TopUsers([("a", Bounds(9, 9))], 8)
+
+
+async def test_one_caller_ranks_at_a_time() -> None:
+    """Callers wait for each other, so that their users are not in memory together."""
+    shards = Shards()
+    await asyncio.gather(*(shards.rank([], 1) for _ in range(3)))
+    assert shards.most_callers == 1
