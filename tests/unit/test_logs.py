@@ -109,7 +109,7 @@ def traceback_of(error: BaseException) -> str:
 
 
 def test_a_traceback_has_every_error_that_led_to_it() -> None:
-    """The first cause comes first, and a group is followed by its members."""
+    """The first cause comes first, and a group comes before its errors."""
     first, second, third = KeyError(), ValueError(), TypeError()
     third.__cause__, second.__context__ = second, first
     assert traceback_of(third).split() == ["KeyError", "ValueError", "TypeError"]

@@ -37,7 +37,7 @@ async def test_records_reach_sinks_in_order_and_once() -> None:
 
 
 async def test_each_record_reaches_the_sinks_soon() -> None:
-    """A record after a flush starts the timer again, so it waits for no further ones."""
+    """A record after a flush starts the timer again, and waits for no other record."""
     seen: list[RequestRecord] = []
     recorder = RequestRecorder([seen.extend])
     for number in range(1, 4):
