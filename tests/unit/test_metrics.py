@@ -5,7 +5,7 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.telemetry.metrics import Gauge, Histogram, Metrics
+from service.telemetry.metrics import Gauge, Histogram, Labels, Metrics
 from service.telemetry.prometheus import PrometheusExporter
 
 VALUES = [0.0, 0.0005, 0.00051, 0.001, 0.3, 0.5, 4.9, 5.0, 5.1, 1000.0]
@@ -79,7 +79,9 @@ def test_a_gauge_without_a_number_is_absent() -> None:
         return [line for line in exporter.text().decode().splitlines() if line.startswith("jay_redis_memory_full")]
 
     assert samples() == []
+    numbers: dict[Labels, float] = {}
+    metrics.memory_full.set_function(lambda: numbers)
     for number, expected in ((60.0, ["jay_redis_memory_full_seconds 60.0"]), (math.inf, [])):
-        metrics.memory_full.set_function(lambda number=number: {(): number})  # type: ignore[misc]
+        numbers[()] = number
         exporter.publish()
         assert samples() == expected
