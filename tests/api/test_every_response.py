@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from aiohttp import ClientResponse
 
 from service.api_keys import Keyring
 from service.config.settings import RedisSettings
+from service.errors import Overloaded
 from tests.api.conftest import KEY, ORIGIN, PATH, TOKEN, Service, Start, problem
 from tests.support.servers import RedisServer, binaries
 
@@ -139,8 +140,21 @@ async def test_health_is_open_and_not_part_of_the_api(service: Service) -> None:
     service.runner.health.is_draining = True
     response = await service.request("GET", "/readyz")
     assert (response.status, await response.json()) == (503, {"status": "draining"})
-    assert response.headers["Connection"] == "close"
+    assert (response.headers["Connection"], response.headers["Retry-After"]) == ("close", "1")
+    assert (await service.request("GET", "/livez")).status == 200
     assert (await service.request("POST")).status == 201
+
+
+async def test_readiness_that_finds_no_room_is_503(service: Service) -> None:
+    """A check that is rejected as an overload is an answer of readiness, no problem."""
+
+    async def overloaded() -> Sequence[int]:
+        raise Overloaded("too many")
+
+    service.runner.health._check_store = overloaded
+    response = await service.request("GET", "/readyz")
+    assert (response.status, await response.json()) == (503, {"status": "store-unavailable"})
+    assert response.headers["Retry-After"] == "1"
 
 
 async def test_health_and_metrics_are_not_cached(service: Service) -> None:

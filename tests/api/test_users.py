@@ -2,17 +2,22 @@ import asyncio
 import io
 import json
 import logging
+import time
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
 
+from service.api.answer_cache import AnswerCache
 from service.config.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
+from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
+from service.storage.users import RedisUserStore
 from service.telemetry import logs
 from tests.api.conftest import PATH, Service, Start, problem
 from tests.support.servers import RedisServer
@@ -213,3 +218,59 @@ async def test_no_line_of_the_log_holds_a_user_id(service: Service) -> None:
         logging.getLogger().removeHandler(handler)
     assert "canary" not in json.dumps(service.log_lines()) + stream.getvalue()
     assert {line["route"] for line in service.log_lines()} >= {f"{USERS}/{{user_id}}/sessions", PATH}
+
+
+async def test_an_erasure_that_fails_late_leaves_no_cached_answer(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a 503 too, the list of top users is read again, without an erased user."""
+    await service.create(json={"user_id": "canary"})
+    erase = RedisUserStore.erase
+
+    async def fail_late(store: RedisUserStore, user_id: str, now_us: int) -> int:
+        await erase(store, user_id, now_us)
+        raise StoreUnavailable("the last reply was lost")
+
+    monkeypatch.setattr(RedisUserStore, "erase", fail_late)
+    assert "canary" in await (await service.request("GET", f"{ANALYTICS}/users", headers=OPERATOR)).text()
+    erased = await service.request("DELETE", f"{USERS}/canary", headers=OPERATOR)
+    await problem(erased, 503, "store-unavailable")
+    assert "canary" not in await (await service.request("GET", f"{ANALYTICS}/users", headers=OPERATOR)).text()
+
+
+@pytest.mark.parametrize("is_rewritten", [True, False])
+async def test_a_receipt_says_whether_redis_rewrites_its_file(
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    is_rewritten: bool,  # noqa: FBT001 - pytest passes it by name
+) -> None:
+    """The receipt asks for a rewrite when none has started, and has microseconds."""
+
+    async def rewrite(_: RedisUserStore) -> bool:
+        return is_rewritten
+
+    monkeypatch.setattr(RedisUserStore, "rewrite_append_only_file", rewrite)
+    now_us = int(time.time()) * 1_000_000 + 42
+    monkeypatch.setattr("service.api.handlers.users.time.time_ns", lambda: now_us * 1000)
+    receipt = await (await service.request("DELETE", f"{USERS}/u", headers=OPERATOR)).json()
+    assert receipt["erased_at"].endswith(".000042Z")
+    assert ("has started to rewrite" in receipt["remaining"]) is is_rewritten
+    assert ("BGREWRITEAOF" in receipt["remaining"]) is not is_rewritten
+
+
+async def test_only_the_list_of_top_users_may_hold_a_user_id(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an erasure, nobody joins a list of top users that was begun long before."""
+    get, marks = AnswerCache.get, list[dict[str, bool]]()
+
+    async def marked(
+        cache: AnswerCache, key: Hashable, answer: Callable[[], Awaitable[bytes]], **more: bool
+    ) -> bytes:
+        marks.append(more)
+        return await get(cache, key, answer, **more)
+
+    monkeypatch.setattr(AnswerCache, "get", marked)
+    for path in ("sessions", "users"):
+        assert (await service.request("GET", f"{ANALYTICS}/{path}", headers=OPERATOR)).status == 200
+    assert marks == [{}, {"holds_user_ids": True}]

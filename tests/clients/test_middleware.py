@@ -5,14 +5,15 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 from aiohttp import web
 from jay_tracking_client import aio, sync
-from jay_tracking_client.errors import Unauthorized
-from jay_tracking_client.logs import SessionRefFilter, add_session_ref, session_ref
+from jay_tracking_client.errors import Unauthorized, Unready
+from jay_tracking_client.logs import SessionRefFilter, add_session_ref, logged_session, session_ref
 from jay_tracking_client.middleware import asgi, wsgi
 from jay_tracking_client.middleware.aiohttp import JAY_SESSION, session_middleware
 from jay_tracking_client.middleware.guard import Guard
@@ -269,3 +270,26 @@ async def test_log_records_have_the_ref(fake: FakeTrackingService) -> None:
     await site.close()
     assert records == [f"{session.ref} hello", "- hello"]
     assert events == [{"event": "hello", "session_ref": session.ref}, {"event": "hello"}]
+
+
+def test_no_cache_keeps_a_refusal() -> None:
+    """A refusal is for one visitor at one moment."""
+    guard = Guard(require_session=True, when_away="closed")
+    for refusal in (guard.of_session(None), guard.of_outage(Unready("503"))):
+        assert refusal is not None
+        assert refusal.headers["Cache-Control"] == "no-store"
+
+
+def test_an_error_of_the_application_ends_the_ref_too() -> None:
+    """After an error, log records of the same thread have no ref of its visitor."""
+    start = datetime.now(UTC)
+    session = Session("a", start, "s", start, ref="5e" * 16)
+
+    def fail() -> None:
+        with logged_session(session):
+            assert session_ref() == session.ref
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert session_ref() is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from jay_tracking_client.errors import (
     ConnectionFailed,
+    RequestFailed,
     ServiceUnavailable,
     TimedOut,
     TooManyRequests,
@@ -227,3 +228,19 @@ async def test_an_impossible_idempotency_key_is_a_value_error(client: Any, fake:
     with pytest.raises(ValueError, match="idempotency_key"):
         await client.create(idempotency_key="short")
     assert fake.requests == []
+
+
+def test_a_retry_after_in_the_past_is_no_pause() -> None:
+    """A date before that of the answer is a pause of no seconds, not a negative one."""
+    headers = {"retry-after": "Thu, 01 Jan 2026 12:00:00 GMT", "date": "Thu, 01 Jan 2026 12:00:05 GMT"}
+    assert Answer(503, headers).retry_after_seconds == 0.0
+
+
+async def test_a_cookie_of_an_answer_is_not_sent(connect: Connect, fake: FakeTrackingService) -> None:
+    """No request of a later visitor has the cookie of an earlier one."""
+    client = connect(fake.url.replace("127.0.0.1", "localhost"), fake.api_key, connect_seconds=5.0)
+    fake.answer_next(Answer(404, {"set-cookie": "visitor=a; Path=/"}))
+    for _ in range(2):
+        with pytest.raises(RequestFailed):
+            await client.get(str(uuid.uuid4()))
+    assert ["cookie" in request.headers for request in fake.requests] == [False, False]

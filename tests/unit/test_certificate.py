@@ -9,9 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -140,6 +144,17 @@ def test_an_unusable_pair_is_one_sentence(authority: Authority, case: str) -> No
     with pytest.raises(ConfigError, match=re.escape(reason)):
         load(authority.variables)
     assert load(authority.variables, reads_tls_files=False).settings.server.tls.key == authority.key
+
+
+def test_a_weak_key_is_explained(authority: Authority) -> None:
+    """The error for a key that OpenSSL finds too short asks for another certificate."""
+    key, now = generate_private_key(65537, 1024), datetime.now(UTC)  # noqa: S505 - too short for OpenSSL
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    authority.certificate.write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    authority.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(TlsError, match=r"\(OpenSSL: EE_KEY_TOO_SMALL\)\. Request a certificate with a longer key"):
+        load_pair(authority.certificate, authority.key)
 
 
 def test_key_and_certificate_may_share_a_file(authority: Authority) -> None:

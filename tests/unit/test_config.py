@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.api_keys import Scope, hash_key
+from service.api_keys import Gpc, Scope, hash_key
 from service.config.cross_field import warnings
 from service.config.loading import load
 from service.config.redacted_view import effective_settings
@@ -66,6 +66,16 @@ def test_the_environment_wins_over_the_file() -> None:
     assert loaded.provenance["server.host"] == "config.yaml"
 
 
+def test_a_file_that_is_passed_wins_over_the_variable() -> None:
+    """`--config` wins over JAY_CONFIG, and that wins over `config.yaml`."""
+    for name, port in (("config.yaml", 1000), ("variable.yaml", 2000), ("passed.yaml", 3000)):
+        Path(name).write_text(f"server: {{port: {port}}}\n", "utf-8")
+    variable = {"JAY_CONFIG": "variable.yaml"}
+    assert load({}).settings.server.port == 1000
+    assert load(variable).settings.server.port == 2000
+    assert load(variable, Path("passed.yaml")).settings.server.port == 3000
+
+
 def test_every_kind_of_value_reads_from_the_environment() -> None:
     """Numbers, booleans, choices, paths, optional strings and keys are parsed."""
     settings = load(
@@ -89,6 +99,20 @@ def test_every_kind_of_value_reads_from_the_environment() -> None:
     assert settings.api_keys[0].source == "tv.app"
     assert settings.api_keys[0].origins == frozenset({"https://a.example"})
     assert settings.api_keys[0].create_limit == RateLimit(60, 60)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_has_the_usual_forms(value: bool) -> None:  # noqa: FBT001 - pytest passes it by name
+    """A variable may be `true` or `false` in any case, `1` or `0`."""
+    for written in ("true", "True", "TRUE", "1") if value else ("false", "False", "FALSE", "0"):
+        assert load({"JAY_COOKIE__PARTITIONED": written}).settings.cookie.partitioned is value
+    assert "must be" in errors({"JAY_COOKIE__PARTITIONED": "yes"})[0]
+
+
+def test_the_variables_of_commands_are_no_settings() -> None:
+    """The service ignores the URL and the keys of commands that call it."""
+    variables = {"JAY_URL": "https://a.example", "JAY_KEY": "a-key", "JAY_OPERATOR_KEY": "another-key"}
+    assert load(variables).settings == Settings()
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -355,6 +379,26 @@ def test_settings_that_contradict_each_other_are_errors() -> None:
     assert "analytics.retention_days" in found[1]
     files = {"JAY_SERVER__TLS__CERTIFICATE": "cert.pem", "JAY_SERVER__TLS__KEY": "key.pem"}
     assert "cannot be used (No such file" in errors(files)[0]
+    assert load(files, reads_tls_files=False).settings.server.tls.key == Path("key.pem")
+    for name in files:
+        assert "go together" in errors({name: files[name]})[0]
+
+
+def test_counts_are_kept_as_long_as_sessions_live() -> None:
+    """The shortest retention is the lifetime, rounded up to whole days."""
+    two_days = {"JAY_ANALYTICS__RETENTION_DAYS": "2", "JAY_SESSION__TTL_SECONDS": "172800"}
+    assert load(two_days).settings.session.ttl_seconds == 172_800
+    (found,) = errors({**two_days, "JAY_SESSION__TTL_SECONDS": "172801"})
+    assert "must be at least 3, as" in found
+
+
+def test_only_an_embedded_server_needs_a_data_directory() -> None:
+    """A file in place of the directory is an error for the embedded server only."""
+    Path("file").write_text("", "utf-8")
+    assert "file is not a directory" in errors({"JAY_REDIS__DATA_DIR": "file"})[0]
+    assert load({"JAY_REDIS__DATA_DIR": "missing"}).settings.redis.url == "embedded"
+    other = {"JAY_REDIS__DATA_DIR": "file", "JAY_REDIS__URL": "redis://redis.example"}
+    assert load(other).settings.redis.data_dir == Path("file")
 
 
 VARIABLES = st.sampled_from(
@@ -502,6 +546,16 @@ def test_a_misspelled_gpc_is_an_error(gpc: object) -> None:
     """`gpc` is `ignore` or `guest`."""
     (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "gpc": gpc}])})
     assert "gpc must be ignore or guest" in error
+
+
+@pytest.mark.parametrize(
+    ("more", "gpc"),
+    [({}, Gpc.IGNORE), ({"gpc": None}, Gpc.IGNORE), ({"gpc": "ignore"}, Gpc.IGNORE), ({"gpc": "guest"}, Gpc.GUEST)],
+)
+def test_a_key_ignores_gpc_by_default(more: dict[str, str | None], gpc: Gpc) -> None:
+    """Only `gpc: guest` makes a guest of a visitor who opted out."""
+    (key,) = load({"JAY_API_KEYS": json.dumps([{**ENTRY, **more}])}).settings.api_keys
+    assert key.gpc is gpc
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ class Primary(Client):
     """A primary with replicas that acknowledge every write."""
 
     def __init__(self) -> None:
-        super().__init__("redis://127.0.0.1/0", 1.0, 1)
+        super().__init__("unix:///nowhere/redis.sock", 1.0, 1)  # no replica of a socket is asked
         self.replicas = 1
         self.is_hung = False
         self.awaited: list[int] = []
@@ -28,7 +28,7 @@ class Primary(Client):
     def _reply(self, command: Command) -> Any:
         match command[0]:
             case "ROLE":
-                return [b"master", 0, [b"replica"] * self.replicas]
+                return [b"master", 0, [[b"127.0.0.1", b"%d" % port, b"0"] for port in range(self.replicas)]]
             case "WAIT":
                 self.awaited.append(int(command[1]))
                 # Redis replies as soon as enough replicas have acknowledged.

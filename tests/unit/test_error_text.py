@@ -173,6 +173,10 @@ def test_an_uncaught_error_is_a_log_line() -> None:
         one()
 
     drop(Broken)
+    missing = FileNotFoundError(errno.ENOENT, "x", f"/{CANARY}/x")
+    sys.excepthook(FileNotFoundError, missing, None)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [line["traceback"].partition("\n")[0] for line in lines] == ["ValueError", "KeyError", "LookupError"]
+    first, *others = [line["traceback"].partition("\n")[0] for line in reversed(lines)]
+    assert first.startswith("FileNotFoundError: No such file or directory (ENOENT): /")
+    assert others == ["LookupError", "KeyError", "ValueError"]
     assert CANARY not in stream.getvalue()

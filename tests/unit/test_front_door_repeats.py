@@ -133,6 +133,15 @@ def test_several_ids_only_repeat_themselves(planner: Planner) -> None:
     assert repeat.presented_in(head_of("GET", both, UPPER)) is None
 
 
+def test_an_id_that_is_sent_twice_only_repeats_itself(planner: Planner) -> None:
+    """Another id in one of the two places is a second candidate, so it is no repeat."""
+    repeat = repeat_of(planner, head_of("GET", [LINES[0], LINES[2]], A))
+    assert repeat is not None
+    assert repeat.presented_in(head_of("GET", [LINES[0], LINES[2]], A)) == (A,)
+    for lines in ([LINES[0], LINES[2].replace("{}", A)], [LINES[0].replace("{}", A), LINES[2]]):
+        assert repeat.presented_in(head_of("GET", lines, B)) is None
+
+
 def test_a_long_head_is_not_kept(planner: Planner) -> None:
     """A connection keeps at most 2 kB of a head."""
     assert repeat_of(planner, head_of("GET", ["A: " + "x" * 2000], A)) is None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
+import orjson
 import pytest
 
 from service.config.telemetry_settings import LogSettings
@@ -19,8 +20,11 @@ from service.telemetry.request_recorder import RequestRecorder
 def _restored_root() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
+    gunicorn = logging.getLogger("gunicorn")
+    gunicorn_level = gunicorn.level
     yield
     root.handlers, root.level = handlers, level
+    gunicorn.setLevel(gunicorn_level)
 
 
 async def test_a_request_is_one_json_line() -> None:
@@ -29,7 +33,7 @@ async def test_a_request_is_one_json_line() -> None:
     log = logs.configure(LogSettings(), stream)
     recorder = RequestRecorder([log.write_records])
     now = time.time()
-    recorder.record((now, "GET", "/v1/playouts/tracking/session", 200, 0.0012345, "0123456789abcdef", "demo"))
+    recorder.record((now, "GET", "/v1/playouts/tracking/session", 200, 0.0120345, "0123456789abcdef", "demo"))
     assert stream.getvalue() == ""
     recorder.flush()
     line = json.loads(stream.getvalue())
@@ -40,7 +44,7 @@ async def test_a_request_is_one_json_line() -> None:
         "method": "GET",
         "route": "/v1/playouts/tracking/session",
         "status": 200,
-        "ms": 1.234,
+        "ms": 12.034,
         "request_id": "0123456789abcdef",
         "key": "demo",
     }
@@ -94,6 +98,48 @@ async def test_an_exception_is_one_line_with_its_traceback() -> None:
     assert "ValueError" in shown
     assert "test_logs.py" in shown
     assert "boom" not in shown.replace('raise ValueError("boom")', "")
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback in the JSON line of an error."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(format="json"), stream)
+    logging.getLogger("service").error("failed", exc_info=error)
+    return str(json.loads(stream.getvalue())["traceback"])
+
+
+def test_a_traceback_has_every_error_that_led_to_it() -> None:
+    """The first cause comes first, and a group comes before its errors."""
+    first, second, third = KeyError(), ValueError(), TypeError()
+    third.__cause__, second.__context__ = second, first
+    assert traceback_of(third).split() == ["KeyError", "ValueError", "TypeError"]
+    group = ExceptionGroup("two", [third, LookupError()])
+    assert traceback_of(group).split() == ["ExceptionGroup", "KeyError", "ValueError", "TypeError", "LookupError"]
+
+
+def test_errors_that_lead_to_each_other_are_written_once() -> None:
+    """A traceback ends when a cause has the error as its own cause."""
+    first, second = KeyError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert traceback_of(first).split() == ["ValueError", "KeyError"]
+
+
+def test_a_lone_surrogate_is_readable_for_every_parser() -> None:
+    """A line has no escape of a lone surrogate, which many parsers of JSON reject."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(format="json"), stream)
+    logging.getLogger("service").warning("folder \udcff")
+    assert orjson.loads(stream.getvalue())["message"] == "folder \\udcff"
+
+
+@pytest.mark.parametrize(("level", "kept"), [("debug", ["warning", "error"]), ("error", ["error"])])
+def test_gunicorn_logs_warnings_and_errors(level: Literal["debug", "error"], kept: list[str]) -> None:
+    """Its info lines do not help an operator, and a higher level applies to it too."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(format="json", level=level), stream)
+    for name in ("info", "warning", "error"):
+        logging.getLogger("gunicorn.error").log(logging.getLevelNamesMapping()[name.upper()], "line")
+    assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == kept
 
 
 async def test_a_broken_pipe_does_not_stop_the_service() -> None:

@@ -1,10 +1,11 @@
+import math
 import random
 
 import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.telemetry.metrics import Histogram, Metrics
+from service.telemetry.metrics import Gauge, Histogram, Labels, Metrics
 from service.telemetry.prometheus import PrometheusExporter
 
 VALUES = [0.0, 0.0005, 0.00051, 0.001, 0.3, 0.5, 4.9, 5.0, 5.1, 1000.0]
@@ -60,3 +61,27 @@ def test_nothing_pending_is_lost_or_kept() -> None:
     assert histogram.drain() == {}
     histogram.observe_all(("x",), [3.0, 1.0])
     assert histogram.drain() == {("x",): [1, 0, 1, 4.0]}
+
+
+def test_gauges_of_workers_are_added_or_the_worst_counts() -> None:
+    """One open breaker and the earliest forecast count for the service."""
+    modes = {one.name: one.multiprocess_mode for one in Metrics().all() if isinstance(one, Gauge)}
+    worst = {"jay_redis_breaker_open": "livemax", "jay_redis_memory_full_seconds": "livemin"}
+    assert modes == dict.fromkeys(modes, "livesum") | worst
+
+
+def test_a_gauge_without_a_number_is_absent() -> None:
+    """A forecast that does not exist is no sample, from the start of the service on."""
+    metrics = Metrics()
+    exporter = PrometheusExporter(metrics)
+
+    def samples() -> list[str]:
+        return [line for line in exporter.text().decode().splitlines() if line.startswith("jay_redis_memory_full")]
+
+    assert samples() == []
+    numbers: dict[Labels, float] = {}
+    metrics.memory_full.set_function(lambda: numbers)
+    for number, expected in ((60.0, ["jay_redis_memory_full_seconds 60.0"]), (math.inf, [])):
+        numbers[()] = number
+        exporter.publish()
+        assert samples() == expected

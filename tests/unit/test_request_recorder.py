@@ -36,6 +36,18 @@ async def test_records_reach_sinks_in_order_and_once() -> None:
     assert (seen, flushed) == (records, [BATCH_SIZE + 3])
 
 
+async def test_each_record_reaches_the_sinks_soon() -> None:
+    """A record after a flush starts the timer again, and waits for no other record."""
+    seen: list[RequestRecord] = []
+    recorder = RequestRecorder([seen.extend])
+    for number in range(1, 4):
+        recorder.record((0.0, "GET", "/x", 200, 0.1, str(number), "-"))
+        async with asyncio.timeout(30):
+            while len(seen) < number:
+                await asyncio.sleep(0.01)
+    assert [record[5] for record in seen] == ["1", "2", "3"]
+
+
 async def test_no_sink_runs_inside_a_request() -> None:
     """Sinks run after the turn of the event loop, with small batches."""
     batches: list[int] = []
