@@ -17,7 +17,8 @@ class Primary(Client):
     """A primary with replicas that acknowledge every write."""
 
     def __init__(self) -> None:
-        super().__init__("unix:///nowhere/redis.sock", 1.0, 1)  # no replica of a socket is asked
+        # Behind a socket of this machine, no replica that has left is asked.
+        super().__init__("unix:///nowhere/redis.sock", 1.0, 1)
         self.replicas = 1
         self.is_hung = False
         self.awaited: list[int] = []
