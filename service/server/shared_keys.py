@@ -9,6 +9,7 @@ import hashlib
 import os
 import pickle
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 from service.api_keys import ApiKey
@@ -27,6 +28,7 @@ class SharedKeys:
             with tempfile.TemporaryFile() as file:
                 self._file = os.dup(file.fileno())
         os.set_inheritable(self._file, False)
+        weakref.finalize(self, os.close, self._file)
         self.put(keys)
 
     def put(self, keys: Sequence[ApiKey]) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import tempfile
 import time
+import weakref
 
 # 1 s in all. The holder of another lock needs microseconds.
 _PAUSES_SECONDS = tuple(0.001 * 2**number for number in range(10))
@@ -24,6 +25,8 @@ class LogLock:
         can_name = hasattr(os, "memfd_create")
         self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - kept open
         os.set_inheritable(self._file, False)
+        # At the exit, the log's thread may still write.
+        weakref.finalize(self, os.close, self._file).atexit = False
 
     def __enter__(self) -> None:
         for pause in _PAUSES_SECONDS:
