@@ -80,8 +80,9 @@ class SingleServer(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class Failover(Kind):
-    """The primary of a Sentinel group is killed."""
+    """Another server becomes the primary of a Sentinel group."""
 
+    fault: topology_faults.SentinelFault
     down_after_seconds: float = 5.0
     outage_after_seconds: float = 3.0  # added to the time in which Sentinel notices
 
@@ -90,7 +91,7 @@ class Failover(Kind):
         """Start three servers, three sentinels and the service."""
         group = SentinelGroup(binaries()[server], folder / "group", *_AOF, down_after_seconds=self.down_after_seconds)
         with group, Service(folder, group.url, {**variables, **_DURABLE}) as service:
-            yield await Trials.of(service, partial(topology_faults.kill_primary, group))
+            yield await Trials.of(service, partial(self.fault, group))
 
     def verdict(self, outcome: Outcome) -> list[str]:
         """Add a sentence when the outage was too long."""
@@ -146,7 +147,8 @@ KINDS: Mapping[str, Kind] = {
     "power-loss-everysec": SingleServer(
         fault=faults.fail_power, trials=50, needs_library=True, may_lose_seconds=_EVERYSEC_SECONDS
     ),
-    "failover": Failover(trials=50),
+    "failover": Failover(fault=topology_faults.kill_primary, trials=50),
+    "planned-failover": Failover(fault=topology_faults.promote_replica, trials=50),
     # Without a replica, a primary takes no write that has to be on one.
     "cluster-kill": Cluster(fault=topology_faults.kill_shard, replicas=2, trials=20),
     "cluster-move": Cluster(fault=topology_faults.move_shard, trials=20),

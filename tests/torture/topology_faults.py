@@ -13,6 +13,7 @@ from tests.support.servers import RedisServer
 from tests.support.topologies import ClusterGroup, SentinelGroup
 from tests.torture.faults import Injected
 
+SentinelFault = Callable[[SentinelGroup], Awaitable[Injected]]
 ClusterFault = Callable[[ClusterGroup], Awaitable[Injected]]
 _MOVED_SLOTS = 16
 _KEYS_AT_ONCE = 5  # few, so that the slot stays half moved for a while
@@ -29,6 +30,14 @@ async def kill_primary(group: SentinelGroup) -> Injected:
     await asyncio.to_thread(group.wait_for_failover, old)
     await asyncio.to_thread(group.wait_until_replicated)
     return Injected(began_at, time.monotonic(), repair=partial(_bring_back, group, old))
+
+
+async def promote_replica(group: SentinelGroup) -> Injected:
+    """Let a sentinel promote a replica, as an operator does. The primary runs on."""
+    began_at = time.monotonic()
+    await asyncio.to_thread(group.fail_over)
+    await asyncio.to_thread(group.wait_until_replicated)
+    return Injected(began_at, time.monotonic(), repair=partial(asyncio.to_thread, group.wait_until_ready))
 
 
 async def _bring_back(group: SentinelGroup, server: RedisServer) -> None:
