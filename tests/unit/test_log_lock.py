@@ -94,7 +94,7 @@ def test_lines_without_the_lock_are_counted_as_dropped() -> None:
 
 
 def test_the_file_of_a_lock_that_is_gone_is_closed() -> None:
-    """A lock leaves no descriptor behind, as after an application that was built again."""
+    """A lock leaves no descriptor behind."""
     lock = LogLock()
     file = lock._file
     assert os.fstat(file)
