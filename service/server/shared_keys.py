@@ -8,11 +8,10 @@ although the supervisor has reported the new keys.
 import hashlib
 import os
 import pickle
-import tempfile
-import weakref
 from collections.abc import Sequence
 
 from service.api_keys import ApiKey
+from service.unnamed_file import UnnamedFile
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _LENGTH_BYTES = 4
@@ -22,25 +21,19 @@ class SharedKeys:
     """A file without a name that the supervisor writes and its forks read."""
 
     def __init__(self, keys: Sequence[ApiKey]) -> None:
-        if hasattr(os, "memfd_create"):
-            self._file = os.memfd_create("jay-keys")
-        else:
-            with tempfile.TemporaryFile() as file:
-                self._file = os.dup(file.fileno())
-        os.set_inheritable(self._file, False)
-        weakref.finalize(self, os.close, self._file)
+        self._file = UnnamedFile("jay-keys")
         self.put(keys)
 
     def put(self, keys: Sequence[ApiKey]) -> None:
         """Replace the keys. Raises OSError."""
         data = pickle.dumps(tuple(keys))
         frame = len(data).to_bytes(_LENGTH_BYTES, "big") + hashlib.sha256(data).digest() + data
-        os.pwrite(self._file, frame, 0)
+        os.pwrite(self._file.fileno(), frame, 0)
 
     def get(self) -> tuple[ApiKey, ...] | None:
         """Return the keys, or None while the supervisor replaces them."""
-        length = int.from_bytes(os.pread(self._file, _LENGTH_BYTES, 0), "big")
-        frame = os.pread(self._file, _DIGEST_BYTES + length, _LENGTH_BYTES)
+        length = int.from_bytes(os.pread(self._file.fileno(), _LENGTH_BYTES, 0), "big")
+        frame = os.pread(self._file.fileno(), _DIGEST_BYTES + length, _LENGTH_BYTES)
         digest, data = frame[:_DIGEST_BYTES], frame[_DIGEST_BYTES:]
         if hashlib.sha256(data).digest() != digest:
             return None

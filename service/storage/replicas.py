@@ -29,7 +29,7 @@ class Replicas:
     """The replicas that the last reply to ROLE listed."""
 
     def __init__(self, timeout_seconds: float) -> None:
-        """Wait so long for a replica that is asked."""
+        """`timeout_seconds` limits each question to a replica."""
         self._timeout_seconds = timeout_seconds
         self._deadlines = Deadlines(timeout_seconds)
         self._known: frozenset[_Address] = frozenset()

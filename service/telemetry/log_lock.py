@@ -3,9 +3,9 @@
 import errno
 import fcntl
 import os
-import tempfile
 import time
-import weakref
+
+from service.unnamed_file import UnnamedFile
 
 # 1 s in all. The holder of another lock needs microseconds.
 _PAUSES_SECONDS = tuple(0.001 * 2**number for number in range(10))
@@ -22,11 +22,7 @@ class LogLock:
     """
 
     def __init__(self) -> None:
-        can_name = hasattr(os, "memfd_create")
-        self._file = os.memfd_create("jay-log") if can_name else os.dup(tempfile.TemporaryFile().fileno())  # noqa: SIM115 - kept open
-        os.set_inheritable(self._file, False)
-        # At the exit, the log's thread may still write.
-        weakref.finalize(self, os.close, self._file).atexit = False
+        self._file = UnnamedFile("jay-log")
 
     def __enter__(self) -> None:
         for pause in _PAUSES_SECONDS:
@@ -46,8 +42,8 @@ class LogLock:
     @property
     def ends_in_line(self) -> bool:
         """Whether the log ends in half a line. Only the holder uses it."""
-        return os.pread(self._file, 1, 0) == b"1"
+        return os.pread(self._file.fileno(), 1, 0) == b"1"
 
     @ends_in_line.setter
     def ends_in_line(self, is_half: bool) -> None:
-        os.pwrite(self._file, b"01"[is_half : is_half + 1], 0)
+        os.pwrite(self._file.fileno(), b"01"[is_half : is_half + 1], 0)

@@ -1,12 +1,9 @@
 """The lock of the log, between threads of real processes."""
 
 import errno
-import gc
 import os
 import subprocess
 import sys
-
-import pytest
 
 from service.telemetry.log_lock import LogLock
 from service.telemetry.log_stream import LogStream
@@ -91,14 +88,3 @@ def test_lines_without_the_lock_are_counted_as_dropped() -> None:
     with os.fdopen(draft) as file:
         assert file.read() == "three\n2 log lines were dropped because they could not be written in time\n"
     assert stream.drain_dropped() == 2
-
-
-def test_the_file_of_a_lock_that_is_gone_is_closed() -> None:
-    """A lock leaves no descriptor behind."""
-    lock = LogLock()
-    file = lock._file
-    assert os.fstat(file)
-    del lock
-    gc.collect()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(file)

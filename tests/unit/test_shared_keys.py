@@ -1,6 +1,5 @@
 """The API keys that the supervisor shares with its workers."""
 
-import gc
 import os
 
 import pytest
@@ -33,14 +32,3 @@ def test_keys_that_are_half_written_are_not_used(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "pwrite", lambda file, frame, offset: pwrite(file, frame[:40], offset))
     shared.put(keys("two"))
     assert shared.get() is None
-
-
-def test_the_file_of_keys_that_are_gone_is_closed() -> None:
-    """Shared keys leave no descriptor behind."""
-    shared = SharedKeys(())
-    file = shared._file
-    assert os.fstat(file)
-    del shared
-    gc.collect()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(file)
