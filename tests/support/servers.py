@@ -1,14 +1,15 @@
 """Real Redis and Valkey servers for tests, which can be stopped, killed or filled."""
 
-import contextlib
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,9 @@ from tests.support.certificates import Authority
 
 DEADLINE_SECONDS = 20.0
 SERVER_PORTS = (10_240, 32_767)
+# The sockets that reserve the ports given last. Files are few in a process (1,024).
+_RESERVATIONS: deque[socket.socket] = deque()
+_MOST_RESERVATIONS = 100
 
 # A redis-py client with decode_responses=True, for which redis-py has no own type.
 Raw = Any
@@ -47,15 +51,30 @@ def free_port() -> int:
     Linux takes the ports of outgoing connections from 32768 upwards by default. A
     server that stops and starts again, as in many tests, would sometimes find such a
     port taken.
+
+    A socket that does not listen keeps the port from other calls, also of other
+    processes, until 100 more ports were given. A server can bind it all the same, as
+    long as it sets `SO_REUSEADDR`.
     """
     while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", random.randint(*SERVER_PORTS)))
-            return int(probe.getsockname()[1])
+        reservation = socket.socket()
+        try:
+            reservation.bind(("127.0.0.1", random.randint(*SERVER_PORTS)))
+        except OSError:
+            reservation.close()
+            continue
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _RESERVATIONS.append(reservation)
+        if len(_RESERVATIONS) > _MOST_RESERVATIONS:
+            _RESERVATIONS.popleft().close()
+        return int(reservation.getsockname()[1])
 
 
 class ServerDied(AssertionError):
-    """A server ended while it started, such as one that rejects an option."""
+    """A server ended while it started, such as one that rejects an option.
+
+    The message is what the server has printed.
+    """
 
 
 class RedisServer:
@@ -93,18 +112,20 @@ class RedisServer:
 
     def start(self) -> Self:
         """Start the server and wait until it answers."""
-        self._process = subprocess.Popen(
-            self._command(),
-            env={**os.environ, **self.environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None:
-                raise ServerDied
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.005)
+        with tempfile.TemporaryFile() as output:
+            self._process = subprocess.Popen(
+                self._command(),
+                env={**os.environ, **self.environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not self._answers():
+                if self._process.poll() is not None:
+                    output.seek(0)
+                    raise ServerDied(output.read().decode(errors="replace"))
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.005)
         return self
 
     def _command(self) -> list[str]:
