@@ -38,6 +38,8 @@ class TimeZone:
             return cls(name, ZoneInfo(name))
         except (ZoneInfoNotFoundError, IsADirectoryError):  # `Europe` is a folder
             return None
+        except ValueError:  # another file: macOS finds `leapseconds` as `Leapseconds`
+            return None
 
     def day_of(self, moment: float) -> date:
         """Return the day that contains a time in seconds since the epoch."""

@@ -103,8 +103,7 @@ def compare(service: Offset | None, redis: Offset | None) -> Iterator[CheckResul
         if difference := (service - redis).words():
             advice = (
                 "synchronize both machines, for example with chrony. The start of a session is the time of the "
-                "service's clock. If it is wrong, sessions count in the wrong hour, and an erasure can miss sessions "
-                "of other machines"
+                "service's clock. If it is wrong, sessions count in the wrong hour, and clients get a wrong expiry"
             )
             yield problem(f"the service's clock is {difference} Redis's", advice)
         else:

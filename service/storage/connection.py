@@ -18,7 +18,7 @@ from service.errors import StoreUnavailable
 from service.storage.client import Command, Word
 from service.storage.connection_events import ConnectionEvents
 from service.storage.discovery import Discovery
-from service.storage.durability import Durability
+from service.storage.durability import Durability, DurabilityMap
 from service.storage.keyspace import guard_key
 from service.storage.lane import SESSIONS, Lane
 from service.storage.outage_log import OutageLog
@@ -62,11 +62,12 @@ class RedisConnection:
         outage_log: OutageLog | None = None,
         log_limit: LogLimit | None = None,
         servers: ServerMap | None = None,
+        durability: DurabilityMap | None = None,
     ) -> None:
         """`prepare` tests each new connection before its first request.
 
-        `outage_log`, `log_limit` and `servers` are shared by the connections of a
-        worker. `log_limit` limits lines about shortages.
+        `outage_log`, `log_limit`, `servers` and `durability` are shared by the
+        connections of a worker. `log_limit` limits lines about shortages.
         """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
@@ -82,6 +83,7 @@ class RedisConnection:
         self._events = events or ConnectionEvents()
         self._outage_log = outage_log or OutageLog(self.servers)
         self._log_limit = log_limit or LogLimit()
+        self._durability = durability or DurabilityMap(settings)
         self._lanes: dict[str, ServerLane] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._shard_calls = ShardCalls(self.servers, self._send)
@@ -205,6 +207,7 @@ class RedisConnection:
                 self.lane,
                 metrics=self._metrics,
                 prepare=self._prepare.of_server(self.servers, url) if self._prepare else None,
+                durability=self._durability.of_server(url),
                 events=self._events,
                 outage_log=self._outage_log,
                 log_limit=self._log_limit,
@@ -226,6 +229,7 @@ class RedisConnection:
         """
         for url in [url for url in self._lanes if url not in self.servers.urls]:
             lane = self._lanes.pop(url)
+            self._durability.forget(url)
             if lane.is_open:
                 self._events.breaker_changed()
             retiring = asyncio.get_running_loop().create_task(lane.retire())

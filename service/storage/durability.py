@@ -12,7 +12,7 @@ WAIT and WAITAOF wait for the last write of their own connection. They are sent 
 commands, once for a batch. The script of a retry writes nothing, because its first run
 has written on another connection. So a batch ends with a write of its own, the mark. A
 full Redis accepts the mark too, so that sessions can be ended.
-docs/reliability.md has the price of each setting.
+docs/reliability.md has the cost of each setting.
 """
 
 from collections.abc import Sequence
@@ -64,6 +64,31 @@ class Durability:
         Raises NotDurable when they are not in time.
         """
         return await client.call_all(commands)
+
+
+class DurabilityMap:
+    """The durability of each server, which all lanes of a worker share.
+
+    So a lane that rarely writes knows the replicas from the writes of the others. With
+    its own knowledge, it would not notice that one of them has been promoted.
+    """
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._by_url: dict[str, Durability] = {}
+
+    def of_server(self, url: str) -> Durability:
+        """Return the durability of writes to a server."""
+        if url not in self._by_url:
+            self._by_url[url] = Durability.of(self._settings)
+        return self._by_url[url]
+
+    def forget(self, url: str) -> None:
+        """Forget the replicas of a server that is no longer used.
+
+        It may come back as the primary of others.
+        """
+        self._by_url.pop(url, None)
 
 
 class _Waiting(Durability):

@@ -14,7 +14,7 @@ from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.connection_events import ConnectionEvents
 from service.storage.discovery import Discovery
-from service.storage.durability import Durability
+from service.storage.durability import Durability, DurabilityMap
 from service.storage.keyspace import Keyspace
 from service.storage.lane import CONSENT, OPERATORS, READINESS, SESSIONS
 from service.storage.outage_log import OutageLog
@@ -36,7 +36,7 @@ class Lanes(ConnectionEvents):
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
         self.servers = ServerMap(Discovery.of(url, settings))
         self._self_test = self_test = SelfTest(keyspace, Durability.of(settings))
-        outage_log, log_limit = OutageLog(self.servers), LogLimit()
+        outage_log, log_limit, durability = OutageLog(self.servers), LogLimit(), DurabilityMap(settings)
         self.sessions, self.consent, self.operators, self.readiness = self._all = tuple(
             RedisConnection(
                 url,
@@ -48,6 +48,7 @@ class Lanes(ConnectionEvents):
                 outage_log=outage_log,
                 log_limit=log_limit,
                 servers=self.servers,
+                durability=durability,
             )
             for lane in (SESSIONS, CONSENT, OPERATORS, READINESS)
         )

@@ -66,6 +66,8 @@ _CODES = {
     "MISCONF": ErrorKind.REJECTED,
     "DB": ErrorKind.REJECTED,  # "DB index is out of range"
 }
+# The reply to WAIT and WAITAOF of a primary that became a replica after the write.
+_NOW_A_REPLICA = "cannot be used with replica instances"
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
 # and Valkey 7.2 to 9.
 _DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")
@@ -87,6 +89,7 @@ _ADVICE: tuple[tuple[type[BaseException] | str, str], ...] = (
     (exceptions.TryAgainError, _SLOT_MOVES),
     (exceptions.ClusterCrossSlotError, "Check redis.group_by_shard"),
     (NotDurable, "Check the disk and the replicas of Redis"),
+    (_NOW_A_REPLICA, "Check redis.url: it has to lead to the primary"),
     ("NOREPLICAS", "Check the replicas of Redis, and its setting min-replicas-to-write"),
     ("MISCONF", "Free space on the disk of Redis, and read its log"),
     ("BUSY", "A script keeps Redis busy. Find the program that runs it, or send SCRIPT KILL"),
@@ -104,6 +107,8 @@ def kind_of(error: BaseException) -> ErrorKind:
             return kind
     if code_of(error) in _CODES:
         return _CODES[code_of(error)]
+    if _NOW_A_REPLICA in str(error):
+        return ErrorKind.DEMOTED
     return ErrorKind.DENIED if is_denied(error) else ErrorKind.BUG
 
 

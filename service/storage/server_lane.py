@@ -63,6 +63,7 @@ class ServerLane:
         *,
         metrics: Metrics,
         prepare: Prepare | None,
+        durability: Durability,
         events: ConnectionEvents,
         outage_log: OutageLog,
         log_limit: LogLimit,
@@ -76,7 +77,7 @@ class ServerLane:
         self.url = url
         self._name = name
         self.lane = lane
-        self._durability = Durability.of(settings)
+        self._durability = durability
         timeout = settings.timeout_seconds * (1 if lane.repeats_timeouts else 2)
         self._deadlines = Deadlines(timeout)
         self._write_deadlines = Deadlines(timeout + self._durability.wait_seconds)

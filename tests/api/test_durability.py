@@ -180,6 +180,24 @@ async def test_a_promoted_replica_stops_the_writes_of_its_former_primary(
     assert any("a replica has been promoted" in record.getMessage() for record in caplog.records)
 
 
+async def test_a_lane_that_has_not_written_notices_a_promoted_replica(
+    trio: tuple[RedisServer, RedisServer, RedisServer], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A withdrawal of consent is not acknowledged either.
+
+    Changes of consent have connections of their own. Here, the replica is promoted
+    before the first change.
+    """
+    monkeypatch.setattr(replicas, "HOLD_SECONDS", 3600)
+    primary, promoted, _ = trio
+    service = await start(url=primary.url, redis=REPLICATED)
+    headers = {TOKEN: await service.create(json={"user_id": "user-1"})}
+    ask(promoted, "REPLICAOF", "NO", "ONE")
+    wait_until(lambda: listed_replicas(primary) == 1, "the replica has left")
+    for _ in range(2):
+        assert (await service.request("DELETE", USER_PATH, headers=headers)).status == 503
+
+
 async def test_a_replica_that_has_left_for_good_stops_no_writes(
     trio: tuple[RedisServer, RedisServer, RedisServer], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

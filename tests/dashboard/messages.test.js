@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { RequestFailed, isHeaderValue, parseObject } from "../../service/api/static/dashboard/api.js";
+import { RequestFailed, failureKind, isHeaderValue, parseObject } from "../../service/api/static/dashboard/api.js";
 import {
   describeAge,
   describeFailure,
@@ -15,6 +15,7 @@ test("each kind of failure has its own sentence", () => {
   const sentence = (...parts) => describeFailure(new RequestFailed(...parts));
   assert.equal(sentence("unreachable"), "The service does not respond.");
   assert.equal(sentence("store-unavailable", 503), "The service cannot reach Redis.");
+  assert.equal(sentence("overloaded", 503), "The service has more requests than it can serve in time.");
   assert.equal(sentence("unknown-key", 401), "The service does not accept this key.");
   const revoked = describeFailure(new RequestFailed("unknown-key", 401), true);
   assert.equal(revoked, "The service no longer accepts this key.");
@@ -22,6 +23,13 @@ test("each kind of failure has its own sentence", () => {
   assert.equal(forbidden, "This key may not read counts. Use another key.");
   assert.equal(sentence("failed"), "The service returned an invalid answer.");
   assert.equal(sentence("failed", 502), "The service returned an error (status 502).");
+});
+
+test("an overload is no outage of Redis", () => {
+  assert.equal(failureKind(503, { type: "urn:jay:problem:overloaded" }), "overloaded");
+  assert.equal(failureKind(503, { type: "urn:jay:problem:store-unavailable" }), "store-unavailable");
+  assert.equal(failureKind(503), "store-unavailable"); // of a proxy
+  assert.equal(failureKind(502), "failed");
 });
 
 test("old figures have their time, and no figures have none", () => {

@@ -34,7 +34,7 @@ def test_clocks_that_differ_are_a_problem(service: Offset, redis: Offset, words:
     """The result says how much the clocks differ, which is ahead, and the effect."""
     (problem,) = found(service, redis)[Status.PROBLEM]
     assert words in problem.finding
-    assert "erasure" in problem.advice
+    assert "wrong expiry" in problem.advice
     assert "wrong hour" in problem.advice
 
 

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import zoneinfo
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,16 @@ def test_utc_needs_no_database() -> None:
 def test_other_names_are_unknown(name: str) -> None:
     """A folder, another file or a path is no zone."""
     assert TimeZone.find(name) is None
+
+
+def test_a_file_that_is_no_zone_is_unknown(tmp_path: Path) -> None:
+    """On macOS, a client can name other files of the database by another case."""
+    (tmp_path / "Leapseconds").write_text("# This file is in the public domain.")
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    try:
+        assert TimeZone.find("Leapseconds") is None
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ const TIMEOUT_MS = 10_000;
 
 /** @type {Record<number, import("./types.js").FailureKind>} */
 const KIND_BY_STATUS = { 401: "unknown-key", 403: "forbidden", 422: "invalid", 503: "store-unavailable" };
+const OVERLOADED = "urn:jay:problem:overloaded";
 
 /**
  * A request without a usable answer.
@@ -18,6 +19,7 @@ const KIND_BY_STATUS = { 401: "unknown-key", 403: "forbidden", 422: "invalid", 5
  * - `forbidden`: the key lacks the scope `analytics`
  * - `invalid`: the service rejects the query
  * - `store-unavailable`: the service cannot reach Redis
+ * - `overloaded`: the service has more requests than it can serve in time
  * - `aborted`: the dashboard canceled the request
  * - `failed`: any other answer
  *
@@ -93,7 +95,18 @@ async function get(state, name, query, signal) {
   if (serviceMs) state.clockSkewMs = serviceMs - Date.now();
   const content = parseObject(body);
   if (response.ok && content) return content;
-  throw new RequestFailed(KIND_BY_STATUS[response.status] ?? "failed", response.status, content);
+  throw new RequestFailed(failureKind(response.status, content), response.status, content);
+}
+
+/**
+ * Return the kind of an error. There are two with the status 503.
+ *
+ * @param {number} status
+ * @param {import("./types.js").Problem} [problem]
+ * @returns {import("./types.js").FailureKind}
+ */
+export function failureKind(status, problem) {
+  return problem?.type === OVERLOADED ? "overloaded" : (KIND_BY_STATUS[status] ?? "failed");
 }
 
 /**

@@ -150,8 +150,8 @@ function showFailure(failure) {
 }
 
 /**
- * Sign in with a key. The service checks keys without Redis, so a key is also valid
- * when only Redis is down.
+ * Sign in with a key. The service checks keys before it asks Redis, so a key is also
+ * valid when Redis is down or the service is overloaded.
  *
  * @param {string} key
  * @returns {Promise<string>} why the key is rejected, or an empty string
@@ -164,7 +164,7 @@ async function attempt(key) {
     show(figures);
   } catch (error) {
     const failure = toFailure(error);
-    if (failure.kind !== "store-unavailable") {
+    if (failure.kind !== "store-unavailable" && failure.kind !== "overloaded") {
       showSignedOut();
       return describeFailure(failure);
     }

@@ -18,6 +18,8 @@ export function describeFailure({ kind, status, problem }, wasAccepted = false) 
       return "The service does not respond.";
     case "store-unavailable":
       return "The service cannot reach Redis.";
+    case "overloaded":
+      return "The service has more requests than it can serve in time.";
     case "unknown-key":
       return `The service ${wasAccepted ? "no longer accepts" : "does not accept"} this key.`;
     case "forbidden":

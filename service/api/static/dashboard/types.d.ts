@@ -145,6 +145,7 @@ export interface StoreAnswer {
 
 /** The fields of a problem document (RFC 9457) that the dashboard reads. */
 export interface Problem {
+  type?: string;
   detail?: string;
   /** The start of the oldest counts. Sent when a range begins before them. */
   oldest?: string;
@@ -162,5 +163,6 @@ export type FailureKind =
   | "forbidden"
   | "invalid"
   | "store-unavailable"
+  | "overloaded"
   | "failed"
   | "aborted";
