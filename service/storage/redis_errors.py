@@ -65,6 +65,9 @@ _CODES = {
     "BUSY": ErrorKind.REJECTED,
     "MISCONF": ErrorKind.REJECTED,
     "DB": ErrorKind.REJECTED,  # "DB index is out of range"
+    # "cannot be used with replica instances", or "when ... appendonly is disabled"
+    "WAIT": ErrorKind.DEMOTED,
+    "WAITAOF": ErrorKind.DEMOTED,
 }
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
 # and Valkey 7.2 to 9.
@@ -91,6 +94,8 @@ _ADVICE: tuple[tuple[type[BaseException] | str, str], ...] = (
     ("MISCONF", "Free space on the disk of Redis, and read its log"),
     ("BUSY", "A script keeps Redis busy. Find the program that runs it, or send SCRIPT KILL"),
     ("UNBLOCKED", "Check the primary of Redis"),
+    ("replica instances", "Check redis.url: it has to lead to the primary"),
+    ("appendonly is disabled", "Turn on the append-only file of Redis, or change redis.durability"),
     ("DB index", "Check redis.url: Redis does not have the database of this number"),
 )
 _DENIAL_ADVICE = "Allow the command for the user of Redis, or run `jay-tracking doctor` for details"

@@ -203,6 +203,8 @@ async def test_an_outage_of_a_server_without_shards_ends(caplog: pytest.LogCaptu
         (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "Free space"),
         (exceptions.ResponseError("BUSY Redis is busy running a script."), "SCRIPT KILL"),
         (exceptions.ResponseError("UNBLOCKED force unblock"), "Check the primary"),
+        (exceptions.ResponseError("WAIT cannot be used with replica instances"), "Check redis.url"),
+        (exceptions.ResponseError("WAITAOF cannot be used when appendonly is disabled"), "Turn on the append-only"),
         (exceptions.NoPermissionError("this user has no permissions"), "Allow the command"),
         (exceptions.ResponseError("unknown command 'WAITAOF'"), "Allow the command"),
     ],
