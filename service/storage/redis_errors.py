@@ -6,7 +6,7 @@
               connection is closed and the server's name is resolved again
     rejected  the server cannot serve this command now
     denied    the service's Redis user may not run a command, or the server does not
-              have the command or a script that it was sent
+              have the command, its append-only file or a script that it was sent
     unfit     the self-test of a new connection failed
 
 Every other error reply is a bug of the service, and is raised unchanged.
@@ -65,12 +65,16 @@ _CODES = {
     "BUSY": ErrorKind.REJECTED,
     "MISCONF": ErrorKind.REJECTED,
     "DB": ErrorKind.REJECTED,  # "DB index is out of range"
+    # "cannot be used with replica instances": a replica since the write
+    "WAIT": ErrorKind.DEMOTED,
+    "WAITAOF": ErrorKind.DEMOTED,
 }
-# The reply to WAIT and WAITAOF of a primary that became a replica after the write.
-_NOW_A_REPLICA = "cannot be used with replica instances"
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
-# and Valkey 7.2 to 9.
-_DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")
+# and Valkey 7.2 to 9. The last one is that of WAITAOF.
+_DENIALS = (
+    *("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command"),
+    "appendonly is disabled",
+)
 
 
 _SLOT_MOVES = "A slot of the cluster moves. Wait until the move ends"
@@ -89,11 +93,12 @@ _ADVICE: tuple[tuple[type[BaseException] | str, str], ...] = (
     (exceptions.TryAgainError, _SLOT_MOVES),
     (exceptions.ClusterCrossSlotError, "Check redis.group_by_shard"),
     (NotDurable, "Check the disk and the replicas of Redis"),
-    (_NOW_A_REPLICA, "Check redis.url: it has to lead to the primary"),
     ("NOREPLICAS", "Check the replicas of Redis, and its setting min-replicas-to-write"),
     ("MISCONF", "Free space on the disk of Redis, and read its log"),
     ("BUSY", "A script keeps Redis busy. Find the program that runs it, or send SCRIPT KILL"),
     ("UNBLOCKED", "Check the primary of Redis"),
+    ("replica instances", "Check redis.url: it has to lead to the primary"),
+    ("appendonly is disabled", "Turn on the append-only file of Redis, or change redis.durability"),
     ("DB index", "Check redis.url: Redis does not have the database of this number"),
 )
 _DENIAL_ADVICE = "Allow the command for the user of Redis, or run `jay-tracking doctor` for details"
@@ -105,11 +110,7 @@ def kind_of(error: BaseException) -> ErrorKind:
     for kind, classes in _CLASSES:
         if isinstance(error, classes):
             return kind
-    if code_of(error) in _CODES:
-        return _CODES[code_of(error)]
-    if _NOW_A_REPLICA in str(error):
-        return ErrorKind.DEMOTED
-    return ErrorKind.DENIED if is_denied(error) else ErrorKind.BUG
+    return ErrorKind.DENIED if is_denied(error) else _CODES.get(code_of(error), ErrorKind.BUG)
 
 
 def code_of(error: BaseException) -> str:

@@ -242,6 +242,26 @@ async def test_everysec_is_unfit_for_synced(start: Start, tmp_path: Path, caplog
     assert any("it needs `appendfsync always`" in record.getMessage() for record in caplog.records)
 
 
+async def test_an_append_only_file_that_is_turned_off_stops_writes(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `synced`, writes get 503 until the file is back, and the log names it."""
+    with RedisServer(find_binary(), tmp_path, "--appendonly", "yes", "--appendfsync", "always") as server:
+        service = await start(url=server.url, redis=SYNCED)
+        await service.create()
+        ask(server, "CONFIG", "SET", "appendonly", "no")
+        assert (await service.request("POST")).status == 503
+        assert not await is_ready(service)
+        ask(server, "CONFIG", "SET", "appendonly", "yes")
+
+        async def creates() -> bool:
+            return (await service.request("POST")).status == 201
+
+        await until(creates)
+        await until(lambda: is_ready(service))
+    assert any("appendonly is disabled" in record.getMessage() for record in caplog.records)
+
+
 def _append_only_file(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.rglob("*.aof"))
 

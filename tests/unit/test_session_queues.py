@@ -7,14 +7,20 @@ from typing import TypeVar
 
 import pytest
 
-from service.config.settings import RedisSettings
+from service.config.settings import AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
+from service.storage.coalescer import MAX_IN_FLIGHT, Coalescer
+from service.storage.connection import RedisConnection
 from service.storage.discovery import Discovery
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.server_map import REFRESH_SECONDS, ServerMap
 from service.storage.session_batches import BatchingSessionStore
-from service.storage.session_queues import SessionQueues
+from service.storage.session_queues import SessionQueues, make_queues
+from service.storage.session_store import RedisSessionStore
+from service.storage.user_changes import UserChanges
+from tests.support.proxy import Impostor
 
 T = TypeVar("T")
 
@@ -41,6 +47,14 @@ class Queue(BatchingSessionStore):
         self.asked.append([*candidates])
         return self._settled(next((self.live[one] for one in candidates if one in self.live), None))
 
+    def create(self, session: Session) -> "Future[bool]":
+        self.live[session.id] = session
+        return self._settled(result=True)
+
+    def create_once(self, session: Session, request_hash: str) -> "Future[Session | None]":  # noqa: ARG002
+        self.live[session.id] = session
+        return self._settled(session)
+
     def end(self, candidates: Sequence[str]) -> "Future[Sequence[str]]":
         self.asked.append([*candidates])
         return self._settled([self.live.pop(one).source for one in candidates if one in self.live])
@@ -65,6 +79,7 @@ class Two(Discovery):
     def __init__(self) -> None:
         super().__init__("", RedisSettings())
         self.fixed_urls = ()
+        self.groups_by_shard = True
         self.urls = ["first", "second"]
 
     async def find(self) -> Sequence[str]:
@@ -109,6 +124,16 @@ async def site() -> Site:
     return one
 
 
+async def test_a_session_is_created_in_the_queue_of_its_server(site: Site) -> None:
+    """A creation does not wait in the queue of another server, which may hang."""
+    for session in site.sessions:
+        for queue in site.made:
+            queue.live.clear()
+        assert await site.queues.create(session)
+        assert await site.queues.create_once(session, "hash") == session
+        assert [session.id in queue.live for queue in site.made] == [session.id[0] in part for part in ("01", "ef")]
+
+
 async def test_the_first_live_candidate_is_found(site: Site) -> None:
     """The order of the candidates counts, on whichever server they are."""
     a, b, c, _ = (one.id for one in site.sessions)
@@ -124,11 +149,12 @@ async def test_the_first_live_candidate_is_found(site: Site) -> None:
 @pytest.mark.parametrize("is_full", [True, False])
 async def test_a_server_that_fails_matters_when_it_comes_first(site: Site, *, is_full: bool) -> None:
     """An error is raised only if no candidate before it is live."""
-    a, _, c, _ = (one.id for one in site.sessions)
+    a, _, c, d = (one.id for one in site.sessions)
     site.made[1].is_full, site.made[1].error = is_full, StoreUnavailable("down")
     assert (await site.queues.find([a, c])) == site.sessions[0]
-    with pytest.raises((Overloaded, StoreUnavailable)):
-        await site.queues.find([c, a])
+    for candidates in ([c, a], [c, a, d], [d, c, a]):
+        with pytest.raises((Overloaded, StoreUnavailable)):
+            await site.queues.find(candidates)
     del site.made[0].live[a]
     with pytest.raises((Overloaded, StoreUnavailable)):
         await site.queues.find([a, c])
@@ -170,5 +196,42 @@ async def test_queues_of_servers_that_are_gone_are_forgotten_once_empty(site: Si
     await site.move("first", "fourth")
     site.queues._queue_of(session_id)
     assert list(site.queues._queues) == ["first"]
+    site.queues._queue_of(site.sessions[3].id)
     await site.queues.close()
-    assert [one.is_closed for one in site.made] == [False, False, False, True]
+    assert [one.is_closed for one in site.made] == [False, False, False, True, True]
+
+
+async def test_a_server_that_hangs_delays_no_batch_of_another() -> None:
+    """A session of another server is read while batches wait for one that hangs."""
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+        await reader.read(1024)
+        asked.set()
+        await reader.read(-1)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1024):
+            writer.write(b"*1\r\n$-1\r\n")  # MGET of one key that does not exist
+
+    async with Impostor(hang) as first, Impostor(answer) as second:
+        discovery = Two()
+        discovery.urls = [first.url, second.url]
+        # The setting has 10 s at most. This limit is longer than the test may take.
+        connection = RedisConnection("", RedisSettings(timeout_seconds=60), servers=ServerMap(discovery))
+        keyspace, factory = Keyspace("test"), SessionFactory(UserDigest("secret"))
+        store = RedisSessionStore(connection, keyspace, ttl_seconds=60, analytics=AnalyticsSettings())
+        changes = UserChanges(connection, keyspace, factory, lifetimes=Lifetimes.of(60, 1))
+        await connection.servers.load()
+        queues = make_queues(store, Coalescer, changes)
+        hung, served = (f"{shard}{factory.new('s').id[1:]}" for shard in "0f")
+        waiting = [queues.find([hung])]
+        await asyncio.wait_for(asked.wait(), 30)
+        for _ in range(2 * MAX_IN_FLIGHT):
+            waiting.append(queues.find([hung]))
+            await asyncio.sleep(0)
+        assert await asyncio.wait_for(queues.find([served]), 30) is None
+        assert not any(one.done() for one in waiting)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await connection.close()
+    await connection.servers.close()
