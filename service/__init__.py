@@ -11,6 +11,7 @@ A visitor is anonymous unless the visitor has agreed to be identified. Where to 
     storage/             Redis: read keyspace.py, session_store.py, then scripts/*.lua
     telemetry/           request log, metrics, Prometheus export, tracing
     stop_signals.py      blocks signals while a process starts or ends
+    unnamed_file.py      a file without a name, which a process shares with its forks
 
 The modules of the domain need only the standard library. They declare the contracts of
 the stores:

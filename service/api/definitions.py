@@ -3,17 +3,18 @@
 Every answer with counts contains them.
 """
 
-_LIFETIME = (
-    "while session.ttl_seconds is a whole number of hours and has not changed. Otherwise, the sessions of an hour "
-    "count as created evenly over it, so the error is at most the sessions created in one hour. After a change of "
-    "session.ttl_seconds, all sessions count as if they had the new lifetime"
+# The error of figures of past hours, which are calculated from the lifetime.
+_ERROR_OF_PAST_HOURS = (
+    "none while session.ttl_seconds is a whole number of hours and has not changed. Otherwise, the sessions of an "
+    "hour count as created evenly over it, so the error is at most the sessions created in one hour. After a change "
+    "of session.ttl_seconds, all sessions count as if they had the new lifetime"
 )
 _ACTIVE = {
     "meaning": "live sessions: created, and neither ended nor expired. In totals and sources now, in the series at "
     "`start`. null for a start in the future, and until one session lifetime after the oldest counts",
     "kind": "exact to the minute",
     "error": "now at most the sessions that were created in the minute that is expiring, and more while sessions "
-    f"with another session.ttl_seconds are live. At `start` none {_LIFETIME}",
+    f"with another session.ttl_seconds are live. At `start` {_ERROR_OF_PAST_HOURS}",
 }
 _CREATED = {
     "meaning": "sessions created at or after `from` and before `to`",
@@ -31,7 +32,7 @@ _EXPIRED = {
     "meaning": "sessions whose lifetime ended at or after `from` and before `to`. Ended sessions do not count. null "
     "until one session lifetime after the oldest counts. The totals leave such intervals out",
     "kind": "exact",
-    "error": f"in the hour in progress, the sessions of one minute. In hours that are over, none {_LIFETIME}",
+    "error": f"in the hour in progress, the sessions of one minute. In hours that are over, {_ERROR_OF_PAST_HOURS}",
 }
 _PEAK_ACTIVE = {
     "meaning": "the largest `active` at a full hour of the range, or now. null when none is known",

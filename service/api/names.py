@@ -1,19 +1,28 @@
 """Checks of the names that clients send: fields of a body, parameters of a query."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
+from typing import Literal, TypeAlias
 
 from service import errors
+
+Kind: TypeAlias = Literal["field", "parameter"]
 
 # An error repeats an unknown name only if the name matches. In a query that was written
 # by hand, a value such as a user id may be in the place of a name. So names of
 # parameters with digits do not match.
-_PLAIN = {"field": re.compile(r"[A-Za-z0-9_-]{1,32}"), "parameter": re.compile(r"[A-Za-z_]{1,32}")}
+_PLAIN: dict[Kind, re.Pattern[str]] = {
+    "field": re.compile(r"[A-Za-z0-9_-]{1,32}"),
+    "parameter": re.compile(r"[A-Za-z_]{1,32}"),
+}
 _HIDDEN = "unknown"
 
 
-def check_names(names: Mapping[str, object], known: Collection[str], where: str, kind: str) -> None:
-    """Raise InvalidRequest if a name is not known. `kind` is `field` or `parameter`."""
+def check_names(names: Iterable[str], known: Collection[str], where: str, kind: Kind) -> None:
+    """Raise InvalidRequest if a name is not known.
+
+    `where` begins the sentence of the error, such as "The query".
+    """
     if unknown := set(names) - set(known):
         shown = {shown_name(name, kind) for name in unknown} - {_HIDDEN}
         raise errors.InvalidRequest(
@@ -22,6 +31,6 @@ def check_names(names: Mapping[str, object], known: Collection[str], where: str,
         )
 
 
-def shown_name(name: str, kind: str) -> str:
-    """Return a name as an error may repeat it. `kind` is as for `check_names`."""
+def shown_name(name: str, kind: Kind) -> str:
+    """Return a name as an error may repeat it."""
     return name if _PLAIN[kind].fullmatch(name) else _HIDDEN

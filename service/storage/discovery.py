@@ -178,8 +178,8 @@ class SentinelDiscovery(_RemoteDiscovery):
         The primary of the last call is kept, until one with a higher epoch is found or
         more than half of all sentinels name another.
         """
-        name, urls = self._servers.name, {host: self._servers.sentinel_url(*host) for host in self._servers.hosts}
-        questions = {host: self._call(url, "SENTINEL", "MASTER", name) for host, url in urls.items()}
+        name, urls = self._servers.name, {node: self._servers.sentinel_url(*node) for node in self._servers.hosts}
+        questions = {node: self._call(url, "SENTINEL", "MASTER", name) for node, url in urls.items()}
         replies = await self._all_replies(questions, f"no sentinel names a primary of {name}")
         if not replies:
             return None
@@ -221,9 +221,9 @@ class ClusterDiscovery(_RemoteDiscovery):
         """Return the primary of each shard. Fewer are returned when slots have none."""
         ranges = await self._call(self.server_url(host, port), "CLUSTER", "SLOTS")
         return [
-            (endpoint_of((name or b"").decode(), host), port)
+            (endpoint_of((name or b"").decode(), host), primary_port)
             for slot in _SLOTS
-            for first, last, (name, port, *_), *_ in ranges
+            for first, last, (name, primary_port, *_), *_ in ranges
             if first <= slot <= last
         ]
 

@@ -192,7 +192,7 @@ class UserChanges(ConsentStore):
         await self._run("finish" if was_created else "cancel", [key], change)
 
     async def _run(self, step: str, keys: Sequence[str], change: "_Change", lifetime_ms: int = 0) -> int:
-        now, top_size = int(self._clock()), 0
+        now, top_size = int(self._clock()), 0  # a change adds no user to a top list
         head = (*astuple(self._lifetimes), top_size, now // DAY + 1, step, now, lifetime_ms, ERASED_SECONDS)
         words = (change.session_key, change.successor_key, change.value, change.successor_value)
         user = () if change.user_id is None else (change.user_id, change.user_digest or "")
