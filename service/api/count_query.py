@@ -14,7 +14,7 @@ from aiohttp import web
 
 from service import errors
 from service.api.durations import in_words
-from service.api.names import check_names
+from service.api.member_names import check_names
 from service.config.value_checks import check_source
 from service.counts import DAY, CountRange, Interval
 from service.time_zones import UTC_ZONE, TimeZone

@@ -12,7 +12,7 @@ from service import errors
 from service.api.aiohttp_internals.expectation import is_waiting, send_continue
 from service.api.aiohttp_internals.media_type import media_type_of
 from service.api.field_lines import combined, elements
-from service.api.names import check_names, shown_name
+from service.api.member_names import check_names, shown_name
 
 DEADLINE_SECONDS = 5.0
 

@@ -11,7 +11,7 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from service import __version__
-from service.api import create_body, definitions, lookup_body, problems, request_limits, versions, wire
+from service.api import count_definitions, create_body, lookup_body, problems, request_limits, versions, wire
 from service.api.count_query import DEFAULT_LIMIT, MAX_HOURS, MAX_LIMIT
 from service.api.handlers.openapi import openapi_json, openapi_yaml
 from service.api.session_token import MAX_CANDIDATES
@@ -167,10 +167,10 @@ def test_definitions_are_quoted_exactly(reference: Reference) -> None:
     """The examples have the same definitions as the service's answers."""
     examples = reference.document["components"]["examples"]
     for name, expected in (
-        ("CountsByHour", definitions.SESSIONS),
-        ("CountsByDay", definitions.SESSIONS),
-        ("TopUsers", definitions.TOP_USERS),
-        ("UserCounts", definitions.USER),
+        ("CountsByHour", count_definitions.SESSIONS),
+        ("CountsByDay", count_definitions.SESSIONS),
+        ("TopUsers", count_definitions.TOP_USERS),
+        ("UserCounts", count_definitions.USER),
     ):
         assert examples[name]["value"]["definitions"] == expected
 

@@ -1,6 +1,6 @@
 """The handlers of counts: sessions, the most active users, one user.
 
-`count_query.py` reads the query. `definitions.py` explains the figures to clients.
+`count_query.py` reads the query. `count_definitions.py` explains the figures.
 """
 
 import time
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import orjson
 from aiohttp import web
 
-from service.api import definitions
+from service.api import count_definitions
 from service.api.answer_cache import AnswerCache
 from service.api.count_query import CountQueries, CountQuery, rfc3339
 from service.api.responses import json_response
@@ -46,7 +46,7 @@ class AnalyticsHandlers:
                     "totals": {**_figures(counts.total), **_peak(counts.peak)},
                     "sources": [{"source": name, **_figures(figures)} for name, figures in counts.by_source.items()],
                     "series": list(_series(query.requested, counts)),
-                    "definitions": definitions.SESSIONS,
+                    "definitions": count_definitions.SESSIONS,
                 }
             )
 
@@ -67,7 +67,7 @@ class AnalyticsHandlers:
                     **_heading(query, now),
                     "users": [{"user_id": user, "created": _bounds(created)} for user, created in top.users],
                     "others_at_most": top.others_at_most,
-                    "definitions": definitions.TOP_USERS,
+                    "definitions": count_definitions.TOP_USERS,
                 }
             )
 
@@ -89,7 +89,7 @@ class AnalyticsHandlers:
             "active": sum(active.values()),
             "sources": [{"source": source, "active": number} for source, number in active.items()],
             "created": _bounds(counts.created),
-            "definitions": definitions.USER,
+            "definitions": count_definitions.USER,
         }
         return json_response(orjson.dumps(content))
 
