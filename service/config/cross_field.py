@@ -108,7 +108,7 @@ def _is_not_directory(path: Path) -> bool:
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
     except OSError:
-        # missing or not permitted: the embedded server reports that when it starts
+        # It is missing or not permitted. The embedded server reports that at its start.
         return False
 
 
