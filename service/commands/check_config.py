@@ -74,5 +74,5 @@ def _wrapped(row: tuple[str, str, str], indent: int, width: int) -> Iterator[str
     else:
         yield name
     for line in [*value, provenance]:
-        # a line that is too long for the column begins further left
+        # A line that is too long for the column begins further left.
         yield " " * min(indent, max(width - len(line), 2)) + line

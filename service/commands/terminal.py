@@ -23,7 +23,7 @@ def prepare() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            # takes the lowest free descriptor, which is this one
+            # It takes the lowest free descriptor, which is this one.
             os.open(os.devnull, os.O_RDWR)
     sys.stdin = _usable(sys.stdin, 0, "r", "backslashreplace")
     sys.stdout = _usable(sys.stdout, 1, "w", _ESCAPE)

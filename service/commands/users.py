@@ -53,7 +53,7 @@ def erase(client: ApiClient, user_id: str, *, is_sure: bool) -> None:
     if not is_sure:
         sessions = quantity(len(found), "live session")
         question = f"End {sessions} of user {user_id!r} and remove the user id for good? [y/N] "
-        # standard output is for the receipt
+        # Standard output is for the receipt.
         print(question, end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CommandError("nothing was erased")

@@ -162,7 +162,7 @@ def _check_gpc(gpc: object) -> str | None:
     return None if is_known else f"must be {' or '.join(Gpc)}"
 
 
-# the check, and whether it is required
+# The check of each field, and whether the field is required.
 _FIELDS: Mapping[str, tuple[Callable[[object], str | None], bool]] = {
     "name": (_string_check(check_key_name), True),
     "sha256": (_check_sha256, True),

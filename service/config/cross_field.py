@@ -10,7 +10,13 @@ from urllib.parse import unquote, urlsplit
 from service.api_keys import ApiKey, Scope, demo_keys_in
 from service.config.certificate import load_pair
 from service.config.host_name import is_loopback
-from service.config.settings import DEVELOPMENT_REDIS_PASSWORD, DEVELOPMENT_USER_SECRET, Settings, TlsSettings
+from service.config.settings import (
+    DEVELOPMENT_REDIS_PASSWORD,
+    DEVELOPMENT_USER_SECRET,
+    RedisSettings,
+    Settings,
+    TlsSettings,
+)
 from service.counts import DAY
 from service.errors import TlsError
 
@@ -27,9 +33,8 @@ def cross_field_errors(settings: Settings, redis_password: str | None) -> Iterat
     if settings.session.ttl_seconds > settings.analytics.retention_days * DAY:
         days = math.ceil(settings.session.ttl_seconds / DAY)
         yield f"analytics.retention_days must be at least {days}, as sessions live that long (session.ttl_seconds)"
-    if settings.redis.url == "embedded" and _is_not_directory(settings.redis.data_dir):
-        folder = settings.redis.data_dir
-        yield f"redis.data_dir: {folder} is not a directory. Name a directory for the data of the embedded server"
+    if settings.redis.url == "embedded":
+        yield from _embedded_errors(settings.redis)
     if settings.tracing.otlp_endpoint is not None and not _can_trace():
         yield (
             "tracing.otlp_endpoint: OpenTelemetry is not installed. Run `pip install --no-deps --require-hashes -r "
@@ -38,6 +43,19 @@ def cross_field_errors(settings: Settings, redis_password: str | None) -> Iterat
         )
     if settings.environment == "production":
         yield from _published(settings, redis_password)
+
+
+def _embedded_errors(redis: RedisSettings) -> Iterator[str]:
+    if _is_not_directory(redis.data_dir):
+        yield (
+            f"redis.data_dir: {redis.data_dir} is not a directory. Name a directory for the data of the embedded "
+            "server"
+        )
+    if redis.durability == "replicated":
+        yield (
+            "redis.durability: the embedded server has no replicas, so no write would be acknowledged. Set fast or "
+            "synced, or name a Redis with replicas in redis.url"
+        )
 
 
 def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
@@ -90,7 +108,7 @@ def _is_not_directory(path: Path) -> bool:
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
     except OSError:
-        # missing or not permitted: the embedded server reports that when it starts
+        # It is missing or not permitted. The embedded server reports that at its start.
         return False
 
 

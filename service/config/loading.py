@@ -27,7 +27,7 @@ from service.errors import ConfigError
 
 DEFAULT_FILE = Path("config.yaml")
 CONFIG_VARIABLE = "JAY_CONFIG"
-# for commands that call the service
+# Commands that call the service read these.
 URL_VARIABLE, KEY_VARIABLE, OPERATOR_KEY_VARIABLE = "JAY_URL", "JAY_KEY", "JAY_OPERATOR_KEY"
 _NOT_SETTINGS = {CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, OPERATOR_KEY_VARIABLE, *COMPOSE_VARIABLES}
 _FILE_SUFFIX = "_FILE"
@@ -69,8 +69,8 @@ def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_file
     _read_file(named or DEFAULT_FILE, known, draft, required=named is not None)
     _read_environment(environ, known, draft)
     if not draft.errors:
-        # an invalid value would be replaced by its default, and cause errors that are
-        # not real
+        # An invalid value would be replaced by its default, and cause errors that are
+        # not real.
         settings: Settings = _build(Settings, draft)
         draft.errors += cross_field_errors(settings, environ.get(REDIS_PASSWORD_VARIABLE))
         draft.errors += unusable_files(settings.server.tls) if reads_tls_files else ()

@@ -175,7 +175,7 @@ def _is_db(string: str) -> bool:
 def _file_error(path: str) -> str | None:
     try:
         if stat.S_ISREG(Path(path).stat().st_mode):
-            # reading a pipe would wait for a writer
+            # Reading a pipe would wait for a writer.
             with Path(path).open("rb") as file:
                 file.read(1)
             return None

@@ -43,7 +43,7 @@ _HUNG_SECONDS = 30
 # does not answer, and libuv runs only two look-ups at a time. So the service would find
 # a Redis that has recovered up to 10 s later.
 _RESOLVER_OPTIONS = "timeout:1 attempts:2"
-# for the clean-up of a worker, after the drain and the requests in flight
+# For the clean-up of a worker, after the drain and the requests in flight.
 _EXIT_SECONDS = 1.5
 
 LoadSettings: TypeAlias = Callable[[], Settings]
@@ -63,7 +63,7 @@ def serve(settings: Settings, load: LoadSettings, announce: Callable[[str], None
     request_log = logs.configure(settings.log)
     logs.log_uncaught()
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
-    # first, so that a port in use leaves the store untouched
+    # This is first, so that a port in use leaves the store untouched.
     listener = bind(settings.server)
     _log_settings(settings)
     redis = settings.redis

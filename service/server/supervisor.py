@@ -95,7 +95,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         try:
             super().spawn_workers()
         except OSError as error:
-            # no file descriptor, no memory, no room for the heartbeat
+            # There is no file descriptor, no memory, or no room for the heartbeat.
             self._start_failed(f"a worker cannot be started ({error.strerror or error})")
 
     def spawn_worker(self) -> int:
@@ -180,10 +180,10 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if self._terminals and not os.isatty(self._terminals[0]):
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in self._terminals:
-                # writing to a closed terminal would change the exit status
+                # Writing to a closed terminal would change the exit status.
                 os.dup2(nowhere, stream)
             raise StopIteration
-        # the operator may have fixed the reason why workers did not start
+        # The operator may have fixed the reason why workers did not start.
         self._backoff.reset()
         if self.app.reload_keys():
             names = ", ".join(key.name for key in self.app.settings.api_keys) or "none: every answer is 401"

@@ -23,7 +23,7 @@ from service.telemetry.error_text import describe
 
 _logger = logging.getLogger(__name__)
 
-# exit status. With gunicorn's 3 and 4 the arbiter would stop all workers
+# The exit status. With gunicorn's 3 and 4 the arbiter would stop all workers.
 _CANNOT_START = 1
 # Garbage in cycles, such as exceptions with their frames, then takes about 1 MB.
 _COLLECT_AFTER_OBJECTS = 10_000
@@ -41,7 +41,7 @@ class Worker(GunicornWorker):
     def __init__(self, *arguments: Any) -> None:
         """Run in the supervisor, before the fork."""
         super().__init__(*arguments)
-        # so that the supervisor also replaces a worker that hangs while it starts
+        # So the supervisor also replaces a worker that hangs while it starts.
         self.notify()
         self.first_beat = self.tmp.last_update()
 

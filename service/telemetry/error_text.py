@@ -64,6 +64,6 @@ def _existing_part(path: str) -> str:
         whole = Path(path).absolute()
         existing = next((part for part in (whole, *whole.parents) if part.exists()), None)
     except (OSError, ValueError):
-        # a null byte, a name too long, a folder without permission
+        # It has a null byte, is too long, or is in a folder without permission.
         return "…"
     return path if existing == whole else str((existing or Path()) / "…")

@@ -48,7 +48,7 @@ def _writable_at_once(descriptor: int) -> int:
     waiting = int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
     if waiting or sys.platform != "linux":
         return select.PIPE_BUF  # all or nothing
-    # the pipe is empty, so this fits
+    # The pipe is empty, so this fits.
     return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
 
 
@@ -64,7 +64,7 @@ def _write(descriptor: int, piece: memoryview) -> int:
     try:
         return os.write(descriptor, piece)
     except BlockingIOError:
-        # a process that shares the open file has made it non-blocking
+        # A process that shares the open file has made it non-blocking.
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
         poll.poll()

@@ -150,7 +150,7 @@ class RequestLog:
                 self._stream.write(self._lines(records))
                 self._stream.flush()
             except OSError:
-                # like logging's own handlers: a broken log does not stop the service
+                # As in logging's own handlers, a broken log does not stop the service.
                 pass
 
     def drain_dropped(self) -> int:

@@ -66,7 +66,7 @@ class CollectorExporter(OTLPSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send spans, with retries."""
-        # overwritten by the first attempt to send
+        # The first attempt to send replaces it.
         self._transport.problem = "they cannot be encoded"
         result = super().export(spans)
         self._log_change(self._transport.problem)

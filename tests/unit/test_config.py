@@ -417,6 +417,14 @@ def test_any_input_gives_settings_or_errors(environ: dict[str, str], content: by
         assert error.errors
 
 
+def test_the_embedded_server_has_no_replicas() -> None:
+    """With `replicated`, the embedded server would acknowledge no write."""
+    variables = {"JAY_REDIS__DURABILITY": "replicated"}
+    [error] = errors(variables)
+    assert error.startswith("redis.durability: the embedded server has no replicas")
+    assert load({**variables, "JAY_REDIS__URL": "redis://localhost"}).settings.redis.durability == "replicated"
+
+
 def test_the_url_reaches_this_machine() -> None:
     """The URL of a wildcard address is the loopback one, IPv6 in brackets."""
     urls = {host: ServerSettings(host=host).url(80) for host in ("127.0.0.1", "0.0.0.0", "::", "::1", "example.com")}
