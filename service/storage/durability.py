@@ -122,7 +122,7 @@ class _Replicated(_Waiting):
 
     def __init__(self, timeout_seconds: float) -> None:
         self.wait_seconds = timeout_seconds
-        self._milliseconds = max(1, int(timeout_seconds * 1000))
+        self._milliseconds = int(timeout_seconds * 1000)  # at least 10, and 0 would be no limit
         self._replicas = Replicas(timeout_seconds)
 
     @property

@@ -6,7 +6,7 @@
               connection is closed and the server's name is resolved again
     rejected  the server cannot serve this command now
     denied    the service's Redis user may not run a command, or the server does not
-              have the command or a script that it was sent
+              have the command or a script that it was sent, or cannot run the command
     unfit     the self-test of a new connection failed
 
 Every other error reply is a bug of the service, and is raised unchanged.
@@ -65,13 +65,17 @@ _CODES = {
     "BUSY": ErrorKind.REJECTED,
     "MISCONF": ErrorKind.REJECTED,
     "DB": ErrorKind.REJECTED,  # "DB index is out of range"
-    # "cannot be used with replica instances", or "when ... appendonly is disabled"
-    "WAIT": ErrorKind.DEMOTED,
-    "WAITAOF": ErrorKind.DEMOTED,
 }
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
-# and Valkey 7.2 to 9.
-_DENIALS = ("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command")
+# and Valkey 7.2 to 9. The last two are those of WAIT and WAITAOF.
+_DENIALS = (
+    "can't run this command",
+    "no permissions",
+    "can't access at least one of the keys",
+    "unknown command",
+    "cannot be used with replica instances",
+    "appendonly is disabled",
+)
 
 
 _SLOT_MOVES = "A slot of the cluster moves. Wait until the move ends"
@@ -138,7 +142,7 @@ def advice_for(error: BaseException) -> str:
 
 
 def is_denied(error: BaseException) -> bool:
-    """Return whether a command is not allowed or does not exist.
+    """Return whether a command is not allowed, does not exist, or cannot be run.
 
     Managed offerings forbid, rename or remove some commands.
     """

@@ -166,7 +166,7 @@ async def test_a_failure_after_the_end_of_an_outage_is_not_logged(
 
 
 class Outage:
-    """A server that does not answer PING until `is_over`, and a clock for the pauses."""
+    """A server that answers PING once `is_over`, and a clock for the pauses."""
 
     def __init__(self, lane: ServerLane, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_over = False
