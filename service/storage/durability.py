@@ -147,7 +147,8 @@ class _Replicated(_Waiting):
 
     def __init__(self, timeout_seconds: float) -> None:
         self.wait_seconds = timeout_seconds
-        self._milliseconds = max(1, int(timeout_seconds * 1000))
+        # The setting is at least 10 ms. To WAIT, 0 would mean no limit.
+        self._milliseconds = int(timeout_seconds * 1000)
         self._replicas = Replicas(timeout_seconds)
 
     @property

@@ -139,7 +139,7 @@ def advice_for(error: BaseException) -> str:
 
 
 def is_denied(error: BaseException) -> bool:
-    """Return whether a command is not allowed or does not exist.
+    """Return whether a command is not allowed, does not exist, or cannot be run.
 
     Managed offerings forbid, rename or remove some commands.
     """

@@ -21,6 +21,7 @@ from tests.support.redis_commands import ask, is_replica_in_sync, wait_until
 from tests.support.servers import RedisServer, binaries
 
 USER_PATH = f"{PATH}/user"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
 # A write that is not acknowledged takes the whole timeout.
 REPLICATED = RedisSettings(durability="replicated", timeout_seconds=1)
 SYNCED = RedisSettings(durability="synced", timeout_seconds=PATIENT_SECONDS)
@@ -153,6 +154,20 @@ async def test_a_repeated_change_of_consent_waits_for_the_replicas(
             assert [key async for key in raw.scan_iter(match=f"*{new_id}", count=1000)]
 
 
+@pytest.mark.parametrize("command", ["role", "wait"])
+async def test_a_redis_without_the_commands_of_replicated_is_unfit(
+    pair: tuple[RedisServer, RedisServer], start: Start, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `replicated`, each connection needs ROLE and WAIT. The log names them."""
+    primary, _ = pair
+    ask(primary, "ACL", "SETUSER", "default", f"-{command}")
+    service = await start(url=primary.url, redis=REPLICATED)
+    for method in ("GET", "POST"):
+        assert (await service.request(method, headers={TOKEN: UNKNOWN})).status == 503
+    expected = f"the command {command} (redis.durability: replicated) does not work"
+    assert any(expected in record.getMessage() for record in caplog.records)
+
+
 def listed_replicas(primary: RedisServer) -> int:
     """Return the number of replicas that are connected to a primary."""
     return len(ask(primary, "ROLE")[2])
@@ -274,7 +289,7 @@ async def test_a_redis_that_cannot_synchronize_is_unfit(
     binary = binaries().get(kind, find_binary() if kind == "without a file" else None)
     if binary is None:
         pytest.skip("no Redis is installed, and Valkey has WAITAOF")
-    with RedisServer(binary, tmp_path) as server:
+    with RedisServer(binary, tmp_path, "--appendfsync", "always") as server:
         service = await start(url=server.url, redis=SYNCED)
         assert (await service.request("POST")).status == 503
         ready = await service.request("GET", "/readyz")

@@ -79,13 +79,18 @@ async def test_requests_by_route_method_and_status(service: Service) -> None:
 
 
 async def test_batches_and_redis(service: Service) -> None:
-    """Requests that arrive together count as one batch and one Redis call."""
+    """Requests that arrive together count as one batch and one Redis call.
+
+    The sessions that readiness creates are in none of these figures.
+    """
     await asyncio.gather(*(service.create() for _ in range(20)))
+    assert (await service.request("GET", "/readyz")).status == 200
     found = await samples(service)
     batches = found['jay_batch_size_count{operation="create"}']
     assert found['jay_batch_size_sum{operation="create"}'] == 20
     assert batches == found['jay_batch_wait_seconds_count{operation="create"}'] <= 20
     assert batches == found['jay_redis_call_duration_seconds_count{operation="create"}']
+    assert found['jay_redis_call_duration_seconds_count{operation="check"}'] >= 3
     assert found['jay_batch_waiting{operation="create"}'] == 0
     assert found['jay_redis_breaker_open{lane="sessions"}'] == 0
     assert found['jay_redis_connections{lane="sessions",state="idle"}'] >= 1
