@@ -102,7 +102,7 @@ def test_check_config_warns_about_the_certificate_for_redis(run: Run, authority:
 
 
 def test_check_config_warns_about_risks(run: Run) -> None:
-    """Valid settings that are a risk get a line each on standard error, and status 0."""
+    """Each valid setting that is a risk has a line on standard error, with status 0."""
     done = run("check-config", JAY_SERVER__HOST="0.0.0.0", JAY_COOKIE__PARTITIONED="true")
     assert done.returncode == 0
     lines = done.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""`healthcheck`: the answer of the service alone decides, not that of another server."""
+"""`healthcheck`: only the answer of this service counts, not one of another server."""
 
 import http.client
 import json
