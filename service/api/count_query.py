@@ -70,7 +70,7 @@ class CountQueries:
             if len(query.getall(name)) > 1:
                 raise errors.InvalidRequest(f"Send {name} once.", member=name)
         interval = _interval(query) if "interval" in known else Interval.DAY
-        zone = _zone(query) if "tz" in known else UTC_ZONE
+        zone = _zone(query)
         source = query.get("source")
         if source is not None and (error := check_source(source)):
             raise errors.InvalidRequest(f"source {error}.", member="source")

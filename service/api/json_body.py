@@ -63,8 +63,7 @@ async def _read(request: web.Request, max_bytes: int) -> bytes:
                     raise _too_large(max_bytes)
     except TimeoutError:
         raise errors.RequestTimeout(f"Send the whole body within {DEADLINE_SECONDS:.0f} seconds.") from None
-    except (web.RequestPayloadError, ConnectionError):
-        # After a ConnectionError, the client is gone.
+    except web.RequestPayloadError:  # also when the client is gone
         raise errors.MalformedRequest("The body is incomplete or its chunks are malformed. Send it again.") from None
     return body
 

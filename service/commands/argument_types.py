@@ -14,21 +14,14 @@ from service.config.web_origins import check_origin
 from service.sessions import parse_session_id
 from service.time_zones import TimeZone
 
-_DEMO_SESSIONS = range(1000, 1_000_001)
+_MAX_SECONDS = 9999
 
 
 def seconds(argument: str) -> float:
-    """Return a number of seconds, at least 1."""
-    if not re.fullmatch(r"\d{1,4}(\.\d+)?", argument) or float(argument) < 1:
-        raise ArgumentTypeError("must be a number of seconds, at least 1")
+    """Return a number of seconds within the limits."""
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", argument, re.ASCII) or not 1 <= float(argument) <= _MAX_SECONDS:
+        raise ArgumentTypeError(f"must be a number of seconds from 1 to {_MAX_SECONDS}")
     return float(argument)
-
-
-def demo_size(argument: str) -> int:
-    """Return the number of sessions of a demo."""
-    if not re.fullmatch(r"\d{1,7}", argument) or int(argument) not in _DEMO_SESSIONS:
-        raise ArgumentTypeError("must be a whole number from 1000 to 1000000")
-    return int(argument)
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -136,7 +136,7 @@ def _add_demo(commands: Group) -> argparse.ArgumentParser:
     demo_help = "fill an empty development service with a generated week of sessions"
     demo = _add(commands, "demo", demo_help, "demo")
     size_help = "approximate number of sessions, from 1000 to 1000000 (default: 50000)"
-    demo.add_argument("--sessions", type=argument_types.demo_size, default=50_000, help=size_help)
+    demo.add_argument("--sessions", type=argument_types.whole(1000, 1_000_000), default=50_000, help=size_help)
     return demo
 
 

@@ -60,7 +60,6 @@ def watch(client: ApiClient, options: CountsOptions, seconds: float) -> None:
     if not console.is_terminal:
         for view in views:
             console.print(view, crop=False)
-            sys.stdout.flush()
         return
     with Live(next(views), console=console, auto_refresh=False, screen=True) as live:
         live.refresh()
@@ -77,7 +76,8 @@ def _views(client: ApiClient, options: CountsOptions, seconds: float, console: C
             document = _fetch(client, options)
             yield _view(document, options.zone, console)
         except CommandError as error:
-            yield Group(_view(document, options.zone, console), Text(f"Not refreshed: {error}", style="red"))
+            # above the table, whose end a low terminal cuts off
+            yield Group(Text(f"Not refreshed: {error}", style="red"), _view(document, options.zone, console))
 
 
 def print_json(client: ApiClient, options: CountsOptions) -> None:

@@ -27,7 +27,7 @@ def show(client: ApiClient, user_id: str) -> None:
     figures = Figures("Source", [row["source"] for row in rows], "All sources", [column])
     console = Console()
     heading = tables.shorten(f"User {user_id}", max(console.width, MIN_WIDTH), console)
-    console.print(Text(heading, style="bold", no_wrap=True, overflow="ignore"), crop=False)
+    console.print(Text(heading, style="bold"), no_wrap=True, overflow="ignore", crop=False)
     console.print(tables.lay_out(figures, console), crop=False)
     created = document["created"]
     low, high = created["at_least"], created["at_most"]
@@ -55,7 +55,10 @@ def erase(client: ApiClient, user_id: str, *, is_sure: bool) -> None:
         question = f"End {sessions} of user {user_id!r} and remove the user id for good? [y/N] "
         # Standard output is for the receipt.
         print(question, end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        typed = sys.stdin.readline()
+        if not typed.endswith("\n"):  # Ctrl-D
+            print(file=sys.stderr)
+        if typed.strip().lower() not in {"y", "yes"}:
             raise CommandError("nothing was erased")
     path = f"{wire.OPERATOR_PATH}/users/{_encoded(user_id)}"
     print(json.dumps(client.fetch(path, "DELETE", needs=("erased_sessions", "erased_at")), indent=2))

@@ -142,12 +142,14 @@ class Doors:
         return statuses
 
     async def check_effects(self, *, with_keys: bool = True) -> None:
-        """Check that both made the same log records and, with Redis, keys."""
+        """Check that both made the same log records, counts and, with Redis, keys."""
         records = [
             [(line["method"], line["route"], line["status"], line["key"]) for line in service.log_lines()]
             for service in (self.front, self.aiohttp)
         ]
         assert records[0] == records[1], [pair for pair in zip(*records, strict=False) if pair[0] != pair[1]]
+        counts = [await _counts(service) for service in (self.front, self.aiohttp)]
+        assert counts[0] == counts[1], counts
         if not with_keys:
             return
         front, aiohttp = [await self._keys(prefix) for prefix in self.prefixes]
@@ -182,6 +184,13 @@ class Doors:
             content, left = await self.store.dump(key), await self.store.pttl(key)
             assert content is not None
             await self.store.restore(target + key.decode().removeprefix(source), left, content, replace=True)
+
+
+async def _counts(service: "Service") -> list[str]:
+    """Return the metrics that count sessions."""
+    response = await service.request("GET", "/metrics", headers={"X-API-Key": "operator-key"})
+    text = await response.text()
+    return sorted(re.findall(r"^jay_(?:sessions|forward_auth)\w*_total.+", text, re.MULTILINE))
 
 
 async def put_session(service: "Service", session_id: str, user_id: str | None) -> None:

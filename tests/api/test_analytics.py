@@ -64,6 +64,8 @@ async def test_totals_sources_and_series_agree(service: Service) -> None:
     names = {"start", "active", "created", "ended", "expired", "sources", *NO_CONSENTS}
     assert all(set(point) == names for point in document["series"])
     assert {point["active"] for point in document["series"]} == {0}
+    # A source without sessions in an hour is left out. The last two may have some.
+    assert not any(point["sources"] for point in document["series"][:-2])
     assert document["series"][-1]["sources"]["tv.app.2"] == {
         "active": 0,
         "created": 6,
@@ -261,6 +263,21 @@ async def test_the_most_active_users_come_first(service: Service) -> None:
     ]
     assert document["others_at_most"] == 1
     assert set(document["definitions"]) == {"created", "others_at_most"}
+
+
+async def test_users_and_sessions_of_one_range_have_their_own_answers(service: Service) -> None:
+    """Answers to the same parameters are cached by path."""
+    await service.create(json={"user_id": "u"})
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    days = {"from": today, "to": today}
+    for _ in range(2):
+        assert "series" in await get(service, "sessions", interval="day", **days)
+        assert "users" in await get(service, "users", **days)
+
+
+async def test_the_longest_list_of_users_can_be_read(service: Service) -> None:
+    """100 users is the largest limit."""
+    assert (await get(service, "users", limit="100"))["users"] == []
 
 
 async def test_live_sessions_of_one_user_are_exact(service: Service) -> None:

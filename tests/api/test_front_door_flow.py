@@ -195,6 +195,30 @@ async def test_a_new_connection_may_send_its_request_during_the_shutdown(start: 
     assert b"Connection: close" in answer
 
 
+async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown(doors: Doors) -> None:
+    """A request that aiohttp answers is not cut off by the shutdown."""
+    service = doors.front
+    async with connected(service) as client:
+        await pause_redis(doors)
+        await send(client, request("GET", cookie(A), "Max-Forwards: 1"))
+        door = await door_of(service)
+        await until(lambda: door._slow is not None and not door._slow.is_at_rest())
+        closing = asyncio.create_task(service.runner.cleanup())
+        assert (await read_to_end(client)).startswith(b"HTTP/1.1 200 OK")
+        await closing
+
+
+async def test_a_request_that_was_not_read_yet_is_answered_during_the_shutdown(start: Start) -> None:
+    """A connection with unread bytes is not closed before their answer."""
+    service = await start()
+    async with connected(service) as client:
+        door = await door_of(service)
+        assert client.send(POST) == len(POST)
+        door.close()  # before the event loop has read the bytes
+        answer = await read_to_end(client)
+    assert answer.startswith(b"HTTP/1.1 201 Created")
+
+
 async def test_a_silent_connection_does_not_stop_the_shutdown(start: Start) -> None:
     """A connection that sends nothing is closed at the shutdown."""
     service = await start()

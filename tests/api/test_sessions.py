@@ -120,10 +120,37 @@ async def test_compressed_bodies_are_rejected_unread(service: Service) -> None:
         await problem(response, 415, "unsupported-media-type")
 
 
+async def test_a_body_may_be_declared_as_not_encoded(service: Service) -> None:
+    """`identity` in any spelling is no compression."""
+    for coding in ("identity", "Identity", "identity, IDENTITY", ""):
+        headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+        response = await service.request("POST", data=b'{"user_id": "u"}', headers=headers)
+        assert (response.status, (await response.json())["user_id"]) == (201, "u")
+
+
 async def test_forms_are_rejected(service: Service) -> None:
     """HTML forms create no session, so a page of another site cannot either."""
     for form in (FormData({"user_id": "a"}), FormData({"user_id": "a"}, default_to_multipart=True)):
         await problem(await service.request("POST", data=form), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("more", [{}, {"Max-Forwards": "1"}], ids=["front door", "aiohttp"])
+async def test_an_id_that_is_taken_is_not_given_twice(
+    service: Service, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    """If the random source repeats itself, the second visitor gets no session."""
+    session_id = await service.create(json={"user_id": "first"})
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    factory = fast_path._creations._factory
+    new = factory.new
+    monkeypatch.setattr(factory, "new", lambda *of: new(*of)._replace(id=session_id))
+    response = await service.request("POST", headers=more)
+    document = await problem(response, 500, "internal-error")
+    assert session_id not in str(document)
+    assert TOKEN not in response.headers
+    found = await service.request("GET", headers={TOKEN: session_id})
+    assert (await found.json())["user_id"] == "first"
 
 
 async def test_post_ignores_a_presented_id(service: Service) -> None:

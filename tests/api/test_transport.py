@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 
 import pytest
@@ -313,8 +314,9 @@ async def test_invalid_header_bytes_are_not_repeated(service: Service, data: byt
     assert b"\xff" not in answer
 
 
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
 async def test_a_client_that_disconnects_in_a_request_is_no_error(
-    service: Service, caplog: pytest.LogCaptureFixture
+    service: Service, caplog: pytest.LogCaptureFixture, *, is_reset: bool
 ) -> None:
     """After a disconnect the log has no error, and the service continues."""
     for rest in (b"Content-Length: 30\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b"X-Y: "):
@@ -322,9 +324,13 @@ async def test_a_client_that_disconnects_in_a_request_is_no_error(
         writer.write(HEAD + rest)
         await writer.drain()
         await service.request("GET", "/livez")
+        if is_reset:
+            # closes with a RST, so that the service sees no end of the stream
+            linger = b"\1\0\0\0\0\0\0\0"
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.close()
         await writer.wait_closed()
-    async with asyncio.timeout(3):  # less than the body's timeout
+    async with asyncio.timeout(30):
         while [line["status"] for line in service.log_lines()].count(400) < 2:
             await asyncio.sleep(0.005)
     assert await service.create()

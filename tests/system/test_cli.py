@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -91,9 +93,23 @@ def test_check_config_warns_about_the_certificate_for_redis(run: Run, authority:
     authority.issue(days=5)
     done = run("check-config", JAY_REDIS__URL=url)
     assert done.returncode == 0
-    assert re.fullmatch(
-        r"warning: redis.url: the certificate in ssl_certfile is valid from \S+ to \S+. Renew it\n", done.stderr
+    found = re.fullmatch(
+        r"warning: redis.url: the certificate in ssl_certfile is valid from (\S+) to (\S+). Renew it\n", done.stderr
     )
+    assert found
+    first, last = map(date.fromisoformat, found.groups())
+    assert last - first == timedelta(days=6)  # issued a day ago
+
+
+def test_check_config_warns_about_risks(run: Run) -> None:
+    """Each valid setting that is a risk has a line on standard error, with status 0."""
+    done = run("check-config", JAY_SERVER__HOST="0.0.0.0", JAY_COOKIE__PARTITIONED="true")
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["warning:"] * 2
+    assert "published demo keys" in lines[0]
+    assert "cookie.partitioned has no effect" in lines[1]
+    assert "warning:" not in done.stdout
 
 
 @pytest.mark.parametrize("name", ["serve", "check-config", "healthcheck"])
@@ -108,15 +124,20 @@ def test_all_configuration_errors_are_printed_at_once(run: Run, name: str) -> No
 
 
 def test_a_new_key_works_as_pasted(run: Run, tmp_path: Path) -> None:
-    """The printed API key entry is valid configuration with the hash of the key."""
-    done = run("keys", "new", "tv", "--scope", "track", "--scope", "validate")
+    """The printed entry and variable are valid configuration with the key's hash."""
+    done = run("keys", "new", "tv", "--scope", "validate", "--scope", "track", "--scope", "track")
     raw = re.search(r"jay_\S+", done.stdout)
     entry = done.stdout[done.stdout.index("  - name") :].partition("\n\n")[0]
     (parsed,) = yaml.safe_load(entry)
     assert raw is not None
     assert parsed == {"name": "tv", "sha256": hash_key(raw[0]), "scopes": ["track", "validate"]}
     (tmp_path / "own.yaml").write_text(f"api_keys:\n{entry}\n")
-    assert load({}, tmp_path / "own.yaml").settings.api_keys[0].name == "tv"
+    from_file = load({}, tmp_path / "own.yaml").settings.api_keys
+    (words,) = [shlex.split(line) for line in done.stdout.splitlines() if "JAY_API_KEYS=" in line]
+    name, _, value = words[0].partition("=")
+    (tmp_path / "own.yaml").write_text("")
+    assert load({name: value}, tmp_path / "own.yaml").settings.api_keys == from_file
+    assert from_file[0].name == "tv"
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,9 @@ def test_users_are_shown_exported_and_erased(run: Run) -> None:
     assert len(json.loads(output(run("users", "export", "other")))["sessions"]) == 1
 
 
-@pytest.mark.parametrize(("typed", "left"), [(b"n\n", 1), (b"\n", 1), (b"y\n", 0)])
+@pytest.mark.parametrize(("typed", "left"), [(b"n\n", 1), (b"\n", 1), (b"\4", 1), (b"y\n", 0), (b" YES \n", 0)])
 def test_erasing_asks_first(environment: dict[str, str], service: Process, run: Run, typed: bytes, left: int) -> None:
-    """Any answer except yes erases nothing."""
+    """Any answer except yes erases nothing. Ctrl-D is no answer, and ends the line."""
     leader, follower = pty.openpty()
     os.write(leader, typed)
     done = subprocess.run(
@@ -209,8 +209,11 @@ def test_erasing_asks_first(environment: dict[str, str], service: Process, run: 
     )
     os.close(leader)
     os.close(follower)
-    assert b"End 1 live session of user" in done.stderr
-    assert done.returncode == left
+    question, _, rest = done.stderr.partition(b"? [y/N] ")
+    assert question.startswith(b"End 1 live session of user")
+    # A terminal shows the typed newline itself.
+    assert rest == b"\n" * (typed == b"\4") + b"jay-tracking: nothing was erased\n" * left
+    assert (done.returncode, bool(done.stdout)) == (left, not left)
     assert len(json.loads(output(run("users", "export", "other")))["sessions"]) == left
 
 

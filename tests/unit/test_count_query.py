@@ -65,6 +65,8 @@ def test_today_is_a_day_at_every_moment_of_it(now: str) -> None:
         ({"from_": "2026-11-26T16:59:59Z", "to": "2026-11-26T17:00:00Z"}, "2026-11-26T16", "2026-11-26T17"),
         ({"from_": "2026-11-26T16:00:00Z", "to": "2026-11-26T17:00:00.001Z"}, "2026-11-26T16", "2026-11-26T18"),
         ({"from_": "2026-11-26T16:00:00.5Z", "to": "2026-11-26T16:00:00.6Z"}, "2026-11-26T16", "2026-11-26T17"),
+        ({"from_": "2026-11-26t16:00:00z", "to": "2026-11-26T17:00:00+00:00"}, "2026-11-26T16", "2026-11-26T17"),
+        ({"from_": "2026-11-26T16:00:00-00:00", "to": "2026-11-26"}, "2026-11-26T16", "2026-11-27T00"),
         ({"from_": "2026-11-26T17:21:09Z"}, "2026-11-26T17", "2026-11-26T18"),
         ({"from_": "2026-11-26T12:00:00Z", "to": "2999-01-01T00:00:00Z"}, "2026-11-26T12", "2026-11-26T18"),
     ],
@@ -143,7 +145,10 @@ def test_today_is_that_of_the_zone() -> None:
 
 @pytest.mark.parametrize(
     ("zone", "date", "offset"),
-    [("Asia/Kolkata", "2026-11-20", "+05:30"), ("Australia/Lord_Howe", "2026-09-10", "+10:30")],
+    [
+        ("Asia/Kolkata", "2026-11-20", "+05:30"),
+        ("Australia/Lord_Howe", "2026-09-10", "+10:30"),
+    ],
 )
 def test_a_zone_without_whole_hours_is_rejected_with_the_reason(zone: str, date: str, offset: str) -> None:
     """The error names the offset in the range."""
@@ -151,6 +156,15 @@ def test_a_zone_without_whole_hours_is_rejected_with_the_reason(zone: str, date:
         asked(from_=date, to=date, tz=zone)
     assert caught.value.members["member"] == "tz"
     assert offset in str(caught.value)
+
+
+def test_an_offset_may_become_odd_within_the_range() -> None:
+    """A range is rejected too when only its end has no whole hours."""
+    april = datetime(2026, 4, 10, tzinfo=UTC)
+    zone: dict[str, Any] = {"interval": "day", "tz": "Australia/Lord_Howe"}
+    assert len(asked(now=april, from_="2026-04-01", to="2026-04-04", **zone).starts) == 4
+    with pytest.raises(errors.InvalidRequest, match=r"\+10:30 from UTC in the range"):
+        asked(now=april, from_="2026-04-01", to="2026-04-06", **zone)
 
 
 def test_the_oldest_day_of_a_zone_begins_with_the_oldest_counts() -> None:
@@ -182,6 +196,13 @@ def test_a_range_without_a_start_is_kept_however_short_the_retention(
         found = asked(now=now, retention_days=1, interval=interval, tz=zone, **query)
         assert found.start <= now.timestamp()
         assert found.start >= datetime(2026, 11, 25, tzinfo=UTC).timestamp()
+
+
+def test_a_past_day_without_a_start_is_not_shortened() -> None:
+    """The day before an old `to` is rejected when a part of it is no longer kept."""
+    with pytest.raises(errors.InvalidRequest, match="Counts are kept for 90 days") as caught:
+        asked(to="2026-08-28T12:00:00Z")
+    assert caught.value.members == {"member": "to", "oldest": "2026-08-28T00:00:00Z"}
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "2026-11-26T24:00:00Z", "2026-11-26T23:59:60Z", "0000-01-01", ""])

@@ -203,7 +203,14 @@ def test_each_header_that_is_read_may_come_once(name: str) -> None:
 
 
 def test_limits_are_those_of_the_parser(loop: asyncio.AbstractEventLoop) -> None:
-    """64 headers and heads of 8,190 bytes are taken, larger ones are for aiohttp."""
+    """64 headers, lines of 4,096 and heads of 8,190 bytes are taken, larger ones not.
+
+    The larger ones are for aiohttp.
+    """
+    for size in (MAX_LINE_BYTES, MAX_LINE_BYTES + 1):
+        first = b"GET %b HTTP/1.1" % BEHIND.encode().ljust(size - len("GET  HTTP/1.1"), b"a")
+        assert len(first) == size
+        assert (check(loop, first + b"\r\nHost: x\r\n\r\n") is not None) == (size == MAX_LINE_BYTES)
     for count in (MAX_HEADERS, MAX_HEADERS + 1):
         data = START + b"".join(b"X-%d: y\r\n" % number for number in range(count - 1)) + b"\r\n"
         assert (check(loop, data) is not None) == (count == MAX_HEADERS)

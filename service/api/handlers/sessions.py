@@ -115,12 +115,12 @@ class SessionHandlers:
             unique = list(dict.fromkeys(ids.values()))
         live = await self._lookup.find_each(unique) if unique else {}
         async with self._in_turn():
-            sessions = {live[session_id].id: live[session_id] for session_id in ids.values() if session_id in live}
-            for session in sessions.values():
+            sessions = [live[session_id] for session_id in unique if session_id in live]
+            for session in sessions:
                 self._metrics.found.add((session.source,))
             missing = [string for string in requested if ids.get(string) not in live]
             self._metrics.missed.add((self._source_of(request),), len(missing))
-            found = await joined_json(list(sessions.values()), found_json, self._refs)
+            found = await joined_json(sessions, found_json, self._refs)
             return json_response(b'{"sessions":[%b],"missing":%b}' % (found, orjson.dumps(missing)))
 
     @asynccontextmanager
