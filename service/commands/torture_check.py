@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
 
 from service.commands.torture_http import Reply, TortureHttp
-from service.commands.torture_ledger import Entry, Findings, Ledger
+from service.commands.torture_ledger import Entry, Findings, Ledger, Pool
 from service.errors import CommandError
 
 READY_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 _RETRY_SECONDS = 0.25
 _ANSWER_SECONDS = 30.0
+_FOUND_OR_NOT = {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
 
 OnStep = Callable[[], object]
 
@@ -34,31 +35,75 @@ async def wait_until_ready(http: TortureHttp) -> float:
 
 
 def sessions_to_check(ledger: Ledger) -> int:
-    """Return how many sessions `check` reads."""
-    return len(ledger.live.entries) + len(ledger.ended.entries)
+    """Return how many ids `check` reads. Each change that it settles adds two."""
+    pools = (ledger.live, ledger.ended, ledger.replaced)
+    return sum(len(pool.entries) for pool in pools) + 2 * len(ledger.unsettled.entries)
 
 
 async def check(http: TortureHttp, ledger: Ledger, on_step: OnStep) -> Findings:
     """Read every session whose state is known, and return what was found.
 
-    Raises CommandError if the service does not answer.
+    Changes of consent whose answers are unknown are repeated first. Each then has its
+    only effect, whether or not it ran before. Raises CommandError if the service does
+    not answer.
     """
-    findings = Findings()
+    one = _Check(http, ledger, on_step)
+    unsettled, ledger.unsettled = ledger.unsettled, Pool()
+    for pool, step in (
+        (unsettled, one.settle),
+        (ledger.live, one.read_live),
+        (ledger.ended, one.read_ended),
+        (ledger.replaced, one.read_replaced),
+    ):
+        await _each(pool.entries, step, http.connections)
+    return one.findings
 
-    async def read(entry: Entry) -> None:
-        reply = await _answer(http, "GET", entry, {HTTPStatus.OK, HTTPStatus.NOT_FOUND})
-        is_found = reply.status == HTTPStatus.OK
-        if entry.ended_at is not None:
-            findings.gone += not is_found
-            findings.revived += [entry] * is_found
-        elif is_found:
-            findings.found += 1
+
+class _Check:
+    """The steps of a check."""
+
+    def __init__(self, http: TortureHttp, ledger: Ledger, on_step: OnStep) -> None:
+        self._http = http
+        self._ledger = ledger
+        self._on_step = on_step
+        self.findings = Findings()
+
+    async def settle(self, entry: Entry) -> None:
+        """Repeat a change of consent."""
+        reply = await _answer(
+            self._http, _FOUND_OR_NOT, lambda: self._http.change_user(entry.session_id, entry.wanted_user_id)
+        )
+        if reply.status == HTTPStatus.OK:
+            self._ledger.settle(entry, reply.session_id)
         else:
-            findings.lost.append(entry)
-        on_step()
+            self.findings.lost.append(entry)
 
-    await _each([*ledger.live.entries, *ledger.ended.entries], read, http.connections)
-    return findings
+    async def read_live(self, entry: Entry) -> None:
+        """Read a session that has to live, with its user id or without one."""
+        reply = await self._read(entry)
+        if reply.status != HTTPStatus.OK:
+            self.findings.lost.append(entry)
+            return
+        self.findings.found += 1
+        if reply.user_id != entry.user_id:
+            self.findings.other_user.append(entry)
+
+    async def read_ended(self, entry: Entry) -> None:
+        """Read a session that has to be dead."""
+        is_found = (await self._read(entry)).status == HTTPStatus.OK
+        self.findings.gone += not is_found
+        self.findings.revived += [entry] * is_found
+
+    async def read_replaced(self, entry: Entry) -> None:
+        """Read an id that has to be dead, because its session has another one."""
+        is_found = (await self._read(entry)).status == HTTPStatus.OK
+        self.findings.replaced += not is_found
+        self.findings.returned += [entry] * is_found
+
+    async def _read(self, entry: Entry) -> Reply:
+        reply = await _answer(self._http, _FOUND_OR_NOT, lambda: self._http.send("GET", entry.session_id))
+        self._on_step()
+        return reply
 
 
 def sessions_to_end(ledger: Ledger) -> Sequence[Entry]:
@@ -73,7 +118,7 @@ async def end_all(http: TortureHttp, sessions: Sequence[Entry], on_step: OnStep)
     """
 
     async def end(entry: Entry) -> None:
-        await _answer(http, "DELETE", entry, {HTTPStatus.NO_CONTENT})
+        await _answer(http, {HTTPStatus.NO_CONTENT}, lambda: http.send("DELETE", entry.session_id))
         on_step()
 
     await _each(sessions, end, http.connections)
@@ -89,12 +134,12 @@ async def _each(entries: Iterable[Entry], step: Callable[[Entry], Awaitable[None
     await asyncio.gather(*(work() for _ in range(connections)))
 
 
-async def _answer(http: TortureHttp, method: str, entry: Entry, expected: set[HTTPStatus]) -> Reply:
+async def _answer(http: TortureHttp, expected: set[HTTPStatus], send: Callable[[], Awaitable[Reply]]) -> Reply:
     """Return the first expected answer."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     while True:
         await http.pace.wait()
-        reply = await http.send(method, entry.session_id)
+        reply = await send()
         if reply.status in expected:
             return reply
         if time.monotonic() > deadline:

@@ -56,7 +56,7 @@ class SourceCount:
         # The service may answer with numbers that are a second old.
         time.sleep(MAX_AGE_SECONDS)
         before, self._last = self._last, self._read()
-        return Counted(self._last.created - before.created, self._last.ended - before.ended)
+        return self._last.since(before)
 
     def _read(self) -> Counted:
         query = {"from_": self._day, "interval": "day", "source": self._source}
@@ -64,7 +64,7 @@ class SourceCount:
         while True:
             try:
                 totals = self._operator.fetch(f"{counts.PATH}/sessions", needs=("totals",), **query)["totals"]
-                return Counted(totals["created"], totals["ended"])
+                return Counted(*(totals[name] for name in ("created", "ended", "consent_given", "consent_withdrawn")))
             except CommandError:  # a 503, perhaps, right after a fault
                 if time.monotonic() > deadline:
                     raise

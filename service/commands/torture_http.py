@@ -15,6 +15,7 @@ from service.commands.api_client import ApiClient
 from service.telemetry.error_text import describe
 
 PATH = wire.SESSION_PATHS[0]
+USER_PATH = PATH + wire.USER_SUFFIX
 _REQUEST_SECONDS = 5.0
 
 
@@ -42,7 +43,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: its status, and the session id of a 201.
+    """An answer: its status, and the session of a 200 or 201.
 
     Without an answer the status is 0, and `reason` says why. `is_sent` is false if the
     service cannot have received the request.
@@ -52,6 +53,7 @@ class Reply:
     reason: str
     is_sent: bool = True
     session_id: str = field(default="", repr=False)
+    user_id: str | None = field(default=None, repr=False)
 
     @property
     def is_served(self) -> bool:
@@ -89,7 +91,9 @@ class TortureHttp:
     ) -> None:
         await self._http.close()
 
-    async def send(self, method: str, session_id: str | None = None, user_id: str | None = None) -> Reply:
+    async def send(
+        self, method: str, session_id: str | None = None, user_id: str | None = None, path: str = PATH
+    ) -> Reply:
         """Send a request about a session. A POST has no session id.
 
         The caller waits for the pace first.
@@ -97,7 +101,7 @@ class TortureHttp:
         headers = {wire.SESSION_TOKEN_ALIAS: session_id} if session_id is not None else {}
         body = {"user_id": user_id} if user_id is not None else None
         try:
-            async with self._http.request(method, self._client.url + PATH, headers=headers, json=body) as response:
+            async with self._http.request(method, self._client.url + path, headers=headers, json=body) as response:
                 return _reply(response.status, await response.read())
         except aiohttp.ClientConnectorError:
             # aiohttp sends a DELETE again when its connection breaks. This may be the
@@ -107,6 +111,10 @@ class TortureHttp:
             return Reply(0, "no answer in time")
         except aiohttp.ClientError as error:
             return Reply(0, describe(error))
+
+    async def change_user(self, session_id: str, user_id: str | None) -> Reply:
+        """Give a session a user id, or remove it. The caller waits for the pace first."""
+        return await self.send("DELETE" if user_id is None else "PUT", session_id, user_id, USER_PATH)
 
     async def is_ready(self) -> bool:
         """Return whether sessions can be served.
@@ -125,10 +133,10 @@ class TortureHttp:
 
 
 def _reply(status: int, body: bytes) -> Reply:
-    session_id = ""
-    if status == HTTPStatus.CREATED:
-        try:
-            session_id = str(json.loads(body)["session_id"])
-        except (ValueError, KeyError, TypeError):
-            return Reply(0, "201 without a session")
-    return Reply(status, str(status), session_id=session_id)
+    if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+        return Reply(status, str(status))
+    try:
+        session = json.loads(body)
+        return Reply(status, str(status), session_id=str(session["session_id"]), user_id=session.get("user_id"))
+    except (ValueError, KeyError, TypeError):
+        return Reply(0, f"{status} without a session")

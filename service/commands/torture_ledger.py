@@ -17,11 +17,17 @@ from service.quantities import quantity
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An acknowledged session. Times are of the monotonic clock."""
+    """An acknowledged session. Times are of the monotonic clock.
+
+    `user_id` is that of the last acknowledged change, and `wanted_user_id` that of a
+    change whose answer is unknown. None is a guest.
+    """
 
     session_id: str = field(repr=False)
     acknowledged_at: float
     ended_at: float | None = None
+    user_id: str | None = field(default=None, repr=False)
+    wanted_user_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -58,11 +64,16 @@ class Ledger:
     def __init__(self) -> None:
         self.live = Pool()
         self.ended = Pool()
+        self.replaced = Pool()  # ids from before a change of consent
         self.uncertain = Pool()  # the answer to their DELETE is unknown
+        self.unsettled = Pool()  # the answer to their change of consent is unknown
         self.created = Outcomes()
         self.ends = Outcomes()
-        self.missed_reads = 0  # a live session was answered with 404
-        self.late_reads = 0  # an ended session was answered with 200
+        self.changes = Outcomes()
+        self.given = 0  # acknowledged changes that set a user id
+        self.withdrawn = 0  # acknowledged changes that removed one
+        self.missed = 0  # a request for a live session was answered with 404
+        self.late_reads = 0  # an ended or replaced id was answered with 200
         self.answers: Counter[str] = Counter()
         self._started_at = time.monotonic()
         self._closed_at: float | None = None
@@ -76,6 +87,21 @@ class Ledger:
         """
         self.answers[answer] += 1
         (self.served_at if is_served else self.failed_at).append(time.monotonic())
+
+    def replace(self, entry: Entry, session_id: str, user_id: str | None) -> None:
+        """Record that a session goes on under another id, after a change of consent."""
+        now = time.monotonic()
+        self.given += user_id is not None
+        self.withdrawn += user_id is None
+        entry.ended_at = now
+        self.replaced.add(entry)
+        self.live.add(Entry(session_id, now, user_id=user_id))
+
+    def settle(self, entry: Entry, session_id: str) -> None:
+        """Record the answer to a repeated change whose first answer is unknown."""
+        self.changes.unknown -= 1
+        self.changes.acknowledged += 1
+        self.replace(entry, session_id, entry.wanted_user_id)
 
     def close(self) -> None:
         """Note the end of the load."""
@@ -114,14 +140,23 @@ class Ledger:
 class Findings:
     """The state of the sessions after the load.
 
-    `found` sessions live, `gone` ones have ended, and both are right. `lost` and
-    `revived` are the sessions that should be in the other state.
+    `found` sessions live, `gone` ones have ended, `replaced` ids are dead, and all of
+    this is right. `lost`, `revived` and `returned` are those that should be in the
+    other state. `other_user` live with another user id, or should have none.
     """
 
     found: int = 0
     gone: int = 0
+    replaced: int = 0
     lost: list[Entry] = field(default_factory=list)
     revived: list[Entry] = field(default_factory=list)
+    returned: list[Entry] = field(default_factory=list)
+    other_user: list[Entry] = field(default_factory=list)
+
+    @property
+    def undone(self) -> list[Entry]:
+        """Return the sessions and ids whose last acknowledged change is lost."""
+        return self.lost + self.revived + self.returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +165,42 @@ class Counted:
 
     created: int
     ended: int
+    given: int = 0
+    withdrawn: int = 0
+
+    def since(self, before: "Counted") -> "Counted":
+        """Return what was counted after earlier counts."""
+        return Counted(
+            self.created - before.created,
+            self.ended - before.ended,
+            self.given - before.given,
+            self.withdrawn - before.withdrawn,
+        )
 
 
 def problems(ledger: Ledger, findings: Findings, counted: Counted | None) -> list[str]:
     """Return a sentence for each promise that was not kept."""
-    lost, revived = len(findings.lost), len(findings.revived)
+    lost, revived, returned = len(findings.lost), len(findings.revived), len(findings.returned)
+    other_user = len(findings.other_user)
     nothing = "The service acknowledged no session during the load, so this run shows nothing. See the answers above."
     sentences = [
         (not ledger.created.acknowledged, nothing),
         (lost, f"{quantity(lost, 'acknowledged session')} did not survive."),
         (revived, f"{quantity(revived, 'session')} came back after an acknowledged end."),
-        (ledger.missed_reads, f"{quantity(ledger.missed_reads, 'read')} of a live session got 404."),
-        (ledger.late_reads, f"{quantity(ledger.late_reads, 'read')} of an ended session got 200."),
+        (returned, f"{quantity(returned, 'session')} came back under the id from before a change of consent."),
+        (other_user, f"{quantity(other_user, 'session')} did not keep an acknowledged change of consent."),
+        (ledger.missed, f"{quantity(ledger.missed, 'request')} for a live session got 404."),
+        (ledger.late_reads, f"{quantity(ledger.late_reads, 'read')} of an ended session or a replaced id got 200."),
     ]
     found = [sentence for number, sentence in sentences if number]
     if counted is not None:
-        for name, number, outcomes in (
-            ("created", counted.created, ledger.created),
-            ("ended", counted.ended, ledger.ends),
+        for name, number, least, unknown in (
+            ("created", counted.created, ledger.created.acknowledged, ledger.created.unknown),
+            ("ended", counted.ended, ledger.ends.acknowledged, ledger.ends.unknown),
+            ("given a user id", counted.given, ledger.given, 0),
+            ("without their user id", counted.withdrawn, ledger.withdrawn, 0),
         ):
-            least, most = outcomes.acknowledged, outcomes.acknowledged + outcomes.unknown
+            most = least + unknown
             if not least <= number <= most:
                 sessions = quantity(number, "session")
                 bounds = f"{least:,}" if least == most else f"{least:,} to {most:,}"

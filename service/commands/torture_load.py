@@ -1,4 +1,4 @@
-"""The load of `jay-tracking torture`: visitors that create, read and end sessions."""
+"""The load of `jay-tracking torture`: visitors and their sessions."""
 
 import asyncio
 import random
@@ -10,8 +10,8 @@ from service.commands.torture_http import Reply, TortureHttp
 from service.commands.torture_ledger import Entry, Ledger, Outcomes
 
 _USERS = 50
-# Shares of the requests. The rest reads sessions that have ended.
-_CREATIONS, _ENDS, _READS = 0.5, 0.2, 0.25
+# Shares of the requests. The rest reads ids of sessions that have ended or were replaced.
+_CREATIONS, _CHANGES, _ENDS, _READS = 0.45, 0.15, 0.15, 0.2
 
 
 class Load:
@@ -50,19 +50,37 @@ class Load:
             chance = random.random()  # noqa: S311 - no secret
             if chance < _CREATIONS:
                 await self._create()
-            elif chance < _CREATIONS + _ENDS:
+            elif chance < _CREATIONS + _CHANGES:
+                await self._change_user()
+            elif chance < _CREATIONS + _CHANGES + _ENDS:
                 await self._end()
-            elif chance < _CREATIONS + _ENDS + _READS:
+            elif chance < _CREATIONS + _CHANGES + _ENDS + _READS:
                 await self._read_live()
             else:
-                await self._read_ended()
+                await self._read_dead()
 
     async def _create(self) -> None:
         """Create a session, every second one with a user."""
         user = random.choice([None, random.choice(self._users)])  # noqa: S311 - no secret
         reply = await self._send("POST", user_id=user)
         if _settle(self.ledger.created, reply, HTTPStatus.CREATED):
-            self.ledger.live.add(Entry(reply.session_id, time.monotonic()))
+            self.ledger.live.add(Entry(reply.session_id, time.monotonic(), user_id=user))
+
+    async def _change_user(self) -> None:
+        """Change the consent of a visitor: give a user id, or withdraw it."""
+        if (entry := self.ledger.live.take()) is None:
+            return await self._create()
+        entry.wanted_user_id = random.choice(self._users) if entry.user_id is None else None  # noqa: S311 - no secret
+        reply = await self._http.change_user(entry.session_id, entry.wanted_user_id)
+        self.ledger.note(reply.reason, is_served=reply.is_served)
+        if _settle(self.ledger.changes, reply, HTTPStatus.OK):
+            self.ledger.replace(entry, reply.session_id, entry.wanted_user_id)
+        elif reply.is_refusal:
+            self.ledger.missed += reply.status == HTTPStatus.NOT_FOUND
+            self.ledger.live.add(entry)
+        else:
+            self.ledger.unsettled.add(entry)
+        return None
 
     async def _end(self) -> None:
         """End a session. While the request runs, no other visitor uses the session."""
@@ -82,16 +100,17 @@ class Load:
         if (entry := self.ledger.live.take()) is None:
             return await self._create()
         reply = await self._send("GET", entry)
-        self.ledger.missed_reads += reply.status == HTTPStatus.NOT_FOUND
+        self.ledger.missed += reply.status == HTTPStatus.NOT_FOUND
         self.ledger.live.add(entry)
         return None
 
-    async def _read_ended(self) -> None:
-        if (entry := self.ledger.ended.take()) is None:
+    async def _read_dead(self) -> None:
+        pool = random.choice((self.ledger.ended, self.ledger.replaced))  # noqa: S311 - no secret
+        if (entry := pool.take()) is None:
             return await self._create()
         reply = await self._send("GET", entry)
         self.ledger.late_reads += reply.status == HTTPStatus.OK
-        self.ledger.ended.add(entry)
+        pool.add(entry)
         return None
 
     async def _send(self, method: str, entry: Entry | None = None, user_id: str | None = None) -> Reply:

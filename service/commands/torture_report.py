@@ -40,18 +40,21 @@ def show(
 
 def _table(ledger: Ledger, findings: Findings, counted: Counted | None) -> Table:
     table = Table(box=box.SIMPLE)
-    for title in ("", "Created", "Ended"):
+    for title in ("", "Created", "Ended", "Consent changed"):
         table.add_column(title, justify="right" if title else "left")
-    rows: list[tuple[str, int | None, int | None]] = [
-        ("Acknowledged", ledger.created.acknowledged, ledger.ends.acknowledged),
-        ("Outcome unknown", ledger.created.unknown, ledger.ends.unknown),
-        ("Refused", ledger.created.refused, ledger.ends.refused),
-        ("Found as they should be", findings.found, findings.gone),
-        ("Lost", len(findings.lost), len(findings.revived)),
-        ("Counted", counted.created if counted else None, counted.ended if counted else None),
+    outcomes = (ledger.created, ledger.ends, ledger.changes)
+    undone = len(findings.returned) + len(findings.other_user)
+    rows: list[tuple[str, Sequence[int]]] = [
+        ("Acknowledged", [one.acknowledged for one in outcomes]),
+        ("Outcome unknown", [one.unknown for one in outcomes]),
+        ("Refused", [one.refused for one in outcomes]),
+        ("Found as they should be", [findings.found, findings.gone, findings.replaced]),
+        ("Lost", [len(findings.lost), len(findings.revived), undone]),
     ]
-    for name, created, ended in rows:
-        table.add_row(name, *(_NOTHING if number is None else f"{number:,}" for number in (created, ended)))
+    for name, numbers in rows:
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    counts = [counted.created, counted.ended, counted.given + counted.withdrawn] if counted else []
+    table.add_row("Counted", *([f"{number:,}" for number in counts] or [_NOTHING] * len(outcomes)))
     return table
 
 

@@ -141,11 +141,11 @@ async def _until_served(ledger: Ledger, since: float) -> None:
 
 
 def _outcome(ledger: Ledger, findings: Findings, injected: Injected, broken: list[str]) -> Outcome:
-    lost = findings.lost + findings.revived
+    lost = findings.undone
     ages = [injected.began_at - _changed_at(entry) for entry in lost if entry.session_id not in injected.excused]
     return Outcome(
-        acknowledged=ledger.created.acknowledged + ledger.ends.acknowledged,
-        unknown=ledger.created.unknown + ledger.ends.unknown,
+        acknowledged=sum(one.acknowledged for one in (ledger.created, ledger.ends, ledger.changes)),
+        unknown=sum(one.unknown for one in (ledger.created, ledger.ends, ledger.changes)),
         lost=len(lost),
         outage_seconds=ledger.longest_gap_seconds,
         failing_seconds=ledger.failing_until(injected.began_at),
@@ -161,13 +161,15 @@ def _changed_at(entry: Entry) -> float:
 
 def _inconsistencies(ledger: Ledger, findings: Findings, counted: Counted, injected: Injected) -> list[str]:
     """Return a sentence for each way in which sessions and counts do not agree."""
-    found = findings.found + len(findings.revived)
+    found = findings.found + len(findings.revived) + len(findings.returned)
     most = found + ledger.created.unknown + len(ledger.uncertain.entries)
     live = counted.created - counted.ended
     sentences = []
     if not found <= live <= most:
         sentences.append(f"{found} to {most} sessions live, but the counts say {live}.")
-    late = [entry for entry in findings.lost + findings.revived if _changed_at(entry) > injected.over_at]
+    if findings.other_user:
+        sentences.append(f"{len(findings.other_user)} sessions have another user id.")
+    late = [entry for entry in findings.undone if _changed_at(entry) > injected.over_at]
     if late:
         sentences.append(f"{len(late)} changes after the fault are lost.")
     return sentences
