@@ -18,9 +18,9 @@ from tests.torture.trials import Outcome
 
 TITLES = ("Kind", "Trials", "Changes", "Unknown", "Lost", "Oldest lost", "Outage", "Recovery")
 LEGEND = (
-    "Changes are acknowledged creations and ends of sessions. The outcome of others is unknown. The last three "
-    "columns have the longest time of all trials: the age of a lost change, the time without a served request, and "
-    "the time from the end of the fault to the last failure."
+    "Changes are acknowledged creations, changes of consent and ends of sessions. The outcome of others is unknown. "
+    "The last three columns have the longest time of all trials: the age of a lost change, the time without a served "
+    "request, and the time from the end of the fault to the last failure."
 )
 
 
