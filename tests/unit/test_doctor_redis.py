@@ -48,3 +48,30 @@ def test_problems_are_found_in_a_complete_info() -> None:
     wrong = {"redis_version": "6.2.0", "role": "slave", "aof_enabled": 0, "maxmemory_policy": "allkeys-lru"}
     results = list(doctor_redis._server({**INFO, **wrong, "used_memory": 99_000_000}))
     assert len([one for one in results if one.status is Status.PROBLEM]) == 5
+
+
+@pytest.mark.parametrize("name", ["aof_last_write_status", "aof_last_bgrewrite_status"])
+def test_an_append_only_file_that_cannot_be_written_is_a_problem(name: str) -> None:
+    """A failed write or rewrite of the file is a problem, and the disk is named."""
+    found = [one for one in doctor_redis._server({**INFO, name: "err"}) if one.status is not Status.GOOD]
+    assert [(one.status, one.finding) for one in found] == [
+        (Status.PROBLEM, "Redis cannot write the append-only file")
+    ]
+    assert "the disk is full" in found[0].advice
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("6.2.14", Status.PROBLEM), ("7.0.0", Status.GOOD), ("7.10.1", Status.GOOD), ("10.0.0", Status.GOOD)],
+)
+def test_the_oldest_version_is_good_enough(version: str, status: Status) -> None:
+    """Redis 7.0 is the oldest version that is good."""
+    (found,) = [one for one in doctor_redis._server({**INFO, "redis_version": version}) if version in one.finding]
+    assert found.status is status
+
+
+@pytest.mark.parametrize(("used", "status"), [(80_000_000, Status.GOOD), (80_000_001, Status.PROBLEM)])
+def test_memory_above_four_fifths_is_nearly_full(used: int, status: Status) -> None:
+    """The report has the used memory or its share of the limit."""
+    (found,) = [one for one in doctor_redis._server({**INFO, "used_memory": used}) if "memory" in one.finding]
+    assert found.status is status
