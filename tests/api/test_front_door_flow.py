@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from service.api.front_door import door as front_door
 from service.api.front_door.door import REST_SECONDS, FrontDoor
 from service.api.front_door.inbox import MAX_KEPT_BYTES
 from service.api_keys import Keyring
@@ -241,6 +242,52 @@ async def test_no_timeout_ends_a_pending_request(open_doors: OpenDoors) -> None:
             assert answer.count(b"\r\nServer: ") == 1 + bool(first)
 
 
+async def test_aiohttp_knows_that_a_request_is_pending(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a connection that aiohttp has used, its timer waits for the front door."""
+    fast_path = doors.front.runner._fast_path
+    assert fast_path is not None
+    async with connected(doors.front) as client:
+        door = await door_of(doors.front)
+        await send(client, READYZ)
+        await until(lambda: door._slow is not None and door._slow.is_at_rest())
+        assert door._slow is not None
+        found: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+        await send(client, GET)
+        await until(lambda: door.pending is not None)
+        assert door._slow.has_pending_answer
+        found.set_result(None)
+        await until(lambda: door.pending is None)
+        assert not door._slow.has_pending_answer
+
+
+async def test_an_answer_of_the_front_door_restarts_the_timer_of_aiohttp(doors: Doors) -> None:
+    """A connection that aiohttp has used is not idle after a frequent request."""
+    async with connected(doors.front) as client:
+        door = await door_of(doors.front)
+        await send(client, READYZ)
+        await until(lambda: door._slow is not None and door._slow.is_at_rest())
+        assert door._slow is not None
+        before = door._slow._next_keepalive_close_time
+        await send(client, LIVEZ)
+        await until(lambda: door._slow is not None and door._slow._next_keepalive_close_time > before)
+
+
+async def test_a_client_that_reads_slowly_gets_more_time(doors: Doors) -> None:
+    """A client that has read something since the last check is not closed."""
+    async with connected(doors.front) as client:
+        door = await door_of(doors.front)
+        shrink(door._transport)
+        await send(client, LIVEZ * COUNT)
+        await until(lambda: door._is_full)
+        transport = door._transport
+        assert transport is not None
+        await until(lambda: door._reprieve(transport, 75.0) == 0)
+        await asyncio.get_running_loop().sock_recv(client, 65536)
+        await until(lambda: door._reprieve(transport, 75.0) == 75.0)
+        await until(lambda: door._reprieve(transport, 75.0) == 0)
+
+
 @pytest.mark.parametrize("data", [LIVEZ, GET], ids=["livez", "get"])
 async def test_a_client_that_reads_nothing_is_closed(start: Start, data: bytes) -> None:
     """A connection that reads nothing for the keep-alive time is closed."""
@@ -314,6 +361,24 @@ async def test_a_repeat_after_a_change_of_keys(doors: Doors) -> None:
             while not received.endswith(b"}"):
                 received += await asyncio.get_running_loop().sock_recv(client, 65536)
             assert received.startswith(b"HTTP/1.1 " + expected)
+
+
+async def test_nothing_is_read_during_the_rest(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 503 `overloaded`, bytes of the client stay in the kernel for a while."""
+    monkeypatch.setattr(front_door, "REST_SECONDS", 60.0)
+    fast_path = doors.front.runner._fast_path
+    assert fast_path is not None
+
+    def overloaded(_: Sequence[str]) -> "asyncio.Future[Session | None]":
+        raise Overloaded("too many")
+
+    monkeypatch.setattr(fast_path._sessions, "find", overloaded)
+    async with connected(doors.front) as client:
+        door = await door_of(doors.front)
+        await send(client, GET)
+        await until(lambda: door._is_full)
+        assert door._transport is not None
+        assert not door._transport.is_reading()
 
 
 async def test_a_connection_rests_after_an_overload(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,19 @@ def test_another_redis_than_the_services_is_refused(
             assert client.dbsize() == 0
 
 
+def test_a_redis_that_cannot_be_searched_is_refused(
+    environment: dict[str, str], launch: Launch, tmp_path: Path
+) -> None:
+    """Without SCAN nobody knows whether Redis is empty. The refusal names the right."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder) as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all", "-scan"])
+        variables = {"JAY_REDIS__URL": server.url.replace("redis://", "redis://jay:p@")}
+        expect_refusal(run({**environment, **variables}, launch(**variables), "demo"), "Allow the Redis user +scan")
+
+
 def test_without_a_service(environment: dict[str, str], service: Process, tmp_path: Path) -> None:
     """Without a service or a Redis the demo exits with advice."""
     nowhere = run({**environment, "JAY_REDIS__DATA_DIR": str(tmp_path / "none")}, service, "demo")

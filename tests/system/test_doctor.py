@@ -75,6 +75,7 @@ def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> 
     for word in ("API version", "append-only file", "Redis evicts no keys", "MiB in use", "20 sessions, 10 with"):
         assert word in output
     assert "counts equal the number of sessions" in output
+    assert "\nRedis\n" in output
     assert "no forecast: the memory in use is not growing" in output
     assert output.endswith("No problems found. 1 check had no result, see the line with ?\n")
 

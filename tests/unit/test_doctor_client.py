@@ -243,9 +243,37 @@ def test_a_201_of_another_server_creates_nothing() -> None:
 
 def test_no_way_that_works_leaves_nothing_to_end() -> None:
     """Without any way to present a session, the doctor does not try to end it."""
-    found = bad(instead("GET", PATH, answer(404)))
-    assert len([one for one in found if "does not reach the service (404)" in one.finding]) == 3
-    assert not [one for one in found if "ended" in one.finding]
+    found = [one.finding for one in results(instead("GET", PATH, answer(404)), origin=None)]
+    assert len([one for one in found if "does not reach the service (404)" in one]) == 3
+    assert not [one for one in found if "ended" in one]
+
+
+def test_an_end_without_a_success_is_a_problem() -> None:
+    """A session that is gone after an error of DELETE was not ended as it should."""
+    ended = []
+
+    def fails(method: str, path: str, _: object) -> Answer | None:
+        ended.extend([method] if method == "DELETE" else [])
+        return answer(502 if method == "DELETE" else 404) if ended and path == PATH else None
+
+    (found,) = [one for one in results(fails, origin=None) if one.status is not Status.GOOD]
+    assert found.finding == "the session cannot be ended (502)"
+
+
+def test_after_a_preflight_that_fails_no_page_is_tried() -> None:
+    """The check of answers to a page needs a preflight that passes."""
+    for refused, more in ((answer(403), 0), (answer(204, None, CORS), 1)):
+        found = [one.finding for one in results(instead("OPTIONS", PATH, refused))]
+        assert len([one for one in found if "pages can read answers" in one]) == more
+
+
+def test_only_an_origin_that_the_key_lacks_is_a_reason_to_use_another_key() -> None:
+    """A key without the scope is rejected without an origin too."""
+    refused = problem(403, "forbidden")
+    refused = answer(403, refused.document(), CORS)
+    for of_the_origin, words in (("Origin", ["may use their key"]), ("", [])):
+        found = [one.finding for one in bad(instead("GET", PATH, refused, of_the_origin))]
+        assert [word for word in ("may use their key",) if any(word in one for one in found)] == words
 
 
 def test_a_service_that_vanishes_is_a_problem_of_its_own() -> None:

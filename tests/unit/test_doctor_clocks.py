@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.commands import doctor_clocks
 from service.commands.api_client import Answer
 from service.commands.check_results import CheckResult, Status
 from service.commands.doctor_clocks import Offset, compare, offset_of
+from service.config.settings import Settings
 
 SENT, RECEIVED = 1_000_000.0, 1_000_000.2
 
@@ -62,6 +64,18 @@ def test_unreadable_clocks_are_skipped() -> None:
     shown = [(one.finding, one.advice) for one in found(None, None)[Status.UNKNOWN]]
     assert "+time" in shown[0][1]
     assert "`analytics`" in shown[1][1]
+
+
+async def test_the_reading_that_took_the_least_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow reading of Redis's clock does not hide a difference."""
+    readings = iter([about(-3, 9), None, about(-3, 0.2)])
+
+    async def read(_: object) -> Offset | None:
+        return next(readings)
+
+    monkeypatch.setattr(doctor_clocks, "_read", read)
+    results = await doctor_clocks.check(about(0), Settings(), "redis://127.0.0.1:1")
+    assert any("2.9 s ahead of Redis's" in one.finding for one in results)
 
 
 def answer(**document: str) -> Answer:
