@@ -122,7 +122,8 @@ class _Replicated(_Waiting):
 
     def __init__(self, timeout_seconds: float) -> None:
         self.wait_seconds = timeout_seconds
-        self._milliseconds = int(timeout_seconds * 1000)  # at least 10, and 0 would be no limit
+        # At least 10 by the setting. WAIT takes 0 as no limit.
+        self._milliseconds = int(timeout_seconds * 1000)
         self._replicas = Replicas(timeout_seconds)
 
     @property
