@@ -113,7 +113,10 @@ class TortureHttp:
             return Reply(0, describe(error))
 
     async def change_user(self, session_id: str, user_id: str | None) -> Reply:
-        """Give a session a user id, or remove it. The caller waits for the pace first."""
+        """Give a session a user id, or remove it.
+
+        The caller waits for the pace first.
+        """
         return await self.send("DELETE" if user_id is None else "PUT", session_id, user_id, USER_PATH)
 
     async def is_ready(self) -> bool:

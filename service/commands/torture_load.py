@@ -10,7 +10,7 @@ from service.commands.torture_http import Reply, TortureHttp
 from service.commands.torture_ledger import Entry, Ledger, Outcomes
 
 _USERS = 50
-# Shares of the requests. The rest reads ids of sessions that have ended or were replaced.
+# Shares of the requests. The rest reads ids that have ended or were replaced.
 _CREATIONS, _CHANGES, _ENDS, _READS = 0.45, 0.15, 0.15, 0.2
 
 

@@ -146,7 +146,7 @@ class _RemoteDiscovery(Discovery):
                 for entry in questions.items():
                     group.create_task(ask(*entry))
         self.problem = ". ".join([problem, *(f"{', '.join(nodes)}: {one}" for one, nodes in nodes_by_error.items())])
-        return [reply for reply in replies if reply]
+        return replies
 
 
 class _Primary(NamedTuple):
@@ -202,7 +202,7 @@ class ClusterDiscovery(_RemoteDiscovery):
 
     def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
         super().__init__(servers, settings)
-        self.groups_by_shard, self.detects_groups = True, False
+        self.groups_by_shard = True
         self._known: set[_Node] = set(servers.hosts)
 
     async def find(self) -> Sequence[str] | None:

@@ -1,17 +1,21 @@
 """Finding the servers of a cluster."""
 
 import asyncio
+import random
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.crc import key_slot
 
 from service.config.redis_servers import RedisServers
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT
+from service.storage import discovery
 from service.storage.client import Client
 from service.storage.connection import RedisConnection
 from service.storage.discovery import ClusterDiscovery, Discovery, endpoint_of
@@ -167,3 +171,61 @@ async def test_half_of_the_sentinels_do_not_move_the_primary(monkeypatch: pytest
     for host, expected in (("a", 6001), ("b", 6001), ("c", 6002)):
         ports[host] = 6002
         assert await discovery.find() == (discovery.server_url("10.0.0.1", expected),) * SHARD_COUNT
+
+
+async def test_sentinels_that_hang_leave_the_servers_unknown() -> None:
+    """Each question has one timeout, and the log names the nodes with their errors."""
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+        await reader.read(-1)
+
+    async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(b"-ERR No such master with that name\r\n")
+
+    async with Impostor(hang) as silent, Impostor(reject) as other:
+        hosts = f"127.0.0.1:{silent.port},127.0.0.1:{other.port}"
+        found = Discovery.of(f"redis+sentinel://{hosts}/jay/0", RedisSettings(timeout_seconds=0.5))
+        assert await asyncio.wait_for(found.find(), 30) is None
+        assert found.problem == (
+            f"no sentinel names a primary of jay. 127.0.0.1:{other.port}: "
+            f"ResponseError: No such master with that name. 127.0.0.1:{silent.port}: TimeoutError"
+        )
+        await found.close()
+
+
+async def test_more_than_half_of_the_sentinels_are_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first reply may be that of a sentinel that is cut off, and is not enough."""
+    found = Discovery.of("redis+sentinel://a:1,b:2,c:3/jay/0", RedisSettings(timeout_seconds=10))
+
+    async def call(url: str, *_: object) -> list[bytes]:
+        number = "abc".index(url.removeprefix("redis://")[0])
+        for _turn in range(20 * number):
+            await asyncio.sleep(0)
+        return [b"ip", b"10.0.0.1", b"port", b"%d" % (6001 + number), b"config-epoch", b"%d" % number]
+
+    monkeypatch.setattr(found, "_call", call)
+    for late_seconds, port in ((0, 6002), (30, 6003)):
+        monkeypatch.setattr(discovery, "_LATE_SECONDS", late_seconds)
+        assert await found.find() == (found.server_url("10.0.0.1", port),) * SHARD_COUNT
+
+
+async def test_all_nodes_of_a_cluster_are_asked_until_one_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes are asked in threes. After three that are down, the others are asked."""
+    primaries = [("y", 8)] * SHARD_COUNT
+    found = Nodes({4: primaries})
+    found._known = {("a", 1), ("b", 2), ("c", 3), ("d", 4)}
+    monkeypatch.setattr(random, "sample", lambda nodes, _: nodes)
+    assert await found.find() == [found.server_url("y", 8)] * SHARD_COUNT
+
+
+async def test_a_range_includes_its_first_and_its_last_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard whose slot is alone in a range has a server."""
+    found = Discovery.of("redis+cluster://a:1/0", RedisSettings())
+    slots = [key_slot(tag.encode()) for tag in SHARD_TAGS]
+
+    async def call(*_: object) -> list[Any]:
+        return [[slot, slot, [b"y", 7000 + shard, b"id"]] for shard, slot in enumerate(slots)]
+
+    monkeypatch.setattr(found, "_call", call)
+    assert await found.find() == [found.server_url("y", 7000 + shard) for shard in range(SHARD_COUNT)]

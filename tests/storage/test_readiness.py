@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 
-from service.errors import StoreUnavailable
+from service.config.settings import RedisSettings
+from service.errors import Overloaded, StoreUnavailable
+from service.sessions import SHARD_COUNT, Session
 from service.storage import readiness
+from service.storage.connection import RedisConnection
+from service.storage.discovery import Discovery
 from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
+from service.storage.server_map import ServerMap
 from service.storage.session_store import RedisSessionStore
 
 
@@ -46,3 +51,40 @@ async def test_an_operation_without_effect_is_noticed(
     monkeypatch.setattr(checks._store, operation, without_effect)
     with pytest.raises(StoreUnavailable):
         await checks.check()
+
+
+class TwoServers(Discovery):
+    """Serves the even shards with one server and the odd ones with another."""
+
+    def __init__(self) -> None:
+        super().__init__("", RedisSettings())
+        self.fixed_urls = ()
+        self.groups_by_shard = True
+
+    async def find(self) -> Sequence[str]:
+        return [f"redis://127.0.0.1:{1 + shard % 2}/0" for shard in range(SHARD_COUNT)]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(""), Overloaded("")])
+async def test_the_shards_that_cannot_be_used_are_named(
+    keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Each shard of a server that fails is checked alone."""
+    out: set[str] = set()
+
+    async def check(sessions: Sequence[Session]) -> None:
+        if any(session.id[0] in out for session in sessions):
+            raise error
+
+    connection = RedisConnection("", RedisSettings(), servers=ServerMap(TwoServers()))
+    await connection.servers.load()
+    checks = Readiness(connection, keyspace)
+    monkeypatch.setattr(checks, "_check", check)
+    for digits, expected in (("", []), ("5", [5]), ("21", [1, 2]), ("123456789abcdef", [*range(1, SHARD_COUNT)])):
+        out.clear()
+        out.update(digits)
+        assert await checks.check() == expected
+    out.add("0")
+    with pytest.raises(StoreUnavailable):
+        await checks.check()
+    await connection.servers.close()

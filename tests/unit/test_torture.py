@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from service.commands.torture_check import check
-from service.commands.torture_http import PATH, USER_PATH, Pace, Reply, TortureHttp, _reply
+from service.commands.torture_http import Pace, Reply, TortureHttp, _reply
 from service.commands.torture_ledger import Counted, Entry, Findings, Ledger, Outcomes, Pool, problems
 from service.commands.torture_load import Load
 
@@ -177,86 +176,3 @@ async def test_a_load_that_is_behind_its_rate_can_be_stopped() -> None:
     load.stop()
     async with asyncio.timeout(10):
         await running
-
-
-GONE = Reply(404, "404")
-
-
-class Sessions(TortureHttp):
-    """A service in memory. The first answer to each change of consent is lost."""
-
-    def __init__(self) -> None:
-        self.connections, self.pace = 1, Pace(rate=1e9)
-        self.users: dict[str, str | None] = {}
-        self.successors: dict[tuple[str, str | None], str] = {}
-        self.keeps_replaced = self.keeps_users = False
-
-    async def send(
-        self, method: str, session_id: str | None = None, user_id: str | None = None, path: str = PATH
-    ) -> Reply:
-        assert session_id is not None
-        assert method == "GET" or path == USER_PATH
-        if method == "GET":
-            known = session_id in self.users
-            return Reply(200, "200", session_id=session_id, user_id=self.users[session_id]) if known else GONE
-        if successor := self.successors.get((session_id, user_id)):
-            return Reply(200, "200", session_id=successor, user_id=user_id)
-        if session_id not in self.users:
-            return GONE
-        successor = self.successors[session_id, user_id] = f"{session_id}-next"
-        before = self.users[session_id] if self.keeps_replaced else self.users.pop(session_id)
-        self.users[successor] = before if self.keeps_users else user_id
-        return Reply(0, "no answer in time")
-
-
-async def change_all(http: Sessions, sessions: dict[str, str | None]) -> tuple[Ledger, Findings]:
-    """Change the consent of every session once, and check what was found."""
-    load = Load(http)
-    http.users |= sessions
-    for session_id, user in sessions.items():
-        load.ledger.live.add(Entry(session_id, 1.0, user_id=user))
-    for _ in sessions:
-        await load._change_user()
-    return load.ledger, await check(http, load.ledger, lambda: None)
-
-
-async def test_a_change_without_an_answer_is_settled() -> None:
-    """The check repeats the change, which has one effect, and finds its session."""
-    one, findings = await change_all(Sessions(), {"guest": None, "user": "user-1"})
-    assert (one.changes.acknowledged, one.changes.unknown, one.given, one.withdrawn) == (2, 0, 1, 1)
-    assert (findings.found, findings.replaced) == (2, 2)
-    assert not findings.undone + findings.other_user
-
-
-@pytest.mark.parametrize(
-    ("fault", "sentence"),
-    [
-        ("keeps_replaced", "2 sessions came back under the id from before a change of consent."),
-        ("keeps_users", "2 sessions did not keep an acknowledged change of consent."),
-    ],
-)
-async def test_a_change_that_was_not_kept_is_reported(fault: str, sentence: str) -> None:
-    """The old id must be dead, and the session must have or lack its user id."""
-    http = Sessions()
-    setattr(http, fault, True)
-    one, findings = await change_all(http, {"guest": None, "user": "user-1"})
-    assert sentence in problems(one, findings, None)
-
-
-async def test_a_session_that_is_lost_before_its_change_is_reported() -> None:
-    """A 404 does nothing, and an acknowledged session must not get one."""
-    http = Sessions()
-    load = Load(http)
-    load.ledger.live.add(SOME)
-    await load._change_user()
-    assert (load.ledger.missed, load.ledger.changes.refused) == (1, 1)
-    findings = await check(http, load.ledger, lambda: None)
-    assert findings.lost == [SOME]
-
-
-async def test_a_session_that_is_lost_with_its_change_is_reported() -> None:
-    """A change without an answer that finds no session afterwards has lost it."""
-    http = Sessions()
-    load = Load(http)
-    load.ledger.unsettled.add(SOME)
-    assert (await check(http, load.ledger, lambda: None)).lost == [SOME]

@@ -1,4 +1,4 @@
-"""The notes of `jay-tracking torture` about each answer, and its check of sessions."""
+"""The load of `jay-tracking torture`, its check of sessions, and its counts."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +8,8 @@ import pytest
 from service.api.answer_cache import MAX_AGE_SECONDS
 from service.commands import torture_check, torture_counts
 from service.commands.api_client import ApiClient
-from service.commands.torture_http import Pace, Reply, TortureHttp
-from service.commands.torture_ledger import Counted, Entry, Ledger, problems
+from service.commands.torture_http import PATH, USER_PATH, Pace, Reply, TortureHttp
+from service.commands.torture_ledger import Counted, Entry, Findings, Ledger, problems
 from service.commands.torture_load import Load
 from service.errors import CommandError
 
@@ -93,18 +93,22 @@ async def test_a_read_that_contradicts_the_ledger_is_a_broken_promise() -> None:
     load = load_with(Http(OK, FAILED, MISSING), live=1)
     for missed in (0, 0, 1):
         await load._read_live()
-        assert (load.ledger.missed_reads, sizes(load.ledger)) == (missed, (1, 0, 0))
-    load = load_with(Http(MISSING, FAILED, OK), ended=1)
+        assert (load.ledger.missed, sizes(load.ledger)) == (missed, (1, 0, 0))
+    load = load_with(Http(MISSING, FAILED, OK))
+    entry = Entry("dead", 0.0, 1.0)
+    pools = load.ledger.ended, load.ledger.replaced
+    for pool in pools:
+        pool.add(entry)
     for late in (0, 0, 1):
-        await load._read_ended()
-        assert (load.ledger.late_reads, sizes(load.ledger)) == (late, (0, 1, 0))
+        await load._read_dead()
+        assert (load.ledger.late_reads, [pool.entries for pool in pools]) == (late, [[entry]] * 2)
     assert load.ledger.answers == {"404": 1, "503": 1, "200": 1}
     assert (len(load.ledger.served_at), len(load.ledger.failed_at)) == (2, 1)
 
 
 async def test_without_a_session_a_visitor_creates_one() -> None:
-    """Ends and reads need a session, and the first ones create it."""
-    for step in ("_end", "_read_live", "_read_ended"):
+    """Ends, changes and reads need a session, and the first ones create it."""
+    for step in ("_end", "_change_user", "_read_live", "_read_dead"):
         http = Http(Reply(201, "201", session_id="new"))
         load = load_with(http)
         await getattr(load, step)()
@@ -182,7 +186,8 @@ class Operator(ApiClient):
         number = next(self._answers)
         if isinstance(number, CommandError):
             raise number
-        return {"totals": {"created": number, "ended": number // 2}}
+        changes = {"consent_given": number // 5, "consent_withdrawn": number // 10}
+        return {"totals": {"created": number, "ended": number // 2, **changes}}
 
 
 @pytest.fixture
@@ -198,8 +203,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_counts_are_read_when_no_cached_answer_is_left(log: list[str]) -> None:
     """The difference is that of fresh answers, also after an error."""
     counting = torture_counts.SourceCount(Operator(log, 10, CommandError("503"), 30, 36), "tv", "2026-11-26")
-    assert counting.since_last() == Counted(20, 10)
-    assert counting.since_last() == Counted(6, 3)
+    assert counting.since_last() == Counted(20, 10, 4, 2)
+    assert counting.since_last() == Counted(6, 3, 1, 0)
     fresh = f"{MAX_AGE_SECONDS} s"
     assert log == ["read", fresh, "read", "0.5 s", "read", fresh, "read"]
 
@@ -209,3 +214,84 @@ def test_counts_that_stay_unreadable_are_an_error(log: list[str]) -> None:
     answers = [CommandError(f"attempt {number}") for number in range(20)]
     with pytest.raises(CommandError, match="attempt 3"):
         torture_counts.SourceCount(Operator(log, *answers), "tv", "2026-11-26")
+
+
+class Sessions(TortureHttp):
+    """A service in memory. The first answer to each change of consent is lost."""
+
+    def __init__(self) -> None:
+        self.connections, self.pace = 1, Pace(rate=1e9)
+        self.users: dict[str, str | None] = {}
+        self.successors: dict[tuple[str, str | None], str] = {}
+        self.keeps_replaced = self.keeps_users = False
+
+    async def send(
+        self, method: str, session_id: str | None = None, user_id: str | None = None, path: str = PATH
+    ) -> Reply:
+        assert session_id is not None
+        assert method == "GET" or path == USER_PATH
+        if method == "GET":
+            known = session_id in self.users
+            return Reply(200, "200", session_id=session_id, user_id=self.users[session_id]) if known else MISSING
+        if successor := self.successors.get((session_id, user_id)):
+            return Reply(200, "200", session_id=successor, user_id=user_id)
+        if session_id not in self.users:
+            return MISSING
+        successor = self.successors[session_id, user_id] = f"{session_id}-next"
+        before = self.users[session_id] if self.keeps_replaced else self.users.pop(session_id)
+        self.users[successor] = before if self.keeps_users else user_id
+        return Reply(0, "no answer in time")
+
+
+async def change_all(http: Sessions, sessions: dict[str, str | None]) -> tuple[Ledger, Findings]:
+    """Change the consent of every session once, and check what was found."""
+    load = Load(http)
+    http.users |= sessions
+    for session_id, user in sessions.items():
+        load.ledger.live.add(Entry(session_id, 1.0, user_id=user))
+    for _ in sessions:
+        await load._change_user()
+    return load.ledger, await torture_check.check(http, load.ledger, lambda: None)
+
+
+async def test_a_change_without_an_answer_is_settled() -> None:
+    """The check repeats the change, which has one effect, and finds its session."""
+    one, findings = await change_all(Sessions(), {"guest": None, "user": "user-1"})
+    assert (one.changes.acknowledged, one.changes.unknown, one.given, one.withdrawn) == (2, 0, 1, 1)
+    assert (findings.found, findings.replaced) == (2, 2)
+    assert not findings.undone + findings.other_user
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("keeps_replaced", "2 sessions came back under the id from before a change of consent."),
+        ("keeps_users", "2 sessions did not keep an acknowledged change of consent."),
+    ],
+)
+async def test_a_change_that_was_not_kept_is_reported(fault: str, sentence: str) -> None:
+    """The old id must be dead, and the session must have or lack its user id."""
+    http = Sessions()
+    setattr(http, fault, True)
+    one, findings = await change_all(http, {"guest": None, "user": "user-1"})
+    assert sentence in problems(one, findings, None)
+
+
+async def test_a_session_that_is_lost_before_its_change_is_reported() -> None:
+    """A 404 does nothing, and an acknowledged session must not get one."""
+    http = Sessions()
+    load = Load(http)
+    load.ledger.live.add(Entry("lost", 1.0))
+    await load._change_user()
+    assert (load.ledger.missed, load.ledger.changes.refused) == (1, 1)
+    findings = await torture_check.check(http, load.ledger, lambda: None)
+    assert [entry.session_id for entry in findings.lost] == ["lost"]
+
+
+async def test_a_session_that_is_lost_with_its_change_is_reported() -> None:
+    """A change without an answer that finds no session afterwards has lost it."""
+    http = Sessions()
+    load = Load(http)
+    load.ledger.unsettled.add(Entry("lost", 1.0))
+    findings = await torture_check.check(http, load.ledger, lambda: None)
+    assert [entry.session_id for entry in findings.lost] == ["lost"]
