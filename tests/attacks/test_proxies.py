@@ -16,7 +16,7 @@ from tests.attacks.attack import answers_of, ask
 from tests.support.certificates import Authority
 from tests.support.haproxy import CONFIGURATION, HAPROXY, start_haproxy
 from tests.support.nginx import NGINX, start_nginx
-from tests.support.processes import KEY, PATH, PATIENT, TOKEN, Launch, Process, eventually
+from tests.support.processes import KEY, PATH, TOKEN, Launch, Process, eventually
 from tests.support.servers import RedisServer, binaries
 
 needs_haproxy = pytest.mark.skipif(HAPROXY is None, reason="HAProxy is not installed")
@@ -63,7 +63,7 @@ def test_the_document_shows_the_shipped_configuration(project: Path) -> None:
 @needs_haproxy
 def test_haproxy_passes_everything(launch: Launch, behind: Behind) -> None:
     """Cookie, header and alias pass HAProxy, and other paths do not exist."""
-    front = behind(start_haproxy, launch(**PATIENT))
+    front = behind(start_haproxy, launch())
     created = front.request("POST")
     answer_headers = {name.lower(): value for name, value in created.headers.items()}
     session_id = answer_headers[TOKEN.lower()]
@@ -81,7 +81,7 @@ def test_the_proxies_speak_tls(launch: Launch, behind: Behind, start_proxy: Behi
     """The shipped TLS lines work, allow TLS 1.2 and newer, and send HSTS."""
     pair = Authority(tmp_path / "tls")
     pair.issue()
-    front = behind(start_proxy, launch(**PATIENT), pair)
+    front = behind(start_proxy, launch(), pair)
     check_old_tls_is_refused(front, pair)
     answer = front.request("GET")
     headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -92,7 +92,7 @@ def test_old_tls_is_refused(launch: Launch, tmp_path: Path) -> None:
     """The service itself allows TLS 1.2 and newer."""
     pair = Authority(tmp_path / "tls")
     pair.issue()
-    service = launch(tls=pair.trusting(), **pair.variables, **PATIENT)
+    service = launch(tls=pair.trusting(), **pair.variables)
     check_old_tls_is_refused(service, pair)
 
 

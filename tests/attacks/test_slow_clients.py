@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from service.api import json_body, request_limits
-from tests.support.processes import KEY, PATH, PATIENT, Launch, Process, eventually
+from tests.support.processes import KEY, PATH, Launch, Process, eventually
 
 SLOWHTTPTEST = shutil.which("slowhttptest")
 CONNECTIONS = int(os.environ.get("SLOW_CONNECTIONS", "200"))
@@ -109,7 +109,7 @@ def visits_until_all_are_closed(target: Target, deadline_seconds: float) -> floa
 
 def test_slow_heads_are_closed(launch: Launch, tmp_path: Path) -> None:
     """A head of a line per second is closed after 15 s, and visitors are served."""
-    target = Target(launch(**PATIENT))
+    target = Target(launch())
     with attack(target, tmp_path, "-H", "-i", "1", "-l", "60"):
         seconds = visits_until_all_are_closed(target, request_limits.HEAD_SECONDS)
     assert seconds > request_limits.HEAD_SECONDS - MARGIN_SECONDS
@@ -118,7 +118,7 @@ def test_slow_heads_are_closed(launch: Launch, tmp_path: Path) -> None:
 
 def test_slow_bodies_are_closed(launch: Launch, tmp_path: Path) -> None:
     """A body that arrives some bytes per second is closed after 5 s."""
-    target = Target(launch(**PATIENT))
+    target = Target(launch())
     arguments = ("-B", "-i", "1", "-l", "60", "-s", "4096", "-f", f"application/json\r\nX-API-Key: {KEY}")
     with attack(target, tmp_path, *arguments):
         visits_until_all_are_closed(target, json_body.DEADLINE_SECONDS)
@@ -129,7 +129,7 @@ def test_slow_bodies_are_closed(launch: Launch, tmp_path: Path) -> None:
 
 def test_readers_that_stall_are_closed(launch: Launch, tmp_path: Path) -> None:
     """A client that stops reading is closed after `server.keepalive_seconds`."""
-    target = Target(launch(JAY_SERVER__KEEPALIVE_SECONDS=str(KEEPALIVE_SECONDS), **PATIENT))
+    target = Target(launch(JAY_SERVER__KEEPALIVE_SECONDS=str(KEEPALIVE_SECONDS)))
     before = target.worker.memory_info().rss
     with attack(
         target, tmp_path, "-X", "-n", "600", "-w", "512", "-y", "1024", "-z", "32", "-l", "60", path=LARGE_FILE
@@ -140,7 +140,7 @@ def test_readers_that_stall_are_closed(launch: Launch, tmp_path: Path) -> None:
 
 def test_slow_readers_cost_little_memory(launch: Launch, tmp_path: Path) -> None:
     """Clients that read 32 bytes per second take little memory."""
-    target = Target(launch(**PATIENT))
+    target = Target(launch())
     before = target.worker.memory_info().rss
     with attack(
         target, tmp_path, "-X", "-n", "1", "-w", "512", "-y", "1024", "-z", "32", "-l", "60", path=LARGE_FILE

@@ -12,7 +12,7 @@ from tests.attacks.identity import IDENTITY
 from tests.attacks.transport import TRANSPORT
 from tests.support.haproxy import HAPROXY, start_haproxy
 from tests.support.nginx import NGINX, start_nginx
-from tests.support.processes import PATIENT, Launch, Process
+from tests.support.processes import Launch, Process
 
 TABLES = {"transport": TRANSPORT, "identity": IDENTITY, "browser": BROWSER}
 BY_SERVICE = b"x-jay-api-version: "
@@ -22,7 +22,7 @@ RAISED = ('"level":"error"', '"level":"warning"', "traceback")
 @pytest.fixture
 def service(launch: Launch) -> Process:
     """A service with one allowed origin, which trusts the proxies on this machine."""
-    return launch(JAY_CORS__ORIGINS=json.dumps([ORIGIN]), JAY_SERVER__TRUSTED_PROXIES='["127.0.0.1"]', **PATIENT)
+    return launch(JAY_CORS__ORIGINS=json.dumps([ORIGIN]), JAY_SERVER__TRUSTED_PROXIES='["127.0.0.1"]')
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from jay_tracking_client.options import Options
 from jay_tracking_client.testing.fake_server import serving
 from jay_tracking_client.testing.fake_service import FakeTrackingService
 
-from tests.support.processes import Process, environment_in, start_service, until_gone, wait_until_ready
+from tests.support.processes import PATIENT, Process, environment_in, start_service, until_gone, wait_until_ready
 
 LIVE_KEY = "back-end-key"
 GPC_KEY = "key-with-gpc"
@@ -86,7 +86,8 @@ def lookups_of(process: Process) -> int:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Run one service for all tests of the clients, with a key for a back end."""
     folder = tmp_path_factory.mktemp("clients")
-    process = start_service(folder / "process", environment_in(folder) | {"JAY_API_KEYS": json.dumps(LIVE_KEYS)})
+    environment = {**environment_in(folder), **PATIENT, "JAY_API_KEYS": json.dumps(LIVE_KEYS)}
+    process = start_service(folder / "process", environment)
     wait_until_ready(process)
     yield process
     valkeys = [pid for pid, name in process.children().items() if name.startswith("valkey")]

@@ -22,7 +22,7 @@ KEY = "your_api_key_here"
 PATH = "/v1/playouts/tracking/session"
 COUNTS_PATH = "/v1/playouts/tracking/analytics/sessions"
 TOKEN = "__Secure-jay_tracking"
-# For services whose Redis works. A loaded machine may delay it.
+# A loaded machine may delay Redis for longer than the default timeout, 0.25 s.
 PATIENT = {"JAY_REDIS__TIMEOUT_SECONDS": "5"}
 DEADLINE_SECONDS = 30.0
 
@@ -213,11 +213,15 @@ def wait_until_ready(process: Process) -> None:
 
 @pytest.fixture
 def launch(environment: dict[str, str], tmp_path: Path) -> Iterator[Launch]:
-    """Start services, with keywords as further environment variables."""
+    """Start services, with keywords as further environment variables.
+
+    They are patient with Redis.
+    """
     processes: list[Process] = []
 
     def start(tls: ssl.SSLContext | None = None, program: Sequence[str] = PROGRAM, **variables: str) -> Process:
-        process = start_service(tmp_path / f"process-{len(processes)}", {**environment, **variables}, program)
+        folder, given = tmp_path / f"process-{len(processes)}", {**PATIENT, **environment, **variables}
+        process = start_service(folder, given, program)
         process.tls = tls
         processes.append(process)
         wait_until_ready(process)

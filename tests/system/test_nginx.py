@@ -21,7 +21,7 @@ from service.api.request_limits import HEAD_SECONDS
 from service.api_keys import hash_key
 from service.config.settings import ServerSettings
 from tests.support.nginx import NGINX, SITE, start_nginx
-from tests.support.processes import KEY, PATH, PATIENT, TOKEN, Launch, Process, eventually
+from tests.support.processes import KEY, PATH, TOKEN, Launch, Process, eventually
 from tests.support.proxy import SlowLink
 from tests.support.servers import RedisServer, binaries
 
@@ -224,7 +224,7 @@ def around(seconds: float) -> list[float]:
 
 async def test_no_pause_between_requests_is_a_502(launch: Launch, nginx: Proxy) -> None:
     """A POST after any pause around the keep-alive times is answered."""
-    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="2", **PATIENT)
+    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="2")
     statuses = await statuses_after(around(1) + around(2), process, nginx, "1s")
     assert statuses == [201] * (82 + LANES)
 
@@ -234,7 +234,7 @@ async def test_a_service_that_closes_first_is_a_502(launch: Launch, nginx: Proxy
 
     This proves that the test above can fail.
     """
-    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1", **PATIENT)
+    process = await asyncio.to_thread(launch, JAY_SERVER__KEEPALIVE_SECONDS="1")
     for _ in range(5):  # on a loaded machine the pauses may miss the moment
         if 502 in await statuses_after(around(1), process, nginx, "60s"):
             return
