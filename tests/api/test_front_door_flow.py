@@ -196,16 +196,23 @@ async def test_a_new_connection_may_send_its_request_during_the_shutdown(start: 
     assert b"Connection: close" in answer
 
 
-async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown(doors: Doors) -> None:
+async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A request that aiohttp answers is not cut off by the shutdown."""
-    service = doors.front
+    service = await start()
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    found: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
     async with connected(service) as client:
-        await pause_redis(doors)
         await send(client, request("GET", cookie(A), "Max-Forwards: 1"))
         door = await door_of(service)
         await until(lambda: door._slow is not None and not door._slow.is_at_rest())
         closing = asyncio.create_task(service.runner.cleanup())
-        assert (await read_to_end(client)).startswith(b"HTTP/1.1 200 OK")
+        await until(lambda: door.is_closing)
+        found.set_result(None)
+        assert (await read_to_end(client)).startswith(b"HTTP/1.1 404 Not Found")
         await closing
 
 

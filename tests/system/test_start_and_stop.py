@@ -53,7 +53,9 @@ class Started:
     def _service(self) -> int | None:
         if not self._is_wrapped:
             return self.popen.pid
-        found = psutil.Process(self.popen.pid).children()
+        # The child of `unshare` blocks signals too, until it starts the service. As the
+        # first process of its namespace, it would lose them.
+        found = [child for child in psutil.Process(self.popen.pid).children() if child.name() != "unshare"]
         return found[0].pid if found else None
 
     def stop_after(self, seconds: float) -> int:
