@@ -130,7 +130,7 @@ async def test_a_remembered_session_needs_no_request(connect: Connect, fake: Fak
 async def test_a_session_is_remembered_from_the_time_of_the_question(
     connect: Connect, fake: FakeTrackingService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time of a slow lookup counts, because the session may have ended meanwhile."""
+    """The time of a slow lookup counts, because the session may have ended since."""
     now = 0.0
 
     class Slow(list[Request]):
