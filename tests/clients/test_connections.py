@@ -18,7 +18,7 @@ ANSWER = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
 class Service:
-    """Answers 404 on connections that stay open, after `may_answer` is set."""
+    """Answers 404 on connections that stay open, and waits for `may_answer` first."""
 
     def __init__(self) -> None:
         self.url = ""

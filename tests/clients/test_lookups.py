@@ -12,6 +12,7 @@ from jay_tracking_client import aio
 from jay_tracking_client.cache import SessionCache
 from jay_tracking_client.coalescer import Coalescer
 from jay_tracking_client.errors import Unready
+from jay_tracking_client.messages import Request
 from jay_tracking_client.options import Options
 from jay_tracking_client.sessions import Session
 from jay_tracking_client.testing.fake_service import FakeTrackingService
@@ -124,6 +125,35 @@ async def test_a_remembered_session_needs_no_request(connect: Connect, fake: Fak
     now = 5.0
     assert (await client.lookup([session.id]))[session.id] == session
     assert len(fake.requests) == 5
+
+
+async def test_a_session_is_remembered_from_the_time_of_the_question(
+    connect: Connect, fake: FakeTrackingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of a slow lookup counts, because the session may have ended since."""
+    now = 0.0
+
+    class Slow(list[Request]):
+        def append(self, request: Request) -> None:
+            nonlocal now
+            now += 3.0
+            super().append(request)
+
+    monkeypatch.setattr(fake, "requests", Slow())
+    client = connect(fake.url, fake.api_key, cache_seconds=2.0, total_seconds=60.0, clock=lambda: now)
+    session = fake.create_session()
+    for _ in range(2):
+        assert await client.find(session.id) == session
+    assert len(fake.requests) == 2
+
+
+async def test_the_first_live_session_is_found(client: Any) -> None:
+    """The order of the ids counts when several of them are live."""
+    first, second = await client.create(), await client.create()
+    for one, other in ((first, second), (second, first)):
+        found = await client.find_first([str(uuid.uuid4()), one.id, other.id])
+        assert found
+        assert found.id == one.id
 
 
 async def test_a_change_through_the_client_is_seen_at_once(connect: Connect, fake: FakeTrackingService) -> None:

@@ -52,6 +52,16 @@ async def test_pauses_double_until_the_attempts_end(client: Any, fake: FakeTrack
     assert len(fake.requests) == 3
 
 
+async def test_a_pause_is_random_up_to_its_limit(connect: Connect, fake: FakeTrackingService, pauses: Pauses) -> None:
+    """The limit doubles up to `max_pause_seconds`, and the least pause is none."""
+    options = {"attempts": 5, "pause_seconds": 0.1, "max_pause_seconds": 0.3, "total_seconds": 60.0}
+    client = connect(fake.url, fake.api_key, pauses, chance=lambda least, most: least + most / 2, **options)
+    fake.fail_next(5)
+    with pytest.raises(Unready):
+        await client.get(fake.create_session().id)
+    assert pauses == [0.05, 0.1, 0.15, 0.15]
+
+
 async def test_a_lost_answer_creates_one_session(client: Any, fake: FakeTrackingService) -> None:
     """The repeated creation carries the key of the first, and gets its session."""
     fake.break_next(after=True)

@@ -15,6 +15,8 @@ from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
 from service.storage.server_map import ServerMap
 from service.storage.session_store import RedisSessionStore
+from tests.storage.counts import read_counts
+from tests.support.servers import Raw
 
 
 async def test_a_check_uses_new_connections_now_and_then(
@@ -53,6 +55,13 @@ async def test_an_operation_without_effect_is_noticed(
         await checks.check()
 
 
+async def test_a_check_is_in_no_count(store: RedisSessionStore, keyspace: Keyspace, raw: Raw) -> None:
+    """The sessions of a check are not those of visitors."""
+    assert await Readiness(store.connection, keyspace).check() == []
+    counts = await read_counts(raw, keyspace)
+    assert (counts.created, counts.ended, counts.live_by_minute) == ({}, {}, {})
+
+
 class TwoServers(Discovery):
     """Serves the even shards with one server and the odd ones with another."""
 
@@ -69,7 +78,7 @@ class TwoServers(Discovery):
 async def test_the_shards_that_cannot_be_used_are_named(
     keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Each shard of a server that fails is checked alone."""
+    """Each shard of a server that fails is checked alone. All together are an error."""
     out: set[str] = set()
 
     async def check(sessions: Sequence[Session]) -> None:
