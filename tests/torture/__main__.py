@@ -16,7 +16,7 @@ from tests.support.servers import binaries
 from tests.torture.kinds import KINDS
 from tests.torture.trials import Outcome
 
-TITLES = ("Kind", "Trials", "Changes", "Unknown", "Lost", "Oldest lost", "Outage", "Recovery")
+TITLES = ("Kind", "Trials", "Changes", "Unknown", "Lost", "Oldest", "Outage", "Recovery")
 LEGEND = (
     "Changes are acknowledged creations, changes of consent and ends of sessions. The outcome of others is unknown. "
     "The last three columns have the longest time of all trials: the age of a lost change, the time without a served "
@@ -28,7 +28,9 @@ def main() -> int:
     """Run the trials and return 1 if a promise was broken."""
     options = read_options()
     console = Console()
-    table = Table(*TITLES, box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in TITLES:
+        table.add_column(title, min_width=max(map(len, KINDS)) if title == "Kind" else None)
     broken = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
