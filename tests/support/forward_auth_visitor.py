@@ -3,12 +3,13 @@
 import http.client
 import json
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 from service.api_keys import hash_key
 from service.config.settings import DEVELOPMENT_USER_SECRET
 from service.digests import SessionRefs
-from tests.support.processes import KEY, PATH, TOKEN, Process
+from tests.support.processes import KEY, PATH, TOKEN, Process, eventually
 from tests.support.recipes import PROXY_KEY
 
 Headers = list[tuple[str, str]]
@@ -48,6 +49,20 @@ def seen(
     found: dict[str, list[str]] = {}
     for name, value in json.loads(content):
         found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def answered(front: Process, *request: Any, **more: Any) -> dict[str, list[str]]:
+    """Return the headers of `seen` when the service has answered the proxy in time.
+
+    The shipped configurations wait 40 ms, and a loaded machine may take longer.
+    """
+
+    def ask() -> dict[str, list[str]] | None:
+        found = seen(front, *request, **more)
+        return None if found["x-jay-session"] == ["unknown"] else found
+
+    found: dict[str, list[str]] = eventually(ask, "an answer in time")
     return found
 
 

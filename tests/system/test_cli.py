@@ -173,8 +173,11 @@ def test_keys_new_rejects_an_invalid_name(run: Run) -> None:
 
 
 def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
-    """`healthcheck` exits with 0 when the service is ready and with 1 otherwise."""
-    process = launch()
+    """`healthcheck` exits with 0 when the service is ready and with 1 otherwise.
+
+    It waits 3 s for an answer.
+    """
+    process = launch(JAY_REDIS__TIMEOUT_SECONDS="0.25")
     own = {"JAY_SERVER__PORT": process.url.rpartition(":")[2]}
     assert run("healthcheck", **own).returncode == 0
     os.kill(process.valkey_pid, signal.SIGSTOP)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.forward_auth import access_log
-from tests.support.forward_auth_visitor import FORGED, create, ours, ref_of, seen
+from tests.support.forward_auth_visitor import FORGED, answered, create, ours, ref_of, seen
 from tests.support.processes import TOKEN, Process, eventually
 
 BODY_BYTES = 500_000  # nginx takes 1 MB by default
@@ -16,7 +16,7 @@ def test_the_application_gets_the_session_and_no_forgery(kind: str, front: Proce
     session_id = create(jay, "Jörg")
     ref = ref_of(session_id)
     visitor = [("baggage", "session.id=forged,a=1"), *FORGED]
-    found = seen(front, [("Cookie", f"a=b; {TOKEN}={session_id}; c=d"), *visitor])
+    found = answered(front, [("Cookie", f"a=b; {TOKEN}={session_id}; c=d"), *visitor])
     expected = {
         "x-jay-session": ["live"],
         "x-jay-session-ref": [ref],
@@ -31,11 +31,11 @@ def test_the_application_gets_the_session_and_no_forgery(kind: str, front: Proce
     assert {name: values for name, values in ours(found).items() if name != "x-jay-session-expires"} == expected
     assert found["cookie"] == [f"a=b; {TOKEN}={session_id}; c=d"]
     assert "x-api-key" not in found
-    assert seen(front, [("X-API-Key", "of the application")])["x-api-key"] == ["of the application"]
+    assert answered(front, [("X-API-Key", "of the application")])["x-api-key"] == ["of the application"]
     eventually(lambda: ref in access_log(kind, front), "the ref is in the access log")
     assert session_id not in access_log(kind, front)
-    assert ours(seen(front, visitor)) == {"x-jay-session": ["none"], "baggage": ["a=1"]}
-    assert ours(seen(front, [("baggage", "session.id=forged")])) == {"x-jay-session": ["none"]}
+    assert ours(answered(front, visitor)) == {"x-jay-session": ["none"], "baggage": ["a=1"]}
+    assert ours(answered(front, [("baggage", "session.id=forged")])) == {"x-jay-session": ["none"]}
 
 
 def test_every_place_of_the_token_and_every_method_works(kind: str, front: Process, jay: Process) -> None:
@@ -49,13 +49,13 @@ def test_every_place_of_the_token_and_every_method_works(kind: str, front: Proce
         [("X-Jay-Tracking", session_id)],
         [("X-Jay-Tracking", session_id), ("Cookie", f"{TOKEN}={dead}")],
     ):
-        assert seen(front, headers)["x-jay-session"] == ["live"], headers
+        assert answered(front, headers)["x-jay-session"] == ["live"], headers
     for headers in ([("Cookie", f"{TOKEN}={session_id}0")], [("Cookie", f"x{TOKEN}={session_id}")], []):
-        assert seen(front, headers)["x-jay-session"] == ["none"], headers
+        assert answered(front, headers)["x-jay-session"] == ["none"], headers
     expected = "live" if kind in WITH_UNDERSCORES else "none"
-    assert seen(front, [(TOKEN, session_id)])["x-jay-session"] == [expected]
+    assert answered(front, [(TOKEN, session_id)])["x-jay-session"] == [expected]
     # The query is the visitor's, and requires nothing.
-    assert seen(front, [], path="/forward-auth?require=live")["x-jay-session"] == ["none"]
+    assert answered(front, [], path="/forward-auth?require=live")["x-jay-session"] == ["none"]
     for method, path in (
         ("POST", "/"),
         ("DELETE", "/a?require=live"),
@@ -64,13 +64,13 @@ def test_every_place_of_the_token_and_every_method_works(kind: str, front: Proce
     ):
         headers = [("Cookie", f"{TOKEN}={session_id}"), ("Content-Length", "0"), ("Origin", "https://a.example")]
         headers += [("Access-Control-Request-Method", "PUT"), ("x-jay-api-version", "1999-01-01"), ("X-API-Key", "x")]
-        assert seen(front, headers, method, path)["x-jay-session"] == ["live"], method
+        assert answered(front, headers, method, path)["x-jay-session"] == ["live"], method
 
 
 def test_a_body_reaches_the_application(front: Process, jay: Process) -> None:
     """The question does not take the body of the visitor's request."""
     headers = [("Cookie", f"{TOKEN}={create(jay)}")]
-    found = seen(front, headers, "POST", body=b"b" * BODY_BYTES)
+    found = answered(front, headers, "POST", body=b"b" * BODY_BYTES)
     assert found["x-jay-session"] == ["live"]
     assert found["received-bytes"] == [str(BODY_BYTES)]
 
@@ -80,9 +80,9 @@ def test_long_headers_of_a_visitor_cannot_fail_it(front: Process, jay: Process) 
     session_id = create(jay)
     cookie = ("Cookie", f"a={'x' * 3500}; {TOKEN}={session_id}; b={'y' * 3500}")
     headers = [cookie, *((f"X-Many-{number}", "z") for number in range(80)), ("X-Jay-Tracking", "w" * 3000)]
-    assert seen(front, headers)["x-jay-session"] == ["live"]
+    assert answered(front, headers)["x-jay-session"] == ["live"]
     baggage = ",".join(f"key-{number}=value" for number in range(400))
-    found = seen(front, [("Cookie", f"{TOKEN}={session_id}"), ("baggage", baggage)])
+    found = answered(front, [("Cookie", f"{TOKEN}={session_id}"), ("baggage", baggage)])
     assert found["x-jay-session"] == ["live"]
     assert found["baggage"][0].startswith(f"session.id={ref_of(session_id)},key-0=value,")
 
