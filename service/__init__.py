@@ -10,6 +10,7 @@ A visitor is anonymous unless the visitor has agreed to be identified. Where to 
     api/                 HTTP: read routes.py, dispatcher.py, auth.py, then handlers/
     storage/             Redis: read keyspace.py, session_store.py, then scripts/*.lua
     telemetry/           request log, metrics, Prometheus export, tracing
+    backoff.py           growing pauses between the attempts at an operation that fails
     stop_signals.py      blocks signals while a process starts or ends
     unnamed_file.py      a file without a name, which a process shares with its forks
 

@@ -20,7 +20,8 @@ from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
-from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
+from service.api.handlers.health import Health
+from service.api.handlers.operations import MetricsHandler, StatusHandler
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
@@ -237,14 +238,9 @@ def _traced(
         return lambda handler: handler
     from service.api.traced_dispatcher import TracedDispatcher
 
+    shown_refs = refs if settings.session_ref else None
+
     def wrap(handler: Handler) -> Handler:
-        traced = TracedDispatcher(
-            handler,
-            direct_routes,
-            tracing.tracer,
-            settings.sample_ratio,
-            refs=refs if settings.session_ref else None,
-        )
-        return traced.handle
+        return TracedDispatcher(handler, direct_routes, tracing.tracer, settings.sample_ratio, refs=shown_refs).handle
 
     return wrap

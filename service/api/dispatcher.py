@@ -19,11 +19,11 @@ from service.api.aiohttp_internals.expectation import ExpectingRequest, is_waiti
 from service.api.auth import API_KEY, Handler
 from service.api.cors import Cors, preflight_rejected
 from service.api.field_lines import combined
-from service.api.handlers.operations import Health
+from service.api.handlers.health import Health
 from service.api.known_paths import KnownPaths
 from service.api.problems import ERROR_HEADERS, problem_response
 from service.api.responses import add_api_headers
-from service.api.session_token import SESSION_ID
+from service.api.session_token import SESSION_OF_REQUEST
 from service.telemetry.request_recorder import RequestRecorder
 
 _logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Dispatcher:
         method = method if method in KNOWN_METHODS else "OTHER"
         name = key.name if key else "-"
         record = (time.time(), method, route, response.status, seconds, request_id, name)
-        self._record(record, request.get(SESSION_ID))
+        self._record(record, request.get(SESSION_OF_REQUEST))
         return response
 
     def reject(self, error: Exception, origin: str | None) -> web.Response:

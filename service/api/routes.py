@@ -13,8 +13,9 @@ from service.api.auth import Authorizer, Handler
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
+from service.api.handlers.health import Health
 from service.api.handlers.openapi import OpenapiHandler
-from service.api.handlers.operations import Health, MetricsHandler, StatusHandler
+from service.api.handlers.operations import MetricsHandler, StatusHandler
 from service.api.handlers.pages import Page, static_files
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers

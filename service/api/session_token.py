@@ -18,7 +18,7 @@ from service.sessions import SESSION_ID_PATTERN, parse_session_id
 MAX_CANDIDATES = 8
 
 # The session that a request has created, found or ended, for its record and its span.
-SESSION_ID = web.RequestKey("session_id", str)
+SESSION_OF_REQUEST = web.RequestKey("session_id", str)
 
 # http.cookies and aiohttp keep one of several cookies of one name. This service reads
 # all of them. A pair starts at the start of the line or after the last pair, so a

@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from service.api.auth import Handler
 from service.api.dispatcher import KNOWN_METHODS, MisframedRequest, route_of
-from service.api.session_token import SESSION_ID
+from service.api.session_token import SESSION_OF_REQUEST
 from service.digests import SessionRefs
 
 Headers = CIMultiDictProxy[str]
@@ -89,7 +89,7 @@ class TracedDispatcher:
                 span.update_name(f"{_name(method)} {route}")
                 attributes["http.route"] = route
             attributes["http.response.status_code"] = status = response.status
-            if self._refs is not None and (session_id := request.get(SESSION_ID)) is not None:
+            if self._refs is not None and (session_id := request.get(SESSION_OF_REQUEST)) is not None:
                 attributes["session.id"] = self._refs(session_id)
             if status >= _FAILED:
                 attributes["error.type"] = str(status)

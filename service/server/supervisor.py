@@ -17,9 +17,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from service import stop_signals
+from service.backoff import Backoff
 from service.errors import ServerError
 from service.server.heartbeats import AwakeTime, Heartbeats
-from service.storage.backoff import Backoff
 from service.telemetry.exit_status import in_words
 
 _logger = logging.getLogger(__name__)

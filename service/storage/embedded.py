@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from service import stop_signals
+from service.backoff import Backoff
 from service.config.settings import RedisSettings
 from service.config.sizes import HALF
 from service.errors import EmbeddedServerError
-from service.storage.backoff import Backoff
 from service.storage.data_dir import DataDir
 from service.storage.embedded_process import find_binary, launch
 from service.storage.embedded_state import Loading, Ready, read_state, request_shutdown

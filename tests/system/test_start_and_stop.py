@@ -121,7 +121,7 @@ def test_a_launcher_that_blocks_signals_covers_the_interpreter(
 
 def test_sigterm_to_every_process_serves_until_the_drain_ends(launch: Launch, tmp_path: Path) -> None:
     """SIGTERM to all processes, as by systemd, drains and loses no session."""
-    process = launch(JAY_SERVER__DRAIN_SECONDS="2", JAY_SERVER__WORKERS="2")
+    process = launch(JAY_SERVER__DRAIN_SECONDS="5", JAY_SERVER__WORKERS="2")
     eventually(lambda: len(process.worker_pids) == 2, "two workers")
     session_id, valkey = process.create(), process.valkey_pid
     for _ in range(2):  # the second time has no effect

@@ -1,4 +1,4 @@
-from service.storage.backoff import Backoff
+from service.backoff import Backoff
 
 
 def test_pauses_grow_and_are_bounded() -> None:

@@ -63,7 +63,7 @@ from service.api.cors import Cors
 from service.api.dispatcher import Dispatcher, MisframedRequest
 from service.api.front_door.door import FrontDoor
 from service.api.front_door.fast_path import FastPath
-from service.api.handlers.operations import Health
+from service.api.handlers.health import Health
 from service.api.known_paths import KnownPaths
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from service.api_keys import Keyring

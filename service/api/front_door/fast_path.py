@@ -29,7 +29,7 @@ from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
 from service.api.front_door.heads import presented_in
 from service.api.front_door.plans import Planner
 from service.api.front_door.proxies import ProxyAnswers
-from service.api.handlers.operations import ALIVE, Health
+from service.api.handlers.health import ALIVE, Health
 from service.api.handlers.sessions import session_not_found
 from service.api.responses import empty_response, json_response, open_json_response
 from service.api.session_body import session_json

@@ -8,7 +8,7 @@ from service.api.auth import API_KEY
 from service.api.forward_auth import UNKNOWN_ERRORS, ForwardAuth, state_of
 from service.api.problems import ERROR_HEADERS
 from service.api.responses import headers_response
-from service.api.session_token import SESSION_ID, candidates
+from service.api.session_token import SESSION_OF_REQUEST, candidates
 from service.sessions import Session, SessionStore
 from service.telemetry.metrics import Metrics
 
@@ -50,7 +50,7 @@ class ForwardAuthHandlers:
             except UNKNOWN_ERRORS as error:
                 result = error
         if isinstance(result, Session):
-            request[SESSION_ID] = result.id
+            request[SESSION_OF_REQUEST] = result.id
         self._metrics.forwarded.add((state_of(result),))
         lines = self._forward_auth.lines(result, request.headers.getall(wire.BAGGAGE, ()), request[API_KEY])
         return result, dict(line.split(": ", 1) for line in lines.split("\r\n") if line)

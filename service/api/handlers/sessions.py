@@ -19,7 +19,7 @@ from service.api.idempotency import idempotency_key
 from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import found_json, joined_json, session_json
-from service.api.session_token import SESSION_ID, SessionCookie, candidates
+from service.api.session_token import SESSION_OF_REQUEST, SessionCookie, candidates
 from service.digests import SessionRefs
 from service.sessions import Session, SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
@@ -87,7 +87,7 @@ class SessionHandlers:
         if session is None:
             self._metrics.missed.add((self._source_of(request),))
             raise session_not_found()
-        request[SESSION_ID] = session.id
+        request[SESSION_OF_REQUEST] = session.id
         self._metrics.found.add((session.source,))
         return json_response(session_json(session), more={wire.SESSION_EXPIRES: session.expires_at})
 
@@ -99,7 +99,7 @@ class SessionHandlers:
         if presented := candidates(request.headers):
             sources = await self._sessions.end(presented)
             if sources and len(presented) == 1:
-                (request[SESSION_ID],) = presented
+                (request[SESSION_OF_REQUEST],) = presented
             for source in sources:
                 self._metrics.ended.add((source,))
         return empty_response({hdrs.SET_COOKIE: self._cookie.deletion})
@@ -140,7 +140,7 @@ class SessionHandlers:
 
 def issued(request: web.Request, session: Session, cookie: str, status: int) -> web.Response:
     """Return the answer that gives the client a session id in body, header, cookie."""
-    request[SESSION_ID] = session.id
+    request[SESSION_OF_REQUEST] = session.id
     more = {
         wire.SESSION_TOKEN: session.id,
         hdrs.SET_COOKIE: cookie,
