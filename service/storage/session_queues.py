@@ -56,7 +56,7 @@ class SessionQueues(SessionStore):
 
     async def close(self) -> None:
         """Wait until all batches have their results."""
-        for queue in self._queues.values():
+        for queue in list(self._queues.values()):
             await queue.close()
 
     def _queue_of(self, session_id: str) -> BatchingSessionStore:
