@@ -24,8 +24,11 @@ STEP_MS = 400
 
 @pytest.fixture
 def process(launch: Launch) -> Process:
-    """Run a service with one session."""
-    started = launch()
+    """Run a service with one session.
+
+    The dashboard waits 10 s for an answer, longer than the service waits for Redis.
+    """
+    started = launch(JAY_REDIS__TIMEOUT_SECONDS="1")
     create(started, "user-123-xyz")
     return started
 
