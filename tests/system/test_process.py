@@ -106,7 +106,7 @@ def test_a_killed_worker_is_replaced(launch: Launch) -> None:
 
 def test_requests_to_a_hung_embedded_server_are_answered_503(launch: Launch) -> None:
     """Requests get 503 while Valkey hangs, and succeed once it continues."""
-    process = launch()
+    process = launch(JAY_REDIS__TIMEOUT_SECONDS="1")
     session_id = process.create()
     valkey = process.valkey_pid
     os.kill(valkey, signal.SIGSTOP)
