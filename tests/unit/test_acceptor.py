@@ -2,15 +2,17 @@
 
 import asyncio
 import errno
+import select
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from aiohttp import web
 
 from service.api import acceptor as module
-from service.api.acceptor import Acceptor
+from service.api.acceptor import Acceptor, accept_new_connections, accept_waiting, drop_new_connections
 from service.api.aiohttp_internals.site import Site
 
 CONNECTIONS = 64
@@ -98,6 +100,41 @@ async def test_it_goes_on_after_an_error(
         "cannot accept connections (Too many open files), trying again every 0.01 s. "
         "Raise the limit of open files of the service (ulimit -n, LimitNOFILE of systemd)"
     ]
+
+
+def begin_connection(address: tuple[str, int]) -> socket.socket:
+    """Begin to connect, and return the socket."""
+    client = socket.socket()
+    client.setblocking(False)
+    with suppress(BlockingIOError):
+        client.connect(address)
+    return client
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can drop packets of a listener")
+def test_new_connections_can_be_dropped(listener: socket.socket) -> None:
+    """A connection that begins just before the listener closes is refused, not reset.
+
+    One that waits already, and one that begins after the filter is gone, are accepted.
+    On the loopback, a connection is complete when `connect` returns.
+    """
+    listener.listen(8)
+    address = listener.getsockname()
+    with ExitStack() as clients:
+        clients.enter_context(socket.create_connection(address)).sendall(b"sent")
+        drop_new_connections(listener)
+        clients.enter_context(begin_connection(address))
+        (waiting,) = accept_waiting(listener)
+        clients.enter_context(waiting)
+        assert waiting.recv(16) == b"sent"
+        accept_new_connections(listener)
+        clients.enter_context(begin_connection(address))
+        assert [clients.enter_context(one) for one in accept_waiting(listener)]
+        drop_new_connections(listener)
+        late = clients.enter_context(begin_connection(address))
+        listener.close()
+        assert select.select([], [late], [], 30)[1]  # after the second SYN, in a second
+        assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

@@ -18,7 +18,13 @@ from typing import cast
 
 from aiohttp import web
 
-from service.api.acceptor import Acceptor, accept_waiting, open_connection
+from service.api.acceptor import (
+    Acceptor,
+    accept_new_connections,
+    accept_waiting,
+    drop_new_connections,
+    open_connection,
+)
 
 # The time from the connection to the end of the handshake.
 HANDSHAKE_SECONDS = 15.0
@@ -37,6 +43,7 @@ class Site(web.SockSite):
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
+        accept_new_connections(self._sock)
         # A site exists only for a runner with a server.
         make_protocol = cast("web.Server", self._runner.server)
         if self._is_shared:
@@ -54,6 +61,8 @@ class Site(web.SockSite):
 
     async def stop(self) -> None:
         """Take the connections that wait, and stop listening."""
+        if not self._is_shared:  # others may go on listening
+            drop_new_connections(self._sock)
         waiting = accept_waiting(self._sock) if self._server is not None else []
         await super().stop()
         if self._ssl_context is not None:  # handshakes could take too long
