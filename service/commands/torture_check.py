@@ -43,9 +43,8 @@ def sessions_to_check(ledger: Ledger) -> int:
 async def check(http: TortureHttp, ledger: Ledger, on_step: OnStep) -> Findings:
     """Read every session whose state is known, and return what was found.
 
-    Changes of consent whose answers are unknown are repeated first. Each then has its
-    only effect, whether or not it ran before. Raises CommandError if the service does
-    not answer.
+    Changes of consent without an answer are repeated first. Each has one effect,
+    whether or not it ran before. Raises CommandError if the service does not answer.
     """
     one = _Check(http, ledger, on_step)
     unsettled, ledger.unsettled = ledger.unsettled, Pool()

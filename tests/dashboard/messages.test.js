@@ -25,7 +25,7 @@ test("each kind of failure has its own sentence", () => {
   assert.equal(sentence("failed", 502), "The service returned an error (status 502).");
 });
 
-test("an overload is no outage of Redis", () => {
+test("an overload is not shown as an outage of Redis", () => {
   assert.equal(failureKind(503, { type: "urn:jay:problem:overloaded" }), "overloaded");
   assert.equal(failureKind(503, { type: "urn:jay:problem:store-unavailable" }), "store-unavailable");
   assert.equal(failureKind(503), "store-unavailable"); // of a proxy

@@ -165,7 +165,7 @@ PROGRAM = (sys.executable, "-m", "service")
 
 def environment_in(folder: Path) -> dict[str, str]:
     """Return a process environment: config.yaml, a free port, its own data."""
-    # Standard output has a buffer, as it usually has.
+    # Standard output is buffered, as it usually is.
     other = ("JAY_", "PYTHONUNBUFFERED")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(other)}
     return {

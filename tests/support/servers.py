@@ -22,7 +22,7 @@ from tests.support.certificates import Authority
 
 DEADLINE_SECONDS = 20.0
 SERVER_PORTS = (10_240, 32_767)
-# The sockets that reserve the ports given last. Files are few in a process (1,024).
+# The sockets that reserve the ports given last. A process may have 1,024 open files.
 _RESERVATIONS: deque[socket.socket] = deque()
 _MOST_RESERVATIONS = 100
 

@@ -82,7 +82,7 @@ async def test_a_replica_that_connected_meanwhile_is_awaited() -> None:
 
 
 async def test_a_primary_that_is_demoted_behind_the_write_is_an_outage() -> None:
-    """WAIT of a server that has become a replica is no bug of the service."""
+    """An error of WAIT from a new replica is an outage, not a bug of the service."""
     durability, primary = Durability.of(REPLICATED), Primary()
     for command in ("WAIT", "WAITAOF"):
         assert kind_of(ResponseError(NO_WAIT.format(command))) is ErrorKind.DEMOTED
