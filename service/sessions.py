@@ -7,13 +7,13 @@ There is no I/O here. `service/storage/session_store.py` implements `SessionBatc
 import os
 import re
 import time
-from asyncio import Future
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from service.counts import DAY
+from service.deferred import Deferred
 from service.digests import UserDigest
 
 SHARD_COUNT = 16
@@ -135,22 +135,22 @@ class SessionStore(Protocol):
     like an expired session. A list of candidates has at least one session id.
     """
 
-    def create(self, session: Session) -> Future[bool]:
+    def create(self, session: Session) -> Deferred[bool]:
         """Store a new session and count it.
 
         Returns False if its id is taken, which is a bug.
         """
 
-    def find(self, candidates: Sequence[str]) -> Future[Session | None]:
+    def find(self, candidates: Sequence[str]) -> Deferred[Session | None]:
         """Return the session of the first candidate that is live, or None."""
 
-    def end(self, candidates: Sequence[str]) -> Future[Sequence[str]]:
+    def end(self, candidates: Sequence[str]) -> Deferred[Sequence[str]]:
         """End every live candidate. Returns the sources of the ended sessions.
 
         A candidate that was replaced ends its successor.
         """
 
-    def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
+    def create_once(self, session: Session, request_hash: str) -> Deferred[Session | None]:
         """Store a new session, and remember its id under the hash for its lifetime.
 
         Returns the session that an earlier call with this hash has stored, or None when

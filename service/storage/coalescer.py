@@ -21,14 +21,17 @@ Failure. When a batch fails, each of its items raises the same error. An item is
          longer than `max_wait_seconds`. So the queue sheds load and does not grow
          without a bound.
 Cancel.  When a request is cancelled, its item stays in the batch and its result is
-         discarded. The batch runs in its own task, so it does not end with a request.
+         discarded. The batch runs in a task and a context of its own, so it does not
+         end with a request, and knows nothing of one.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
+from service.deferred import Deferred, Outcome
 from service.errors import Overloaded, PartlyUnavailable, StoreUnavailable
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Metrics
@@ -52,6 +55,8 @@ MAX_WAITING = 1024
 MAX_WAIT_SECONDS = 0.5
 
 
+# An item in the queue, its later result, and its time of arrival.
+_Waiting: TypeAlias = tuple[Item, Deferred[Result], float]
 # Runs an operation on many items. It returns one result for each item, in their order.
 BatchRunner: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
@@ -67,8 +72,8 @@ class Coalescing(Protocol[Item_contra, Result]):
     def is_idle(self) -> bool:
         """Whether no item waits or is in flight."""
 
-    def submit(self, item: Item_contra, /) -> "asyncio.Future[Result]":
-        """Return the future result of an item.
+    def submit(self, item: Item_contra, /) -> Deferred[Result]:
+        """Return the later result of an item.
 
         Raises Overloaded when the queue is full.
         """
@@ -116,8 +121,7 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._sent_at = 0.0
-        # The queue: item, its future result, its time of arrival.
-        self._waiting: list[tuple[Item, asyncio.Future[Result], float]] = []
+        self._waiting: list[_Waiting[Item, Result]] = []
         self._is_scheduled = False
         self._in_flight: set[asyncio.Task[None]] = set()
         self._log_limit = LogLimit()
@@ -132,20 +136,20 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         """Whether no item waits or is in flight."""
         return not self._waiting and not self._in_flight
 
-    def submit(self, item: Item, /) -> "asyncio.Future[Result]":
-        """Return the future result of `item`.
+    def submit(self, item: Item, /) -> Deferred[Result]:
+        """Return the later result of `item`.
 
         Raises Overloaded when the queue is full.
         """
         if len(self._waiting) >= self._max_waiting:
             raise self._overloaded("queue-full", f"{self._max_waiting} requests wait for Redis already")
-        future: asyncio.Future[Result] = self._loop.create_future()
+        result: Deferred[Result] = Deferred()
         now = self._clock()
-        self._waiting.append((item, future, now))
+        self._waiting.append((item, result, now))
         if not self._is_scheduled and self._may_leave(now):
             self._is_scheduled = True
             self._loop.call_soon(self._dispatch)
-        return future
+        return result
 
     async def close(self) -> None:
         """Wait until all items have their results."""
@@ -168,40 +172,45 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             # The queue is replaced before anything is sent. Items that arrive from now
             # on are in the next batch.
             batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
-            in_time = []
-            for item, future, arrived_at in batch:
-                if arrived_at >= oldest:
-                    in_time.append((item, future))
-                elif not future.done():
-                    reason = f"a request waited for {self._max_wait_seconds:g} s for its batch"
-                    future.set_exception(self._overloaded("waited-too-long", reason))
-            if in_time:
-                self._metrics.batch_sizes.observe(self._operation, len(in_time))
-                self._metrics.batch_waits.observe(self._operation, now - batch[0][2])
+            arrived_at = batch[0][2]
+            if arrived_at < oldest:
+                batch = self._in_time(batch, oldest)
+            if batch:
+                self._metrics.batch_sizes.observe(self._operation, len(batch))
+                self._metrics.batch_waits.observe(self._operation, now - arrived_at)
                 self._sent_at = now
-                task = self._loop.create_task(self._send(in_time))
+                task = self._loop.create_task(self._send(batch), context=Context())
                 self._in_flight.add(task)
                 task.add_done_callback(self._batch_done)
 
-    async def _send(self, batch: "Sequence[tuple[Item, asyncio.Future[Result]]]") -> None:
+    def _in_time(self, batch: Sequence[_Waiting[Item, Result]], oldest: float) -> list[_Waiting[Item, Result]]:
+        """Reject the items that arrived before `oldest`, and return the others."""
+        for _, result, arrived_at in batch:
+            if arrived_at < oldest:
+                reason = f"a request waited for {self._max_wait_seconds:g} s for its batch"
+                result.resolve(self._overloaded("waited-too-long", reason))
+        return [waiting for waiting in batch if waiting[2] >= oldest]
+
+    async def _send(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         """Run a batch and set the result or the error of each item."""
+        outcomes: Sequence[Outcome[Result]]
         try:
-            results = await self._run_batch([item for item, _ in batch])
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
+            outcomes = await self._run_batch([item for item, _, _ in batch])
+            if len(outcomes) != len(batch):
+                raise ValueError(f"{len(outcomes)} results for {len(batch)} items")  # noqa: TRY301 - a bug
         except PartlyUnavailable as error:
-            for (_, future), result in zip(batch, error.results, strict=True):
-                if not future.done():
-                    future.set_exception(result) if isinstance(result, Exception) else future.set_result(result)
-        except BaseException as error:
+            outcomes = error.results
+        except Exception as error:  # noqa: BLE001 - each item raises it
+            outcomes = [error] * len(batch)
+        except BaseException:
             # A CancelledError would look like a cancellation of the request.
-            reason = StoreUnavailable("shutting down") if isinstance(error, asyncio.CancelledError) else error
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(reason)
-            if not isinstance(error, Exception):
-                raise
+            self._resolve(batch, [StoreUnavailable("shutting down")] * len(batch))
+            raise
+        self._resolve(batch, outcomes)
+
+    def _resolve(self, batch: Sequence[_Waiting[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
+        for (_, result, _), outcome in zip(batch, outcomes, strict=True):
+            result.resolve(outcome)
 
     def _batch_done(self, task: "asyncio.Task[None]") -> None:
         """Send the next batch after one has its results."""

@@ -1,10 +1,9 @@
 """Combines single operations on sessions into batches."""
 
-import asyncio
-from asyncio import Future
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.deferred import Deferred
 from service.sessions import Session, SessionStore
 from service.storage.coalescer import Coalesce, Coalescing
 from service.storage.session_store import Candidates, RedisSessionStore
@@ -37,24 +36,24 @@ class BatchingSessionStore(SessionStore):
         """Whether no request waits or is in flight."""
         return all(one.is_idle for one in self._coalescers.values())
 
-    def create(self, session: Session) -> Future[bool]:
+    def create(self, session: Session) -> Deferred[bool]:
         """Add a session to the next batch. See `SessionStore.create`."""
         return self._create.submit(session)
 
-    def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
+    def create_once(self, session: Session, request_hash: str) -> Deferred[Session | None]:
         """Add a session to the next batch. See `SessionStore.create_once`."""
         return self._create_once.submit((session, request_hash))
 
-    def find(self, candidates: Candidates) -> Future[Session | None]:
+    def find(self, candidates: Candidates) -> Deferred[Session | None]:
         """Add a read to the next batch. See `SessionStore.find`."""
         return self._find.submit(candidates)
 
-    def end(self, candidates: Candidates) -> Future[Sequence[str]]:
+    def end(self, candidates: Candidates) -> Deferred[Sequence[str]]:
         """Add ends to the next batch. See `SessionStore.end`."""
         ended = self._end.submit(candidates)
-        return asyncio.ensure_future(self._end_successors(ended)) if self._connection.groups_by_shard else ended
+        return Deferred.of(self._end_successors(ended)) if self._connection.groups_by_shard else ended
 
-    async def _end_successors(self, ended: Future[Sequence[str]]) -> Sequence[str]:
+    async def _end_successors(self, ended: Deferred[Sequence[str]]) -> Sequence[str]:
         """End the successors that are in other shards than their sessions."""
         return [source for reply in await ended if (source := await self._changes.end_successor(reply))]
 

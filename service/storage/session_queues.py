@@ -4,11 +4,11 @@ A server that hangs delays the batches in its own queue, and no others.
 """
 
 import asyncio
-from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from service.deferred import Deferred
 from service.sessions import Session, SessionStore, shard_of
 from service.storage.coalescer import Coalesce
 from service.storage.server_map import ServerMap
@@ -32,27 +32,27 @@ class SessionQueues(SessionStore):
             total.update(queue.waiting())
         return total
 
-    def create(self, session: Session) -> Future[bool]:
+    def create(self, session: Session) -> Deferred[bool]:
         """Create on the session's server. See `SessionStore.create`."""
         return self._queue_of(session.id).create(session)
 
-    def create_once(self, session: Session, request_hash: str) -> Future[Session | None]:
+    def create_once(self, session: Session, request_hash: str) -> Deferred[Session | None]:
         """Create on the session's server. See `SessionStore.create_once`."""
         return self._queue_of(session.id).create_once(session, request_hash)
 
-    def find(self, candidates: Candidates) -> Future[Session | None]:
+    def find(self, candidates: Candidates) -> Deferred[Session | None]:
         """Read from the servers of the candidates. See `SessionStore.find`."""
         parts = self._parts(candidates)
         if len(parts) == 1:
             return parts[0][0].find(candidates)
-        return asyncio.ensure_future(_first_live(candidates, parts))
+        return Deferred.of(_first_live(candidates, parts))
 
-    def end(self, candidates: Candidates) -> Future[Sequence[str]]:
+    def end(self, candidates: Candidates) -> Deferred[Sequence[str]]:
         """End on the servers of the candidates. See `SessionStore.end`."""
         parts = self._parts(candidates)
         if len(parts) == 1:
             return parts[0][0].end(candidates)
-        return asyncio.ensure_future(_end_all(parts))
+        return Deferred.of(_end_all(parts))
 
     async def close(self) -> None:
         """Wait until all batches have their results."""

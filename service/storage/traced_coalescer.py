@@ -11,7 +11,6 @@ Parent. When one request is sampled, it is the parent, so that its trace is comp
         Source: OpenTelemetry specification, "Links between spans".
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Generic
 
@@ -30,6 +29,7 @@ from opentelemetry.trace import (
     use_span,
 )
 
+from service.deferred import Deferred
 from service.storage.coalescer import BatchRunner, Coalesce, Coalescing, Item, Result
 
 # Attributes by operation of the session store.
@@ -65,8 +65,8 @@ class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
         """Whether no item waits or is in flight."""
         return self._coalescer.is_idle
 
-    def submit(self, item: Item, /) -> asyncio.Future[Result]:
-        """Return the future result of an item.
+    def submit(self, item: Item, /) -> Deferred[Result]:
+        """Return the later result of an item.
 
         Raises Overloaded when the queue is full.
         """

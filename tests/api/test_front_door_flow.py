@@ -12,6 +12,7 @@ from service.api.front_door.door import REST_SECONDS, FrontDoor
 from service.api.front_door.inbox import MAX_KEPT_BYTES
 from service.api_keys import Keyring
 from service.config.settings import ServerSettings
+from service.deferred import Deferred
 from service.errors import Overloaded
 from service.sessions import Session
 from tests.api.conftest import OpenDoors, Service, Start
@@ -203,7 +204,7 @@ async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown
     service = await start()
     fast_path = service.runner._fast_path
     assert fast_path is not None
-    found: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
+    found: Deferred[Session | None] = Deferred()
     monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
     async with connected(service) as client:
         await send(client, request("GET", cookie(A), "Max-Forwards: 1"))
@@ -211,7 +212,7 @@ async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown
         await until(lambda: door._slow is not None and not door._slow.is_at_rest())
         closing = asyncio.create_task(service.runner.cleanup())
         await until(lambda: door.is_closing)
-        found.set_result(None)
+        found.resolve(None)
         assert (await read_to_end(client)).startswith(b"HTTP/1.1 404 Not Found")
         await closing
 
@@ -258,12 +259,12 @@ async def test_aiohttp_knows_that_a_request_is_pending(doors: Doors, monkeypatch
         await send(client, READYZ)
         await until(lambda: door._slow is not None and door._slow.is_at_rest())
         assert door._slow is not None
-        found: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
+        found: Deferred[Session | None] = Deferred()
         monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
         await send(client, GET)
         await until(lambda: door.pending is not None)
         assert door._slow.has_pending_answer
-        found.set_result(None)
+        found.resolve(None)
         await until(lambda: door.pending is None)
         assert not door._slow.has_pending_answer
 
@@ -376,7 +377,7 @@ async def test_nothing_is_read_during_the_rest(doors: Doors, monkeypatch: pytest
     fast_path = doors.front.runner._fast_path
     assert fast_path is not None
 
-    def overloaded(_: Sequence[str]) -> "asyncio.Future[Session | None]":
+    def overloaded(_: Sequence[str]) -> Deferred[Session | None]:
         raise Overloaded("too many")
 
     monkeypatch.setattr(fast_path._sessions, "find", overloaded)
@@ -395,7 +396,7 @@ async def test_a_connection_rests_after_an_overload(doors: Doors, monkeypatch: p
     find, calls = fast_path._sessions.find, list[float]()
     loop = asyncio.get_running_loop()
 
-    def overloaded_at_first(candidates: Sequence[str]) -> "asyncio.Future[Session | None]":
+    def overloaded_at_first(candidates: Sequence[str]) -> Deferred[Session | None]:
         calls.append(loop.time())
         if len(calls) == 1:
             raise Overloaded("too many")

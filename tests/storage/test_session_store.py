@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from service.deferred import Deferred
 from service.digests import UserDigest
 from service.sessions import Session, SessionFactory
 from service.storage.coalescer import Coalescer
@@ -482,7 +483,7 @@ async def test_a_burst_causes_few_calls(
         async def calls(name: str) -> int:
             return int((await raw.info("commandstats")).get(f"cmdstat_{name}", {}).get("calls", 0))
 
-        operations: list[tuple[str, Callable[[Session], asyncio.Future[Any]]]] = [
+        operations: list[tuple[str, Callable[[Session], Deferred[Any]]]] = [
             ("evalsha", sessions.create),
             ("mget", lambda one: sessions.find([one.id])),
             ("evalsha", lambda one: sessions.end([one.id])),

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -119,15 +120,14 @@ async def test_cancelling_the_sender_fails_its_waiters() -> None:
 
 
 async def test_missing_results_are_an_error() -> None:
-    """Callers whose result is missing get an error."""
+    """When a result is missing, no caller of the batch gets that of another."""
 
     async def short(items: Sequence[int]) -> list[int]:
         return [10 * item for item in items[:-1]]
 
     coalescer = Coalescer(short)
-    first, last = await asyncio.gather(coalescer.submit(1), coalescer.submit(2), return_exceptions=True)
-    assert first == 10
-    assert isinstance(last, ValueError)
+    results = await asyncio.gather(coalescer.submit(1), coalescer.submit(2), return_exceptions=True)
+    assert [str(result) for result in results] == ["1 results for 2 items"] * 2
     await coalescer.close()
 
 
@@ -136,47 +136,37 @@ async def test_a_cancelled_waiter_does_not_affect_others() -> None:
     run = Batches()
     run.gate.clear()
     coalescer = Coalescer(run)
-    futures = [coalescer.submit(number) for number in range(3)]
+    waiters = [asyncio.ensure_future(coalescer.submit(number)) for number in range(3)]
     await turns()
-    futures[1].cancel()
+    waiters[1].cancel()
     run.gate.set()
-    assert [await futures[0], await futures[2]] == [0, 20]
+    assert [await waiters[0], await waiters[2]] == [0, 20]
     assert run.seen == [[0, 1, 2]]
     await coalescer.close()
 
 
-async def test_a_cancelled_waiter_of_a_partly_failed_batch() -> None:
-    """The others get their results or errors after a cancellation."""
-    error, gate = StoreUnavailable("this shard moves"), asyncio.Event()
+async def test_the_parts_of_a_partly_failed_batch() -> None:
+    """Each item of a partly failed batch has its result or its error."""
+    error = StoreUnavailable("this shard moves")
 
     async def run(items: Sequence[int]) -> Sequence[int]:
-        await gate.wait()
         raise PartlyUnavailable([error if item == 2 else item for item in items])
 
     coalescer: Coalescer[int, int] = Coalescer(run)
-    futures = [coalescer.submit(number) for number in range(4)]
-    await turns()
-    futures[1].cancel()
-    gate.set()
+    results = await asyncio.gather(*(coalescer.submit(number) for number in range(4)), return_exceptions=True)
+    assert results == [0, 1, error, 3]
     await coalescer.close()
-    assert [futures[0].result(), futures[2].exception(), futures[3].result()] == [0, error, 3]
 
 
-async def test_a_cancelled_waiter_in_the_queue_does_not_affect_others() -> None:
-    """After a cancellation, the others in the queue are rejected or sent as usual."""
-    run, now = Batches(), [0.0]
-    run.gate.clear()
-    coalescer = Coalescer(run, max_in_flight=1, max_wait_seconds=0.5, clock=lambda: now[0])
-    futures = [coalescer.submit(0)]
-    await turns()
-    futures += [coalescer.submit(1), coalescer.submit(2)]
-    futures[1].cancel()
-    now[0] = 0.51
-    futures.append(coalescer.submit(3))
-    run.gate.set()
+async def test_a_batch_knows_nothing_of_the_request_that_it_began_with() -> None:
+    """Callbacks of other requests run in the context of a batch, which is its own."""
+    request, seen = ContextVar("request", default="none"), list[str]()
+    request.set("the first")
+    coalescer = Coalescer(Batches())
+    for number in range(2):
+        coalescer.submit(number).add_callback(lambda _: seen.append(request.get()))
     await coalescer.close()
-    assert isinstance(futures[2].exception(), Overloaded)
-    assert (futures[3].result(), run.seen) == (30, [[0], [3]])
+    assert seen == ["none", "none"]
 
 
 async def test_the_queue_is_bounded_in_length(caplog: pytest.LogCaptureFixture) -> None:
@@ -253,7 +243,8 @@ async def test_closing_waits_for_batches_in_flight() -> None:
     assert (coalescer.waiting, coalescer.is_idle) == (0, False)
     run.gate.set()
     await closing
-    assert answer.result() == 10
+    assert answer.is_resolved
+    assert await answer == 10
     assert coalescer.is_idle
 
 
@@ -263,7 +254,8 @@ async def test_closing_waits_for_items_that_were_not_sent_yet() -> None:
     answer = coalescer.submit(1)
     assert not coalescer.is_idle
     await coalescer.close()
-    assert answer.result() == 10
+    assert answer.is_resolved
+    assert await answer == 10
 
 
 def test_the_bounds_keep_an_outage_short() -> None:

@@ -1,13 +1,13 @@
 """The queues of the servers of a cluster: candidates of several servers."""
 
 import asyncio
-from asyncio import Future
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pytest
 
 from service.config.settings import AnalyticsSettings, RedisSettings
+from service.deferred import Deferred
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
@@ -43,34 +43,31 @@ class Queue(BatchingSessionStore):
     def waiting(self) -> Mapping[tuple[str, ...], int]:
         return {("find",): 2, ("end",): 1}
 
-    def find(self, candidates: Sequence[str]) -> "Future[Session | None]":
+    def find(self, candidates: Sequence[str]) -> Deferred[Session | None]:
         self.asked.append([*candidates])
         return self._settled(next((self.live[one] for one in candidates if one in self.live), None))
 
-    def create(self, session: Session) -> "Future[bool]":
+    def create(self, session: Session) -> Deferred[bool]:
         self.live[session.id] = session
         return self._settled(result=True)
 
-    def create_once(self, session: Session, request_hash: str) -> "Future[Session | None]":  # noqa: ARG002
+    def create_once(self, session: Session, request_hash: str) -> Deferred[Session | None]:  # noqa: ARG002
         self.live[session.id] = session
         return self._settled(session)
 
-    def end(self, candidates: Sequence[str]) -> "Future[Sequence[str]]":
+    def end(self, candidates: Sequence[str]) -> Deferred[Sequence[str]]:
         self.asked.append([*candidates])
         return self._settled([self.live.pop(one).source for one in candidates if one in self.live])
 
     async def close(self) -> None:
         self.is_closed = True
 
-    def _settled(self, result: T) -> "Future[T]":
+    def _settled(self, result: T) -> Deferred[T]:
         if self.is_full:
             raise Overloaded("full")
-        future: Future[T] = asyncio.get_running_loop().create_future()
-        if self.error:
-            future.set_exception(self.error)
-        else:
-            future.set_result(result)
-        return future
+        deferred: Deferred[T] = Deferred()
+        deferred.resolve(self.error or result)
+        return deferred
 
 
 class Two(Discovery):
@@ -172,14 +169,14 @@ async def test_candidates_of_all_servers_are_ended(site: Site) -> None:
 
 async def test_an_error_comes_after_the_ends_on_all_servers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer of 503 does not overtake the ends that still run."""
-    slow: Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+    slow: Deferred[Sequence[str]] = Deferred()
     site.made[0].error = StoreUnavailable("down")
     monkeypatch.setattr(site.made[1], "end", lambda _: slow)
     ending = site.queues.end([site.sessions[0].id, site.sessions[2].id])
     for _ in range(5):
         await asyncio.sleep(0)
-    assert not ending.done()
-    slow.set_result([])
+    assert not ending.is_resolved
+    slow.resolve([])
     with pytest.raises(StoreUnavailable):
         await ending
 
@@ -231,7 +228,7 @@ async def test_a_server_that_hangs_delays_no_batch_of_another() -> None:
             waiting.append(queues.find([hung]))
             await asyncio.sleep(0)
         assert await asyncio.wait_for(queues.find([served]), 30) is None
-        assert not any(one.done() for one in waiting)
+        assert not any(one.is_resolved for one in waiting)
     await asyncio.gather(*waiting, return_exceptions=True)
     await connection.close()
     await connection.servers.close()

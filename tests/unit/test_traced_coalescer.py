@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, get_current_span, set_span_in_context
 
+from service.deferred import Deferred
 from service.errors import StoreUnavailable
 from service.storage.coalescer import MAX_BATCH, Coalescer
 from service.storage.traced_coalescer import TracedCoalescer
@@ -39,7 +40,7 @@ class Traces:
         assert isinstance(span, Span)
         return span
 
-    def submit(self, item: int, request: Span | NonRecordingSpan | None = None) -> "asyncio.Future[int]":
+    def submit(self, item: int, request: Span | NonRecordingSpan | None = None) -> Deferred[int]:
         """Submit an item on behalf of a request."""
         token = attach(set_span_in_context(request, Context()) if request else Context())
         try:

@@ -152,7 +152,7 @@ class Server(web.Server):
         for door in list(self._doors):
             door.close()
         await asyncio.sleep(0)  # doors with bytes in the kernel read them
-        pending = [door.pending for door in self._doors if door.pending is not None]
+        pending = [asyncio.ensure_future(door.pending) for door in self._doors if door.pending is not None]
         if pending:
             await asyncio.wait(pending, timeout=timeout)
         await super().shutdown(timeout)

@@ -65,10 +65,10 @@ class Creations:
         user_id, source = allowed_user_id(user_id, key, text_of(headers.get(_SEC_GPC))), key.source or self._source
         if request_key is None:
             exchange.session = self._factory.new(source, user_id)
-            exchange.future = self._sessions.create(exchange.session)
+            exchange.deferred = self._sessions.create(exchange.session)
         else:
             exchange.session, request_hash = self._factory.new_once(source, user_id, key.name, request_key)
-            exchange.future = self._sessions.create_once(exchange.session, request_hash)
+            exchange.deferred = self._sessions.create_once(exchange.session, request_hash)
         return exchange
 
     def finish(self, exchange: Exchange, stored: "bool | Session | None", _: str) -> Answer:

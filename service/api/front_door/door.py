@@ -18,7 +18,7 @@ do behind a proxy. The door and aiohttp write to one transport, each only in its
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from service.api import request_limits
 from service.api.front_door.exchange import Exchange
@@ -30,6 +30,7 @@ from service.api.front_door.sockets import RECHECK_SECONDS, has_unread_bytes, is
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
+    from service.deferred import Deferred
 
 # Half of Retry-After. Without the rest, clients that ignore Retry-After would take the
 # CPU time of the accepted requests.
@@ -80,9 +81,9 @@ class FrontDoor(asyncio.Protocol):
             self._take(data)
 
     @property
-    def pending(self) -> "asyncio.Future[object] | None":
+    def pending(self) -> "Deferred[Any] | None":
         """The result of Redis for which a frequent request waits."""
-        return None if self._exchange is None else self._exchange.future
+        return None if self._exchange is None else self._exchange.deferred
 
     def close(self) -> None:
         """Close the connection when nothing is pending. aiohttp closes its own."""
@@ -138,7 +139,7 @@ class FrontDoor(asyncio.Protocol):
                 self._hand_over(data)
                 return
             data = data[exchange.size :]
-            if exchange.future is None:
+            if exchange.deferred is None:
                 self._write(self._fast_path.answer(exchange, exchange.result))
                 self._rest_after(exchange, exchange.result)
                 continue
@@ -147,19 +148,18 @@ class FrontDoor(asyncio.Protocol):
                 self._inbox.add(data)
             if self._slow is not None:
                 self._slow.has_pending_answer = True
-            exchange.future.add_done_callback(self._answer)
+            exchange.deferred.add_callback(self._answer)
             return
         if self._has_ended and self._transport is not None:
             self._transport.close()
 
-    def _answer(self, future: "asyncio.Future[object]") -> None:
+    def _answer(self, result: object) -> None:
         """Answer the pending request, then continue with the bytes behind it."""
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
         if self._slow is not None:
             self._slow.has_pending_answer = False
-        result = future.exception() or future.result()
         answer = self._fast_path.answer(exchange, result)
         if self._transport is not None:
             self._write(answer)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from service.errors import Overloaded
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from service.api_keys import ApiKey
+    from service.deferred import Deferred
     from service.sessions import Session
 
 # The status, the status line with the first headers, and the body.
@@ -55,13 +54,13 @@ class Plan(NamedTuple):
 class Exchange:
     """A request in progress: everything that its answer and its record need.
 
-    `presented` are the session ids, or None before they are read. `future` is the
+    `presented` are the session ids, or None before they are read. `deferred` is the
     result of Redis, or None for an answer that needs none. `size` is the length of the
     head and the body in bytes. `session_id` is the session that the request has
     created, found or ended.
     """
 
-    __slots__ = ("cors", "future", "plan", "presented", "result", "session", "session_id", "size", "started")
+    __slots__ = ("cors", "deferred", "plan", "presented", "result", "session", "session_id", "size", "started")
 
     def __init__(self, plan: Plan, presented: tuple[str, ...] | None) -> None:
         self.started = time.perf_counter()
@@ -69,8 +68,8 @@ class Exchange:
         self.presented = presented
         self.size = plan.size
         self.cors = plan.cors
-        self.future: Future[Any] | None = None
-        self.result: Any = None  # when there is no future
+        self.deferred: Deferred[Any] | None = None
+        self.result: Any = None  # when Redis is not asked
         self.session: Session | None = None  # the one that is created
         self.session_id: str | None = None
 

@@ -138,7 +138,7 @@ class FastPath:
 
     def _begin_find(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
         if presented := _presented_in(exchange):
-            exchange.future = self._sessions.find(presented)
+            exchange.deferred = self._sessions.find(presented)
         return exchange
 
     def _found(self, exchange: Exchange, session: Session | None, request_id: str) -> Answer:
@@ -151,7 +151,7 @@ class FastPath:
 
     def _begin_end(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
         if presented := _presented_in(exchange):
-            exchange.future = self._sessions.end(presented)
+            exchange.deferred = self._sessions.end(presented)
         return exchange
 
     def _ended(self, exchange: Exchange, sources: Sequence[str] | None, _: str) -> Answer:
