@@ -18,6 +18,7 @@ from service.api.problems import problem_response
 from service.sessions import Session
 
 CLOSE = "Connection: close\r\n"
+_EXPIRES = f"{wire.SESSION_EXPIRES}: "
 
 
 def start_of(response: web.Response) -> str:
@@ -29,7 +30,7 @@ def start_of(response: web.Response) -> str:
 
 def expires_line(session: Session) -> str:
     """Return the header with the end of a session's lifetime."""
-    return f"{wire.SESSION_EXPIRES}: {session.expires_at}\r\n"
+    return f"{_EXPIRES}{session.expires_at}\r\n"
 
 
 def body_of(response: web.Response) -> bytes:

@@ -27,6 +27,7 @@ from service.api.front_door.host import Host
 from service.api.front_door.inbox import Inbox
 from service.api.front_door.repeats import Repeats
 from service.api.front_door.sockets import RECHECK_SECONDS, has_unread_bytes, is_tls, peer_of, unsent_bytes
+from service.errors import Overloaded
 
 if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
@@ -140,8 +141,7 @@ class FrontDoor(asyncio.Protocol):
                 return
             data = data[exchange.size :]
             if exchange.deferred is None:
-                self._write(self._fast_path.answer(exchange, exchange.result))
-                self._rest_after(exchange, exchange.result)
+                self._finish(exchange, exchange.result)
                 continue
             self._exchange = exchange
             if data:
@@ -160,27 +160,30 @@ class FrontDoor(asyncio.Protocol):
             return
         if self._slow is not None:
             self._slow.has_pending_answer = False
-        answer = self._fast_path.answer(exchange, result)
-        if self._transport is not None:
-            self._write(answer)
-            self._rest_after(exchange, result)
+        self._finish(exchange, result)
+        if self._transport is not None and (self._has_ended or self._inbox.is_in_use):
             self._release()
 
-    def _write(self, answer: bytes) -> None:
+    def _finish(self, exchange: Exchange, result: object) -> None:
+        """Write the answer. It is recorded even if the client has gone."""
+        answer = self._fast_path.answer(exchange, result)
         transport = self._transport
-        if transport is not None:
-            transport.write(answer)
-            self._used_at = time.monotonic()
-            self._has_served = True
-            if self._slow is not None:
-                self._slow.postpone_close()
-            if self._fast_path.is_draining or self.is_closing:
-                self._transport = None
-                transport.close()
+        if transport is None:
+            return
+        transport.write(answer)
+        self._used_at = time.monotonic()
+        self._has_served = True
+        if self._slow is not None:
+            self._slow.postpone_close()
+        if self._fast_path.health.is_draining or self.is_closing:
+            self._transport = None
+            transport.close()
+        elif isinstance(result, Overloaded) and not exchange.plan.route.is_for_proxies:
+            self._rest()
 
-    def _rest_after(self, exchange: Exchange, result: object) -> None:
-        """After 503 `overloaded`, take no request for REST_SECONDS."""
-        if exchange.is_rejected_by(result) and self._transport is not None and not self._is_full:
+    def _rest(self) -> None:
+        """Take no request for REST_SECONDS."""
+        if not self._is_full:
             self._is_full = True
             self._inbox.pause()
             asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)

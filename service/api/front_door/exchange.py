@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from service.errors import Overloaded
-
 if TYPE_CHECKING:
     from service.api_keys import ApiKey
     from service.deferred import Deferred
@@ -72,7 +70,3 @@ class Exchange:
         self.result: Any = None  # when Redis is not asked
         self.session: Session | None = None  # the one that is created
         self.session_id: str | None = None
-
-    def is_rejected_by(self, result: object) -> bool:
-        """Return whether a result is 503 `overloaded`. Forward-auth answers 200."""
-        return isinstance(result, Overloaded) and not self.plan.route.is_for_proxies

@@ -64,7 +64,7 @@ class FastPath:
         self._creations = creations
         self._proxies = proxies
         self._cors = cors
-        self._health = health
+        self.health = health
         self._record = recorder.record
         self._metrics = metrics
         self._source = source
@@ -92,18 +92,13 @@ class FastPath:
             route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive, needs_key=False)
             yield (method.encode(), wire.LIVEZ_PATH.encode()), route
 
-    @property
-    def is_draining(self) -> bool:
-        """Whether the service shuts down, so that each answer ends its connection."""
-        return self._health.is_draining
-
     def begin(self, plan: Plan, presented: tuple[str, ...] | None, data: bytes, peer: Peer) -> Exchange | None:
         """Begin to answer the request in `data`. Returns None if it is for aiohttp.
 
         `presented` are the session ids of the request, or None if they have not been
         read yet. `peer` returns the address at the other end of the connection.
         """
-        if self._health.is_draining:
+        if self.health.is_draining:
             return None
         exchange = Exchange(plan, presented)
         try:
@@ -129,7 +124,7 @@ class FastPath:
                 status, start, body = self._problem(error, request_id)
         now = time.time()
         length = "" if status == _NO_CONTENT else f"Content-Length: {len(body)}\r\n"
-        close = CLOSE if self._health.is_draining else ""
+        close = CLOSE if self.health.is_draining else ""
         head = f"{start}X-Request-Id: {request_id}\r\n{exchange.cors}{length}{self._date.at(now)}{close}\r\n"
         seconds = time.perf_counter() - exchange.started
         record = (now, route.method, route.path, status, seconds, request_id, key.name if key else "-")
