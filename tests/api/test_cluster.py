@@ -17,7 +17,7 @@ from service.storage.keyspace import SHARD_TAGS
 from tests.api.conftest import TOKEN, Service, Start
 from tests.api.topologies import OPERATOR, is_ready, operator_statuses, read_all, session_in_each_shard, until
 from tests.support.servers import RedisServer
-from tests.support.topologies import ClusterGroup
+from tests.support.topologies import FAILOVER_SECONDS, ClusterGroup
 
 SLOTS = [ClusterGroup.slot_of(tag) for tag in SHARD_TAGS]
 
@@ -25,7 +25,7 @@ SLOTS = [ClusterGroup.slot_of(tag) for tag in SHARD_TAGS]
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[ClusterGroup]:
     """Run a cluster that the test may break."""
-    with ClusterGroup(find_binary(), tmp_path) as group:
+    with ClusterGroup(find_binary(), tmp_path, node_timeout_seconds=FAILOVER_SECONDS) as group:
         yield group
 
 

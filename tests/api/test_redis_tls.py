@@ -15,7 +15,7 @@ from tests.documents.blocks import blocks_in
 from tests.support.certificates import Authority
 from tests.support.redis_commands import ask
 from tests.support.servers import RedisServer
-from tests.support.topologies import ClusterGroup, SentinelGroup
+from tests.support.topologies import FAILOVER_SECONDS, ClusterGroup, SentinelGroup
 
 PAGE = "docs/operations.md"
 NAME = "localhost"
@@ -82,7 +82,14 @@ async def test_the_example_of_sentinel(tls_binary: str, authority: Authority, st
     servers = [*options_of(lines_of("replica-announce-ip redis1.example")), "--bind", *BOTH_LOOPBACKS.split()]
     sentinels = [*lines_of("sentinel announce-hostnames yes"), f"bind {BOTH_LOOPBACKS}"]
     with SentinelGroup(
-        tls_binary, tmp_path / "group", *servers, replicas=1, tls=authority, host=NAME, sentinel_lines=sentinels
+        tls_binary,
+        tmp_path / "group",
+        *servers,
+        replicas=1,
+        down_after_seconds=FAILOVER_SECONDS,
+        tls=authority,
+        host=NAME,
+        sentinel_lines=sentinels,
     ) as group:
         for server in group.servers:
             ask(server, "ACL", "SETUSER", "jay", "on", ">password", "+@all", "~*")

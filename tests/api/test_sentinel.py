@@ -13,13 +13,13 @@ from service.storage.embedded_process import find_binary
 from tests.api.conftest import TOKEN, Start
 from tests.api.topologies import is_ready, operator_statuses, until
 from tests.support.redis_commands import ask
-from tests.support.topologies import SentinelGroup
+from tests.support.topologies import FAILOVER_SECONDS, SentinelGroup
 
 
 @pytest.fixture
 def group(tmp_path: Path) -> Iterator[SentinelGroup]:
     """Run three servers and three sentinels that the test may break."""
-    with SentinelGroup(find_binary(), tmp_path) as started:
+    with SentinelGroup(find_binary(), tmp_path, down_after_seconds=FAILOVER_SECONDS) as started:
         yield started
 
 

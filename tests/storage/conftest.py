@@ -5,6 +5,7 @@ and a primary that Sentinel watches and a Cluster, both of the wheel's Valkey.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import randrange
 from typing import Any
@@ -16,6 +17,7 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.analytics import RedisCountStore
+from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import Keyspace, Lifetimes
@@ -55,6 +57,9 @@ MakeUsers = Callable[..., RedisUserStore]
 Mint = Callable[..., Session]
 ChangesOf = Callable[..., UserChanges]
 NO_SETTINGS: Mapping[str, Any] = {}
+
+# On a busy machine, a request may wait for its batch for longer than the usual 0.5 s.
+PATIENT_COALESCE = partial(Coalescer, max_wait_seconds=30)
 
 
 @pytest.fixture(scope="session", params=[*binaries(), "fakeredis", "sentinel", "cluster"])

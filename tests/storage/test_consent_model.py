@@ -10,13 +10,12 @@ from collections.abc import Awaitable, Callable
 
 from service.errors import StoreUnavailable
 from service.sessions import Session, SessionFactory
-from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.storage.users import RedisUserStore
-from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
+from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
 from tests.storage.counts import read_consents, read_counts
 from tests.support.lanes import close_breakers
 from tests.support.lossy import LossyStore
@@ -37,7 +36,7 @@ class Visits:
         self.users: dict[str, str | None] = {}
         self.created = self.given = self.withdrawn = 0
         self._store = store
-        self._sessions = BatchingSessionStore(store, Coalescer, changes)
+        self._sessions = BatchingSessionStore(store, PATIENT_COALESCE, changes)
         self._changes = changes
         self._erasing = erasing
         self._chance = random.Random(seed)

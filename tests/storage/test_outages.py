@@ -16,13 +16,12 @@ import redis.asyncio
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
-from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.lane import OPERATORS, SESSIONS
 from service.storage.server_map import ServerMap
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
-from tests.storage.conftest import ChangesOf, MakeStore
+from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeStore
 from tests.support.lanes import all_lanes
 from tests.support.moving_primary import MovingPrimary
 from tests.support.proxy import Impostor
@@ -41,8 +40,7 @@ async def store(own_server: RedisServer, make_store: MakeStore) -> RedisSessionS
 
 @pytest.fixture
 async def sessions(store: RedisSessionStore, changes_of: ChangesOf) -> AsyncIterator[BatchingSessionStore]:
-    coalesce = partial(Coalescer, max_wait_seconds=PATIENT_SECONDS)
-    coalesced = BatchingSessionStore(store, coalesce, changes_of(store))
+    coalesced = BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
     yield coalesced
     await coalesced.close()
 

@@ -12,11 +12,10 @@ import redis.asyncio
 from service.deferred import Deferred
 from service.digests import UserDigest
 from service.sessions import Session, SessionFactory
-from service.storage.coalescer import Coalescer
 from service.storage.keyspace import Keyspace
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
-from tests.storage.conftest import ChangesOf, MakeStore
+from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeStore
 from tests.storage.counts import all_keys, counters, read_counts, top_users
 from tests.support.servers import Raw, RedisServer
 
@@ -422,7 +421,7 @@ async def test_an_ended_session_stays_ended(
     store: RedisSessionStore, factory: SessionFactory, changes_of: ChangesOf
 ) -> None:
     """Concurrent reads and creations never bring an ended session back."""
-    sessions = BatchingSessionStore(store, Coalescer, changes_of(store))
+    sessions = BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
     for _ in range(20):
         session = factory.new("s", "u")
         await sessions.create(session)
@@ -449,7 +448,7 @@ async def test_cancelled_requests_do_not_mix_up_answers(
     store: RedisSessionStore, factory: SessionFactory, changes_of: ChangesOf
 ) -> None:
     """Requests get their own session while others of the batch are cancelled."""
-    sessions = BatchingSessionStore(store, Coalescer, changes_of(store))
+    sessions = BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
     known = [factory.new(f"source-{n}") for n in range(200)]
     await store.create_many(known)
     checked = 0
@@ -474,7 +473,7 @@ async def test_a_burst_causes_few_calls(
 ) -> None:
     """64 concurrent requests of one kind cause at most 16 calls to Redis."""
     store = await make_store(own_server.url)
-    sessions = BatchingSessionStore(store, Coalescer, changes_of(store))
+    sessions = BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
     burst = [factory.new("s", f"user-{n}" if n % 2 else None) for n in range(64)]
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         # These calls load the scripts.

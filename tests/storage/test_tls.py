@@ -30,7 +30,7 @@ from tests.support.certificates import Authority
 from tests.support.proxy import SlowLink
 from tests.support.redis_commands import ask
 from tests.support.servers import RedisServer, free_port
-from tests.support.topologies import ClusterGroup, SentinelGroup
+from tests.support.topologies import FAILOVER_SECONDS, ClusterGroup, SentinelGroup
 
 SLOT = ClusterGroup.slot_of(SHARD_TAGS[0])
 DEADLINE_SECONDS = 30.0
@@ -93,7 +93,9 @@ async def test_a_cluster(
     tls_binary: str, authority: Authority, use: Use, factory: SessionFactory, tmp_path: Path
 ) -> None:
     """With TLS, redirects of a slot that moves and a failover are followed."""
-    with ClusterGroup(tls_binary, tmp_path / "cluster", tls=authority) as cluster:
+    with ClusterGroup(
+        tls_binary, tmp_path / "cluster", node_timeout_seconds=FAILOVER_SECONDS, tls=authority
+    ) as cluster:
         store = await use(cluster.url)
         sessions = [factory.new("s") for _ in range(6)]
         sessions = [one._replace(id=f"0{one.id[1:]}") for one in sessions]
@@ -119,7 +121,9 @@ async def test_sentinel(
     tls_binary: str, authority: Authority, use: Use, factory: SessionFactory, tmp_path: Path
 ) -> None:
     """With TLS and passwords of sentinels and servers, a failover is followed."""
-    with SentinelGroup(tls_binary, tmp_path / "sentinel", replicas=1, tls=authority) as group:
+    with SentinelGroup(
+        tls_binary, tmp_path / "sentinel", replicas=1, down_after_seconds=FAILOVER_SECONDS, tls=authority
+    ) as group:
         for server in group.servers:
             ask(server, "ACL", "SETUSER", "jay", "on", ">redis-pass", "+@all", "~*")
         for sentinel in group.sentinels:

@@ -13,13 +13,12 @@ from service.counts import DAY, Bounds, CountRange, Interval, UserCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, TooManyRequests
 from service.sessions import MAX_USER_CHANGES, Session, SessionFactory, shard_of
-from service.storage.coalescer import Coalescer
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace, count_lifetime_seconds
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.storage.users import RedisUserStore
-from tests.storage.conftest import ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Mint, Store
+from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Mint, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers
 from tests.support.servers import Raw, RedisServer
@@ -129,7 +128,7 @@ async def test_an_old_id_acts_on_the_newest_session(
 ) -> None:
     """Each replaced id repeats the change, withdraws the consent and ends the visit."""
     store = await make_store(server.url, redis=redis)
-    changes, sessions = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
+    changes, sessions = changes_of(store), BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
     for number in range(4):
         visit = [factory.new("s")]
         await store.create_many(visit)
@@ -279,7 +278,7 @@ async def test_parallel_changes_leave_one_session(
     chance = random.Random(20261128)
     for redis in ({}, GROUPED):
         store = await make_store(server.url, redis=redis)
-        changes, sessions = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
+        changes, sessions = changes_of(store), BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
         for ends in (False, True):
             session = factory.new("s")
             await store.create_many([session])
@@ -332,7 +331,7 @@ async def test_an_interrupted_change_leaves_no_user_id_behind(
     assert await store.find_many([[session.id]]) == [session]
     changes = changes_of(store)
     if then == "ended":
-        assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+        assert await BatchingSessionStore(store, PATIENT_COALESCE, changes).end([session.id]) == ["s"]
     else:
         wanted = {"withdrawn": None, "repeated": "ann", "another": "bob"}[then]
         changed = await changes.set_user([session.id], wanted)
@@ -406,7 +405,7 @@ async def test_a_late_step_does_not_bring_a_session_back(
         session = factory.new("s")
         session = session._replace(id=f"{(int(digest('ann')[0], 16) + 1) % 16:x}{session.id[1:]}")
         await store.create_many([session])
-        slow, others = changes_of(store), BatchingSessionStore(store, Coalescer, changes_of(store))
+        slow, others = changes_of(store), BatchingSessionStore(store, PATIENT_COALESCE, changes_of(store))
         run = slow._run
 
         async def late_run(step: str, *arguments: object, run: object = run, late: str = late) -> int:
@@ -435,7 +434,7 @@ async def test_the_number_of_changes_is_bounded(
     assert await store.find_many([[last.id]]) == [last]
     with pytest.raises(TooManyRequests):
         await changes.set_user([session.id], "ann")
-    assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+    assert await BatchingSessionStore(store, PATIENT_COALESCE, changes).end([session.id]) == ["s"]
 
 
 @pytest.mark.parametrize("redis", [{}, GROUPED], ids=["any shard", "by shard"])
@@ -487,7 +486,7 @@ async def test_an_interrupted_change_is_settled_while_redis_is_full(
     async with Redis.from_url(own_server.url, decode_responses=True) as raw:
         await raw.config_set("maxmemory", "1")
         if then == "ended":
-            assert await BatchingSessionStore(store, Coalescer, changes).end([session.id]) == ["s"]
+            assert await BatchingSessionStore(store, PATIENT_COALESCE, changes).end([session.id]) == ["s"]
         else:
             guest = await changes.set_user([session.id], None)
             assert guest is not None

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.redis_commands import ask, is_replica_in_sync, wait_until
 from tests.support.servers import binaries
-from tests.support.topologies import ClusterGroup, SentinelGroup
+from tests.support.topologies import FAILOVER_SECONDS, ClusterGroup, SentinelGroup
 
 KEYS = 250  # more than one page of a slot's keys
 
@@ -14,7 +14,9 @@ KEYS = 250  # more than one page of a slot's keys
 @pytest.mark.parametrize("kind", binaries())
 def test_a_sentinel_group_fails_over(kind: str, tmp_path: Path) -> None:
     """After a kill a replica is the primary, and the old primary becomes a replica."""
-    with SentinelGroup(binaries()[kind], tmp_path / "group", "--appendonly", "yes") as group:
+    with SentinelGroup(
+        binaries()[kind], tmp_path / "group", "--appendonly", "yes", down_after_seconds=FAILOVER_SECONDS
+    ) as group:
         ask(group.primary, "SET", "key", "value")
         group.wait_until_replicated()
         old = group.kill_primary()
@@ -30,7 +32,9 @@ def test_a_sentinel_group_fails_over(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", binaries())
 def test_a_cluster_moves_slots_and_fails_over(kind: str, tmp_path: Path) -> None:
     """Keys are in their slot after a move, a kill of its primary and its return."""
-    with ClusterGroup(binaries()[kind], tmp_path / "group", "--appendonly", "yes") as group:
+    with ClusterGroup(
+        binaries()[kind], tmp_path / "group", "--appendonly", "yes", node_timeout_seconds=FAILOVER_SECONDS
+    ) as group:
         slot = group.slot_of("{a}")
         source = group.primary_of(slot)
         target = next(node for node in group.primaries if node is not source)

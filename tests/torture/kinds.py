@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.servers import binaries
-from tests.support.topologies import ClusterGroup, SentinelGroup
+from tests.support.topologies import FAILOVER_SECONDS, ClusterGroup, SentinelGroup
 from tests.torture import faults, topology_faults
 from tests.torture.power_loss import COMPILER
 from tests.torture.sites import Disk, Service, single_server
@@ -113,7 +113,11 @@ class Cluster(Kind):
     @asynccontextmanager
     async def site(self, folder: Path, server: str, **variables: str) -> AsyncIterator[Trials]:
         """Start three primaries, their replicas and the service."""
-        group = ClusterGroup(binaries()[server], folder / "group", *_AOF, replicas_per_primary=self.replicas)
+        group = ClusterGroup(
+            *(binaries()[server], folder / "group", *_AOF),
+            replicas_per_primary=self.replicas,
+            node_timeout_seconds=FAILOVER_SECONDS,
+        )
         with group, Service(folder, group.url, {**variables, **_DURABLE}) as service:
             yield await Trials.of(service, partial(self.fault, group))
 
