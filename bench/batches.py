@@ -71,7 +71,7 @@ def link_to(port: int, delay_seconds: float) -> Iterator[int]:
 
 async def measure(port: int, pause_seconds: float, in_flight: int, visitors: int) -> str:
     """Read sessions and return the figures as one line."""
-    connection = RedisConnection(f"redis://127.0.0.1:{port}/0", RedisSettings(timeout_seconds=5))
+    connection = RedisConnection.alone(f"redis://127.0.0.1:{port}/0", RedisSettings(timeout_seconds=5))
     store = RedisSessionStore(connection, Keyspace("jay"), ttl_seconds=DAY, analytics=AnalyticsSettings())
     session = SessionFactory(UserDigest("bench")).new("bench")
     await store.create_many([session])

@@ -30,7 +30,7 @@ async def bytes_per_session(server: RedisServer, user: str | None, *, once: bool
 
     With `once`, each creation has an `Idempotency-Key`.
     """
-    connection = RedisConnection(server.url, RedisSettings(timeout_seconds=5))
+    connection = RedisConnection.alone(server.url, RedisSettings(timeout_seconds=5))
     store = RedisSessionStore(connection, Keyspace("jay"), ttl_seconds=86400, analytics=AnalyticsSettings())
     factory = SessionFactory(UserDigest("bench-secret"))
     async with redis.asyncio.Redis.from_url(server.url) as raw:

@@ -86,8 +86,8 @@ async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
     """Run a server and yield the stores that use it."""
     with tempfile.TemporaryDirectory() as folder, RedisServer(binary, Path(folder), *OPTIONS) as server:
         settings, kept = RedisSettings(timeout_seconds=10), AnalyticsSettings()
-        sessions = RedisConnection(server.url, settings)
-        connection = RedisConnection(server.url, settings, lane=OPERATORS)
+        sessions = RedisConnection.alone(server.url, settings)
+        connection = RedisConnection.alone(server.url, settings, lane=OPERATORS)
         async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as raw:
             store, lookup = (
                 RedisSessionStore(one, KEYSPACE, ttl_seconds=ttl_seconds, analytics=kept)

@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 5.0
 async def patient_connection(url: str, settings: RedisSettings) -> AsyncIterator[RedisConnection]:
     """Yield a connection, and close it. `url` is never `embedded`."""
     timeout_seconds = max(_TIMEOUT_SECONDS, settings.timeout_seconds)
-    connection = RedisConnection(url, dataclasses.replace(settings, timeout_seconds=timeout_seconds))
+    connection = RedisConnection.alone(url, dataclasses.replace(settings, timeout_seconds=timeout_seconds))
     try:
         yield connection
     finally:

@@ -12,22 +12,20 @@ from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import ResponseError
 
-from service.config.redis_servers import RedisServers
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.storage.client import Command, Word
 from service.storage.connection_events import ConnectionEvents
 from service.storage.discovery import Discovery
-from service.storage.durability import Durability, DurabilityMap
+from service.storage.durability import Durability
 from service.storage.keyspace import guard_key
 from service.storage.lane import SESSIONS, Lane
-from service.storage.outage_log import OutageLog
 from service.storage.redirects import ShardCalls, all_of
 from service.storage.script_files import script_digest
 from service.storage.self_test import SelfTest
 from service.storage.server_lane import Accept, Operation, ServerLane
 from service.storage.server_map import ServerMap
-from service.telemetry.log_limit import LogLimit
+from service.storage.shared import Shared
 from service.telemetry.metrics import Labels, Metrics
 
 T = TypeVar("T")
@@ -50,43 +48,35 @@ class RedisConnection:
     Commands and operations have to be idempotent, because a lost reply is retried.
     """
 
-    def __init__(
-        self,
-        url: str,
-        settings: RedisSettings,
-        metrics: Metrics | None = None,
-        *,
-        lane: Lane = SESSIONS,
-        prepare: SelfTest | None = None,
-        events: ConnectionEvents | None = None,
-        outage_log: OutageLog | None = None,
-        log_limit: LogLimit | None = None,
-        servers: ServerMap | None = None,
-        durability: DurabilityMap | None = None,
-    ) -> None:
-        """`prepare` tests each new connection before its first request.
-
-        `outage_log`, `log_limit`, `servers` and `durability` are shared by the
-        connections of a worker. `log_limit` limits lines about shortages.
-        """
+    def __init__(self, shared: Shared, lane: Lane = SESSIONS, *, is_alone: bool = False) -> None:
+        """`is_alone`: no other lane uses the servers, so `close` closes them too."""
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
         # this process is late, it takes up to four. When it has to connect, each step
         # of that has one timeout (`deadlines.py`).
-        self.deadline_seconds = 2 * (settings.timeout_seconds + Durability.of(settings).wait_seconds)
-        self.servers = servers or ServerMap(Discovery.of(url, settings))
+        self.deadline_seconds = 2 * (shared.settings.timeout_seconds + Durability.of(shared.settings).wait_seconds)
+        self.servers = shared.servers
         self.servers.on_refresh(self._retire_servers)
-        self._owns_servers = servers is None
-        self._settings = settings
-        self._metrics = metrics or Metrics()
-        self._prepare = prepare
-        self._events = events or ConnectionEvents()
-        self._outage_log = outage_log or OutageLog(self.servers)
-        self._log_limit = log_limit or LogLimit()
-        self._durability = durability or DurabilityMap(settings)
+        self._is_alone = is_alone
+        self._shared = shared
         self._lanes: dict[str, ServerLane] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._shard_calls = ShardCalls(self.servers, self._send)
+
+    @classmethod
+    def alone(
+        cls,
+        url: str,
+        settings: RedisSettings,
+        lane: Lane = SESSIONS,
+        *,
+        metrics: Metrics | None = None,
+        events: ConnectionEvents | None = None,
+        self_test: SelfTest | None = None,
+    ) -> "RedisConnection":
+        """Return a connection that shares nothing with others."""
+        servers = ServerMap(Discovery.of(url, settings))
+        return cls(Shared(servers, settings, metrics, events=events, self_test=self_test), lane, is_alone=True)
 
     @property
     def is_open(self) -> bool:
@@ -185,7 +175,7 @@ class RedisConnection:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._owns_servers:
+        if self._is_alone:
             await self.servers.close()
         await asyncio.gather(*self._retiring, *(one.close() for one in self._lanes.values()))
 
@@ -201,26 +191,8 @@ class RedisConnection:
     def _lane_of(self, url: str) -> ServerLane:
         found = self._lanes.get(url)
         if found is None:
-            found = self._lanes[url] = ServerLane(
-                url,
-                self._settings,
-                self.lane,
-                metrics=self._metrics,
-                prepare=self._prepare.of_server(self.servers, url) if self._prepare else None,
-                durability=self._durability.of_server(url),
-                events=self._events,
-                outage_log=self._outage_log,
-                log_limit=self._log_limit,
-                name=self._name_of(url),
-            )
+            found = self._lanes[url] = ServerLane(url, self.lane, self._shared)
         return found
-
-    def _name_of(self, url: str) -> str:
-        """Return the name of a server in the log, without user and password."""
-        if not self.servers.follows_redirects:
-            return "Redis"
-        host, port = RedisServers.of(url).hosts[0]
-        return f"Redis at {host}:{port}"
 
     def _retire_servers(self) -> None:
         """Stop using the servers that no longer serve a shard.
@@ -229,9 +201,9 @@ class RedisConnection:
         """
         for url in [url for url in self._lanes if url not in self.servers.urls]:
             lane = self._lanes.pop(url)
-            self._durability.forget(url)
+            self._shared.durability.forget(url)
             if lane.is_open:
-                self._events.breaker_changed()
+                self._shared.events.breaker_changed()
             retiring = asyncio.get_running_loop().create_task(lane.retire())
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)

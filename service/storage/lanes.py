@@ -14,13 +14,12 @@ from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
 from service.storage.connection_events import ConnectionEvents
 from service.storage.discovery import Discovery
-from service.storage.durability import Durability, DurabilityMap
+from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.lane import CONSENT, OPERATORS, READINESS, SESSIONS
-from service.storage.outage_log import OutageLog
 from service.storage.self_test import MoreSteps, SelfTest
 from service.storage.server_map import ServerMap
-from service.telemetry.log_limit import LogLimit
+from service.storage.shared import Shared
 from service.telemetry.metrics import Labels, Metrics
 
 # A primary with too few replicas rejects writes and stays the primary. New connections
@@ -35,22 +34,10 @@ class Lanes(ConnectionEvents):
 
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
         self.servers = ServerMap(Discovery.of(url, settings))
-        self._self_test = self_test = SelfTest(keyspace, Durability.of(settings))
-        outage_log, log_limit, durability = OutageLog(self.servers), LogLimit(), DurabilityMap(settings)
+        self._self_test = SelfTest(keyspace, Durability.of(settings))
+        shared = Shared(self.servers, settings, metrics, events=self, self_test=self._self_test)
         self.sessions, self.consent, self.operators, self.readiness = self._all = tuple(
-            RedisConnection(
-                url,
-                settings,
-                metrics,
-                lane=lane,
-                prepare=self_test,
-                events=self,
-                outage_log=outage_log,
-                log_limit=log_limit,
-                servers=self.servers,
-                durability=durability,
-            )
-            for lane in (SESSIONS, CONSENT, OPERATORS, READINESS)
+            RedisConnection(shared, lane) for lane in (SESSIONS, CONSENT, OPERATORS, READINESS)
         )
         self._reconnected_at: dict[str, float] = {}
         self._on_change: Callable[[], None] = lambda: None

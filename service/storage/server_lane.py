@@ -26,19 +26,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from service.config.settings import RedisSettings
+from service.config.redis_servers import RedisServers
 from service.errors import Overloaded, StoreUnavailable
 from service.storage.breaker import OPEN_SECONDS, Breaker
 from service.storage.call_slots import CallSlots
-from service.storage.client import Client, Command, Prepare
-from service.storage.connection_events import ConnectionEvents
+from service.storage.client import Client, Command
 from service.storage.deadlines import Deadlines
-from service.storage.durability import Durability
 from service.storage.lane import Lane
-from service.storage.outage_log import OutageLog
 from service.storage.redis_errors import ErrorKind, kind_of, problem_of, reason_of
-from service.telemetry.log_limit import LogLimit
-from service.telemetry.metrics import Metrics
+from service.storage.shared import Shared
 
 T = TypeVar("T")
 Operation = Callable[[Redis], Awaitable[T]]
@@ -55,38 +51,22 @@ class ServerLane:
     has to be idempotent: run twice, it returns the same and changes the same.
     """
 
-    def __init__(
-        self,
-        url: str,
-        settings: RedisSettings,
-        lane: Lane,
-        *,
-        metrics: Metrics,
-        prepare: Prepare | None,
-        durability: Durability,
-        events: ConnectionEvents,
-        outage_log: OutageLog,
-        log_limit: LogLimit,
-        name: str,
-    ) -> None:
-        """`prepare` runs on each new connection before its first request.
-
-        `log_limit` limits lines about shortages. `name` is that of the server in the
-        log.
-        """
+    def __init__(self, url: str, lane: Lane, shared: Shared) -> None:
         self.url = url
-        self._name = name
         self.lane = lane
-        self._durability = durability
-        timeout = settings.timeout_seconds * (1 if lane.repeats_timeouts else 2)
-        self._deadlines = Deadlines(timeout)
-        self._write_deadlines = Deadlines(timeout + self._durability.wait_seconds)
-        self._metrics = metrics
-        self._events = events
-        self._outage_log = outage_log
-        self._client = Client(url, settings.timeout_seconds, lane.connections, prepare)
+        self._name = _name_of(url) if shared.servers.follows_redirects else "Redis"
+        self._metrics = shared.metrics
+        self._events = shared.events
+        self._outage_log = shared.outage_log
+        self._durability = shared.durability.of_server(url)
+        timeout = shared.settings.timeout_seconds
+        limit = timeout if lane.repeats_timeouts else 2 * timeout
+        self._deadlines = Deadlines(limit)
+        self._write_deadlines = Deadlines(limit + self._durability.wait_seconds)
         self._breaker = Breaker()
-        self._slots = CallSlots(lane, settings.timeout_seconds, metrics, log_limit)
+        self._slots = CallSlots(lane, timeout, shared.metrics, shared.shortage_log_limit)
+        prepare = shared.self_test.of_server(shared.servers, url) if shared.self_test else None
+        self._client = Client(url, timeout, lane.connections, prepare)
         self._is_retired = False
         self._probe: asyncio.Task[None] | None = None
 
@@ -248,3 +228,9 @@ class ServerLane:
             pause = min(2 * pause, _MAX_PROBE_PAUSE_SECONDS)
             with suppress(StoreUnavailable, Overloaded):  # `run` logs and counts them
                 await self.run("probe", lambda client: client.ping())
+
+
+def _name_of(url: str) -> str:
+    """Return the name of a server in the log, without user and password."""
+    host, port = RedisServers.of(url).hosts[0]
+    return f"Redis at {host}:{port}"

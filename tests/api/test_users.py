@@ -126,7 +126,7 @@ async def test_a_user_with_a_hundred_thousand_sessions_is_exported_and_erased(
     # The stall of a busy machine must not count as a long call.
     patient = RedisSettings(key_prefix=prefix, timeout_seconds=5)
     service = await start(redis=patient)
-    connection = RedisConnection(valkey.url, patient)
+    connection = RedisConnection.alone(valkey.url, patient)
     store = RedisSessionStore(connection, Keyspace(prefix), ttl_seconds=600, analytics=AnalyticsSettings())
     factory = SessionFactory(digest)
     for _ in range(number // 500):

@@ -166,7 +166,7 @@ async def connect() -> AsyncIterator[Connect]:
     usual: dict[str, Any] = {"timeout_seconds": 10}
 
     def make(url: str, **settings: Any) -> RedisConnection:
-        connections.append(RedisConnection(url, RedisSettings(**{**usual, **settings})))
+        connections.append(RedisConnection.alone(url, RedisSettings(**{**usual, **settings})))
         return connections[-1]
 
     yield make

@@ -36,7 +36,7 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["jay*"], commands=rules)
     # A batch of 809 sessions takes longer than usual.
     settings = RedisSettings(timeout_seconds=10)
-    connection = RedisConnection(own_server.url.replace("redis://", "redis://jay:p@") + "/0", settings)
+    connection = RedisConnection.alone(own_server.url.replace("redis://", "redis://jay:p@") + "/0", settings)
     keyspace = Keyspace("jay")
     try:
         await Readiness(connection, keyspace).check()
@@ -77,7 +77,7 @@ async def test_a_permission_that_is_lost_deletes_no_key_with_a_lifetime(
     async with redis.asyncio.Redis.from_url(own_server.url) as raw:
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all"])
         url = own_server.url.replace("redis://", "redis://jay:p@") + "/0"
-        connection = RedisConnection(url, RedisSettings(timeout_seconds=10))
+        connection = RedisConnection.alone(url, RedisSettings(timeout_seconds=10))
         store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=ANALYTICS)
         try:
             first, second = factory.new("s", "u"), factory.new("s", "u")

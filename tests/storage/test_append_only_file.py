@@ -14,7 +14,7 @@ from tests.support.servers import RedisServer
 
 
 async def rewrites(url: str) -> bool:
-    connection = RedisConnection(url, RedisSettings())
+    connection = RedisConnection.alone(url, RedisSettings())
     try:
         users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
         return await users.rewrite_append_only_file()
@@ -51,7 +51,7 @@ async def test_an_acl_that_forbids_the_rewrite_is_no_error(own_server: RedisServ
 async def test_a_rewrite_without_a_free_connection_is_no_error(own_server: RedisServer) -> None:
     """While all connections are in use, the result says that no rewrite has begun."""
     lane = Lane("operators", connections=1, waiting=0, wait_timeouts=1, repeats_timeouts=False)
-    connection = RedisConnection(own_server.url, RedisSettings(timeout_seconds=10), lane=lane)
+    connection = RedisConnection.alone(own_server.url, RedisSettings(timeout_seconds=10), lane=lane)
     users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
     async with redis.asyncio.Redis.from_url(own_server.url) as raw, asyncio.TaskGroup() as tasks:
         tasks.create_task(connection.run("wait", lambda client: client.blpop(["list"])))

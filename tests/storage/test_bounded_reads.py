@@ -336,7 +336,7 @@ async def test_the_keys_of_a_self_test_expire_within_seconds(
     server: RedisServer, keyspace: Keyspace, raw: Raw
 ) -> None:
     """All keys that a self-test leaves expire within seconds."""
-    connection = RedisConnection(server.url, RedisSettings(timeout_seconds=10), prepare=SelfTest(keyspace))
+    connection = RedisConnection.alone(server.url, RedisSettings(timeout_seconds=10), self_test=SelfTest(keyspace))
     try:
         await connection.run("ping", lambda client: client.ping())
     finally:
@@ -351,7 +351,7 @@ async def test_the_keys_of_a_self_test_expire_within_seconds(
 async def test_a_page_that_timed_out_is_sent_once(own_server: RedisServer, keyspace: Keyspace, command: str) -> None:
     """A call that timed out is not retried, because Redis may still be busy with it."""
     settings = RedisSettings(timeout_seconds=0.3)
-    connection = RedisConnection(own_server.url, settings, lane=OPERATORS)
+    connection = RedisConnection.alone(own_server.url, settings, lane=OPERATORS)
     analytics = RedisCountStore(connection, keyspace, ttl_seconds=DAY, retention_days=90)
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "mget": lambda: analytics.count_sessions(days(3), NOW, "s"),

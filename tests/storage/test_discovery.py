@@ -37,7 +37,7 @@ async def test_a_cluster_whose_nodes_name_no_host(tmp_path: Path, kind: str) -> 
     """Nodes that name no host are found at the host that was asked."""
     options = ("--cluster-preferred-endpoint-type", kind)
     with ClusterGroup(find_binary(), tmp_path, *options, replicas_per_primary=0) as group:
-        connection = RedisConnection(group.url, RedisSettings(timeout_seconds=10))
+        connection = RedisConnection.alone(group.url, RedisSettings(timeout_seconds=10))
         keys = [f"{{{tag}}}key" for tag in SHARD_TAGS]
         for key in keys:
             await connection.call("set", "SET", key, key, "EX", 60)
@@ -56,7 +56,7 @@ async def test_a_node_that_hangs_delays_no_other(tmp_path: Path) -> None:
         hung = group.primary_of(group.slot_of(keys[0]))
         served = next(key for key in keys if group.primary_of(group.slot_of(key)) is not hung)
         hung.signal(signal.SIGSTOP)
-        connection = RedisConnection(group.url, RedisSettings(timeout_seconds=TIMEOUT_SECONDS))
+        connection = RedisConnection.alone(group.url, RedisSettings(timeout_seconds=TIMEOUT_SECONDS))
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS - 2):
                 await connection.call("set", "SET", served, "value", "EX", 60)
@@ -74,7 +74,7 @@ async def test_a_bug_of_the_discovery_is_no_outage(caplog: pytest.LogCaptureFixt
         writer.write(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n:7\r\n:6379\r\n")
 
     async with Impostor(answer) as impostor:
-        connection = RedisConnection(
+        connection = RedisConnection.alone(
             impostor.url.replace("redis", "redis+cluster", 1).removesuffix("/0"), RedisSettings()
         )
         with pytest.raises(StoreUnavailable):

@@ -191,7 +191,7 @@ async def test_a_late_failure_opens_no_breaker() -> None:
         await reader.read(-1)
 
     async with Impostor(answer) as impostor:
-        connection = RedisConnection(impostor.url, RedisSettings(timeout_seconds=0.25))
+        connection = RedisConnection.alone(impostor.url, RedisSettings(timeout_seconds=0.25))
         early = asyncio.ensure_future(rejected(lambda: connection.call("get", "GET", "x")))
         for _ in range(2):
             await attempts.get()
@@ -240,7 +240,7 @@ async def test_an_error_reply_ends_an_outage_for_all_lanes() -> None:
 
     async with Impostor(answer) as impostor:
         events = Recorded()
-        connection = RedisConnection(impostor.url, RedisSettings(timeout_seconds=0.1), events=events)
+        connection = RedisConnection.alone(impostor.url, RedisSettings(timeout_seconds=0.1), events=events)
         await rejected(lambda: connection.call("get", "GET", "x"))
         assert events.names == ["breaker_changed"]
         is_busy.set()

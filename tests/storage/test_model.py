@@ -98,7 +98,10 @@ class Machine(RuleBasedStateMachine):
         self.raw: Raw = redis.asyncio.Redis.from_url(self.server.url, decode_responses=True, retry=retry)
         await self.raw.flushall()
         self.proxy = await LossyStore(self.server, self.loses_reply).__aenter__()
-        self.lossy, self.direct = RedisConnection(self.proxy.url, PATIENT), RedisConnection(self.server.url, PATIENT)
+        self.lossy, self.direct = (
+            RedisConnection.alone(self.proxy.url, PATIENT),
+            RedisConnection.alone(self.server.url, PATIENT),
+        )
         self.keyspace = Keyspace("model")
         self.store, self.users = self.stores(self.lossy)
         self.read_store, self.read_users = self.stores(self.direct)

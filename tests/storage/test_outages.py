@@ -21,6 +21,7 @@ from service.storage.lane import OPERATORS, SESSIONS
 from service.storage.server_map import ServerMap
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
+from service.storage.shared import Shared
 from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeStore
 from tests.support.lanes import all_lanes
 from tests.support.moving_primary import MovingPrimary
@@ -84,7 +85,7 @@ async def test_a_hung_redis(sessions: BatchingSessionStore, factory: SessionFact
 
 async def test_calls_that_wait_for_a_connection(own_server: RedisServer) -> None:
     """When Redis hangs, calls that wait for a connection are refused with the first."""
-    connection = RedisConnection(own_server.url, RedisSettings(), lane=OPERATORS)
+    connection = RedisConnection.alone(own_server.url, RedisSettings(), lane=OPERATORS)
     await connection.call("get", "GET", "x")
     own_server.signal(signal.SIGSTOP)
     calls = [refused_after(lambda: connection.call("get", "GET", "x")) for _ in range(10 * OPERATORS.connections)]
@@ -101,7 +102,7 @@ async def test_a_server_that_was_replaced_is_left(own_server: RedisServer, serve
     The connections to the old server are closed, also while it hangs.
     """
     primary = MovingPrimary(own_server.url)
-    connection = RedisConnection("", RedisSettings(), servers=ServerMap(primary, clock=partial(next, count(0, 10))))
+    connection = RedisConnection(Shared(ServerMap(primary, clock=partial(next, count(0, 10))), RedisSettings()))
     await connection.call("get", "GET", "{u0}")
     [old] = await all_lanes(connection)
     own_server.signal(signal.SIGSTOP)
@@ -135,7 +136,7 @@ async def test_a_server_that_was_replaced_has_no_outage(
     async with Impostor(answer) as silent:
         primary = MovingPrimary(silent.url)
         servers = ServerMap(primary, clock=partial(next, count(0, 10)))
-        connection = RedisConnection("", RedisSettings(timeout_seconds=30), servers=servers)
+        connection = RedisConnection(Shared(servers, RedisSettings(timeout_seconds=30)))
         late = asyncio.ensure_future(refused_after(lambda: connection.call("get", "GET", "{u0}")))
         await asked.wait()
         [old] = await all_lanes(connection)
@@ -243,7 +244,7 @@ async def test_wrong_password_and_forbidden_command(own_server: RedisServer) -> 
         await raw.acl_setuser("jay", enabled=True, passwords=["+right"], keys=["*"], commands=["+ping"])
     host = own_server.url.removeprefix("redis://")
     for password in ("wrong", "right"):
-        connection = RedisConnection(f"redis://jay:{password}@{host}", RedisSettings())
+        connection = RedisConnection.alone(f"redis://jay:{password}@{host}", RedisSettings())
         with pytest.raises(StoreUnavailable):
             await connection.run("get", lambda client: client.get("x"))
         await connection.close()
@@ -316,7 +317,7 @@ async def test_every_way_to_refuse_is_an_outage(reply: str) -> None:
         writer.write(f"{reply}\r\n".encode())
 
     async with Impostor(answer) as impostor:
-        connection = RedisConnection(impostor.url, RedisSettings())
+        connection = RedisConnection.alone(impostor.url, RedisSettings())
         with pytest.raises(StoreUnavailable):
             await connection.run("get", lambda client: client.get("x"))
         await connection.close()
@@ -346,7 +347,7 @@ async def test_a_probe_that_waits_for_a_connection_may_be_cancelled() -> None:
         await reader.read(-1)
 
     async with Impostor(answer) as silent:
-        connection = RedisConnection(silent.url, RedisSettings(timeout_seconds=30), lane=OPERATORS)
+        connection = RedisConnection.alone(silent.url, RedisSettings(timeout_seconds=30), lane=OPERATORS)
         [lane] = await all_lanes(connection)
         calls = [asyncio.ensure_future(connection.call("get", "GET", "x")) for _ in range(OPERATORS.connections)]
         await asyncio.sleep(0)
@@ -371,7 +372,7 @@ async def test_a_call_that_is_not_repeated_has_the_time_of_two_attempts() -> Non
     for durability, wait in (("replicated", 3), ("synced", 2)):
         settings = RedisSettings(timeout_seconds=3, durability=durability)  # type: ignore[arg-type]
         for lane, seconds in ((OPERATORS, 6), (SESSIONS, 3)):
-            connection = RedisConnection("redis://127.0.0.1/0", settings, lane=lane)
+            connection = RedisConnection.alone("redis://127.0.0.1/0", settings, lane=lane)
             [one] = await all_lanes(connection)
             assert (one._deadlines._seconds, one._write_deadlines._seconds) == (seconds, seconds + wait)
             await connection.close()
@@ -400,7 +401,7 @@ async def test_no_call_takes_longer_than_two_timeouts() -> None:
         await reader.read(-1)
 
     async with Impostor(answer) as slow:
-        connection = RedisConnection(slow.url, RedisSettings(timeout_seconds=0.5))
+        connection = RedisConnection.alone(slow.url, RedisSettings(timeout_seconds=0.5))
         script = connection.script("end")
         waited = await refused_after(lambda: script([], [0, 0]))
         await connection.close()

@@ -15,6 +15,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
 from service.storage.server_map import ServerMap
 from service.storage.session_store import RedisSessionStore
+from service.storage.shared import Shared
 from tests.storage.counts import read_counts
 from tests.support.servers import Raw
 
@@ -85,7 +86,7 @@ async def test_the_shards_that_cannot_be_used_are_named(
         if any(session.id[0] in out for session in sessions):
             raise error
 
-    connection = RedisConnection("", RedisSettings(), servers=ServerMap(TwoServers()))
+    connection = RedisConnection(Shared(ServerMap(TwoServers()), RedisSettings()))
     await connection.servers.load()
     checks = Readiness(connection, keyspace)
     monkeypatch.setattr(checks, "_check", check)

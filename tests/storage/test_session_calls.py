@@ -41,7 +41,7 @@ async def cluster_client(cluster: ClusterGroup) -> AsyncIterator[Raw]:
 @pytest.fixture
 async def connection(cluster: ClusterGroup, keyspace: Keyspace) -> AsyncIterator[RedisConnection]:
     """Return a connection whose self-test has run on every server."""
-    made = RedisConnection(cluster.url, RedisSettings(timeout_seconds=10), prepare=SelfTest(keyspace))
+    made = RedisConnection.alone(cluster.url, RedisSettings(timeout_seconds=10), self_test=SelfTest(keyspace))
     await made.run_on_each("prepare", lambda client: client.ping())
     yield made
     await made.close()

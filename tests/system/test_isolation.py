@@ -93,7 +93,7 @@ async def fill_day(raw: Raw, day: int) -> None:
 async def create(url: str, number: int, user: str | None) -> list[str]:
     """Create sessions of one user or of guests. Return their ids."""
     digest = UserDigest(DEVELOPMENT_USER_SECRET)
-    connection = RedisConnection(url, RedisSettings(timeout_seconds=10))
+    connection = RedisConnection.alone(url, RedisSettings(timeout_seconds=10))
     store = RedisSessionStore(connection, KEYSPACE, ttl_seconds=DAY, analytics=SETTINGS)
     sessions = [SessionFactory(digest).new(SOURCES[0], user) for _ in range(number)]
     for begin in range(0, number, 100):

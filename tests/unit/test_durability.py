@@ -11,11 +11,12 @@ from service.sessions import SHARD_COUNT
 from service.storage.client import Client, Command
 from service.storage.connection import RedisConnection
 from service.storage.discovery import Discovery
-from service.storage.durability import Durability, DurabilityMap, NotDurable
+from service.storage.durability import Durability, NotDurable
 from service.storage.keyspace import SHARD_TAGS
 from service.storage.redis_errors import ErrorKind, kind_of
 from service.storage.server_map import ServerMap
 from service.storage.sharding import ASKING
+from service.storage.shared import Shared
 
 REPLICATED = RedisSettings(durability="replicated")
 # The reply of Valkey 9.1 as a replica. That of Redis has another ending.
@@ -109,9 +110,10 @@ async def test_a_server_that_is_no_longer_used_is_forgotten() -> None:
     A former primary may become the primary again, with other replicas.
     """
     before, after = "redis://before:6379", "redis://after:6379"
-    discovery, durability = Failover(before), DurabilityMap(REPLICATED)
+    discovery = Failover(before)
     servers = ServerMap(discovery)
-    connection = RedisConnection(before, REPLICATED, servers=servers, durability=durability)
+    shared = Shared(servers, REPLICATED)
+    connection, durability = RedisConnection(shared), shared.durability
     await servers._update()
     connection._lane_of(before)
     known = durability.of_server(before)

@@ -12,7 +12,6 @@ from service.config.redis_servers import RedisServers, Topology
 from service.config.redis_url import check_redis_url
 from service.config.settings import RedisSettings
 from service.storage.connection import RedisConnection
-from service.telemetry.metrics import Metrics
 
 CANARY = "hunter2"
 
@@ -141,7 +140,7 @@ def filled(url: str, files: Path) -> str:
 
 async def connects(url: str) -> None:
     """Use a URL as the service does, up to the connection, without an error."""
-    connection = RedisConnection(url, RedisSettings(), Metrics())
+    connection = RedisConnection.alone(url, RedisSettings())
     if url.startswith("unix:") or RedisServers.of(url).topology is Topology.SERVER:
         used = [url]
     else:

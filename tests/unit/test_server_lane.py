@@ -41,7 +41,7 @@ async def make() -> AsyncIterator[Make]:
     connections: list[RedisConnection] = []
 
     async def made(lane: Lane = SESSIONS, **more: Any) -> tuple[RedisConnection, ServerLane]:
-        connections.append(RedisConnection(URL, RedisSettings(), lane=lane, **more))
+        connections.append(RedisConnection.alone(URL, RedisSettings(), lane=lane, **more))
         [one] = await all_lanes(connections[-1])
         return connections[-1], one
 

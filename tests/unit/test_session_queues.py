@@ -19,6 +19,7 @@ from service.storage.server_map import REFRESH_SECONDS, ServerMap
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_queues import SessionQueues, make_queues
 from service.storage.session_store import RedisSessionStore
+from service.storage.shared import Shared
 from service.storage.user_changes import UserChanges
 from tests.support.proxy import Impostor
 
@@ -215,7 +216,7 @@ async def test_a_server_that_hangs_delays_no_batch_of_another() -> None:
         discovery = Two()
         discovery.urls = [first.url, second.url]
         # The setting has 10 s at most. This limit is longer than the test may take.
-        connection = RedisConnection("", RedisSettings(timeout_seconds=60), servers=ServerMap(discovery))
+        connection = RedisConnection(Shared(ServerMap(discovery), RedisSettings(timeout_seconds=60)))
         keyspace, factory = Keyspace("test"), SessionFactory(UserDigest("secret"))
         store = RedisSessionStore(connection, keyspace, ttl_seconds=60, analytics=AnalyticsSettings())
         changes = UserChanges(connection, keyspace, factory, lifetimes=Lifetimes.of(60, 1))

@@ -17,7 +17,7 @@ class _Reader(RedisStatusReader):
     """Reads that end when the test says so. No command is sent."""
 
     def __init__(self) -> None:
-        super().__init__(RedisConnection("redis://127.0.0.1/0", RedisSettings()))
+        super().__init__(RedisConnection.alone("redis://127.0.0.1/0", RedisSettings()))
         self.begun = asyncio.Semaphore(0)
         self.may_end = asyncio.Semaphore(0)
 

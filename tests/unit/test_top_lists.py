@@ -113,7 +113,7 @@ class Shards(TopLists):
     """The rankings of the shards, which need no Redis."""
 
     def __init__(self, *found: tuple[list[tuple[bytes, Bounds]], int]) -> None:
-        connection = RedisConnection("redis://127.0.0.1/0", RedisSettings())
+        connection = RedisConnection.alone("redis://127.0.0.1/0", RedisSettings())
         super().__init__(connection, Keyspace("test"), PAGE_SIZES)
         self.found = dict(enumerate(found))
         self.callers = self.most_callers = 0

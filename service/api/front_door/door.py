@@ -156,8 +156,7 @@ class FrontDoor(asyncio.Protocol):
     def _answer(self, result: object) -> None:
         """Answer the pending request, then continue with the bytes behind it."""
         exchange, self._exchange = self._exchange, None
-        if exchange is None:
-            return
+        assert exchange is not None  # noqa: S101 - `_take` has set it
         if self._slow is not None:
             self._slow.has_pending_answer = False
         self._finish(exchange, result)
