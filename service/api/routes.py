@@ -31,8 +31,8 @@ _PROXY_METHODS = hdrs.METH_ALL - {hdrs.METH_CONNECT}
 
 
 @dataclass(frozen=True)
-class Route:
-    """One row of the table.
+class RouteDef:
+    """One row of the table: a route before aiohttp's router has it.
 
     A route with `scope=None` needs no API key. A route with `is_api=False` needs no API
     version. A route with `is_for_proxies=True` has every method except CONNECT, and
@@ -61,7 +61,7 @@ class Handlers:
     privacy: PrivacyHandlers
 
 
-def table(handlers: Handlers) -> list[Route]:
+def table(handlers: Handlers) -> list[RouteDef]:
     """Return all routes except `/metrics`, which `metrics_route` makes.
 
     `register` also adds HEAD for each GET.
@@ -71,47 +71,47 @@ def table(handlers: Handlers) -> list[Route]:
     rows = []
     for path in wire.SESSION_PATHS:
         rows += [
-            Route(post, path, sessions.create_session, Scope.TRACK),
-            Route(get, path, sessions.get_session, Scope.TRACK),
-            Route(delete, path, sessions.end_session, Scope.TRACK),
-            Route(hdrs.METH_PUT, path + wire.USER_SUFFIX, handlers.consent.set_user, Scope.TRACK),
-            Route(delete, path + wire.USER_SUFFIX, handlers.consent.remove_user, Scope.TRACK),
+            RouteDef(post, path, sessions.create_session, Scope.TRACK),
+            RouteDef(get, path, sessions.get_session, Scope.TRACK),
+            RouteDef(delete, path, sessions.end_session, Scope.TRACK),
+            RouteDef(hdrs.METH_PUT, path + wire.USER_SUFFIX, handlers.consent.set_user, Scope.TRACK),
+            RouteDef(delete, path + wire.USER_SUFFIX, handlers.consent.remove_user, Scope.TRACK),
         ]
     for path in wire.FORWARD_AUTH_PATHS:
         rows += _for_proxies(path, handlers.forward_auth)
     operator = wire.OPERATOR_PATH
     return [
         *rows,
-        Route(post, f"{operator}/sessions/lookup", sessions.look_up_sessions, Scope.VALIDATE),
-        Route(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
-        Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
-        Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
-        Route(get, wire.STORE_STATUS_PATH, handlers.status.get_status, Scope.ANALYTICS),
-        Route(get, f"{operator}/privacy", handlers.privacy.get_document, None),
-        Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
-        Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
-        Route(get, wire.LIVEZ_PATH, health.livez, None),
-        Route(get, "/readyz", health.readyz, None),
-        Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
-        Route(get, wire.PRIVACY_PATH, handlers.privacy.get_page, None),
-        Route(get, wire.GPC_PATH, handlers.privacy.get_gpc, None),
-        Route(get, "/openapi.json", OpenapiHandler().get_document, None),
-        Route(get, wire.DOCS_PATH, Page("docs.html").get, None),
-        *(Route(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),
+        RouteDef(post, f"{operator}/sessions/lookup", sessions.look_up_sessions, Scope.VALIDATE),
+        RouteDef(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
+        RouteDef(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
+        RouteDef(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
+        RouteDef(get, wire.STORE_STATUS_PATH, handlers.status.get_status, Scope.ANALYTICS),
+        RouteDef(get, f"{operator}/privacy", handlers.privacy.get_document, None),
+        RouteDef(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
+        RouteDef(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
+        RouteDef(get, wire.LIVEZ_PATH, health.livez, None),
+        RouteDef(get, "/readyz", health.readyz, None),
+        RouteDef(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
+        RouteDef(get, wire.PRIVACY_PATH, handlers.privacy.get_page, None),
+        RouteDef(get, wire.GPC_PATH, handlers.privacy.get_gpc, None),
+        RouteDef(get, "/openapi.json", OpenapiHandler().get_document, None),
+        RouteDef(get, wire.DOCS_PATH, Page("docs.html").get, None),
+        *(RouteDef(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 
 
-def _for_proxies(path: str, handlers: ForwardAuthHandlers) -> list[Route]:
+def _for_proxies(path: str, handlers: ForwardAuthHandlers) -> list[RouteDef]:
     every = hdrs.METH_ANY
     return [
-        Route(every, path, handlers.describe_or_require, Scope.VALIDATE, is_for_proxies=True),
-        Route(every, path + _VISITOR_PATH, handlers.describe, Scope.VALIDATE, is_for_proxies=True),
+        RouteDef(every, path, handlers.describe_or_require, Scope.VALIDATE, is_for_proxies=True),
+        RouteDef(every, path + _VISITOR_PATH, handlers.describe, Scope.VALIDATE, is_for_proxies=True),
     ]
 
 
-def metrics_route(handler: MetricsHandler) -> Route:
+def metrics_route(handler: MetricsHandler) -> RouteDef:
     """Return the route of `/metrics`, which exists only while metrics are enabled."""
-    return Route(hdrs.METH_GET, "/metrics", handler.get_metrics, Scope.ANALYTICS, is_api=False)
+    return RouteDef(hdrs.METH_GET, "/metrics", handler.get_metrics, Scope.ANALYTICS, is_api=False)
 
 
 @dataclass
@@ -122,7 +122,7 @@ class Registered:
     handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
 
 
-def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authorizer) -> Registered:
+def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Authorizer) -> Registered:
     """Add the routes to the router.
 
     A route with a scope gets the checks of `authorizer`.
