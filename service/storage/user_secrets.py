@@ -16,7 +16,7 @@ from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable, UnknownUserSecret
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import SECRETS_SHARD, Keyspace
-from service.storage.self_test_steps import Step
+from service.storage.self_test_steps import SelfTestStep
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class UserSecrets:
         await self._write(self._keys, (now, self._current, lifetime))
         self._recorded_at, self._expires_at = now, now + lifetime
 
-    def steps(self, shards: Sequence[int]) -> Iterator[Step]:
+    def steps(self, shards: Sequence[int]) -> Iterator[SelfTestStep]:
         """Yield the step that records again what this worker has recorded last.
 
         It changes nothing where Redis has the fingerprint. `shards` are those of the
@@ -97,7 +97,9 @@ class UserSecrets:
         now = int(self._clock())
         if SECRETS_SHARD in shards and now < self._expires_at:
             arguments = (now, self._current, self._expires_at - now)
-            yield Step("recording a secret", self._connection.script_command("secrets", self._keys, arguments))
+            yield SelfTestStep(
+                "recording a secret", self._connection.script_command("secrets", self._keys, arguments)
+            )
 
     def _compare(self, in_use: Sequence[bytes]) -> None:
         if all(fingerprint.decode(errors="replace") in self._known for fingerprint in in_use):
