@@ -21,7 +21,8 @@ from service.storage.keyspace import Keyspace
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.source_counters import SourceCounters
 from service.storage.top_lists import TopLists
-from service.storage.unique_users import Union, UniqueUsers
+from service.storage.union_steps import UserUnion
+from service.storage.unique_users import UniqueUsers
 
 _logger = logging.getLogger(__name__)
 
@@ -96,11 +97,11 @@ class RedisCountStore(CountStore):
     async def _add_unique_users(
         self, counts: SessionCounts, requested: CountRange, sources: Sequence[Sequence[str]], source: str | None
     ) -> None:
-        total = Union(requested.first_day, requested.last_day, source or "")
+        total = UserUnion(requested.first_day, requested.last_day, source or "")
         by_interval = []
         if requested.interval is Interval.DAY:
             edges = pairwise((*requested.starts, requested.end))
-            by_interval = [Union(start // DAY, (end - 1) // DAY, total.source) for start, end in edges]
+            by_interval = [UserUnion(start // DAY, (end - 1) // DAY, total.source) for start, end in edges]
         counts.unique_users = [0] * len(by_interval)
         for shard, names in enumerate(sources):
             unique = await self._count_users(shard, total, names, by_interval)
@@ -118,8 +119,8 @@ class RedisCountStore(CountStore):
         return await self._top_lists.rank(range(requested.first_day, requested.last_day + 1), limit)
 
     async def _count_users(
-        self, shard: int, total: Union, sources: Sequence[str], intervals: Sequence[Union]
-    ) -> dict[Union, int]:
+        self, shard: int, total: UserUnion, sources: Sequence[str], intervals: Sequence[UserUnion]
+    ) -> dict[UserUnion, int]:
         """Return what `UniqueUsers.count` returns, with 0 for other programs' data."""
         unique = await self._unique_users.count(shard, total, sources, intervals)
         if None in unique.values():
