@@ -1,6 +1,6 @@
 """Composes the service from its parts. Only this module imports both HTTP and Redis."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,10 +9,11 @@ from aiohttp import web
 
 from service.api import routes
 from service.api.aiohttp_internals.server import Runner
-from service.api.auth import Authorizer, Handler
+from service.api.auth import Authorizer, DirectHandlers, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
+from service.api.dispatcher import Dispatcher
 from service.api.forward_auth import ForwardAuth
 from service.api.front_door.creations import Creations
 from service.api.front_door.fast_path import FastPath
@@ -25,6 +26,7 @@ from service.api.handlers.operations import MetricsHandler, StatusHandler
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
+from service.api.known_paths import KnownPaths
 from service.api.privacy_notice import make_notice
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
@@ -144,16 +146,18 @@ async def build(  # long on purpose: the list of all parts, each named once
             metrics=metrics,
             source=source,
         )
-    wrap = _traced(tracing, settings.tracing, registered.handlers, refs)
+    direct_handlers = registered.direct_handlers
+    paths = KnownPaths(resource.canonical for resource in app.router.resources())
+    make_dispatcher = partial(
+        Dispatcher, direct_handlers=direct_handlers, paths=paths, cors=cors, health=health, recorder=recorder
+    )
     return Runner(
         app,
-        registered.handlers,
+        make_dispatcher,
         authorizer=authorizer,
-        cors=cors,
         health=health,
-        recorder=recorder,
         server=settings.server,
-        wrap=wrap,
+        wrap=_traced(tracing, settings.tracing, direct_handlers, refs),
         fast_path=fast_path,
     )
 
@@ -207,12 +211,7 @@ def _starting(
 
 
 def _closing(
-    sessions: Queues,
-    lanes: Lanes,
-    watch: StoreWatch,
-    *,
-    recorder: RequestRecorder,
-    tracing: "Tracing | None",
+    sessions: Queues, lanes: Lanes, watch: StoreWatch, *, recorder: RequestRecorder, tracing: "Tracing | None"
 ) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_: web.Application) -> None:
         try:
@@ -230,7 +229,7 @@ def _closing(
 def _traced(
     tracing: "Tracing | None",
     settings: TracingSettings,
-    direct_routes: Mapping[tuple[str, str], Handler],
+    direct_handlers: DirectHandlers,
     refs: SessionRefs,
 ) -> Callable[[Handler], Handler]:
     """Return a function that adds spans to the dispatcher, if tracing is on."""
@@ -241,6 +240,7 @@ def _traced(
     shown_refs = refs if settings.session_ref else None
 
     def wrap(handler: Handler) -> Handler:
-        return TracedDispatcher(handler, direct_routes, tracing.tracer, settings.sample_ratio, refs=shown_refs).handle
+        traced = TracedDispatcher(handler, direct_handlers, tracing.tracer, settings.sample_ratio, refs=shown_refs)
+        return traced.handle
 
     return wrap

@@ -4,7 +4,8 @@ The keys themselves are in `service/api_keys.py`.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from aiohttp import hdrs, web
 
@@ -13,7 +14,9 @@ from service.api import versions, wire
 from service.api.field_lines import combined, elements
 from service.api_keys import ApiKey, Keyring, Scope
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# The handlers of fixed paths, by method and path.
+DirectHandlers: TypeAlias = Mapping[tuple[str, str], Handler]
 
 _BEARER = re.compile("bearer +([!-~]+)", re.IGNORECASE | re.ASCII)  # RFC 6750
 

@@ -115,19 +115,19 @@ def metrics_route(handler: MetricsHandler) -> RouteDef:
 
 
 @dataclass
-class Registered:
-    """Resources with CORS, and handlers of fixed paths by method and path."""
+class RegisteredRoutes:
+    """Resources with CORS, and the handlers of fixed paths by method and path."""
 
     resources: dict[web.Resource, None] = field(default_factory=dict)
-    handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
+    direct_handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
 
 
-def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Authorizer) -> Registered:
+def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Authorizer) -> RegisteredRoutes:
     """Add the routes to the router.
 
     A route with a scope gets the checks of `authorizer`.
     """
-    registered = Registered()
+    registered = RegisteredRoutes()
     for route in routes:
         resource = router.add_resource(route.path)
         handler = route.handler
@@ -135,7 +135,7 @@ def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Auth
             handler = authorizer.require_key_of_proxy(route.scope, handler)
             resource.add_route(route.method, handler, expect_handler=_ignore_expectation)
             if not route.path.endswith(_VISITOR_PATH):
-                registered.handlers |= {(method, route.path): handler for method in _PROXY_METHODS}
+                registered.direct_handlers |= {(method, route.path): handler for method in _PROXY_METHODS}
             continue
         if route.scope is not None:
             guard = authorizer.require if route.is_api else authorizer.require_key
@@ -144,7 +144,7 @@ def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Auth
         for method in methods:
             resource.add_route(method, handler)
             if PATH_SEGMENT not in route.path:
-                registered.handlers[method, route.path] = handler
+                registered.direct_handlers[method, route.path] = handler
         registered.resources[resource] = None
     return registered
 
