@@ -132,13 +132,13 @@ def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Auth
         resource = router.add_resource(route.path)
         handler = route.handler
         if route.is_for_proxies and route.scope is not None:
-            handler = authorizer.require_key_of_proxy(route.scope, handler)
+            handler = authorizer.require_from_proxy(route.scope, handler)
             resource.add_route(route.method, handler, expect_handler=_ignore_expectation)
             if not route.path.endswith(_VISITOR_PATH):
                 registered.direct_handlers |= {(method, route.path): handler for method in _PROXY_METHODS}
             continue
         if route.scope is not None:
-            guard = authorizer.require if route.is_api else authorizer.require_key
+            guard = authorizer.require if route.is_api else authorizer.require_without_version
             handler = guard(route.scope, handler)
         methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         for method in methods:

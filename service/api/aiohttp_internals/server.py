@@ -206,7 +206,7 @@ class Runner(web.AppRunner):
 
     def use_keys(self, keyring: Keyring) -> None:
         """Replace the API keys."""
-        self._authorizer.use(keyring)
+        self._authorizer.replace_keys(keyring)
 
     async def setup(self) -> None:
         """Start the application, then listen."""
