@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from aiohttp import web
 
 from service import errors
-from service.api.durations import in_words
+from service.api.durations import duration_in_words
 from service.api.member_names import check_names
 from service.config.value_checks import check_source
 from service.counts import DAY, CountRange, Interval
@@ -112,7 +112,7 @@ class CountQueries:
         return requested
 
     def _too_old(self, oldest: int, member: str) -> errors.InvalidRequest:
-        kept, first = in_words(self._retention_days * DAY), rfc3339(oldest)
+        kept, first = duration_in_words(self._retention_days * DAY), rfc3339(oldest)
         return errors.InvalidRequest(
             f"Counts are kept for {kept}. Set `from` to {first} or later.", member=member, oldest=first
         )

@@ -20,7 +20,7 @@ from service import stop_signals
 from service.backoff import Backoff
 from service.errors import ServerError
 from service.server.heartbeats import AwakeTime, Heartbeats
-from service.telemetry.exit_status import in_words
+from service.telemetry.exit_status import exit_in_words
 
 _logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         birth = self._births.pop(pid)
         if status == 0:
             return
-        how = in_words(status)
+        how = exit_in_words(status)
         if self._is_stopping:
             _logger.warning("worker %d %s before it had answered all its requests", pid, how)
         elif has_served and time.monotonic() - birth.at > _STABLE_SECONDS:
