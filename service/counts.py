@@ -86,8 +86,8 @@ class SourceCounts:
     active: int = 0
     unique_users: int = 0
 
-    def is_any(self) -> bool:
-        """Return whether a number of sessions is not zero."""
+    def has_sessions(self) -> bool:
+        """Return whether any number of sessions is not zero."""
         consents = (*self.consent_given, *self.consent_withdrawn)
         return any((self.active, *self.created, *self.ended, *self.expired, *self.active_at, *consents))
 

@@ -61,7 +61,7 @@ def serve(settings: Settings, load: LoadSettings, announce: Callable[[str], None
     if stop_signals.is_stop_pending():
         return
     request_log = logs.configure(settings.log)
-    logs.log_uncaught()
+    logs.install_error_hooks()
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
     # This is first, so that a port in use leaves the store untouched.
     listener = bind(settings.server)

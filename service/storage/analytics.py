@@ -64,7 +64,7 @@ class RedisCountStore(CountStore):
             for name, figures in (await self._figures(page, sources, span)).items():
                 total.add(figures)
                 counts = figures.counts()
-                if counts.is_any() or source is not None:
+                if counts.has_sessions() or source is not None:
                     by_source[name] = counts
         found = SessionCounts(total.counts(), by_source, peak=total.peak())
         counted = [[name for name in names if name in by_source] for names in sources]

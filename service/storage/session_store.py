@@ -85,7 +85,7 @@ class RedisSessionStore(SessionBatchStore):
         head = (*self._settings, tomorrow, len(order), len(groups))
         arguments = (*head, *group_fields, *map(encode, ordered), *users)
         by_group = ([sessions[number] for number in (*some, *others)] for some, others in groups.values())
-        declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
+        declared = chain.from_iterable(self._keyspace.creation_keys(group, tomorrow) for group in by_group)
         return self._calls.script("create", keys, arguments, declared), order
 
     async def create_many_once(self, requests: Sequence[OnceRequest]) -> Sequence[Session | None]:
@@ -110,8 +110,8 @@ class RedisSessionStore(SessionBatchStore):
             arguments += (request_hash, *moment, encode(session), session.user_id or "", session.user_digest or "")
         keys = [self._keyspace.session(session.id) for session, _ in ordered]
         requested = (self._keyspace.request(session.id, request_hash) for session, request_hash in ordered)
-        counted = (self._keyspace.counted([session], tomorrow) for session, _ in ordered)
-        declared = chain(requested, chain.from_iterable(counted))
+        by_session = (self._keyspace.creation_keys([session], tomorrow) for session, _ in ordered)
+        declared = chain(requested, chain.from_iterable(by_session))
         return self._calls.script("create_once", keys, arguments, declared), order
 
     async def _record_secret(self, sessions: Iterable[Session]) -> None:

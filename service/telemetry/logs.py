@@ -120,8 +120,8 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     _logger.error("event loop: %s", context["message"], exc_info=error, extra={"may_quote_client": True})
 
 
-def log_uncaught() -> None:
-    """Log Python's warnings and uncaught errors, by the same rule for messages."""
+def install_error_hooks() -> None:
+    """Log Python's warnings and uncaught errors from now on, by the same rule."""
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _, error, __: _log_uncaught("uncaught error", error)
     threading.excepthook = lambda caught: _log_uncaught("uncaught error in a thread", caught.exc_value)
