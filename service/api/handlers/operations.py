@@ -9,8 +9,8 @@ import orjson
 from aiohttp import web
 
 from service.api.answer_cache import AnswerCache
-from service.api.count_query import rfc3339
 from service.api.responses import json_response, text_response
+from service.api.timestamps import rfc3339
 from service.store_status import RedisStatus, risks_of
 from service.telemetry.request_recorder import RequestRecorder
 
