@@ -31,12 +31,12 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY, HOUR, MAX_RETENTION_DAYS, CountRange, Interval
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace
 from service.storage.lane import OPERATORS
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.servers import Raw, RedisServer, binaries
 
 BATCH = 500

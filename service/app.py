@@ -37,8 +37,8 @@ from service.digests import SessionRefs, UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.coalescer import Coalesce, Coalescer
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
@@ -49,7 +49,7 @@ from service.storage.session_store import RedisSessionStore
 from service.storage.store_watch import StoreWatch
 from service.storage.user_changes import UserChanges
 from service.storage.user_secrets import UserSecrets
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from service.telemetry.logs import RequestLog
 from service.telemetry.metrics import Metrics
 from service.telemetry.prometheus import CONTENT_TYPE, PrometheusExporter

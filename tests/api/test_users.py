@@ -17,7 +17,7 @@ from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from service.telemetry import logs
 from tests.api.conftest import PATH, Service, Start, problem
 from tests.support.servers import RedisServer

@@ -15,14 +15,14 @@ import redis.asyncio
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
+from service.storage.count_store import RedisCountStore
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.page_sizes import PAGE_SIZES, PageSizes
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.redis_commands import remove_all_keys
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 from tests.support.topologies import ClusterGroup, SentinelGroup

@@ -12,13 +12,13 @@ from service.counts import CountRange, Interval
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace
 from service.storage.readiness import Readiness
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.servers import RedisServer
 
 ANALYTICS = AnalyticsSettings(top_users=10)

@@ -9,7 +9,7 @@ from service.digests import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.lane import Lane
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.servers import RedisServer
 
 

@@ -17,7 +17,7 @@ from service.storage.counters import ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
 from service.storage.session_value import ERASED
-from service.storage.users import ERASED_AT_ONCE, RedisUserStore
+from service.storage.user_store import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, counters_of_day, read_counts
 from tests.support.lanes import close_breakers

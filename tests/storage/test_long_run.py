@@ -15,11 +15,11 @@ from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import ERASED_AT_ONCE, RedisUserStore
+from service.storage.user_store import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.support.lanes import close_breakers
 from tests.support.proxy import LossyProxy

@@ -33,11 +33,11 @@ from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import Session
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.lanes import close_breakers
 from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer

@@ -2,8 +2,7 @@
 
 Each call reads a bounded part of a shard (`page_sizes.py`), and the calls run one after
 the other, so a long range does not delay sessions. A session is in one shard, and so
-are all sessions of a user. So the numbers of the shards add up, unique users
-included.
+are all sessions of a user. So the numbers of the shards add up, unique users included.
 """
 
 import asyncio
