@@ -25,7 +25,8 @@ MAX_TTL_SECONDS = 400 * DAY
 # Each change leaves a pointer in Redis from the old id, which can still withdraw the
 # consent. The last change is for the withdrawal.
 MAX_USER_CHANGES = 100
-# A batch of a busy worker takes 1 to 2 ms. Longer slices would save nothing.
+# The new sessions of guests share a first digit for this time, so that a batch has few
+# shards. A batch of a busy worker takes 1 to 2 ms, so a longer time would save nothing.
 SHARED_DIGIT_US = 2000
 
 SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -196,7 +197,7 @@ class SessionFactory:
         self._user_digest = user_digest
         self._ttl_seconds = ttl_seconds
         self._clock_ns = clock_ns
-        self._slice = -1
+        self._period = -1  # of SHARED_DIGIT_US
         self._digit_of_guests = ""
 
     def new(self, source: str, user_id: str | None = None) -> Session:
@@ -209,8 +210,8 @@ class SessionFactory:
         """
         session_id, started_at = _random_id(), self._clock_ns() // 1000
         if user_id is None:
-            if (now := started_at // SHARED_DIGIT_US) != self._slice:
-                self._slice, self._digit_of_guests = now, session_id[0]
+            if (period := started_at // SHARED_DIGIT_US) != self._period:
+                self._period, self._digit_of_guests = period, session_id[0]
             return Session(self._digit_of_guests + session_id[1:], started_at, source, ttl_seconds=self._ttl_seconds)
         digest = self._user_digest(user_id)
         return Session(digest[0] + session_id[1:], started_at, source, user_id, digest, self._ttl_seconds)

@@ -116,8 +116,8 @@ class EmbeddedServer:
     def _check_files(self) -> None:
         """Notice files that another program has removed.
 
-        Open connections work without the socket, and new ones fail. The
-        server is restarted only if its data is still in the directory.
+        Open connections work without the socket, and new ones fail. The server is
+        restarted only if its data is still in the directory.
         """
         if not self._folder.is_present:
             if self._log_limit.allows("folder"):

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 class PageSizes:
     """The maximum amount of work in one call.
 
-    `commands` are short plain commands in one pipeline. Redis serves others between
-    them. `slices` are the counters of a source on one day, 0.7 µs of Redis and 4 µs of
-    Python each.
-    `sketches` are merges of HyperLogLogs, 18.6 µs each on Redis 7.0. `entries` are
-    places in top lists, 1 µs of Python each.
-    `users` are ranked at the same time, in 10 MB if their ids are as long as a UUID.
+    `commands` are short commands that are sent together. Redis serves other clients
+    between them. `slices` are the counters of a source on one day, 0.7 µs of Redis and
+    4 µs of Python each. `sketches` are merges of HyperLogLogs, 18.6 µs each on Redis
+    7.0. `entries` are places in top lists, 1 µs of Python each. `users` are ranked at
+    the same time, in 10 MB if their ids are as long as a UUID.
     """
 
     commands: int = 64

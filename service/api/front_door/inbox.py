@@ -20,7 +20,7 @@ class Inbox:
         return len(self._kept)
 
     def add(self, data: bytes) -> None:
-        """Keep bytes behind those that are kept."""
+        """Append bytes."""
         self._kept += data
         if len(self._kept) > MAX_KEPT_BYTES:
             self.pause()
