@@ -10,9 +10,8 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -27,9 +26,8 @@ from service.errors import CommandError, StoreUnavailable
 from service.sessions import Session, SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
+from service.storage.paging import pages
 from service.storage.session_store import RedisSessionStore
-
-Item = TypeVar("Item")
 
 DAYS = 7
 _BATCH = 250
@@ -100,9 +98,9 @@ class _Week:
         for hour, per_source in track(plan, "Writing", console=console, transient=True, disable=is_hidden):
             starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
             store = self._store(hour)
-            for batch in _batches(starting):
+            for batch in pages(starting, _BATCH):
                 created += sum(await store.create_many(batch))
-            for ids in _batches(ends.pop(hour, [])):
+            for ids in pages(ends.pop(hour, []), _BATCH):
                 ended += sum(map(len, await store.end_many([[session_id] for session_id in ids])))
         return created, ended
 
@@ -159,7 +157,3 @@ class _Week:
             analytics=self._settings.analytics,
             clock=lambda: min((hour + 0.5) * HOUR, self._now),
         )
-
-
-def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

@@ -25,7 +25,7 @@ from service.storage.hour_comparison import Difference, HourComparison, certain,
 from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Bucket, LiveCounts
-from service.storage.pipelines import pages
+from service.storage.paging import pages
 from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_value import decode, is_dead

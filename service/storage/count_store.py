@@ -1,6 +1,6 @@
 """Counts of a time range, read from all shards and added.
 
-Each call reads a bounded part of a shard (`page_sizes.py`), and the calls run one after
+Each call reads a bounded part of a shard (`paging.py`), and the calls run one after
 the other, so a long range does not delay sessions. A session is in one shard, and so
 are all sessions of a user. So the numbers of the shards add up, unique users included.
 """
@@ -17,7 +17,7 @@ from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
 from service.storage.history import HourlyCounters, HourlyFigures, Span
 from service.storage.keyspace import Keyspace
-from service.storage.page_sizes import PAGE_SIZES, PageSizes
+from service.storage.paging import PAGE_SIZES, PageSizes
 from service.storage.source_counters import SourceCounters
 from service.storage.top_lists import TopLists
 from service.storage.union_steps import UserUnion

@@ -9,8 +9,8 @@ from service.sessions import SHARD_COUNT, is_source
 from service.storage.connection import RedisConnection
 from service.storage.history import HourlyCounters, Span
 from service.storage.keyspace import Keyspace
-from service.storage.page_sizes import PageSizes
-from service.storage.pipelines import pages, read
+from service.storage.paging import PageSizes, pages
+from service.storage.pipelines import read
 
 Add = Callable[[HourlyCounters, bytes], None]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple
 
-from service.storage.pipelines import pages
+from service.storage.paging import pages
 
 # Measured costs of writing and of counting a merged sketch, in merges of one sketch.
 _WRITE_COST, _COUNT_COST = 5, 5

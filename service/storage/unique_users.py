@@ -12,8 +12,8 @@ from itertools import product
 from service.errors import StoreUnavailable
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import SCRATCH_SECONDS, UNIONS_SECONDS, Keyspace
-from service.storage.page_sizes import PageSizes
-from service.storage.pipelines import pages, read
+from service.storage.paging import PageSizes, pages
+from service.storage.pipelines import read
 from service.storage.script_replies import UnionReply
 from service.storage.union_steps import MergeStep, UserUnion, plan_merges, split_into_calls
 

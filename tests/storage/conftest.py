@@ -19,7 +19,7 @@ from service.storage.connection import RedisConnection
 from service.storage.count_store import RedisCountStore
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import Keyspace, Lifetimes
-from service.storage.page_sizes import PAGE_SIZES, PageSizes
+from service.storage.paging import PAGE_SIZES, PageSizes
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.storage.user_store import RedisUserStore

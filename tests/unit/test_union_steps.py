@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from service.storage.page_sizes import PAGE_SIZES
+from service.storage.paging import PAGE_SIZES
 from service.storage.union_steps import MergeStep, UserUnion, plan_merges, split_into_calls
 
 FIRST_DAY = 20_000

@@ -4,7 +4,12 @@ Redis serves one call at a time, and sessions wait meanwhile. A longer range tak
 calls, but no longer ones. Figures: docs/reliability.md, "Isolation".
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,3 +31,10 @@ class PageSizes:
 
 
 PAGE_SIZES = PageSizes()
+
+
+def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of `size`. The last list may be shorter."""
+    remaining = iter(items)
+    while page := list(islice(remaining, size)):
+        yield page
