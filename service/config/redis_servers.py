@@ -25,7 +25,7 @@ class Topology(StrEnum):
     CLUSTER = "cluster"
 
 
-DEFAULT_PORTS = {Topology.SERVER: 6379, Topology.SENTINEL: 26379, Topology.CLUSTER: 6379}
+_DEFAULT_PORTS = {Topology.SERVER: 6379, Topology.SENTINEL: 26379, Topology.CLUSTER: 6379}
 
 
 def topology_of(scheme: str) -> Topology:
@@ -61,7 +61,7 @@ class RedisServers:
         """Return the parts of a valid URL, which is not `embedded`."""
         parts = urlsplit(url)
         topology = topology_of(parts.scheme)
-        default = DEFAULT_PORTS[topology]
+        default = _DEFAULT_PORTS[topology]
         hosts = [(host, int(port or default)) for host, port in split_hosts(parts)]
         name = parts.path.split("/")[1] if topology is Topology.SENTINEL else ""
         return cls(topology, hosts, name, url)

@@ -10,7 +10,7 @@ from service.config.environment import PREFIX
 from service.config.settings import Settings
 from service.config.values import convert, shown
 
-EMPTY = (None, ())
+_EMPTY = (None, ())
 
 
 def as_string(value: object) -> str:
@@ -74,7 +74,7 @@ class Setting:
         metadata = self.field.metadata
         if metadata["show"]:
             return str(metadata["show"](value))
-        if metadata["secret"] and value not in EMPTY:
+        if metadata["secret"] and value not in _EMPTY:
             return "(secret)"
         return as_string(value)
 

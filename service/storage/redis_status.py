@@ -24,7 +24,7 @@ class RedisStatusReader:
 
         Raises StoreUnavailable and Overloaded.
         """
-        return combined([status_of(info) for info in await self._connection.run_on_each("state", _info)])
+        return combined_status([status_of(info) for info in await self._connection.run_on_each("state", _info)])
 
 
 async def _info(client: Redis) -> Mapping[str, Any]:
@@ -38,7 +38,7 @@ async def _info(client: Redis) -> Mapping[str, Any]:
     return found
 
 
-def number_in(info: Mapping[str, Any], name: str) -> int | None:
+def _number_in(info: Mapping[str, Any], name: str) -> int | None:
     """Return a number from INFO.
 
     Returns None when managed Redis omits the field or has another value in it.
@@ -52,20 +52,20 @@ def status_of(info: Mapping[str, Any]) -> RedisStatus:
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
-    limit = number_in(info, "maxmemory")
-    policy, file = info.get("maxmemory_policy"), number_in(info, "aof_enabled")
+    limit = _number_in(info, "maxmemory")
+    policy, file = info.get("maxmemory_policy"), _number_in(info, "aof_enabled")
     return RedisStatus(
         server=f"{name} {version}" if version else None,
-        memory_used_bytes=number_in(info, "used_memory"),
+        memory_used_bytes=_number_in(info, "used_memory"),
         memory_limit_bytes=limit,
-        machine_memory_bytes=number_in(info, "total_system_memory"),
+        machine_memory_bytes=_number_in(info, "total_system_memory"),
         append_only_file=None if file is None else bool(file),
         eviction_policy=None if policy is None else str(policy),
         may_evict=None if policy is None else bool(limit) and policy != NO_EVICTION,
     )
 
 
-def combined(statuses: Sequence[RedisStatus]) -> RedisStatus:
+def combined_status(statuses: Sequence[RedisStatus]) -> RedisStatus:
     """Return the status of a cluster: sums, and the riskiest setting of a server.
 
     A risk of one server counts although the settings of another are unknown.

@@ -21,11 +21,11 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-RECORD_INTERVAL_SECONDS = 3600
+_RECORD_INTERVAL_SECONDS = 3600
 # The clocks of the machines may differ by this.
 _MARGIN_SECONDS = 3600
 
-ADVICE = (
+_ADVICE = (
     "sessions of users exist that were created under another session.user_secret. Add that secret to "
     "session.previous_user_secrets, or set session.user_secret back to it, and restart the service"
 )
@@ -82,9 +82,9 @@ class UserSecrets:
         Raises StoreUnavailable and Overloaded.
         """
         now = int(self._clock())
-        if self._recorded_at is not None and 0 <= now - self._recorded_at < RECORD_INTERVAL_SECONDS:
+        if self._recorded_at is not None and 0 <= now - self._recorded_at < _RECORD_INTERVAL_SECONDS:
             return
-        lifetime = ttl_seconds + RECORD_INTERVAL_SECONDS + _MARGIN_SECONDS
+        lifetime = ttl_seconds + _RECORD_INTERVAL_SECONDS + _MARGIN_SECONDS
         await self._write(self._keys, (now, self._current, lifetime))
         self._recorded_at, self._expires_at = now, now + lifetime
 
@@ -105,5 +105,5 @@ class UserSecrets:
         if all(fingerprint.decode(errors="replace") in self._known for fingerprint in in_use):
             return
         if self._log_limit.allows("secret"):
-            _logger.error("the routes of users are answered 503: %s", ADVICE)
-        raise UnknownUserSecret(ADVICE)
+            _logger.error("the routes of users are answered 503: %s", _ADVICE)
+        raise UnknownUserSecret(_ADVICE)

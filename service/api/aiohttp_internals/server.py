@@ -70,7 +70,7 @@ from service.config.settings import ServerSettings
 BACKLOG = 2048
 # aiohttp reads the rest of a rejected body for up to 2 s. Otherwise the client would
 # not receive the answer.
-LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 2.0
 # How long connections stay open after the service has stopped listening. A proxy sends
 # its request as soon as a connection is open, and does not repeat a POST when the
 # connection is reset.
@@ -181,7 +181,7 @@ class Runner(web.AppRunner):
             access_log=None,
             logger=_silent,
             keepalive_timeout=server.keepalive_seconds,
-            lingering_time=LINGER_SECONDS,
+            lingering_time=_LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_HEADERS,
