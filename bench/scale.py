@@ -33,7 +33,7 @@ from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.connection import RedisConnection
 from service.storage.count_store import RedisCountStore
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lane import OPERATORS
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_store import RedisUserStore
@@ -90,13 +90,15 @@ async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
         connection = RedisConnection(server.url, settings, lane=OPERATORS)
         async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as raw:
             store, lookup = (
-                RedisSessionStore(one, KEYSPACE, ttl_seconds=ttl_seconds, analytics=kept)
+                RedisSessionStore(
+                    one, KEYSPACE, Lifetimes.of(ttl_seconds, kept.retention_days), top_users=kept.top_users
+                )
                 for one in (sessions, connection)
             )
             analytics = RedisCountStore(
                 connection, KEYSPACE, ttl_seconds=ttl_seconds, retention_days=MAX_RETENTION_DAYS
             )
-            users = RedisUserStore(connection, KEYSPACE, DIGEST, analytics=kept)
+            users = RedisUserStore(connection, KEYSPACE, DIGEST, retention_days=kept.retention_days)
             yield Bench(raw, connection, store, lookup, analytics, users)
         await sessions.close()
         await connection.close()

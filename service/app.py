@@ -80,15 +80,16 @@ async def build(  # long on purpose: the list of all parts, each named once
     lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
     secrets = UserSecrets(lanes.sessions, keyspace, (digest, *previous))
     lanes.add_steps(secrets.steps)  # before the first request of each new connection
-    make_store = partial(
-        RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
-    )
-    lookup, retention_days = make_store(lanes.operators), settings.analytics.retention_days
+    retention_days, top_users = settings.analytics.retention_days, settings.analytics.top_users
     factory, lifetimes = SessionFactory(digest, ttl_seconds), Lifetimes.of(ttl_seconds, retention_days)
+    make_store = partial(
+        RedisSessionStore, keyspace=keyspace, lifetimes=lifetimes, top_users=top_users, secrets=secrets
+    )
+    lookup = make_store(lanes.operators)
     changes = UserChanges(lanes.consent, keyspace, factory, lifetimes=lifetimes, secrets=secrets)
     sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), changes)
     counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds, retention_days=retention_days)
-    users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
+    users = RedisUserStore(lanes.operators, keyspace, digest, retention_days=retention_days, previous=previous)
     readiness = Readiness(lanes.readiness, keyspace)
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
 

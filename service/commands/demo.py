@@ -25,7 +25,7 @@ from service.digests import UserDigest
 from service.errors import CommandError, StoreUnavailable
 from service.sessions import Session, SessionFactory
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.paging import pages
 from service.storage.session_store import RedisSessionStore
 
@@ -148,12 +148,12 @@ class _Week:
 
     def _store(self, hour: int) -> RedisSessionStore:
         """Return a store with the clock of an hour and the lifetime that is left."""
-        ttl_seconds = self._settings.session.ttl_seconds
+        ttl_seconds, analytics = self._settings.session.ttl_seconds, self._settings.analytics
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
         return RedisSessionStore(
             self._connection,
             Keyspace(self._settings.redis.key_prefix),
-            ttl_seconds=min(max(left, _MIN_TTL_SECONDS), ttl_seconds),
-            analytics=self._settings.analytics,
+            Lifetimes.of(min(max(left, _MIN_TTL_SECONDS), ttl_seconds), analytics.retention_days),
+            top_users=analytics.top_users,
             clock=lambda: min((hour + 0.5) * HOUR, self._now),
         )

@@ -12,7 +12,6 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from service.config.settings import AnalyticsSettings
 from service.counts import DAY, MINUTE
 from service.errors import PartlyUnavailable
 from service.sessions import SECOND_US, Session, SessionBatchStore
@@ -36,21 +35,20 @@ class RedisSessionStore(SessionBatchStore):
         self,
         connection: RedisConnection,
         keyspace: Keyspace,
+        lifetimes: Lifetimes,
         *,
-        ttl_seconds: int,
-        analytics: AnalyticsSettings,
-        lifetimes: Lifetimes | None = None,
+        top_users: int,
         secrets: UserSecrets | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`lifetimes` replaces those of the settings, for the sessions of a self-test.
+        """`top_users` is the size of a top list.
 
         `secrets` records the secret under which sessions of users are created.
         """
         self.connection = connection
         self._keyspace = keyspace
-        self._lifetimes = lifetimes or Lifetimes.of(ttl_seconds, analytics.retention_days)
-        self._settings = (*astuple(self._lifetimes), analytics.top_users)
+        self._lifetimes = lifetimes
+        self._settings = (*astuple(lifetimes), top_users)
         self._secrets = secrets
         self._clock = clock
         self._calls = SessionCalls(connection)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.connection import RedisConnection
@@ -181,9 +181,8 @@ def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
         redis: Mapping[str, Any] = NO_SETTINGS,
         **more: Any,
     ) -> RedisSessionStore:
-        analytics = AnalyticsSettings(top_users=top_users)
-        connection = connect(url, **redis)
-        return RedisSessionStore(connection, keyspace, ttl_seconds=ttl_seconds, analytics=analytics, **more)
+        connection, lifetimes = connect(url, **redis), Lifetimes.of(ttl_seconds, 90)
+        return RedisSessionStore(connection, keyspace, lifetimes, top_users=top_users, **more)
 
     return make
 
@@ -228,9 +227,8 @@ def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> Make
     def make(
         url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS, **more: Any
     ) -> RedisUserStore:
-        analytics = AnalyticsSettings(retention_days=retention_days)
         connection = connect(url, **redis)
-        return RedisUserStore(connection, keyspace, digest, analytics=analytics, **more)
+        return RedisUserStore(connection, keyspace, digest, retention_days=retention_days, **more)
 
     return make
 

@@ -5,11 +5,11 @@ from itertools import count
 
 import pytest
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, UnknownUserSecret
 from service.sessions import SessionFactory
-from service.storage.keyspace import SECRETS_SHARD, Keyspace
+from service.storage.keyspace import SECRETS_SHARD, Keyspace, Lifetimes
 from service.storage.lanes import Lanes
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_secrets import UserSecrets
@@ -65,8 +65,7 @@ async def test_a_creation_on_a_new_connection_comes_after_the_record(
     factory = SessionFactory(digest)
     # Its sessions are on the server of the fingerprints, also in a cluster.
     user_id = next(f"user-{n}" for n in count() if digest(f"user-{n}")[0] == f"{SECRETS_SHARD:x}")
-    analytics = AnalyticsSettings()
-    store = RedisSessionStore(lanes.sessions, keyspace, ttl_seconds=TTL_SECONDS, analytics=analytics, secrets=secrets)
+    store = RedisSessionStore(lanes.sessions, keyspace, Lifetimes.of(TTL_SECONDS, 90), top_users=100, secrets=secrets)
     await store.create_many([factory.new("s", user_id)])
     before = await raw.hgetall(keyspace.secrets)
     clock.now += 60

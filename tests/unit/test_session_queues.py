@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
@@ -220,7 +220,7 @@ async def test_a_server_that_hangs_delays_no_batch_of_another() -> None:
         # The setting has 10 s at most. This limit is longer than the test may take.
         connection = RedisConnection("", RedisSettings(timeout_seconds=60), servers=ServerMap(discovery))
         keyspace, factory = Keyspace("test"), SessionFactory(UserDigest("secret"))
-        store = RedisSessionStore(connection, keyspace, ttl_seconds=60, analytics=AnalyticsSettings())
+        store = RedisSessionStore(connection, keyspace, Lifetimes.of(60, 90), top_users=100)
         changes = UserChanges(connection, keyspace, factory, lifetimes=Lifetimes.of(60, 1))
         await connection.servers.load()
         queues = make_queues(store, Coalescer, changes)
