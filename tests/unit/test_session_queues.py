@@ -77,8 +77,7 @@ class Two(Discovery):
     """Two servers, each with half of the shards."""
 
     def __init__(self) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
+        super().__init__(RedisSettings())
         self.groups_by_shard = True
         self.urls = ["first", "second"]
 
