@@ -144,7 +144,8 @@ class ConsistencyCheck:
                 ids = ((key, self._keyspace.id_in(key)) for key in keys)
                 some = [key for key, session_id in ids if session_id and shard_of(session_id) in shards]
                 for page in pages(some, _COMPARED_AT_ONCE):
-                    hours.add(await self._sessions(page, ConsistencyReport()))
+                    sessions, _ = await self._sessions(page)
+                    hours.add(sessions)
                     await hours.observe()
         return await hours.differences()
 
@@ -167,27 +168,27 @@ class ConsistencyCheck:
         report = scan.report
         report.keys += len(keys)
         report.without_lifetime += (await self._read(*(("TTL", key) for key in keys))).count(-1)
-        sessions = await self._sessions(keys, report)
+        sessions, foreign = await self._sessions(keys)
+        report.foreign += foreign
         report.sessions += len(sessions)
         scan.hours.add(sessions)
         users = [(session, session.user_digest) for session in sessions if session.user_digest is not None]
         report.users += len(users)
         await self._indexes.check(users, report, repair=scan.repair)
-        indexes = [key for key in keys if self._keyspace.is_user_index(key)]
-        await self._check_indexes(indexes, scan)
+        await self._check_indexes([key for key in keys if self._keyspace.is_user_index(key)], scan)
 
-    async def _sessions(self, keys: Sequence[str], report: ConsistencyReport) -> list[Session]:
-        """Return the sessions under the keys. Values of other programs are counted."""
+    async def _sessions(self, keys: Sequence[str]) -> tuple[list[Session], int]:
+        """Return the sessions under the keys, and the number of foreign values."""
         ids = {key: session_id for key in keys if (session_id := self._keyspace.id_in(key))}
         values = await self._read(*(("GET", key) for key in ids))
-        sessions = []
+        sessions, foreign = [], 0
         for session_id, value in zip(ids.values(), values, strict=True):
             session = decode(session_id, value) if isinstance(value, bytes) else None
             if session is not None:
                 sessions.append(session)
             else:
-                report.foreign += value is not None and not (isinstance(value, bytes) and is_dead(value))
-        return sessions
+                foreign += value is not None and not (isinstance(value, bytes) and is_dead(value))
+        return sessions, foreign
 
     async def _check_indexes(self, indexes: Sequence[str], scan: _Scan) -> None:
         """Count expired entries. They use memory until the user creates a session."""
