@@ -130,8 +130,8 @@ async def build(  # long on purpose: the list of all parts, each named once
     metrics.breaker_open.set_function(lanes.open_breakers)
     metrics.connections.set_function(lanes.connections)
     metrics.memory_full.set_function(watch.memory_full)
-    app.on_startup.append(_starting(lanes, readiness, secrets, watch, ttl_seconds))
-    app.on_cleanup.append(_closing(sessions, lanes, watch, recorder=recorder, tracing=tracing))
+    app.on_startup.append(_startup_hook(lanes, readiness, secrets, watch, ttl_seconds))
+    app.on_cleanup.append(_cleanup_hook(sessions, lanes, watch, recorder=recorder, tracing=tracing))
     # A trace begins with the request, so traced requests go through aiohttp.
     fast_path = None
     if tracing is None:
@@ -194,7 +194,7 @@ def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coal
     return partial(TracedCoalescer, coalesce=coalesce, tracer=tracing.tracer)
 
 
-def _starting(
+def _startup_hook(
     lanes: Lanes, readiness: Readiness, secrets: UserSecrets, watch: StoreWatch, ttl_seconds: int
 ) -> Callable[[web.Application], Awaitable[None]]:
     async def check_redis(_: web.Application) -> None:
@@ -211,7 +211,7 @@ def _starting(
     return check_redis
 
 
-def _closing(
+def _cleanup_hook(
     sessions: Queues, lanes: Lanes, watch: StoreWatch, *, recorder: RequestRecorder, tracing: "Tracing | None"
 ) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_: web.Application) -> None:
