@@ -204,9 +204,9 @@ class SessionFactory:
         """Return a session that starts now, with a random UUID of version 4.
 
         All ids of one user begin with the first hex digit of the user's digest. So all
-        sessions of a user are in one shard, with the user's index. The guests of 2 ms
-        share a random first digit, so that those of a batch are in few shards. 118
-        random bits remain.
+        sessions of a user are in one shard, with the user's index. Guests whose
+        sessions start within the same 2 ms share a random first digit, so that a batch
+        has few shards. 118 random bits remain.
         """
         session_id, started_at = _random_id(), self._clock_ns() // 1000
         if user_id is None:

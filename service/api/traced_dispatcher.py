@@ -49,7 +49,7 @@ class TracedDispatcher:
         *,
         refs: SessionRefs | None,
     ) -> None:
-        """`direct_handlers` are those of requests that skip the router.
+        """`direct_handlers` handle the requests that skip the router.
 
         `refs` makes the refs in spans. Without it, spans have none.
         """

@@ -19,8 +19,8 @@ from service.quantities import quantity
 class Entry:
     """An acknowledged session. Times are of the monotonic clock.
 
-    `user_id` is that of the last acknowledged change, and `wanted_user_id` that of a
-    change whose answer is unknown. None is a guest.
+    `user_id` is the user after the last acknowledged change, and `wanted_user_id` the
+    user after a change whose answer is unknown. None is a guest.
     """
 
     session_id: str = field(repr=False)

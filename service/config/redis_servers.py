@@ -4,7 +4,7 @@
     redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME/DB
     redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT
 
-User and password are those of Redis. Sentinels have their own in the parameters
+User and password are for Redis. Sentinels have their own in the parameters
 `sentinel_username` and `sentinel_password`. `rediss` in front means TLS to all of them.
 `redis_url.py` checks the parts.
 """
@@ -48,7 +48,7 @@ class RedisServers:
     """The parts of a valid URL.
 
     `hosts` has the servers, sentinels or nodes of a cluster that the URL names. `name`
-    is that of the primary that sentinels watch.
+    is the name of the primary that sentinels watch.
     """
 
     topology: Topology

@@ -73,7 +73,7 @@ class RedisCountStore(CountStore):
     async def _figures(
         self, names: Sequence[str], sources: Sequence[Sequence[str]], span: Span
     ) -> dict[str, HourlyFigures]:
-        """Return the figures of some sources. `sources` has those of each shard."""
+        """Return the figures of some sources. `sources` has all sources, by shard."""
         figures = await self._read(names, sources, span)
         incomplete = [name for name, found in figures.items() if not found.is_complete]
         span = replace(span, until_now=True)

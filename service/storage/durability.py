@@ -103,7 +103,7 @@ class _Waiting(Durability):
         try:
             return await self._run(client, commands)
         except AskError:
-            # The shard of the mark has moved, and perhaps not those of all commands.
+            # The shard of the mark has moved. Other commands may have other shards.
             return [await self._run_alone(client, command) for command in commands]
 
     async def _run_alone(self, client: Client, command: Command) -> Any:

@@ -70,7 +70,7 @@ _CODES = {
     "WAITAOF": ErrorKind.DEMOTED,
 }
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
-# and Valkey 7.2 to 9. The last one is that of WAITAOF.
+# and Valkey 7.2 to 9. The last one is a reply to WAITAOF.
 _DENIALS = (
     *("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command"),
     "appendonly is disabled",

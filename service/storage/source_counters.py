@@ -52,10 +52,10 @@ class SourceCounters:
         return pages(sources, max(1, self._sizes.slices // (len(span.read_days) + 1)))
 
     async def add(self, shard: int, counters: Mapping[str, HourlyCounters], span: Span) -> None:
-        """Add the shard's counters of the days of a span to those of each source.
+        """Add what a shard has counted on the days of a span.
 
-        `counters` are those of one of `pages`, whose counters are from the same moment.
-        Raises StoreUnavailable and Overloaded.
+        `counters` has an entry for each source of one of `pages`. All sources of a page
+        are read at the same moment. Raises StoreUnavailable and Overloaded.
         """
         for page in pages(product(self._rows(shard, span), counters), self._sizes.slices):
             keys = [row.keys_start + source for row, source in page]

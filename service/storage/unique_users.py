@@ -34,8 +34,8 @@ class UniqueUsers:
     ) -> dict[UserUnion, int | None]:
         """Return the number of users in `total`, in its sources and in its intervals.
 
-        `sources` are those in the shard. A number is None when the key of a sketch has
-        another program's data. Raises StoreUnavailable and Overloaded.
+        `sources` are the sources in the shard. A number is None when the key of a
+        sketch has another program's data. Raises StoreUnavailable and Overloaded.
         """
         parts = [total._replace(source=source) for source in sources]
         if not sources:
