@@ -149,7 +149,7 @@ def _accept_string(setting: Setting, string: str, draft: _Draft, provenance: str
             draft.errors.append(f"{subject} has the same name twice. Remove one")
             return
         except (ValueError, RecursionError):
-            draft.errors.append(f"{subject} must be a JSON list, such as [{setting.field.metadata['example']}]")
+            draft.errors.append(f"{subject} must be a JSON list, such as [{setting.declaration.example}]")
             return
     _accept(setting, value, draft, provenance)
 
