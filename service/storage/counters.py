@@ -1,7 +1,8 @@
 """The layout of the counters of a day and of an hour (keys: keyspace.py).
 
 A counter is an unsigned 32-bit number, big-endian. The counters of a day, or of an
-hour, are one string in Redis. The scripts add to them by position.
+hour, are one string in Redis. The scripts add to them by position. The counters of an
+hour are by minute: sessions that began in it and have not ended.
 """
 
 import struct
@@ -20,7 +21,6 @@ CONSENT_GIVEN_IN_HOUR, CONSENT_WITHDRAWN_IN_HOUR = 74, 98
 ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS = 122, 123
 COUNTERS_IN_DAY = 124
 HOURS_IN_DAY = 24
-# The counters of an hour are by minute: sessions that began in it and have not ended.
 _COUNTER_BYTES = 4
 _DAY_BYTES = COUNTERS_IN_DAY * _COUNTER_BYTES
 # Half of the counters, each in a word of 64 bits, and the bits that a counter has.

@@ -44,8 +44,7 @@ class Discovery:
 
     needs_polling = False
     fixed_urls: Sequence[str] = ()
-    problem = ""
-    """The reason why the last `find` has found nothing."""
+    problem = ""  # the reason why the last `find` has found nothing
 
     def __init__(self, settings: RedisSettings) -> None:
         self.groups_by_shard = settings.group_by_shard == "always"

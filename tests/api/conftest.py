@@ -149,8 +149,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 Start = Callable[..., Awaitable[Service]]
 
+# The `redis.timeout_seconds` of tests without an outage, for a machine that stalls.
 PATIENT_SECONDS = 5.0
-"""The `redis.timeout_seconds` of tests without an outage, for a machine that stalls."""
 
 
 @pytest.fixture
