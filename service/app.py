@@ -132,7 +132,9 @@ async def build(  # long on purpose: the list of all parts, each named once
     metrics.memory_full.set_function(watch.memory_full)
     app.on_startup.append(_startup_hook(lanes, readiness, secrets, watch, ttl_seconds))
     app.on_cleanup.append(_cleanup_hook(sessions, lanes, watch, recorder=recorder, tracing=tracing))
-    # A trace begins with the request, so traced requests go through aiohttp.
+
+    # The runner. A trace begins with the request, so traced requests go through the
+    # dispatcher, and there is no fast path.
     fast_path = None
     if tracing is None:
         fast_path = FastPath(

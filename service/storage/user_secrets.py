@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from service.counts import HOUR
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable, UnknownUserSecret
 from service.storage.connection import RedisConnection
@@ -21,9 +22,9 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-_RECORD_INTERVAL_SECONDS = 3600
+_RECORD_INTERVAL_SECONDS = HOUR
 # The clocks of the machines may differ by this.
-_MARGIN_SECONDS = 3600
+_MARGIN_SECONDS = HOUR
 
 _ADVICE = (
     "sessions of users exist that were created under another session.user_secret. Add that secret to "
