@@ -22,7 +22,7 @@ from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.health import Health
-from service.api.handlers.operations import MetricsHandler, StatusHandler
+from service.api.handlers.operations import MetricsHandler, StoreStatusHandler
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
@@ -102,7 +102,7 @@ async def build(  # long on purpose: the list of all parts, each named once
     )
     forward_auth = ForwardAuth(refs)
     analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
-    status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
+    status_handler, health = StoreStatusHandler(watch.read, settings.environment), Health(readiness.check)
     authorizer = Authorizer(Keyring(settings.api_keys))
     privacy_handlers = PrivacyHandlers(lambda: make_notice(settings, authorizer.keys))
     table = routes.table(

@@ -15,7 +15,7 @@ from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.health import Health
 from service.api.handlers.openapi import OpenapiHandler
-from service.api.handlers.operations import MetricsHandler, StatusHandler
+from service.api.handlers.operations import MetricsHandler, StoreStatusHandler
 from service.api.handlers.pages import Page, static_files
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
@@ -56,7 +56,7 @@ class Handlers:
     forward_auth: ForwardAuthHandlers
     analytics: AnalyticsHandlers
     users: UserHandlers
-    status: StatusHandler
+    status: StoreStatusHandler
     health: Health
     privacy: PrivacyHandlers
 

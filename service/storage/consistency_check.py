@@ -41,7 +41,7 @@ _COMPARED_AT_ONCE = 100
 
 @dataclass
 class ConsistencyReport(IndexReport):
-    """The figures of a check.
+    """The figures of a check. `foreign` counts the values of other programs.
 
     `wrong_hours` are the buckets whose count differs from the number of their sessions.
     """

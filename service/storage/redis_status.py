@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from service.storage.connection import RedisConnection
 from service.storage.redis_errors import is_denied
-from service.store_status import NO_EVICTION, RedisStatus
+from service.store_status import NO_EVICTION, StoreStatus
 
 
 class RedisStatusReader:
@@ -17,7 +17,7 @@ class RedisStatusReader:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
 
-    async def read(self) -> RedisStatus:
+    async def read(self) -> StoreStatus:
         """Return the status.
 
         All of it is unknown when the service's user may not run INFO.
@@ -47,14 +47,14 @@ def _number_in(info: Mapping[str, Any], name: str) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
-def status_of(info: Mapping[str, Any]) -> RedisStatus:
+def status_of(info: Mapping[str, Any]) -> StoreStatus:
     """Return the status in a reply to INFO."""
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
     limit = _number_in(info, "maxmemory")
     policy, file = info.get("maxmemory_policy"), _number_in(info, "aof_enabled")
-    return RedisStatus(
+    return StoreStatus(
         server=f"{name} {version}" if version else None,
         memory_used_bytes=_number_in(info, "used_memory"),
         memory_limit_bytes=limit,
@@ -65,7 +65,7 @@ def status_of(info: Mapping[str, Any]) -> RedisStatus:
     )
 
 
-def combined_status(statuses: Sequence[RedisStatus]) -> RedisStatus:
+def combined_status(statuses: Sequence[StoreStatus]) -> StoreStatus:
     """Return the status of a cluster: sums, and the riskiest setting of a server.
 
     A risk of one server counts although the settings of another are unknown.
@@ -75,7 +75,7 @@ def combined_status(statuses: Sequence[RedisStatus]) -> RedisStatus:
         return first
     limits = [status.memory_limit_bytes for status in statuses]
     policies = [status.eviction_policy for status in statuses]
-    return RedisStatus(
+    return StoreStatus(
         server=f"{first.server or 'Redis'}, {len(statuses)} primaries",
         memory_used_bytes=_sum([status.memory_used_bytes for status in statuses]),
         memory_limit_bytes=0 if 0 in limits else _sum(limits),

@@ -7,7 +7,7 @@ import logging
 import mmap
 
 from service.process_lock import ProcessLock
-from service.store_status import RISKS, RedisStatus, risks_of
+from service.store_status import RISKS, StoreStatus, risks_of
 
 _logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class RiskLog:
         self._lock = ProcessLock("jay-risks")
         self._is_logged = mmap.mmap(-1, len(RISKS))
 
-    def record(self, status: RedisStatus) -> None:
+    def record(self, status: StoreStatus) -> None:
         """Log a warning for each new risk.
 
         A setting that Redis does not report is skipped.
