@@ -33,15 +33,13 @@ from service.storage.session_value import decode, is_dead
 T = TypeVar("T")
 
 _SCAN_COUNT = 1000
-# Each index returns up to 1,000 entries.
-_INDEXES_AT_ONCE = 50
 # Sessions between two reads of their counts.
 _COMPARED_AT_ONCE = 100
 
 
 @dataclass
 class ConsistencyReport(IndexReport):
-    """The figures of a check. `foreign` counts the values of other programs.
+    """The figures of a check.
 
     `wrong_hours` are the buckets whose count differs from the number of their sessions.
     """
@@ -50,8 +48,6 @@ class ConsistencyReport(IndexReport):
     sessions: int = 0
     users: int = 0
     without_lifetime: int = 0
-    foreign: int = 0
-    expired_in_indexes: int = 0
     wrong_hours: list[Bucket] = field(default_factory=list)
     compared_hours: int = 0
 
@@ -175,7 +171,8 @@ class ConsistencyCheck:
         users = [(session, session.user_digest) for session in sessions if session.user_digest is not None]
         report.users += len(users)
         await self._indexes.check(users, report, repair=scan.repair)
-        await self._check_indexes([key for key in keys if self._keyspace.is_user_index(key)], scan)
+        indexes = [key for key in keys if self._keyspace.is_user_index(key)]
+        await self._indexes.count_expired(indexes, report, scan.seen, repair=scan.repair)
 
     async def _sessions(self, keys: Sequence[str]) -> tuple[list[Session], int]:
         """Return the sessions under the keys, and the number of foreign values."""
@@ -189,37 +186,6 @@ class ConsistencyCheck:
             else:
                 foreign += value is not None and not (isinstance(value, bytes) and is_dead(value))
         return sessions, foreign
-
-    async def _check_indexes(self, indexes: Sequence[str], scan: _Scan) -> None:
-        """Count expired entries. They use memory until the user creates a session."""
-        for page in pages(indexes, _INDEXES_AT_ONCE):
-            await self._check_index_page(page, scan)
-
-    async def _check_index_page(self, indexes: Sequence[str], scan: _Scan) -> None:
-        cursors = dict.fromkeys(indexes, 0)
-        while cursors:
-            replies = await self._read(
-                *(("HSCAN", index, cursor, "COUNT", _SCAN_COUNT) for index, cursor in cursors.items())
-            )
-            entries = []
-            for index, reply in zip(list(cursors), replies, strict=True):
-                if isinstance(reply, Exception):
-                    scan.report.foreign += 1
-                    del cursors[index]
-                    continue
-                cursors[index], pairs = int(reply[0]), reply[1]
-                entries += [(index, session_id.decode(errors="replace")) for session_id in pairs[::2]]
-                if not cursors[index]:
-                    del cursors[index]
-            for page in pages(entries, _SCAN_COUNT):
-                await self._check_entries(page, scan)
-
-    async def _check_entries(self, entries: Sequence[tuple[str, str]], scan: _Scan) -> None:
-        exists = await self._read(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in entries))
-        expired = [entry for entry, flag in zip(entries, exists, strict=True) if flag == 0]
-        scan.report.expired_in_indexes += len(scan.seen.add(f"{index} {one}".encode() for index, one in expired))
-        if scan.repair:
-            await self._read(*(("HDEL", index, session_id) for index, session_id in expired))
 
     async def _if_allowed(self, url: str, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
         async def run(client: Redis) -> T | None:
