@@ -25,12 +25,11 @@ _INDEXES_AT_ONCE = 50
 class IndexReport:
     """The figures of a check of indexes.
 
-    The first four count sessions that an erasure would not find, or did not find.
-    `not_indexed` are missing from the user's index, and `repaired` of them were added.
-    `misplaced` are not in the shard of the user's index, so no erasure can find them.
-    `unknown_secret` counts the sessions whose digest belongs to no secret in the
-    settings. `expired_in_indexes` counts the entries of expired sessions, and `foreign`
-    the keys with values of other programs.
+    Three count sessions of users that an erasure would not find: `not_indexed` are
+    missing from the user's index, `misplaced` are not in the shard of this index, and
+    the digests of `unknown_secret` belong to no secret in the settings. `repaired` of
+    the `not_indexed` were added to their index. `expired_in_indexes` counts entries of
+    expired sessions, and `foreign` counts keys with values of other programs.
     """
 
     not_indexed: int = 0
