@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from service.commands.check_results import Status
 from service.commands.doctor_redis import _memory
+from service.commands.doctor_results import Status
 from service.storage.redis_status import combined_status, status_of
 
 MB = 1024 * 1024
