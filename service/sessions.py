@@ -216,14 +216,14 @@ class SessionFactory:
         digest = self._user_digest(user_id)
         return Session(digest[0] + session_id[1:], started_at, source, user_id, digest, self._ttl_seconds)
 
-    def new_once(self, source: str, user_id: str | None, *request: str) -> tuple[Session, str]:
+    def new_once(self, source: str, user_id: str | None, *words: str) -> tuple[Session, str]:
         """Return a new session, and the hash under which its request is remembered.
 
-        The same words in `request`, for the same user, have the same hash. A session of
-        a guest is in the hash's shard.
+        `words` identify the request of a user or a guest. A guest's session is in the
+        hash's shard.
         """
         session = self.new(source, user_id)
-        request_hash = self._user_digest.of_request(user_id, *request)
+        request_hash = self._user_digest.of_request(user_id, *words)
         shard = request_hash if session.user_digest is None else session.user_digest
         return session._replace(id=shard[0] + session.id[1:]), request_hash
 
