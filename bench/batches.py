@@ -21,13 +21,13 @@ from pathlib import Path
 
 import uvloop
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.counts import DAY
 from service.digests import UserDigest
 from service.sessions import SessionFactory
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
 from tests.support.proxy import SlowLink
 from tests.support.servers import RedisServer, binaries
@@ -72,7 +72,7 @@ def link_to(port: int, delay_seconds: float) -> Iterator[int]:
 async def measure(port: int, pause_seconds: float, in_flight: int, visitors: int) -> str:
     """Read sessions and return the figures as one line."""
     connection = RedisConnection.alone(f"redis://127.0.0.1:{port}/0", RedisSettings(timeout_seconds=5))
-    store = RedisSessionStore(connection, Keyspace("jay"), ttl_seconds=DAY, analytics=AnalyticsSettings())
+    store = RedisSessionStore(connection, Keyspace("jay"), Lifetimes.of(DAY, 90), top_users=100)
     session = SessionFactory(UserDigest("bench")).new("bench")
     await store.create_many([session])
     coalescer = Coalescer(store.find_many, max_in_flight=in_flight)

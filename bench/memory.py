@@ -12,11 +12,11 @@ from pathlib import Path
 
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
 from tests.support.servers import RedisServer, binaries
 
@@ -31,7 +31,7 @@ async def bytes_per_session(server: RedisServer, user: str | None, *, once: bool
     With `once`, each creation has an `Idempotency-Key`.
     """
     connection = RedisConnection.alone(server.url, RedisSettings(timeout_seconds=5))
-    store = RedisSessionStore(connection, Keyspace("jay"), ttl_seconds=86400, analytics=AnalyticsSettings())
+    store = RedisSessionStore(connection, Keyspace("jay"), Lifetimes.of(86400, 90), top_users=100)
     factory = SessionFactory(UserDigest("bench-secret"))
     async with redis.asyncio.Redis.from_url(server.url) as raw:
         await raw.flushall()

@@ -31,12 +31,12 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY, HOUR, MAX_RETENTION_DAYS, CountRange, Interval
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.count_store import RedisCountStore
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lane import OPERATORS
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.servers import Raw, RedisServer, binaries
 
 BATCH = 500
@@ -90,13 +90,15 @@ async def bench_on(binary: str, ttl_seconds: int = DAY) -> AsyncIterator[Bench]:
         connection = RedisConnection.alone(server.url, settings, lane=OPERATORS)
         async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as raw:
             store, lookup = (
-                RedisSessionStore(one, KEYSPACE, ttl_seconds=ttl_seconds, analytics=kept)
+                RedisSessionStore(
+                    one, KEYSPACE, Lifetimes.of(ttl_seconds, kept.retention_days), top_users=kept.top_users
+                )
                 for one in (sessions, connection)
             )
             analytics = RedisCountStore(
                 connection, KEYSPACE, ttl_seconds=ttl_seconds, retention_days=MAX_RETENTION_DAYS
             )
-            users = RedisUserStore(connection, KEYSPACE, DIGEST, analytics=kept)
+            users = RedisUserStore(connection, KEYSPACE, DIGEST, retention_days=kept.retention_days)
             yield Bench(raw, connection, store, lookup, analytics, users)
         await sessions.close()
         await connection.close()

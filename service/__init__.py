@@ -10,9 +10,10 @@ A visitor is anonymous unless the visitor has agreed to be identified. Where to 
     api/                 HTTP: read routes.py, dispatcher.py, auth.py, then handlers/
     storage/             Redis: read keyspace.py, session_store.py, then scripts/*.lua
     telemetry/           request log, metrics, Prometheus export, tracing
+    anonymous_file.py    a file without a name, which a process shares with its forks
     backoff.py           growing pauses between the attempts at an operation that fails
+    process_lock.py      a lock that a process shares with its forks
     stop_signals.py      blocks signals while a process starts or ends
-    unnamed_file.py      a file without a name, which a process shares with its forks
 
 The modules of the domain need only the standard library. They declare the contracts of
 the stores:

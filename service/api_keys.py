@@ -39,7 +39,7 @@ class Reveal(StrEnum):
 
 
 class Gpc(StrEnum):
-    """The use that a key makes of Global Privacy Control, `Sec-GPC: 1`."""
+    """How a key treats Global Privacy Control, `Sec-GPC: 1`."""
 
     IGNORE = "ignore"
     GUEST = "guest"
@@ -51,9 +51,9 @@ class ApiKey:
 
     `sha256` is the hex digest of the raw key. `source` overrides the session source. If
     `origins` is set, only pages of these web origins may use the key. `create_limit`
-    limits the sessions that one client address creates. `reveal` is what forward-auth
-    may answer beside the ref. With `gpc` GUEST, a request with `Sec-GPC: 1` creates a
-    guest's session. In a rotation, the old and the new key have the same `name`.
+    limits the sessions that one client address creates. `reveal` lists the ids that
+    forward-auth adds to the ref. With `gpc` GUEST, a request with `Sec-GPC: 1` creates
+    a guest's session. In a rotation, the old and the new key have the same `name`.
     """
 
     name: str

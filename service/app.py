@@ -1,6 +1,6 @@
 """Composes the service from its parts. Only this module imports both HTTP and Redis."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,10 +9,11 @@ from aiohttp import web
 
 from service.api import routes
 from service.api.aiohttp_internals.server import Runner
-from service.api.auth import Authorizer, Handler
+from service.api.auth import Authorizer, DirectHandlers, Handler
 from service.api.client_address import ClientAddresses
 from service.api.cors import Cors
 from service.api.create_limits import CreateLimits
+from service.api.dispatcher import Dispatcher
 from service.api.forward_auth import ForwardAuth
 from service.api.front_door.creations import Creations
 from service.api.front_door.fast_path import FastPath
@@ -21,10 +22,11 @@ from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.health import Health
-from service.api.handlers.operations import MetricsHandler, StatusHandler
+from service.api.handlers.operations import MetricsHandler, StoreStatusHandler
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
 from service.api.handlers.users import UserHandlers
+from service.api.known_paths import KnownPaths
 from service.api.privacy_notice import make_notice
 from service.api.routes import Handlers
 from service.api.session_token import SessionCookie
@@ -35,8 +37,8 @@ from service.digests import SessionRefs, UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.coalescer import Coalesce, Coalescer
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
 from service.storage.readiness import Readiness
@@ -47,7 +49,7 @@ from service.storage.session_store import RedisSessionStore
 from service.storage.store_watch import StoreWatch
 from service.storage.user_changes import UserChanges
 from service.storage.user_secrets import UserSecrets
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from service.telemetry.logs import RequestLog
 from service.telemetry.metrics import Metrics
 from service.telemetry.prometheus import CONTENT_TYPE, PrometheusExporter
@@ -78,15 +80,16 @@ async def build(  # long on purpose: the list of all parts, each named once
     lanes = Lanes(redis_url, settings.redis, keyspace, metrics)
     secrets = UserSecrets(lanes.sessions, keyspace, (digest, *previous))
     lanes.add_steps(secrets.steps)  # before the first request of each new connection
-    make_store = partial(
-        RedisSessionStore, keyspace=keyspace, ttl_seconds=ttl_seconds, analytics=settings.analytics, secrets=secrets
-    )
-    lookup, retention_days = make_store(lanes.operators), settings.analytics.retention_days
+    retention_days, top_users = settings.analytics.retention_days, settings.analytics.top_users
     factory, lifetimes = SessionFactory(digest, ttl_seconds), Lifetimes.of(ttl_seconds, retention_days)
+    make_store = partial(
+        RedisSessionStore, keyspace=keyspace, lifetimes=lifetimes, top_users=top_users, secrets=secrets
+    )
+    lookup = make_store(lanes.operators)
     changes = UserChanges(lanes.consent, keyspace, factory, lifetimes=lifetimes, secrets=secrets)
     sessions = make_queues(make_store(lanes.sessions), _coalesce(lanes, metrics, tracing), changes)
     counts = RedisCountStore(lanes.operators, keyspace, ttl_seconds=ttl_seconds, retention_days=retention_days)
-    users = RedisUserStore(lanes.operators, keyspace, digest, analytics=settings.analytics, previous=previous)
+    users = RedisUserStore(lanes.operators, keyspace, digest, retention_days=retention_days, previous=previous)
     readiness = Readiness(lanes.readiness, keyspace)
     watch = StoreWatch(RedisStatusReader(lanes.operators), risk_log or RiskLog(), recorder.flush)
 
@@ -99,7 +102,7 @@ async def build(  # long on purpose: the list of all parts, each named once
     )
     forward_auth = ForwardAuth(refs)
     analytics_handlers = AnalyticsHandlers(counts, users, retention_days)
-    status_handler, health = StatusHandler(watch.read, settings.environment), Health(readiness.check)
+    status_handler, health = StoreStatusHandler(watch.read, settings.environment), Health(readiness.check)
     authorizer = Authorizer(Keyring(settings.api_keys))
     privacy_handlers = PrivacyHandlers(lambda: make_notice(settings, authorizer.keys))
     table = routes.table(
@@ -127,9 +130,11 @@ async def build(  # long on purpose: the list of all parts, each named once
     metrics.breaker_open.set_function(lanes.open_breakers)
     metrics.connections.set_function(lanes.connections)
     metrics.memory_full.set_function(watch.memory_full)
-    app.on_startup.append(_starting(lanes, readiness, secrets, watch, ttl_seconds))
-    app.on_cleanup.append(_closing(sessions, lanes, watch, recorder=recorder, tracing=tracing))
-    # A trace begins with the request, so traced requests go through aiohttp.
+    app.on_startup.append(_startup_hook(lanes, readiness, secrets, watch, ttl_seconds))
+    app.on_cleanup.append(_cleanup_hook(sessions, lanes, watch, recorder=recorder, tracing=tracing))
+
+    # The runner. A trace begins with the request, so traced requests go through the
+    # dispatcher, and there is no fast path.
     fast_path = None
     if tracing is None:
         fast_path = FastPath(
@@ -144,16 +149,18 @@ async def build(  # long on purpose: the list of all parts, each named once
             metrics=metrics,
             source=source,
         )
-    wrap = _traced(tracing, settings.tracing, registered.handlers, refs)
+    direct_handlers = registered.direct_handlers
+    paths = KnownPaths(resource.canonical for resource in app.router.resources())
+    make_dispatcher = partial(
+        Dispatcher, direct_handlers=direct_handlers, paths=paths, cors=cors, health=health, recorder=recorder
+    )
     return Runner(
         app,
-        registered.handlers,
+        make_dispatcher,
         authorizer=authorizer,
-        cors=cors,
         health=health,
-        recorder=recorder,
         server=settings.server,
-        wrap=wrap,
+        wrap=_traced(tracing, settings.tracing, direct_handlers, refs),
         fast_path=fast_path,
     )
 
@@ -189,7 +196,7 @@ def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coal
     return partial(TracedCoalescer, coalesce=coalesce, tracer=tracing.tracer)
 
 
-def _starting(
+def _startup_hook(
     lanes: Lanes, readiness: Readiness, secrets: UserSecrets, watch: StoreWatch, ttl_seconds: int
 ) -> Callable[[web.Application], Awaitable[None]]:
     async def check_redis(_: web.Application) -> None:
@@ -206,13 +213,8 @@ def _starting(
     return check_redis
 
 
-def _closing(
-    sessions: Queues,
-    lanes: Lanes,
-    watch: StoreWatch,
-    *,
-    recorder: RequestRecorder,
-    tracing: "Tracing | None",
+def _cleanup_hook(
+    sessions: Queues, lanes: Lanes, watch: StoreWatch, *, recorder: RequestRecorder, tracing: "Tracing | None"
 ) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_: web.Application) -> None:
         try:
@@ -230,7 +232,7 @@ def _closing(
 def _traced(
     tracing: "Tracing | None",
     settings: TracingSettings,
-    direct_routes: Mapping[tuple[str, str], Handler],
+    direct_handlers: DirectHandlers,
     refs: SessionRefs,
 ) -> Callable[[Handler], Handler]:
     """Return a function that adds spans to the dispatcher, if tracing is on."""
@@ -241,6 +243,7 @@ def _traced(
     shown_refs = refs if settings.session_ref else None
 
     def wrap(handler: Handler) -> Handler:
-        return TracedDispatcher(handler, direct_routes, tracing.tracer, settings.sample_ratio, refs=shown_refs).handle
+        traced = TracedDispatcher(handler, direct_handlers, tracing.tracer, settings.sample_ratio, refs=shown_refs)
+        return traced.handle
 
     return wrap

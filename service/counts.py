@@ -1,8 +1,8 @@
 """Counts of sessions and users, their ranges of time, and the contract of their store.
 
 All times are in seconds since the epoch, UTC. Counts are kept by hour. Unique users and
-the most active users are kept by UTC day. `service/storage/analytics.py` implements the
-store.
+the most active users are kept by UTC day. `service/storage/count_store.py` implements
+the store.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,32 +49,31 @@ class CountRange:
 
     @property
     def starts(self) -> Sequence[int]:
-        """Return the start of each interval."""
+        """The start of each interval."""
         if self.interval is Interval.HOUR:
             return range(self.start, self.end, HOUR)
         return self.zone.starts(self.start, self.end)[:-1]
 
     @property
     def first_day(self) -> int:
-        """Return the first UTC day that the range touches, in days since the epoch."""
+        """The first UTC day that the range touches, in days since the epoch."""
         return self.start // DAY
 
     @property
     def last_day(self) -> int:
-        """Return the last UTC day that the range touches, in days since the epoch."""
+        """The last UTC day that the range touches, in days since the epoch."""
         return (self.end - 1) // DAY
 
 
 @dataclass
 class SourceCounts:
-    """The figures of one source, or of all.
+    """The figures of one source, or of all. The lists have one number per interval.
 
-    `active` is the number of live sessions now. `consent_given` and `consent_withdrawn`
-    count the sessions that got a user id after their start, or lost it. The lists have
-    one number per interval.
-    `active_at` is the number of live sessions at the start of each. A number in
-    `active_at` is None when the interval starts in the future. A number in `active_at`
-    or `expired` is None when the counts that it needs are no longer kept.
+    `active` is the number of live sessions now, and `active_at` that at the start of
+    each interval. `consent_given` and `consent_withdrawn` count the sessions that got a
+    user id after their start, or lost it. A number in `active_at` is None when the
+    interval starts in the future. A number in `active_at` or `expired` is None when the
+    counts that it needs are no longer kept.
     """
 
     created: Sequence[int]
@@ -86,8 +85,8 @@ class SourceCounts:
     active: int = 0
     unique_users: int = 0
 
-    def is_any(self) -> bool:
-        """Return whether a number of sessions is not zero."""
+    def has_sessions(self) -> bool:
+        """Return whether any number of sessions is not zero."""
         consents = (*self.consent_given, *self.consent_withdrawn)
         return any((self.active, *self.created, *self.ended, *self.expired, *self.active_at, *consents))
 

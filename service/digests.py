@@ -28,15 +28,15 @@ class UserDigest:
     def fingerprint(self) -> str:
         """8 hex digits that identify the secret and do not reveal it.
 
-        The number in `person` is that of the form of the digests. With another form,
-        the sessions of users are found under other keys, as with another secret.
+        The number in `person` is the version of the digests' format. With another
+        format, the sessions of users have other keys, as with another secret.
         """
         return hashlib.blake2b(key=self._key, digest_size=4, person=b"fingerprint 2").hexdigest()
 
     def __call__(self, user_id: str) -> str:
         """Return the digest of a user id: a hex digit and 15 characters of Base64.
 
-        The hex digit is that of the user's shard. With hex digits alone, a session of a
+        The hex digit is the user's shard. With hex digits alone, a session of a
         user takes 13 to 31 bytes more in Redis. With 94 bits, the probability of a
         collision among 10^9 users is 3 · 10^-11.
         """

@@ -25,7 +25,8 @@ MAX_TTL_SECONDS = 400 * DAY
 # Each change leaves a pointer in Redis from the old id, which can still withdraw the
 # consent. The last change is for the withdrawal.
 MAX_USER_CHANGES = 100
-# A batch of a busy worker takes 1 to 2 ms. Longer slices would save nothing.
+# The new sessions of guests share a first digit for this time, so that a batch has few
+# shards. A batch of a busy worker takes 1 to 2 ms, so a longer time would save nothing.
 SHARED_DIGIT_US = 2000
 
 SESSION_ID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -196,33 +197,33 @@ class SessionFactory:
         self._user_digest = user_digest
         self._ttl_seconds = ttl_seconds
         self._clock_ns = clock_ns
-        self._slice = -1
+        self._period = -1  # of SHARED_DIGIT_US
         self._digit_of_guests = ""
 
     def new(self, source: str, user_id: str | None = None) -> Session:
         """Return a session that starts now, with a random UUID of version 4.
 
         All ids of one user begin with the first hex digit of the user's digest. So all
-        sessions of a user are in one shard, with the user's index. The guests of 2 ms
-        share a random first digit, so that those of a batch are in few shards. 118
-        random bits remain.
+        sessions of a user are in one shard, with the user's index. Guests whose
+        sessions start within the same 2 ms share a random first digit, so that a batch
+        has few shards. 118 random bits remain.
         """
         session_id, started_at = _random_id(), self._clock_ns() // 1000
         if user_id is None:
-            if (now := started_at // SHARED_DIGIT_US) != self._slice:
-                self._slice, self._digit_of_guests = now, session_id[0]
+            if (period := started_at // SHARED_DIGIT_US) != self._period:
+                self._period, self._digit_of_guests = period, session_id[0]
             return Session(self._digit_of_guests + session_id[1:], started_at, source, ttl_seconds=self._ttl_seconds)
         digest = self._user_digest(user_id)
         return Session(digest[0] + session_id[1:], started_at, source, user_id, digest, self._ttl_seconds)
 
-    def new_once(self, source: str, user_id: str | None, *request: str) -> tuple[Session, str]:
+    def new_once(self, source: str, user_id: str | None, *words: str) -> tuple[Session, str]:
         """Return a new session, and the hash under which its request is remembered.
 
-        The same words in `request`, for the same user, have the same hash. A session of
-        a guest is in the hash's shard.
+        `words` identify the request of a user or a guest. A guest's session is in the
+        hash's shard.
         """
         session = self.new(source, user_id)
-        request_hash = self._user_digest.of_request(user_id, *request)
+        request_hash = self._user_digest.of_request(user_id, *words)
         shard = request_hash if session.user_digest is None else session.user_digest
         return session._replace(id=shard[0] + session.id[1:]), request_hash
 

@@ -8,18 +8,18 @@ import signal
 
 # The supervisor sends SIGHUP to reload the API keys and SIGUSR1 to reload the
 # certificate.
-HELD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
+_HELD = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
 _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def hold() -> None:
     """Keep the signals pending from now on."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
 
 
 def release() -> None:
     """Deliver pending signals now and later ones at once."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def is_stop_pending() -> bool:

@@ -10,8 +10,8 @@ NO_EVICTION = "noeviction"
 
 
 @dataclass(frozen=True, slots=True)
-class RedisStatus:
-    """The status of the server.
+class StoreStatus:
+    """The status of Redis.
 
     A field is None if Redis does not report it or does not let the service read it.
     """
@@ -37,7 +37,7 @@ class Risk:
 RISKS = ("append_only_file", "memory_limit", "eviction")
 
 
-def risks_of(status: RedisStatus) -> Mapping[str, Risk | None]:
+def risks_of(status: StoreStatus) -> Mapping[str, Risk | None]:
     """Return the risk, or None for a safe setting, by the names in `RISKS`.
 
     A name is missing if the setting is unknown.
@@ -57,7 +57,7 @@ def risks_of(status: RedisStatus) -> Mapping[str, Risk | None]:
 _NO_FILE = Risk("no append-only file: a restart of Redis loses sessions", "set appendonly yes")
 
 
-def _without_limit(status: RedisStatus) -> Risk:
+def _without_limit(status: StoreStatus) -> Risk:
     used, machine = status.memory_used_bytes, status.machine_memory_bytes
     whole = f" of the machine's {machine / 2**20:,.0f} MiB" if machine else ""
     in_use = "" if used is None else f" ({used / 2**20:,.0f} MiB in use{whole})"

@@ -27,8 +27,8 @@ class TimeZone:
     def find(cls, name: str) -> "TimeZone | None":
         """Return the zone with a name, None when it is unknown.
 
-        Reads the tz database of the machine, or that of the package `tzdata` where the
-        machine has none. zoneinfo caches zones, so a zone is usually read once.
+        Reads the tz database of the machine, or the package `tzdata` where the machine
+        has none. zoneinfo caches zones, so a zone is usually read once.
         """
         if name == UTC_ZONE.name:
             return UTC_ZONE

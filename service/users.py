@@ -1,7 +1,7 @@
 """The users of sessions: contracts of the stores that set, list and erase them.
 
 There is no I/O here. `service/storage/user_changes.py` implements `ConsentStore`, and
-`service/storage/users.py` implements `UserStore`.
+`service/storage/user_store.py` implements `UserStore`.
 """
 
 from collections.abc import Sequence

@@ -146,6 +146,13 @@ def test_documents_name_code_that_exists(document: Path) -> None:
             assert re.search(rf"\b(?:class|def) {part}\b|^ *{part}\b.* = ", code, re.MULTILINE), f"{path}: {name}"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_code_names_modules_that_exist(path: Path) -> None:
+    """Modules that docstrings and comments name exist, most without their folder."""
+    for name in re.findall(r"`([\w/]+\.py)`", path.read_text("utf-8")):
+        assert any(f"/{name_of(module)}".endswith(f"/{name}") for module in (*MODULES, *TESTS)), name
+
+
 def test_the_compose_file_uses_commands_that_redis_users_need() -> None:
     """The ACL of docker-compose.yml has every command of the scripts."""
     allowed = set(

@@ -28,7 +28,7 @@ def _settings_table() -> Iterator[str]:
     yield "|---|---|---|"
     for setting in all_settings():
         default = as_string(setting.value_in(Settings()))
-        yield f"| `{setting.name}` | `{default}` | {setting.field.metadata['help']} |"
+        yield f"| `{setting.name}` | `{default}` | {setting.declaration.help} |"
 
 
 def _metrics_table() -> Iterator[str]:

@@ -7,12 +7,10 @@ connection, so a service with one worker has none.
 """
 
 import asyncio
-import ctypes
 import errno
 import logging
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -28,62 +26,17 @@ _ADVICE = {
 }
 _OTHER_ADVICE = "Check the memory of the machine"
 
-# Linux, asm-generic/socket.h
-_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-# A program of the classic Berkeley packet filter, whose packets begin with the header
-# of TCP: operation, steps to skip if true and if false, operand.
-_DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte with the flags
-    (0x54, 0, 0, 0x12),  # keep SYN and ACK
-    (0x15, 0, 1, 0x02),  # is it SYN alone?
-    (0x06, 0, 0, 0),  # then drop the packet
-    (0x06, 0, 0, 0xFFFF_FFFF),  # keep all other packets whole
-)
 
-
-def drop_new_connections(listener: socket.socket) -> None:
-    """Let the kernel drop the first packet (SYN) of each new connection.
-
-    The client's kernel sends it again after a second. By then the listener is closed,
-    the connection is refused, and a proxy uses another instance, also for a POST. The
-    program of the filter stays with the listener, so `accept_new_connections` has to
-    undo this if the listener is used again.
-    """
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _DROP_SYN))
-    # struct sock_fprog: the number of steps, and their address
-    with suppress(OSError):  # another system, where an interval of microseconds remains
-        listener.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-        )
-
-
-def accept_new_connections(listener: socket.socket) -> None:
-    """Undo `drop_new_connections` of a process that listened before."""
-    with suppress(OSError):  # there is no filter
-        listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-
-
-def accept_waiting(listener: socket.socket) -> list[socket.socket]:
-    """Accept the connections that wait in the kernel.
-
-    Closing the listener would reset them, and a proxy does not repeat a POST whose
-    connection is reset.
-    """
-    listener.setblocking(False)
-    connections = []
-    with suppress(OSError):  # nothing waits, or no file is free
-        while True:
-            connections.append(listener.accept()[0])
-    return connections
-
-
-async def open_connection(
+async def serve_connection(
     connection: socket.socket,
     make_protocol: Callable[[], asyncio.Protocol],
     tls: ssl.SSLContext | None,
     handshake_seconds: float | None,
 ) -> None:
-    """Give a connection a protocol. A client may fail its TLS handshake."""
+    """Give an accepted connection its protocol, after the handshake if there is TLS.
+
+    A client that fails the handshake is disconnected.
+    """
     try:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -152,7 +105,7 @@ class Acceptor:
             self._loop.call_later(_PAUSE_SECONDS, self._resume)
             return
         task = self._loop.create_task(
-            open_connection(connection, self._make_protocol, self._tls, self._handshake_seconds)
+            serve_connection(connection, self._make_protocol, self._tls, self._handshake_seconds)
         )
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)

@@ -25,9 +25,9 @@ class AnswerCache:
         self._pending: set[asyncio.Future[bytes]] = set()
 
     async def get(
-        self, key: Hashable, answer: Callable[[], Awaitable[bytes]], *, holds_user_ids: bool = False
+        self, key: Hashable, make_answer: Callable[[], Awaitable[bytes]], *, holds_user_ids: bool = False
     ) -> bytes:
-        """Return the answer to `key`. Calls `answer` if none is fresh or pending.
+        """Return the answer to `key`. Calls `make_answer` if none is fresh or pending.
 
         With `holds_user_ids`, an answer that has been pending for over a second may
         hold the id of a user who has since been erased. New requests wait until it is
@@ -41,7 +41,7 @@ class AnswerCache:
             self._answers.pop(key, None)
             if len(self._answers) >= MAX_ANSWERS:
                 del self._answers[next(iter(self._answers))]
-            future = asyncio.ensure_future(answer())
+            future = asyncio.ensure_future(make_answer())
             self._answers[key] = now, future
             self._pending.add(future)
             future.add_done_callback(self._pending.discard)

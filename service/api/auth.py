@@ -4,7 +4,8 @@ The keys themselves are in `service/api_keys.py`.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from aiohttp import hdrs, web
 
@@ -13,7 +14,9 @@ from service.api import versions, wire
 from service.api.field_lines import combined, elements
 from service.api_keys import ApiKey, Keyring, Scope
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# The handlers of fixed paths, by method and path.
+DirectHandlers: TypeAlias = Mapping[tuple[str, str], Handler]
 
 _BEARER = re.compile("bearer +([!-~]+)", re.IGNORECASE | re.ASCII)  # RFC 6750
 
@@ -25,17 +28,17 @@ class Authorizer:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._known: dict[bytes, ApiKey] = {}
-        self.version = 0  # changes with the keys
+        self._used: dict[bytes, ApiKey] = {}
+        self.keys_version = 0
 
-    def use(self, keyring: Keyring) -> None:
+    def replace_keys(self, keyring: Keyring) -> None:
         """Replace the API keys. Every later request needs one of the new keys."""
         self._keyring = keyring
-        self._known = {}
-        self.version += 1
+        self._used = {}
+        self.keys_version += 1
 
-    def find_known(self, raw_key: bytes) -> ApiKey | None:
-        """Return a key that was used before, without hashing it again, or None.
+    def find(self, raw_key: bytes) -> ApiKey | None:
+        """Return the key, or None if it is unknown. A key is hashed at its first use.
 
         `raw_key` is ASCII, as all of a head that the front door takes (`heads.py`).
 
@@ -43,9 +46,9 @@ class Authorizer:
         The time of a lookup reveals nothing about a key: Python compares two keys only
         if their hashes are equal, and the hashes depend on a secret of the process.
         """
-        key = self._known.get(raw_key)
+        key = self._used.get(raw_key)
         if key is None and (key := self._keyring.find(raw_key.decode())):
-            self._known[raw_key] = key
+            self._used[raw_key] = key
         return key
 
     @property
@@ -62,26 +65,26 @@ class Authorizer:
 
         async def authorized(request: web.Request) -> web.StreamResponse:
             check_version(request)
-            self._admit(request, request.headers.getall(wire.API_KEY, ()), scope)
+            self._check_key_and_origin(request, request.headers.getall(wire.API_KEY, ()), scope)
             return await handler(request)
 
         return authorized
 
-    def require_key_of_proxy(self, scope: Scope, handler: Handler) -> Handler:
+    def require_from_proxy(self, scope: Scope, handler: Handler) -> Handler:
         """Return a handler that checks the key only, then calls `handler`.
 
-        It is for proxies. The other headers are the visitor's, so the API version, the
-        origin and `Authorization` do not matter.
+        The other headers of a proxy's request are the visitor's, so the API version,
+        the origin and `Authorization` do not matter.
         """
 
         async def authorized(request: web.Request) -> web.StreamResponse:
-            self._find(request, request.headers.getall(wire.API_KEY, ()), scope)
+            self._check_key(request, request.headers.getall(wire.API_KEY, ()), scope)
             return await handler(request)
 
         return authorized
 
-    def require_key(self, scope: Scope, handler: Handler) -> Handler:
-        """Return a handler that checks the key only, then calls `handler`.
+    def require_without_version(self, scope: Scope, handler: Handler) -> Handler:
+        """Return a handler that checks the key but no version, then calls `handler`.
 
         It is for programs that do not send an API version, such as Prometheus. They may
         send the key as `Authorization: Bearer` too.
@@ -94,17 +97,18 @@ class Authorizer:
                 raise errors.MalformedRequest(
                     f"Send one API key: in {wire.API_KEY} or, for /metrics, in Authorization, not in both."
                 )
-            self._admit(request, tokens or raw_keys, scope)
+            self._check_key_and_origin(request, tokens or raw_keys, scope)
             return await handler(request)
 
         return authorized
 
-    def _admit(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> None:
-        key = self._find(request, raw_keys, scope)
+    def _check_key_and_origin(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> None:
+        key = self._check_key(request, raw_keys, scope)
         if not key.allows_origin(combined(request.headers, hdrs.ORIGIN)):
             raise errors.Forbidden("The API key's `origins` do not list the origin of this page.")
 
-    def _find(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> ApiKey:
+    def _check_key(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> ApiKey:
+        """Return the key of a request, which then has it under `API_KEY`."""
         # A proxy may join two lines with a comma. No key has a comma.
         if len(raw_keys) > 1 or (raw_keys and "," in raw_keys[0]):
             raise errors.MalformedRequest(f"Send one API key, in one {wire.API_KEY} header, without a comma.")

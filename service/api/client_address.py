@@ -59,7 +59,7 @@ class ClientAddresses:
                 address = parsed
                 if not self._is_trusted(address):
                     break
-        return _limited_as(address)
+        return _address_or_network(address)
 
     def _is_trusted(self, address: _Address) -> bool:
         return any(address in network for network in self._trusted)
@@ -94,7 +94,7 @@ def _parsed(node: str) -> _Address | None:
 
 
 @lru_cache(maxsize=4096)
-def _limited_as(address: _Address) -> str:
+def _address_or_network(address: _Address) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))

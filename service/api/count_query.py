@@ -8,13 +8,14 @@ start and excludes the instant at its end. A query may mix both kinds.
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from aiohttp import web
 
 from service import errors
-from service.api.durations import in_words
+from service.api.durations import duration_in_words
 from service.api.member_names import check_names
+from service.api.timestamps import rfc3339
 from service.config.value_checks import check_source
 from service.counts import DAY, CountRange, Interval
 from service.time_zones import UTC_ZONE, TimeZone
@@ -52,7 +53,7 @@ class CountQuery:
     limit: int
 
 
-class CountQueries:
+class CountQueryReader:
     """Reads and checks queries. Counts are kept for `retention_days`."""
 
     def __init__(self, retention_days: int, clock: Callable[[], float]) -> None:
@@ -77,12 +78,13 @@ class CountQueries:
         return CountQuery(self._range(query, interval, zone), source, _limit(query))
 
     def _range(self, query: Mapping[str, str], interval: Interval, zone: TimeZone) -> CountRange:
+        """Return the range that `from` and `to` name. Raises InvalidRequest."""
         now = int(self._clock())
-        past = now + 1  # includes the current second
-        last = _moment(query, "to", zone) if "to" in query else _Moment(past, past)
+        now_end = now + 1  # includes the current second
+        last = _moment(query, "to", zone) if "to" in query else _Moment(now_end, now_end)
         # Today is a whole day, with the hours to come. A range that ends at a time in
         # the future ends now.
-        end = min(last.end, zone.start_of(zone.day_of(now) + _ONE_DAY) if last.is_date else past)
+        end = min(last.end, zone.start_of(zone.day_of(now) + _ONE_DAY) if last.is_date else now_end)
         oldest = self._oldest(now, interval, zone)
         if "from" in query:
             start = _moment(query, "from", zone).start
@@ -90,29 +92,20 @@ class CountQueries:
             start = zone.start_of(zone.day_of(end - 1))
         else:
             # With a retention of one day, the zone's day before today is too old.
-            start = max(end - DAY, oldest) if end == past else end - DAY
-        if start >= past:
+            start = max(end - DAY, oldest) if end == now_end else end - DAY
+        if start >= now_end:
             raise errors.InvalidRequest("`from` must not be in the future.", member="from")
         if start >= last.end:
-            raise errors.InvalidRequest(_not_before(start, last), member="from")
+            raise errors.InvalidRequest(_why_empty(start, last), member="from")
         if start < oldest:
             raise self._too_old(oldest, "from" if "from" in query else "to")
-        if offset := zone.odd_offset(start, end):
-            raise errors.InvalidRequest(
-                f"This time zone is {offset} from UTC in the range. Counts are kept by hours of UTC, so they have no "
-                "days of a zone whose offset is not a whole number of hours. Use another zone, or leave out `tz`.",
-                member="tz",
-            )
+        _check_offsets(zone, start, end)
         requested = CountRange.around(start, end, interval, zone)
-        if interval is Interval.HOUR and len(requested.starts) > MAX_HOURS:
-            raise errors.InvalidRequest(
-                f"A series by hour has at most {MAX_HOURS} hours. Use interval=day or a shorter range.",
-                member="interval",
-            )
+        _check_length(requested)
         return requested
 
     def _too_old(self, oldest: int, member: str) -> errors.InvalidRequest:
-        kept, first = in_words(self._retention_days * DAY), rfc3339(oldest)
+        kept, first = duration_in_words(self._retention_days * DAY), rfc3339(oldest)
         return errors.InvalidRequest(
             f"Counts are kept for {kept}. Set `from` to {first} or later.", member=member, oldest=first
         )
@@ -124,11 +117,6 @@ class CountQueries:
             return oldest
         first, *following = zone.starts(oldest, oldest + 1)
         return first if first == oldest else following[0]
-
-
-def rfc3339(moment: float) -> str:
-    """Return a time in seconds since the epoch as RFC 3339 in UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _interval(query: Mapping[str, str]) -> Interval:
@@ -170,10 +158,28 @@ def _day(day: date, zone: TimeZone) -> _Moment:
     return _Moment(zone.start_of(day), zone.start_of(day + _ONE_DAY))
 
 
-def _not_before(start: float, last: _Moment) -> str:
+def _why_empty(start: float, last: _Moment) -> str:
+    """Return the error of a range that ends before it starts, or at its start."""
     if start == last.end and not last.is_date:
         return "`from` and `to` are the same instant, so the range is empty. Give a date for a whole day."
     return "`from` must not be after `to`. Without `to`, the range ends now."
+
+
+def _check_offsets(zone: TimeZone, start: float, end: float) -> None:
+    if offset := zone.odd_offset(start, end):
+        raise errors.InvalidRequest(
+            f"This time zone is {offset} from UTC in the range. Counts are kept by hours of UTC, so they have no "
+            "days of a zone whose offset is not a whole number of hours. Use another zone, or leave out `tz`.",
+            member="tz",
+        )
+
+
+def _check_length(requested: CountRange) -> None:
+    if requested.interval is Interval.HOUR and len(requested.starts) > MAX_HOURS:
+        raise errors.InvalidRequest(
+            f"A series by hour has at most {MAX_HOURS} hours. Use interval=day or a shorter range.",
+            member="interval",
+        )
 
 
 def _limit(query: Mapping[str, str]) -> int:

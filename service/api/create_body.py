@@ -1,4 +1,4 @@
-"""The body of a creation: the user id of a user who consented, or none."""
+"""The body of a creation or of a change of the user: a user id, or none."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ EXAMPLE = '{"user_id": "user-123"}'
 
 
 async def read_user_id(request: web.Request) -> str | None:
-    """Return the user id of a creation request, None for a guest.
+    """Return the user id in the body of a request, None for a guest.
 
     Raises InvalidRequest, and the errors of `read_object`.
     """

@@ -24,7 +24,7 @@ class CreateLimits:
     """Rejects creations over the limit of their API key."""
 
     def __init__(self, addresses: ClientAddresses, limiter: RateLimiter) -> None:
-        self.addresses = addresses
+        self._addresses = addresses
         self._limiter = limiter
         self._log_limit = LogLimit()
 
@@ -35,7 +35,16 @@ class CreateLimits:
         """
         key = request[API_KEY]
         if key.create_limit is not None:
-            self.count(key, key.create_limit, self.addresses.of(request))
+            self.count(key, key.create_limit, self._addresses.of(request))
+
+    def count_peer(
+        self, key: ApiKey, limit: RateLimit, peer: str, forwarded_for: str | None, forwarded: str | None
+    ) -> None:
+        """Count a creation by the client behind a peer. Raises TooManyRequests.
+
+        `forwarded_for` and `forwarded` are the headers of proxies.
+        """
+        self.count(key, limit, self._addresses.behind(peer, forwarded_for, forwarded))
 
     def count(self, key: ApiKey, limit: RateLimit, address: str) -> None:
         """Count a creation by a client address. Raises TooManyRequests."""

@@ -7,7 +7,6 @@ it also covers the router's 404 and a failed `Expect`.
 
 import logging
 import time
-from collections.abc import Mapping
 from random import getrandbits
 
 from aiohttp import hdrs, web
@@ -16,7 +15,7 @@ from service import errors
 from service.api import wire
 from service.api.aiohttp_errors import translate
 from service.api.aiohttp_internals.expectation import ExpectingRequest, is_waiting
-from service.api.auth import API_KEY, Handler
+from service.api.auth import API_KEY, DirectHandlers, Handler
 from service.api.cors import Cors, preflight_rejected
 from service.api.field_lines import combined
 from service.api.handlers.health import Health
@@ -48,15 +47,15 @@ class MisframedRequest(web.Request):
 class Dispatcher:
     """Passes requests from aiohttp's protocol to the application or to a handler.
 
-    `direct_routes` are the handlers of fixed paths by method and path. A plain request
-    for one of them skips aiohttp's router, which needs about 4 µs to find the same
-    handler (docs/decisions.md).
+    A plain request for a fixed path goes to one of the `direct_handlers`. It skips
+    aiohttp's router, which needs about 4 µs to find the same handler
+    (docs/decisions.md).
     """
 
     def __init__(
         self,
         application: Handler,
-        direct_routes: Mapping[tuple[str, str], Handler],
+        direct_handlers: DirectHandlers,
         *,
         paths: KnownPaths,
         cors: Cors,
@@ -64,7 +63,7 @@ class Dispatcher:
         recorder: RequestRecorder,
     ) -> None:
         self._application = application
-        self._direct_routes = direct_routes
+        self._direct_handlers = direct_handlers
         self._paths = paths
         self._cors = cors
         self._health = health
@@ -78,8 +77,8 @@ class Dispatcher:
         started = time.perf_counter()
         request_id = new_request_id()
         method = request.method
-        route = request.raw_path  # recorded only when it is one of the direct routes
-        direct_handler = self._direct_routes.get((method, route)) if _can_skip_router(request) else None
+        route = request.raw_path  # recorded only when a direct handler has it
+        direct_handler = self._direct_handlers.get((method, route)) if _can_skip_router(request) else None
         try:
             response = await (direct_handler or self._application)(request)
             if method == hdrs.METH_OPTIONS:

@@ -4,7 +4,7 @@ from service.counts import DAY, HOUR, MINUTE
 from service.quantities import quantity
 
 
-def in_words(seconds: int) -> str:
+def duration_in_words(seconds: int) -> str:
     """Return a duration in the largest unit that divides it. One day is 24 hours."""
     for unit, length in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
         if seconds % length == 0 and (unit != "day" or seconds > DAY):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from service.api.durations import in_words
+from service.api.durations import duration_in_words
 from service.api.privacy_sentences import Statement
 from service.config.settings import Settings
 from service.counts import DAY, HOUR
@@ -11,7 +11,7 @@ from service.counts import DAY, HOUR
 def how_long(settings: Settings) -> Iterator[Statement]:
     """Yield when each kind of data is deleted."""
     ttl_seconds = settings.session.ttl_seconds
-    lifetime, of_sessions = in_words(ttl_seconds), ("session.ttl_seconds",)
+    lifetime, of_sessions = duration_in_words(ttl_seconds), ("session.ttl_seconds",)
     yield Statement(
         f"The record of a session is deleted after {lifetime}, or earlier when the session is ended. The index of a "
         "user is deleted with the user's last session.",
@@ -25,8 +25,8 @@ def how_long(settings: Settings) -> Iterator[Statement]:
     yield Statement("The id of a session that was ended or erased may be kept for 1 minute more.")
     yield from _of_counts(settings)
     yield Statement(
-        f"Fingerprints of secrets are deleted {in_words(ttl_seconds + 2 * HOUR)} after the last use of the secret, "
-        "and the record of an erasure after 5 minutes.",
+        f"Fingerprints of secrets are deleted {duration_in_words(ttl_seconds + 2 * HOUR)} after the last use of the "
+        "secret, and the record of an erasure after 5 minutes.",
         of_sessions,
     )
     yield Statement("The operator decides how long the log, traces and backups are kept.")
@@ -34,7 +34,7 @@ def how_long(settings: Settings) -> Iterator[Statement]:
 
 def _of_counts(settings: Settings) -> Iterator[Statement]:
     ttl_seconds = settings.session.ttl_seconds
-    lifetime, days = in_words(ttl_seconds), in_words(settings.analytics.retention_days * DAY)
+    lifetime, days = duration_in_words(ttl_seconds), duration_in_words(settings.analytics.retention_days * DAY)
     yield Statement(
         f"Sketches and lists of a day are deleted {days} after the day, or up to one day later.",
         ("analytics.retention_days",),
@@ -43,8 +43,8 @@ def _of_counts(settings: Settings) -> Iterator[Statement]:
     # about to expire. See `arrive` in set_user.lua.
     yield Statement(
         f"Numbers by hour and day are deleted {days} after the day, or up to one day later. Numbers by minute are "
-        f"deleted after {in_words(ttl_seconds + 2 * HOUR)}. When consent changes during a visit, numbers of the time "
-        f"at which the visit began may be kept for up to {lifetime} more.",
+        f"deleted after {duration_in_words(ttl_seconds + 2 * HOUR)}. When consent changes during a visit, numbers of "
+        f"the time at which the visit began may be kept for up to {lifetime} more.",
         ("analytics.retention_days", "session.ttl_seconds"),
     )
     yield Statement("Results of counts are deleted after 1 hour.")

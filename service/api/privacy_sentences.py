@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from service.api import wire
-from service.api.durations import in_words
+from service.api.durations import duration_in_words
 from service.api_keys import ApiKey, Gpc, Reveal, Scope
 from service.config.settings import Settings
 from service.sessions import SHARD_COUNT
@@ -57,7 +57,7 @@ def on_the_device(settings: Settings) -> Iterator[Statement]:
         f"A new session sets the cookie {wire.SESSION_TOKEN}. It has a random number, which is the id of the "
         "session, and nothing else. Devices without cookies keep the id and send it in a header."
     )
-    lifetime = in_words(settings.session.ttl_seconds)
+    lifetime = duration_in_words(settings.session.ttl_seconds)
     yield Statement(f"The cookie is kept for {lifetime}. No request extends this time.", ("session.ttl_seconds",))
     yield Statement(
         f"Browsers send the cookie {_SENT_WITH[cookie.same_site]} (SameSite={cookie.same_site}).",
@@ -138,8 +138,8 @@ def _requests(settings: Settings, keys: Collection[ApiKey]) -> Iterator[Statemen
     limits = sorted({key.create_limit.seconds for key in _with_scope(keys, Scope.TRACK) if key.create_limit})
     if limits:
         addresses = (
-            f"The service counts over {in_words(limits[-1])} how many sessions an address creates. It keeps the "
-            "address in memory for that, and stores it nowhere."
+            f"The service counts over {duration_in_words(limits[-1])} how many sessions an address creates. It keeps "
+            "the address in memory for that, and stores it nowhere."
         )
     else:
         addresses = "The service keeps no addresses of clients."

@@ -15,7 +15,7 @@ from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
 from service.api.handlers.health import Health
 from service.api.handlers.openapi import OpenapiHandler
-from service.api.handlers.operations import MetricsHandler, StatusHandler
+from service.api.handlers.operations import MetricsHandler, StoreStatusHandler
 from service.api.handlers.pages import Page, static_files
 from service.api.handlers.privacy import PrivacyHandlers
 from service.api.handlers.sessions import SessionHandlers
@@ -31,8 +31,8 @@ _PROXY_METHODS = hdrs.METH_ALL - {hdrs.METH_CONNECT}
 
 
 @dataclass(frozen=True)
-class Route:
-    """One row of the table.
+class RouteDef:
+    """One row of the table: a route before aiohttp's router has it.
 
     A route with `scope=None` needs no API key. A route with `is_api=False` needs no API
     version. A route with `is_for_proxies=True` has every method except CONNECT, and
@@ -56,12 +56,12 @@ class Handlers:
     forward_auth: ForwardAuthHandlers
     analytics: AnalyticsHandlers
     users: UserHandlers
-    status: StatusHandler
+    status: StoreStatusHandler
     health: Health
     privacy: PrivacyHandlers
 
 
-def table(handlers: Handlers) -> list[Route]:
+def table(handlers: Handlers) -> list[RouteDef]:
     """Return all routes except `/metrics`, which `metrics_route` makes.
 
     `register` also adds HEAD for each GET.
@@ -71,80 +71,80 @@ def table(handlers: Handlers) -> list[Route]:
     rows = []
     for path in wire.SESSION_PATHS:
         rows += [
-            Route(post, path, sessions.create_session, Scope.TRACK),
-            Route(get, path, sessions.get_session, Scope.TRACK),
-            Route(delete, path, sessions.end_session, Scope.TRACK),
-            Route(hdrs.METH_PUT, path + wire.USER_SUFFIX, handlers.consent.set_user, Scope.TRACK),
-            Route(delete, path + wire.USER_SUFFIX, handlers.consent.remove_user, Scope.TRACK),
+            RouteDef(post, path, sessions.create_session, Scope.TRACK),
+            RouteDef(get, path, sessions.get_session, Scope.TRACK),
+            RouteDef(delete, path, sessions.end_session, Scope.TRACK),
+            RouteDef(hdrs.METH_PUT, path + wire.USER_SUFFIX, handlers.consent.set_user, Scope.TRACK),
+            RouteDef(delete, path + wire.USER_SUFFIX, handlers.consent.remove_user, Scope.TRACK),
         ]
     for path in wire.FORWARD_AUTH_PATHS:
         rows += _for_proxies(path, handlers.forward_auth)
     operator = wire.OPERATOR_PATH
     return [
         *rows,
-        Route(post, f"{operator}/sessions/lookup", sessions.look_up_sessions, Scope.VALIDATE),
-        Route(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
-        Route(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
-        Route(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
-        Route(get, wire.STORE_STATUS_PATH, handlers.status.get_status, Scope.ANALYTICS),
-        Route(get, f"{operator}/privacy", handlers.privacy.get_document, None),
-        Route(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
-        Route(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
-        Route(get, wire.LIVEZ_PATH, health.livez, None),
-        Route(get, "/readyz", health.readyz, None),
-        Route(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
-        Route(get, wire.PRIVACY_PATH, handlers.privacy.get_page, None),
-        Route(get, wire.GPC_PATH, handlers.privacy.get_gpc, None),
-        Route(get, "/openapi.json", OpenapiHandler().get_document, None),
-        Route(get, wire.DOCS_PATH, Page("docs.html").get, None),
-        *(Route(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),
+        RouteDef(post, f"{operator}/sessions/lookup", sessions.look_up_sessions, Scope.VALIDATE),
+        RouteDef(get, f"{operator}/analytics/sessions", analytics.count_sessions, Scope.ANALYTICS),
+        RouteDef(get, f"{operator}/analytics/users", analytics.top_users, Scope.ANALYTICS),
+        RouteDef(get, f"{operator}/analytics/users/{PATH_SEGMENT}", analytics.count_user, Scope.ANALYTICS),
+        RouteDef(get, wire.STORE_STATUS_PATH, handlers.status.get_status, Scope.ANALYTICS),
+        RouteDef(get, f"{operator}/privacy", handlers.privacy.get_document, None),
+        RouteDef(get, f"{operator}/users/{PATH_SEGMENT}/sessions", users.export_sessions, Scope.PRIVACY),
+        RouteDef(delete, f"{operator}/users/{PATH_SEGMENT}", users.erase_user, Scope.PRIVACY),
+        RouteDef(get, wire.LIVEZ_PATH, health.livez, None),
+        RouteDef(get, "/readyz", health.readyz, None),
+        RouteDef(get, wire.DASHBOARD_PATH, Page("dashboard.html").get, None),
+        RouteDef(get, wire.PRIVACY_PATH, handlers.privacy.get_page, None),
+        RouteDef(get, wire.GPC_PATH, handlers.privacy.get_gpc, None),
+        RouteDef(get, "/openapi.json", OpenapiHandler().get_document, None),
+        RouteDef(get, wire.DOCS_PATH, Page("docs.html").get, None),
+        *(RouteDef(get, wire.STATIC_PATH + name, Page(name).get, None) for name in static_files()),
     ]
 
 
-def _for_proxies(path: str, handlers: ForwardAuthHandlers) -> list[Route]:
+def _for_proxies(path: str, handlers: ForwardAuthHandlers) -> list[RouteDef]:
     every = hdrs.METH_ANY
     return [
-        Route(every, path, handlers.describe_or_require, Scope.VALIDATE, is_for_proxies=True),
-        Route(every, path + _VISITOR_PATH, handlers.describe, Scope.VALIDATE, is_for_proxies=True),
+        RouteDef(every, path, handlers.describe_or_require, Scope.VALIDATE, is_for_proxies=True),
+        RouteDef(every, path + _VISITOR_PATH, handlers.describe, Scope.VALIDATE, is_for_proxies=True),
     ]
 
 
-def metrics_route(handler: MetricsHandler) -> Route:
+def metrics_route(handler: MetricsHandler) -> RouteDef:
     """Return the route of `/metrics`, which exists only while metrics are enabled."""
-    return Route(hdrs.METH_GET, "/metrics", handler.get_metrics, Scope.ANALYTICS, is_api=False)
+    return RouteDef(hdrs.METH_GET, "/metrics", handler.get_metrics, Scope.ANALYTICS, is_api=False)
 
 
 @dataclass
-class Registered:
-    """Resources with CORS, and handlers of fixed paths by method and path."""
+class RegisteredRoutes:
+    """Resources with CORS, and the handlers of fixed paths by method and path."""
 
     resources: dict[web.Resource, None] = field(default_factory=dict)
-    handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
+    direct_handlers: dict[tuple[str, str], Handler] = field(default_factory=dict)
 
 
-def register(routes: list[Route], router: web.UrlDispatcher, authorizer: Authorizer) -> Registered:
+def register(routes: list[RouteDef], router: web.UrlDispatcher, authorizer: Authorizer) -> RegisteredRoutes:
     """Add the routes to the router.
 
     A route with a scope gets the checks of `authorizer`.
     """
-    registered = Registered()
+    registered = RegisteredRoutes()
     for route in routes:
         resource = router.add_resource(route.path)
         handler = route.handler
         if route.is_for_proxies and route.scope is not None:
-            handler = authorizer.require_key_of_proxy(route.scope, handler)
+            handler = authorizer.require_from_proxy(route.scope, handler)
             resource.add_route(route.method, handler, expect_handler=_ignore_expectation)
             if not route.path.endswith(_VISITOR_PATH):
-                registered.handlers |= {(method, route.path): handler for method in _PROXY_METHODS}
+                registered.direct_handlers |= {(method, route.path): handler for method in _PROXY_METHODS}
             continue
         if route.scope is not None:
-            guard = authorizer.require if route.is_api else authorizer.require_key
+            guard = authorizer.require if route.is_api else authorizer.require_without_version
             handler = guard(route.scope, handler)
         methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         for method in methods:
             resource.add_route(method, handler)
             if PATH_SEGMENT not in route.path:
-                registered.handlers[method, route.path] = handler
+                registered.direct_handlers[method, route.path] = handler
         registered.resources[resource] = None
     return registered
 

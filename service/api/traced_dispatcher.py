@@ -8,7 +8,7 @@ Source: OpenTelemetry's semantic conventions for HTTP, and W3C Trace Context.
 """
 
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from random import random
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.api.auth import Handler
+from service.api.auth import DirectHandlers, Handler
 from service.api.dispatcher import KNOWN_METHODS, MisframedRequest, route_of
 from service.api.session_token import SESSION_OF_REQUEST
 from service.digests import SessionRefs
@@ -43,18 +43,18 @@ class TracedDispatcher:
     def __init__(
         self,
         handler: Handler,
-        direct_routes: Mapping[tuple[str, str], Handler],
+        direct_handlers: DirectHandlers,
         tracer: Tracer,
         sample_ratio: float,
         *,
         refs: SessionRefs | None,
     ) -> None:
-        """`direct_routes` are the handlers that skip the router, by method and path.
+        """`direct_handlers` handle the requests that skip the router.
 
         `refs` makes the refs in spans. Without it, spans have none.
         """
         self._handler = handler
-        self._direct_routes = direct_routes
+        self._direct_handlers = direct_handlers
         self._tracer = tracer
         self._sample_ratio = sample_ratio
         self._refs = refs
@@ -84,7 +84,7 @@ class TracedDispatcher:
             raise
         else:
             path = request.raw_path
-            route = path if (request.method, path) in self._direct_routes else route_of(request)
+            route = path if (request.method, path) in self._direct_handlers else route_of(request)
             if route != "-":
                 span.update_name(f"{_name(method)} {route}")
                 attributes["http.route"] = route

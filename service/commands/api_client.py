@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from service.config.host_name import host_error
+from service.config.host_name import MAX_PORT, host_error
 from service.errors import CommandError
 
 TIMEOUT_SECONDS = 10.0
@@ -30,7 +30,6 @@ _FAILURES = (
 )
 _VISIBLE_ASCII = re.compile("[!-~]+")
 _PATH = re.compile("(?:/[!-~]*)?")
-_MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _url_errors(url: str) -> Iterator[str]:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
     except ValueError:
-        yield f"has an invalid host, or a port that is not from 1 to {_MAX_PORT}"
+        yield f"has an invalid host, or a port that is not from 1 to {MAX_PORT}"
         return
     if not url.isprintable() or " " in url:
         yield "has a space or another character that is not allowed in URLs"
@@ -175,7 +174,7 @@ def _url_errors(url: str) -> Iterator[str]:
 
 def _address_errors(netloc: str, host: str, port: int | None) -> Iterator[str]:
     if port == 0:
-        yield f"has a port that is not from 1 to {_MAX_PORT}"
+        yield f"has a port that is not from 1 to {MAX_PORT}"
     if "@" in netloc:
         yield "has a user. The service takes an API key instead (--key, JAY_KEY)"
     if error := host_error(host):

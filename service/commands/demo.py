@@ -10,9 +10,8 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -26,10 +25,9 @@ from service.digests import UserDigest
 from service.errors import CommandError, StoreUnavailable
 from service.sessions import Session, SessionFactory
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
+from service.storage.paging import pages
 from service.storage.session_store import RedisSessionStore
-
-Item = TypeVar("Item")
 
 DAYS = 7
 _BATCH = 250
@@ -100,9 +98,9 @@ class _Week:
         for hour, per_source in track(plan, "Writing", console=console, transient=True, disable=is_hidden):
             starting = self._sessions_of(hour, per_source, max(10, int(sessions * _USERS_PER_SESSION)), ends)
             store = self._store(hour)
-            for batch in _batches(starting):
+            for batch in pages(starting, _BATCH):
                 created += sum(await store.create_many(batch))
-            for ids in _batches(ends.pop(hour, [])):
+            for ids in pages(ends.pop(hour, []), _BATCH):
                 ended += sum(map(len, await store.end_many([[session_id] for session_id in ids])))
         return created, ended
 
@@ -150,16 +148,12 @@ class _Week:
 
     def _store(self, hour: int) -> RedisSessionStore:
         """Return a store with the clock of an hour and the lifetime that is left."""
-        ttl_seconds = self._settings.session.ttl_seconds
+        ttl_seconds, analytics = self._settings.session.ttl_seconds, self._settings.analytics
         left = int((hour + 1) * HOUR + ttl_seconds - self._now)
         return RedisSessionStore(
             self._connection,
             Keyspace(self._settings.redis.key_prefix),
-            ttl_seconds=min(max(left, _MIN_TTL_SECONDS), ttl_seconds),
-            analytics=self._settings.analytics,
+            Lifetimes.of(min(max(left, _MIN_TTL_SECONDS), ttl_seconds), analytics.retention_days),
+            top_users=analytics.top_users,
             clock=lambda: min((hour + 0.5) * HOUR, self._now),
         )
-
-
-def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

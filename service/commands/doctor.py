@@ -7,8 +7,8 @@ from rich.console import Console
 
 from service.commands import doctor_certificate, doctor_clocks, doctor_redis
 from service.commands.api_client import ApiClient
-from service.commands.check_results import Report, unknown
 from service.commands.doctor_client import ClientChecks
+from service.commands.doctor_results import Report, unknown
 from service.config.settings import Settings
 from service.storage.embedded import find_redis
 

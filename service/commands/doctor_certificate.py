@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from service.commands.api_client import TIMEOUT_SECONDS
-from service.commands.check_results import CheckResult, good, problem, unknown, warning
+from service.commands.doctor_results import CheckResult, good, problem, unknown, warning
 from service.config.certificate import Validity
 from service.quantities import quantity
 

@@ -11,8 +11,8 @@ from http.cookies import SimpleCookie
 from service.api import versions, wire
 from service.commands import doctor_memory
 from service.commands.api_client import Answer, ApiClient
-from service.commands.check_results import CheckResult, good, problem, unknown
 from service.commands.doctor_clocks import Offset, offset_of
+from service.commands.doctor_results import CheckResult, good, problem, unknown
 from service.errors import CommandError
 from service.sessions import parse_session_id
 

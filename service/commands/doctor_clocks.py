@@ -13,7 +13,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from service.commands.api_client import Answer
-from service.commands.check_results import CheckResult, good, problem, unknown
+from service.commands.doctor_results import CheckResult, good, problem, unknown
 from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.errors import StoreUnavailable

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from service.api import wire
 from service.commands.api_client import ApiClient
-from service.commands.check_results import CheckResult, good, unknown, warning
+from service.commands.doctor_results import CheckResult, good, unknown, warning
 from service.counts import DAY, HOUR, MINUTE
 from service.quantities import quantity
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from service.commands.check_results import CheckResult, good, problem, unknown
+from service.commands.doctor_results import CheckResult, good, problem, unknown
 from service.digests import UserDigest
 from service.errors import UnknownUserSecret
 from service.quantities import quantity

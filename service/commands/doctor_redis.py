@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.commands import doctor_privacy
-from service.commands.check_results import CheckResult, good, problem, unknown
+from service.commands.doctor_results import CheckResult, good, problem, unknown
 from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.digests import UserDigest

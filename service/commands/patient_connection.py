@@ -1,4 +1,4 @@
-"""The connection of a command to Redis, which waits longer than that of the service."""
+"""The connection of a command to Redis, which waits longer than the service does."""
 
 import dataclasses
 from collections.abc import AsyncIterator

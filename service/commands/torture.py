@@ -83,7 +83,7 @@ class _Phases:
 
     @property
     def not_ended(self) -> int:
-        """Return the number of created sessions that were not ended so far."""
+        """The number of created sessions that were not ended so far."""
         return self._ledger.not_ended - self._ended if self._ledger else 0
 
     def _http(self) -> TortureHttp:

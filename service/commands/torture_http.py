@@ -57,12 +57,12 @@ class Reply:
 
     @property
     def is_served(self) -> bool:
-        """Return whether an answer arrived whose status is below 500."""
+        """Whether an answer arrived whose status is below 500."""
         return 0 < self.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def is_refusal(self) -> bool:
-        """Return whether the service has certainly done nothing."""
+        """Whether the service has certainly done nothing."""
         return not self.is_sent or HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 

@@ -19,8 +19,8 @@ from service.quantities import quantity
 class Entry:
     """An acknowledged session. Times are of the monotonic clock.
 
-    `user_id` is that of the last acknowledged change, and `wanted_user_id` that of a
-    change whose answer is unknown. None is a guest.
+    `user_id` is the user after the last acknowledged change, and `wanted_user_id` the
+    user after a change whose answer is unknown. None is a guest.
     """
 
     session_id: str = field(repr=False)
@@ -109,17 +109,17 @@ class Ledger:
 
     @property
     def seconds(self) -> float:
-        """Return the age of the ledger, at most until it was closed."""
+        """The age of the ledger, at most until it was closed."""
         return self._end() - self._started_at
 
     @property
     def requests(self) -> int:
-        """Return the number of requests so far."""
+        """The number of requests so far."""
         return len(self.served_at) + len(self.failed_at)
 
     @property
     def longest_gap_seconds(self) -> float:
-        """Return the longest time without a served request, from start to end."""
+        """The longest time without a served request, from start to end."""
         moments = pairwise([self._started_at, *self.served_at, self._end()])
         return max(after - before for before, after in moments)
 
@@ -129,7 +129,7 @@ class Ledger:
 
     @property
     def not_ended(self) -> int:
-        """Return the number of created sessions whose end is not acknowledged."""
+        """The number of created sessions whose end is not acknowledged."""
         return self.created.acknowledged - self.ends.acknowledged
 
     def _end(self) -> float:
@@ -155,7 +155,7 @@ class Findings:
 
     @property
     def undone(self) -> list[Entry]:
-        """Return the sessions and ids whose last acknowledged change is lost."""
+        """The sessions and ids whose last acknowledged change is lost."""
         return self.lost + self.revived + self.returned
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn, Self
 from service import errors
 
 # ACME clients renew 30 days before the end. After 16 more days, the renewal has failed.
-WARNING_DAYS = 14
+_WARNING_DAYS = 14
 
 _MAX_BYTES = 1 << 20  # a certificate chain has a few kilobytes
 _CERTIFICATE_MARK = b"-----BEGIN CERTIFICATE-----"
@@ -65,8 +65,8 @@ class Validity:
             return f"expired on {self.ends_at:%Y-%m-%d}: clients reject it"
         if now < self.starts_at:
             return f"is not valid before {self.starts_at:%Y-%m-%d %H:%M} UTC: clients reject it until then"
-        if self.days_left(now) < WARNING_DAYS:
-            return f"ends on {self.ends_at:%Y-%m-%d}, in less than {WARNING_DAYS} days"
+        if self.days_left(now) < _WARNING_DAYS:
+            return f"ends on {self.ends_at:%Y-%m-%d}, in less than {_WARNING_DAYS} days"
         return None
 
 

@@ -22,7 +22,7 @@ from service.errors import TlsError
 
 
 def cross_field_errors(settings: Settings, redis_password: str | None) -> Iterator[str]:
-    """Yield a sentence for each contradiction, and in production for published secrets.
+    """Yield a sentence for each contradiction, and for each error in production.
 
     `redis_password` is JAY_REDIS_PASSWORD, from which docker-compose.yml makes
     `redis.url`, or None when it is not set.
@@ -42,7 +42,7 @@ def cross_field_errors(settings: Settings, redis_password: str | None) -> Iterat
             "the setting empty"
         )
     if settings.environment == "production":
-        yield from _published(settings, redis_password)
+        yield from _production_errors(settings, redis_password)
 
 
 def _embedded_errors(redis: RedisSettings) -> Iterator[str]:
@@ -58,8 +58,8 @@ def _embedded_errors(redis: RedisSettings) -> Iterator[str]:
         )
 
 
-def _published(settings: Settings, redis_password: str | None) -> Iterator[str]:
-    """Yield a sentence for each key and secret that is published with the service."""
+def _production_errors(settings: Settings, redis_password: str | None) -> Iterator[str]:
+    """Yield a sentence for missing keys, and for each published key or secret."""
     if not settings.api_keys:
         yield "api_keys: the list is empty, so no client has access. Make a key with `jay-tracking keys new`"
     for name in sorted({key.name for key in demo_keys_in(settings.api_keys).values()}):

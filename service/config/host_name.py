@@ -1,4 +1,4 @@
-"""Host names and IP addresses in settings and on the command line."""
+"""Host names, IP addresses and ports in settings and on the command line."""
 
 import ipaddress
 import re
@@ -7,6 +7,7 @@ import re
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _MAX_LENGTH = 253
+MAX_PORT = 65_535
 
 
 def host_error(host: str) -> str | None:

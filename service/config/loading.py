@@ -11,8 +11,8 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -45,15 +45,6 @@ class LoadedConfig:
     provenance: Mapping[str, str]
 
 
-@dataclass
-class _Draft:
-    """The result so far: values and provenance by dotted name, and all errors."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, str] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-
-
 def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_files: bool = True) -> LoadedConfig:
     """Read the settings.
 
@@ -64,94 +55,110 @@ def load(environ: Mapping[str, str], file: Path | None = None, *, reads_tls_file
     """
     environ = own_variables(environ)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    draft = _Draft()
-    known = {setting.name: setting for setting in all_settings()}
-    _read_file(named or DEFAULT_FILE, known, draft, required=named is not None)
-    _read_environment(environ, known, draft)
-    if not draft.errors:
+    reader = _Reader()
+    reader.read_file(named or DEFAULT_FILE, required=named is not None)
+    reader.read_environment(environ)
+    errors = reader.errors
+    if not errors:
         # An invalid value would be replaced by its default, and cause errors that are
         # not real.
-        settings: Settings = _build(Settings, draft)
-        draft.errors += cross_field_errors(settings, environ.get(REDIS_PASSWORD_VARIABLE))
-        draft.errors += unusable_files(settings.server.tls) if reads_tls_files else ()
-    if draft.errors:
-        raise ConfigError(draft.errors)
-    provenance = {name: draft.provenance.get(name, "default") for name in known}
-    return LoadedConfig(settings, provenance)
+        settings: Settings = _build(Settings, reader.values)
+        errors += cross_field_errors(settings, environ.get(REDIS_PASSWORD_VARIABLE))
+        errors += unusable_files(settings.server.tls) if reads_tls_files else ()
+    if errors:
+        raise ConfigError(errors)
+    return LoadedConfig(settings, reader.provenance)
 
 
-def _read_file(path: Path, known: Mapping[str, Setting], draft: _Draft, *, required: bool) -> None:
-    try:
-        content = read_yaml(path)
-    except FileNotFoundError:
-        if required:
-            draft.errors.append(f"{path}: there is no such file. Name one with --config or {CONFIG_VARIABLE}")
-    except ConfigError as error:
-        draft.errors += error.errors
-    else:
-        _read_mapping(content or {}, "", known, draft, str(path))
+class _Reader:
+    """Collects values and their provenance by dotted name, and all errors."""
 
+    def __init__(self) -> None:
+        self._known = {setting.name: setting for setting in all_settings()}
+        self.values: dict[str, Any] = {}
+        self.provenance = dict.fromkeys(self._known, "default")
+        self.errors: list[str] = []
 
-def _read_mapping(content: object, prefix: str, known: Mapping[str, Setting], draft: _Draft, provenance: str) -> None:
-    if not isinstance(content, dict):
-        draft.errors.append(f"{provenance}: {prefix.rstrip('.') or 'the file'} must be a mapping of names to values")
-        return
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if name in known:
-            _accept(known[name], value, draft, provenance)
-        elif any(setting.startswith(f"{name}.") for setting in known):
-            if value is not None:  # a section whose lines are all comments
-                _read_mapping(value, f"{name}.", known, draft, provenance)
+    def read_file(self, path: Path, *, required: bool) -> None:
+        """Read a YAML file. One that is not required may be missing."""
+        try:
+            content = read_yaml(path)
+        except FileNotFoundError:
+            if required:
+                self.errors.append(f"{path}: there is no such file. Name one with --config or {CONFIG_VARIABLE}")
+        except ConfigError as error:
+            self.errors += error.errors
         else:
-            sections = {setting.rpartition(".")[0] for setting in known} - {""}
-            draft.errors.append(f"{provenance}: {name} is not a setting{_nearest(name, {*known, *sections})}")
+            self._read_mapping(content or {}, "", str(path))
 
+    def _read_mapping(self, content: object, prefix: str, provenance: str) -> None:
+        if not isinstance(content, dict):
+            section = prefix.rstrip(".") or "the file"
+            self.errors.append(f"{provenance}: {section} must be a mapping of names to values")
+            return
+        for key, value in content.items():
+            name = f"{prefix}{key}"
+            if name in self._known:
+                self._accept(self._known[name], value, provenance)
+            elif any(setting.startswith(f"{name}.") for setting in self._known):
+                if value is not None:  # a section whose lines are all comments
+                    self._read_mapping(value, f"{name}.", provenance)
+            else:
+                sections = {setting.rpartition(".")[0] for setting in self._known} - {""}
+                hint = _nearest(name, {*self._known, *sections})
+                self.errors.append(f"{provenance}: {name} is not a setting{hint}")
 
-def _read_environment(environ: Mapping[str, str], known: Mapping[str, Setting], draft: _Draft) -> None:
-    variables = {setting.variable: setting for setting in known.values()}
-    for variable, string in environ.items():
-        if variable in _NOT_SETTINGS:
-            continue
-        setting = variables.get(variable)
-        if setting is not None:
-            _accept_string(setting, string, draft, variable)
-        elif setting := variables.get(variable.removesuffix(_FILE_SUFFIX)):
-            if environ.get(setting.variable):
-                draft.errors.append(f"{variable}: {setting.variable} is set as well. Unset one of the two")
+    def read_environment(self, environ: Mapping[str, str]) -> None:
+        """Read the variables of settings, which override the file."""
+        variables = {setting.variable: setting for setting in self._known.values()}
+        for variable, string in environ.items():
+            if variable in _NOT_SETTINGS:
                 continue
+            setting = variables.get(variable)
+            if setting is not None:
+                self._accept_string(setting, string, variable)
+            elif setting := variables.get(variable.removesuffix(_FILE_SUFFIX)):
+                if environ.get(setting.variable):
+                    self.errors.append(f"{variable}: {setting.variable} is set as well. Unset one of the two")
+                    continue
+                try:
+                    self._accept_string(setting, read_secret(Path(string)), variable)
+                except UnreadableText as error:
+                    self.errors.append(f"{variable}: the file it names {error}")
+            elif not _KUBERNETES_VARIABLE.search(f"{variable}={string}"):
+                hint = _nearest(variable, {*variables, *COMPOSE_VARIABLES})
+                self.errors.append(f"{variable} is not a setting{hint}")
+
+    def _accept_string(self, setting: Setting, string: str, provenance: str) -> None:
+        """Read a value from the environment: always a string, and JSON for lists."""
+        string = as_utf8(string).removeprefix("\ufeff")
+        value: object = string
+        if setting.kind is bool:
+            value = {"true": True, "false": False, "1": True, "0": False}.get(string.lower(), string)
+        elif setting.kind in (int, float):
+            value = parse_number(string, setting.kind)
+        elif get_origin(setting.kind) is tuple:
+            subject = _subject(setting, provenance)
             try:
-                _accept_string(setting, read_secret(Path(string)), draft, variable)
-            except UnreadableText as error:
-                draft.errors.append(f"{variable}: the file it names {error}")
-        elif not _KUBERNETES_VARIABLE.search(f"{variable}={string}"):
-            draft.errors.append(f"{variable} is not a setting{_nearest(variable, {*variables, *COMPOSE_VARIABLES})}")
+                value = json.loads(string, object_pairs_hook=_object_of)
+            except _SameName:
+                self.errors.append(f"{subject} has the same name twice. Remove one")
+                return
+            except (ValueError, RecursionError):
+                self.errors.append(f"{subject} must be a JSON list, such as [{setting.declaration.example}]")
+                return
+        self._accept(setting, value, provenance)
+
+    def _accept(self, setting: Setting, value: object, provenance: str) -> None:
+        converted, errors = setting.read(value)
+        self.errors += [f"{_subject(setting, provenance)}{error}" for error in errors]
+        self.values[setting.name] = converted
+        self.provenance[setting.name] = provenance
 
 
-def _nearest(name: str, known: typing.Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f". Did you mean {close[0]}?" if close else ". `jay-tracking check-config` lists all settings"
-
-
-def _accept_string(setting: Setting, string: str, draft: _Draft, provenance: str) -> None:
-    """Read a value from the environment: always a string, and JSON for lists."""
-    string = as_utf8(string).removeprefix("\ufeff")
-    value: object = string
-    if setting.kind is bool:
-        value = {"true": True, "false": False, "1": True, "0": False}.get(string.lower(), string)
-    elif setting.kind in (int, float):
-        value = parse_number(string, setting.kind)
-    elif get_origin(setting.kind) is tuple:
-        subject = _subject(setting, provenance)
-        try:
-            value = json.loads(string, object_pairs_hook=_object_of)
-        except _SameName:
-            draft.errors.append(f"{subject} has the same name twice. Remove one")
-            return
-        except (ValueError, RecursionError):
-            draft.errors.append(f"{subject} must be a JSON list, such as [{setting.field.metadata['example']}]")
-            return
-    _accept(setting, value, draft, provenance)
 
 
 class _SameName(Exception):
@@ -165,19 +172,12 @@ def _object_of(fields: Sequence[tuple[str, object]]) -> dict[str, object]:
     return content
 
 
-def _accept(setting: Setting, value: object, draft: _Draft, provenance: str) -> None:
-    converted, errors = setting.read(value)
-    draft.errors += [f"{_subject(setting, provenance)}{error}" for error in errors]
-    draft.values[setting.name] = converted
-    draft.provenance[setting.name] = provenance
-
-
 def _subject(setting: Setting, provenance: str) -> str:
     """Return the start of an error's sentence: the variable, or file and name."""
     return provenance if provenance == setting.variable else f"{provenance}: {setting.name}"
 
 
-def _build(section: type, draft: _Draft, prefix: str = "") -> Any:
+def _build(section: type, read: Mapping[str, Any], prefix: str = "") -> Any:
     """Return the section's dataclass.
 
     Settings that were not read have their defaults.
@@ -187,7 +187,7 @@ def _build(section: type, draft: _Draft, prefix: str = "") -> Any:
     for declared in dataclasses.fields(section):
         name, kind = prefix + declared.name, kinds[declared.name]
         if dataclasses.is_dataclass(kind):
-            values[declared.name] = _build(typing.cast("type", kind), draft, f"{name}.")
-        elif name in draft.values:
-            values[declared.name] = draft.values[name]
+            values[declared.name] = _build(typing.cast("type", kind), read, f"{name}.")
+        elif name in read:
+            values[declared.name] = read[name]
     return section(**values)

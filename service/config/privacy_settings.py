@@ -13,7 +13,7 @@ _URL = re.compile(r"https://[!-~]+", re.ASCII)
 
 
 def check_contact(value: str | None) -> str | None:
-    """Check who is asked about data: an email address or a page."""
+    """Check the contact for questions about data: an email address or a page."""
     if value is None:
         return None
     email = _EMAIL.fullmatch(value)
@@ -39,7 +39,7 @@ def _is_url(value: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacySettings:
-    """Whom the privacy notice names."""
+    """The contact and the page for objections in the privacy notice."""
 
     contact: str | None = setting(
         None, "email address or page for questions about data, shown in the privacy notice", check=check_contact

@@ -4,7 +4,7 @@
     redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME/DB
     redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT
 
-User and password are those of Redis. Sentinels have their own in the parameters
+User and password are for Redis. Sentinels have their own in the parameters
 `sentinel_username` and `sentinel_password`. `rediss` in front means TLS to all of them.
 `redis_url.py` checks the parts.
 """
@@ -25,7 +25,7 @@ class Topology(StrEnum):
     CLUSTER = "cluster"
 
 
-DEFAULT_PORTS = {Topology.SERVER: 6379, Topology.SENTINEL: 26379, Topology.CLUSTER: 6379}
+_DEFAULT_PORTS = {Topology.SERVER: 6379, Topology.SENTINEL: 26379, Topology.CLUSTER: 6379}
 
 
 def topology_of(scheme: str) -> Topology:
@@ -48,7 +48,7 @@ class RedisServers:
     """The parts of a valid URL.
 
     `hosts` has the servers, sentinels or nodes of a cluster that the URL names. `name`
-    is that of the primary that sentinels watch.
+    is the name of the primary that sentinels watch.
     """
 
     topology: Topology
@@ -61,7 +61,7 @@ class RedisServers:
         """Return the parts of a valid URL, which is not `embedded`."""
         parts = urlsplit(url)
         topology = topology_of(parts.scheme)
-        default = DEFAULT_PORTS[topology]
+        default = _DEFAULT_PORTS[topology]
         hosts = [(host, int(port or default)) for host, port in split_hosts(parts)]
         name = parts.path.split("/")[1] if topology is Topology.SENTINEL else ""
         return cls(topology, hosts, name, url)

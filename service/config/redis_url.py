@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from service.config.host_name import host_error
+from service.config.host_name import MAX_PORT, host_error
 from service.config.redis_servers import SENTINEL_CREDENTIALS, Topology, split_hosts, topology_of
 
 FORMS = (
@@ -68,7 +68,7 @@ def _tcp_errors(parts: SplitResult) -> Iterator[str]:
     if not all(not port or _is_port(port) for _, port in hosts):
         # An unescaped `/`, `?` or `:` in a password ends the host early. The rest looks
         # like a port.
-        yield f"must have a port from 1 to 65535. {_ESCAPES}"
+        yield f"must have a port from 1 to {MAX_PORT}. {_ESCAPES}"
     topology = topology_of(parts.scheme)
     # A bracket belongs to an IPv6 address, and is its first character.
     if not all(host and "[" not in host for host, _ in hosts):
@@ -165,7 +165,7 @@ def _key_errors(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_port(string: str) -> bool:
-    return re.fullmatch("[0-9]{1,5}", string, re.ASCII) is not None and 0 < int(string) < 65_536  # noqa: PLR2004
+    return re.fullmatch("[0-9]{1,5}", string, re.ASCII) is not None and 0 < int(string) <= MAX_PORT
 
 
 def _is_db(string: str) -> bool:

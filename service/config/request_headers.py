@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from service.config.value_checks import Each
+
 # One header of the preflight response lists them all. 32 names of 64 characters are 2
 # KB.
 MAX_NAMES = 32
@@ -20,8 +22,7 @@ def check_request_headers(names: Sequence[str]) -> str | None:
     """Return what the list must be instead, or None if CORS can allow it."""
     if len(names) > MAX_NAMES:
         return f"must have at most {MAX_NAMES} names"
-    results = ((number, _name_error(name)) for number, name in enumerate(names, 1))
-    return ", and ".join(f"entry {number} {error}" for number, error in results if error) or None
+    return Each(_name_error)(names)
 
 
 def _name_error(name: str) -> str | None:

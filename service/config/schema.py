@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from service.config.declaration import declaration_of
 from service.config.settings import Settings
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", Path: "string"}
@@ -51,13 +52,13 @@ def _section_schema(section: type) -> dict[str, Any]:
 
 
 def _setting_schema(kind: Any, declared: dataclasses.Field[Any]) -> dict[str, Any]:
-    check = declared.metadata["check"]
+    declaration = declaration_of(declared)
     return {
-        "description": declared.metadata["help"],
+        "description": declaration.help,
         "default": _plain(declared.default),
         **_type_schema(kind),
-        **getattr(check, "schema", {}),
-        **declared.metadata["schema"],
+        **getattr(declaration.check, "schema", {}),
+        **declaration.schema,
     }
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from service.config.declaration import Declaration, declaration_of
 from service.config.environment import PREFIX
 from service.config.settings import Settings
 from service.config.values import convert, shown
 
-EMPTY = (None, ())
+_EMPTY = (None, ())
 
 
 def as_string(value: object) -> str:
@@ -26,12 +27,12 @@ def as_string(value: object) -> str:
 class Setting:
     """One setting.
 
-    `name` is dotted, `kind` is its type, `field` has the metadata of `setting()`.
+    `name` is dotted, and `kind` is its type.
     """
 
     name: str
     kind: Any
-    field: dataclasses.Field[Any]
+    declaration: Declaration
 
     @property
     def variable(self) -> str:
@@ -43,18 +44,16 @@ class Setting:
 
         The value is valid only when there are no errors.
         """
-        metadata = self.field.metadata
-        if metadata["parse"]:
-            parsed: tuple[object, list[str]] = metadata["parse"](value)
-            return parsed
+        declaration = self.declaration
+        if declaration.parse:
+            return declaration.parse(value)
         try:
             converted = convert(value, self.kind)
         except ValueError as expected:
             names_entry = typing.get_origin(self.kind) is tuple and isinstance(value, list)
-            hides = metadata["secret"] or value in (None, "") or names_entry
+            hides = declaration.is_secret or value in (None, "") or names_entry
             return None, [f" must be {expected}" + ("" if hides else f", not {shown(value)}")]
-        check = metadata["check"]
-        if check and (error := check(converted)):
+        if declaration.check and (error := declaration.check(converted)):
             given = f", not {shown(converted)}" if isinstance(converted, int | float) else ""
             return None, [f" {error}{given}"]
         return converted, []
@@ -71,10 +70,9 @@ class Setting:
 
         An empty value is `-`, and an empty list is `[]`, also of secrets.
         """
-        metadata = self.field.metadata
-        if metadata["show"]:
-            return str(metadata["show"](value))
-        if metadata["secret"] and value not in EMPTY:
+        if self.declaration.show:
+            return self.declaration.show(value)
+        if self.declaration.is_secret and value not in _EMPTY:
             return "(secret)"
         return as_string(value)
 
@@ -87,4 +85,4 @@ def all_settings(section: type = Settings, prefix: str = "") -> Iterator[Setting
         if dataclasses.is_dataclass(kind):
             yield from all_settings(typing.cast("type", kind), f"{prefix}{declared.name}.")
         else:
-            yield Setting(prefix + declared.name, kind, declared)
+            yield Setting(prefix + declared.name, kind, declaration_of(declared))

@@ -12,13 +12,13 @@ from typing import Literal
 from service.api_keys import ApiKey
 from service.config.api_key_entries import API_KEYS_SCHEMA, parse_api_keys, show_api_keys
 from service.config.declaration import setting
+from service.config.host_name import MAX_PORT
 from service.config.privacy_settings import PrivacySettings
 from service.config.redis_url import check_redis_url, without_password
 from service.config.request_headers import MAX_NAMES, check_request_headers
 from service.config.sizes import HALF, SIZE_PATTERN, check_max_memory
 from service.config.telemetry_settings import LogSettings, MetricsSettings, TracingSettings
 from service.config.value_checks import (
-    MAX_PORT,
     MIN_SECRET_LENGTH,
     Between,
     Each,

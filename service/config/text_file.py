@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 # A configuration has a few kilobytes. The limit protects against a wrong path, such as
-# that of a device.
+# a device.
 MAX_BYTES = 1 << 20
 
 _BYTE_ORDER_MARKS = (

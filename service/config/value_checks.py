@@ -8,14 +8,13 @@ keywords.
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from service.config.host_name import host_error
+from service.config.host_name import MAX_PORT, host_error
 from service.sessions import SOURCE_PATTERN
 
-MAX_PORT = 65535
 MIN_SECRET_LENGTH = 8
 # IPv6 writes the IPv4 address 192.0.2.1 as ::ffff:192.0.2.1, behind this many bits.
 _MAPPED_PREFIX = 96
@@ -69,7 +68,7 @@ class Each:
 
     check: Check
 
-    def __call__(self, values: tuple[str, ...] | list[str]) -> str | None:
+    def __call__(self, values: Sequence[str]) -> str | None:
         """Check a list."""
         results = ((number, self.check(value)) for number, value in enumerate(values, 1))
         return ", and ".join(f"entry {number} {error}" for number, error in results if error) or None

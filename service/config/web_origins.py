@@ -7,8 +7,9 @@ Every other spelling is an error. Where the right spelling is known, the error h
 import ipaddress
 import re
 
+from service.config.host_name import MAX_PORT
+
 _EXAMPLE = "https://www.example.com, http://localhost:3000 or capacitor://localhost"
-_MAX_PORT = 65_535
 
 # Browsers leave the default port of these schemes out, and rewrite their hosts as
 # domain names or addresses. The hosts of other schemes, such as capacitor:// or
@@ -42,7 +43,7 @@ def check_origin(value: str) -> str | None:
     if port := found["port"]:
         number = _port_number(port)
         if number is None:
-            return f"must have a port from 1 to {_MAX_PORT}, or none for the default port of the scheme: {spelled}"
+            return f"must have a port from 1 to {MAX_PORT}, or none for the default port of the scheme: {spelled}"
         if number != _DEFAULT_PORTS.get(scheme):
             spelled += f":{number}"
     return None if spelled == value else f"must be spelled as browsers send it: {spelled}"
@@ -51,10 +52,10 @@ def check_origin(value: str) -> str | None:
 def _port_number(digits: str) -> int | None:
     """Return a port, or None for a number that is not one."""
     significant = digits.lstrip("0")
-    if not 1 <= len(significant) <= len(str(_MAX_PORT)):
+    if not 1 <= len(significant) <= len(str(MAX_PORT)):
         # int() rejects thousands of digits
         return None
-    return int(significant) if int(significant) <= _MAX_PORT else None
+    return int(significant) if int(significant) <= MAX_PORT else None
 
 
 def _spelled_host(host: str, *, is_domain: bool) -> str | None:

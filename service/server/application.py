@@ -61,7 +61,7 @@ def serve(settings: Settings, load: LoadSettings, announce: Callable[[str], None
     if stop_signals.is_stop_pending():
         return
     request_log = logs.configure(settings.log)
-    logs.log_uncaught()
+    logs.install_error_hooks()
     os.environ.setdefault("RES_OPTIONS", _RESOLVER_OPTIONS)
     # This is first, so that a port in use leaves the store untouched.
     listener = bind(settings.server)
@@ -131,8 +131,8 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
             "timeout": _HUNG_SECONDS,
             "graceful_timeout": math.ceil(server.drain_seconds + server.shutdown_seconds + _EXIT_SECONDS),
             "control_socket_disable": True,
-            "on_exit": lambda _: self._exit(),
-            "child_exit": lambda _, worker: self._forget(worker.pid),
+            "on_exit": lambda _: self._clean_up(),
+            "child_exit": lambda _, worker: self._forget_worker(worker.pid),
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -158,13 +158,13 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
         folder = next(scratch_folders(), None)
         self.cfg.set("worker_tmp_dir", None if folder is None else str(folder))
 
-    def _exit(self) -> None:
+    def _clean_up(self) -> None:
         stop_signals.hold()  # a signal during the clean-up would end the interpreter
         if self.embedded is not None:
             self.embedded.stop()
         _logger.info("stopped")
 
-    def _forget(self, pid: int) -> None:
+    def _forget_worker(self, pid: int) -> None:
         """Remove the gauges of a dead worker, such as its connections.
 
         Its counters stay.

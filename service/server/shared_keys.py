@@ -10,8 +10,8 @@ import os
 import pickle
 from collections.abc import Sequence
 
+from service.anonymous_file import AnonymousFile
 from service.api_keys import ApiKey
-from service.unnamed_file import UnnamedFile
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _LENGTH_BYTES = 4
@@ -21,7 +21,7 @@ class SharedKeys:
     """A file without a name that the supervisor writes and its forks read."""
 
     def __init__(self, keys: Sequence[ApiKey]) -> None:
-        self._file = UnnamedFile("jay-keys")
+        self._file = AnonymousFile("jay-keys")
         self.put(keys)
 
     def put(self, keys: Sequence[ApiKey]) -> None:

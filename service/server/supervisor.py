@@ -20,7 +20,7 @@ from service import stop_signals
 from service.backoff import Backoff
 from service.errors import ServerError
 from service.server.heartbeats import AwakeTime, Heartbeats
-from service.telemetry.exit_status import in_words
+from service.telemetry.exit_status import exit_in_words
 
 _logger = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ _KILL_POLL_SECONDS = 0.01
 _STABLE_SECONDS = 5.0  # a worker that fails sooner will probably fail again
 
 
-class _Birth(NamedTuple):
+class _Start(NamedTuple):
     """The start of a worker."""
 
     at: float  # seconds on the monotonic clock
-    beat: float  # time of the last heartbeat before the fork
+    heartbeat: float  # time of the last heartbeat before the fork
 
 
 class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -52,7 +52,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, app: object) -> None:
         super().__init__(app)
         self._terminals = [stream for stream in (0, 1, 2) if os.isatty(stream)]
-        self._births: dict[int, _Birth] = {}
+        self._starts: dict[int, _Start] = {}
         self._heartbeats = Heartbeats()
         self._backoff = Backoff()
         self._has_served = False
@@ -110,7 +110,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             pid: int = super().spawn_worker()
         finally:
             stop_signals.release()
-        self._births[pid] = _Birth(time.monotonic(), self.WORKERS[pid].first_beat)
+        self._starts[pid] = _Start(time.monotonic(), self.WORKERS[pid].first_heartbeat)
         return pid
 
     def reap_workers(self) -> None:
@@ -129,7 +129,7 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 continue
             worker = self.WORKERS.pop(pid, None)
             if worker is not None:
-                self._note_end(pid, os.waitstatus_to_exitcode(status), has_served=self._has_beaten(pid, worker))
+                self._note_end(pid, os.waitstatus_to_exitcode(status), has_served=self._has_started(pid, worker))
                 worker.tmp.close()
                 self.cfg.child_exit(self, worker)
 
@@ -198,16 +198,13 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self.kill_workers(signal.SIGINT)
         raise StopIteration
 
-    def _has_beaten(self, pid: int, worker: object) -> bool:
-        """Return whether the worker has started.
-
-        It sends its first heartbeat when it listens.
-        """
-        beat: float = worker.tmp.last_update()  # type: ignore[attr-defined]  # gunicorn has no types
-        return pid in self._births and beat != self._births[pid].beat
+    def _has_started(self, pid: int, worker: object) -> bool:
+        """Return whether the worker has sent a heartbeat, the first when it listens."""
+        heartbeat: float = worker.tmp.last_update()  # type: ignore[attr-defined]  # gunicorn has no types
+        return pid in self._starts and heartbeat != self._starts[pid].heartbeat
 
     def _note_progress(self) -> None:
-        started = [pid for pid, worker in self.WORKERS.items() if self._has_beaten(pid, worker)]
+        started = [pid for pid, worker in self.WORKERS.items() if self._has_started(pid, worker)]
         if started and not self._is_announced and self.app.is_store_ready:
             self._is_announced = True
             self.app.announce()
@@ -218,17 +215,17 @@ class Supervisor(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self._backoff.reset()
 
     def _are_stable(self, pids: list[int]) -> bool:
-        youngest = max((self._births[pid].at for pid in pids), default=0.0)
-        return time.monotonic() - youngest > _STABLE_SECONDS
+        latest = max((self._starts[pid].at for pid in pids), default=0.0)
+        return time.monotonic() - latest > _STABLE_SECONDS
 
     def _note_end(self, pid: int, status: int, *, has_served: bool) -> None:
-        birth = self._births.pop(pid)
+        start = self._starts.pop(pid)
         if status == 0:
             return
-        how = in_words(status)
+        how = exit_in_words(status)
         if self._is_stopping:
             _logger.warning("worker %d %s before it had answered all its requests", pid, how)
-        elif has_served and time.monotonic() - birth.at > _STABLE_SECONDS:
+        elif has_served and time.monotonic() - start.at > _STABLE_SECONDS:
             _logger.error("worker %d %s. A new worker is started", pid, how)
         else:
             self._has_served |= has_served

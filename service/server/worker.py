@@ -43,7 +43,7 @@ class Worker(GunicornWorker):
         super().__init__(*arguments)
         # So the supervisor also replaces a worker that hangs while it starts.
         self.notify()
-        self.first_beat = self.tmp.last_update()
+        self.first_heartbeat = self.tmp.last_update()
 
     def init_process(self) -> None:
         """Run until the worker ends.
@@ -91,12 +91,12 @@ class Worker(GunicornWorker):
 
     def _stop(self) -> None:
         self.stop()
-        self._beat()
+        self._send_heartbeats()
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         """Send heartbeats while requests finish. aiohttp's worker does not."""
         self.notify()
-        self.loop.call_later(1, self._beat)
+        self.loop.call_later(1, self._send_heartbeats)
 
     def _reload_keys(self) -> None:
         if self.app.take_keys():

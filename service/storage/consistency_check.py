@@ -25,7 +25,7 @@ from service.storage.hour_comparison import Difference, HourComparison, certain,
 from service.storage.index_check import IndexCheck, IndexReport
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Bucket, LiveCounts
-from service.storage.pipelines import pages
+from service.storage.paging import pages
 from service.storage.redis_errors import is_denied
 from service.storage.seen_keys import SeenKeys
 from service.storage.session_value import decode, is_dead
@@ -33,8 +33,6 @@ from service.storage.session_value import decode, is_dead
 T = TypeVar("T")
 
 _SCAN_COUNT = 1000
-# Each index returns up to 1,000 entries.
-_INDEXES_AT_ONCE = 50
 # Sessions between two reads of their counts.
 _COMPARED_AT_ONCE = 100
 
@@ -50,8 +48,6 @@ class ConsistencyReport(IndexReport):
     sessions: int = 0
     users: int = 0
     without_lifetime: int = 0
-    foreign: int = 0
-    expired_in_indexes: int = 0
     wrong_hours: list[Bucket] = field(default_factory=list)
     compared_hours: int = 0
 
@@ -144,7 +140,8 @@ class ConsistencyCheck:
                 ids = ((key, self._keyspace.id_in(key)) for key in keys)
                 some = [key for key, session_id in ids if session_id and shard_of(session_id) in shards]
                 for page in pages(some, _COMPARED_AT_ONCE):
-                    hours.add(await self._sessions(page, ConsistencyReport()))
+                    sessions, _ = await self._sessions(page)
+                    hours.add(sessions)
                     await hours.observe()
         return await hours.differences()
 
@@ -167,58 +164,28 @@ class ConsistencyCheck:
         report = scan.report
         report.keys += len(keys)
         report.without_lifetime += (await self._read(*(("TTL", key) for key in keys))).count(-1)
-        sessions = await self._sessions(keys, report)
+        sessions, foreign = await self._sessions(keys)
+        report.foreign += foreign
         report.sessions += len(sessions)
         scan.hours.add(sessions)
         users = [(session, session.user_digest) for session in sessions if session.user_digest is not None]
         report.users += len(users)
         await self._indexes.check(users, report, repair=scan.repair)
         indexes = [key for key in keys if self._keyspace.is_user_index(key)]
-        await self._check_indexes(indexes, scan)
+        await self._indexes.count_expired(indexes, report, scan.seen, repair=scan.repair)
 
-    async def _sessions(self, keys: Sequence[str], report: ConsistencyReport) -> list[Session]:
-        """Return the sessions under the keys. Values of other programs are counted."""
+    async def _sessions(self, keys: Sequence[str]) -> tuple[list[Session], int]:
+        """Return the sessions under the keys, and the number of foreign values."""
         ids = {key: session_id for key in keys if (session_id := self._keyspace.id_in(key))}
         values = await self._read(*(("GET", key) for key in ids))
-        sessions = []
+        sessions, foreign = [], 0
         for session_id, value in zip(ids.values(), values, strict=True):
             session = decode(session_id, value) if isinstance(value, bytes) else None
             if session is not None:
                 sessions.append(session)
             else:
-                report.foreign += value is not None and not (isinstance(value, bytes) and is_dead(value))
-        return sessions
-
-    async def _check_indexes(self, indexes: Sequence[str], scan: _Scan) -> None:
-        """Count expired entries. They use memory until the user creates a session."""
-        for page in pages(indexes, _INDEXES_AT_ONCE):
-            await self._check_index_page(page, scan)
-
-    async def _check_index_page(self, indexes: Sequence[str], scan: _Scan) -> None:
-        cursors = dict.fromkeys(indexes, 0)
-        while cursors:
-            replies = await self._read(
-                *(("HSCAN", index, cursor, "COUNT", _SCAN_COUNT) for index, cursor in cursors.items())
-            )
-            entries = []
-            for index, reply in zip(list(cursors), replies, strict=True):
-                if isinstance(reply, Exception):
-                    scan.report.foreign += 1
-                    del cursors[index]
-                    continue
-                cursors[index], pairs = int(reply[0]), reply[1]
-                entries += [(index, session_id.decode(errors="replace")) for session_id in pairs[::2]]
-                if not cursors[index]:
-                    del cursors[index]
-            for page in pages(entries, _SCAN_COUNT):
-                await self._check_entries(page, scan)
-
-    async def _check_entries(self, entries: Sequence[tuple[str, str]], scan: _Scan) -> None:
-        exists = await self._read(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in entries))
-        expired = [entry for entry, flag in zip(entries, exists, strict=True) if flag == 0]
-        scan.report.expired_in_indexes += len(scan.seen.add(f"{index} {one}".encode() for index, one in expired))
-        if scan.repair:
-            await self._read(*(("HDEL", index, session_id) for index, session_id in expired))
+                foreign += value is not None and not (isinstance(value, bytes) and is_dead(value))
+        return sessions, foreign
 
     async def _if_allowed(self, url: str, operation: Callable[[Redis], Awaitable[T]]) -> T | None:
         async def run(client: Redis) -> T | None:

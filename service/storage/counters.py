@@ -1,7 +1,8 @@
 """The layout of the counters of a day and of an hour (keys: keyspace.py).
 
 A counter is an unsigned 32-bit number, big-endian. The counters of a day, or of an
-hour, are one string in Redis. The scripts add to them by position.
+hour, are one string in Redis. The scripts add to them by position. The counters of an
+hour are by minute: sessions that began in it and have not ended.
 """
 
 import struct
@@ -20,12 +21,11 @@ CONSENT_GIVEN_IN_HOUR, CONSENT_WITHDRAWN_IN_HOUR = 74, 98
 ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS = 122, 123
 COUNTERS_IN_DAY = 124
 HOURS_IN_DAY = 24
-# The counters of an hour are by minute: sessions that began in it and have not ended.
 _COUNTER_BYTES = 4
 _DAY_BYTES = COUNTERS_IN_DAY * _COUNTER_BYTES
-# A counter in each 64 bits, for half of the counters.
-_LANES_FORMAT = f">{COUNTERS_IN_DAY // 2}Q"
-_LANES = int.from_bytes(struct.pack(_LANES_FORMAT, *[2**32 - 1] * (COUNTERS_IN_DAY // 2)), "big")
+# Half of the counters, each in a word of 64 bits, and the bits that a counter has.
+_WORDS = f">{COUNTERS_IN_DAY // 2}Q"
+_COUNTER_BITS = int.from_bytes(struct.pack(_WORDS, *[2**32 - 1] * (COUNTERS_IN_DAY // 2)), "big")
 
 # Created in the hour and not ended: the first and the last byte, for GETRANGE.
 LIVE_BYTES = LIVE_IN_HOUR * _COUNTER_BYTES, (LIVE_IN_HOUR + HOURS_IN_DAY) * _COUNTER_BYTES - 1
@@ -35,7 +35,7 @@ class DaySum:
     """The sum of one day's counters, over many strings.
 
     Adding 124 numbers one by one takes 17 µs. So a string is read as one large integer,
-    and all its counters are added at once, in lanes of 64 bits that cannot overflow.
+    and all its counters are added at once, in words of 64 bits that cannot overflow.
     """
 
     def __init__(self) -> None:
@@ -45,13 +45,13 @@ class DaySum:
     def add(self, day: bytes) -> None:
         """Add the counters of a day. Those that are missing in the string are zeros."""
         counters = int.from_bytes(day[:_DAY_BYTES].ljust(_DAY_BYTES, b"\0"), "big")
-        self._first += counters >> 32 & _LANES
-        self._second += counters & _LANES
+        self._first += counters >> 32 & _COUNTER_BITS
+        self._second += counters & _COUNTER_BITS
 
     def numbers(self) -> Sequence[int]:
         """Return the sums, each at the position of its counter."""
-        lanes = (struct.unpack(_LANES_FORMAT, one.to_bytes(_DAY_BYTES, "big")) for one in (self._first, self._second))
-        return list(chain.from_iterable(zip(*lanes, strict=True)))
+        halves = (struct.unpack(_WORDS, one.to_bytes(_DAY_BYTES, "big")) for one in (self._first, self._second))
+        return list(chain.from_iterable(zip(*halves, strict=True)))
 
 
 def numbers(counters: bytes) -> "array[int]":

@@ -36,26 +36,25 @@ _Node = tuple[str, int]  # host and port
 
 
 class Discovery:
-    """A single server, which is known from the start.
+    """Finds the URL of the server of each shard.
 
-    `fixed_urls` has its URL for each shard. `detects_groups` is whether the self-test
-    finds out if the server needs `groups_by_shard`.
+    `fixed_urls` has these URLs if they never change. `detects_groups` is whether the
+    self-test finds out if the server needs `groups_by_shard`.
     """
 
     needs_polling = False
-    problem = ""
-    """The reason why the last `find` has found nothing."""
+    fixed_urls: Sequence[str] = ()
+    problem = ""  # the reason why the last `find` has found nothing
 
-    def __init__(self, url: str, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         self.groups_by_shard = settings.group_by_shard == "always"
         self.detects_groups = settings.group_by_shard == "auto"
-        self.fixed_urls: Sequence[str] = (url,) * SHARD_COUNT
 
     @staticmethod
     def of(url: str, settings: RedisSettings) -> "Discovery":
         """Return the discovery for `redis.url`."""
         if url.startswith("unix:"):
-            return Discovery(url, settings)
+            return SingleServer(url, settings)
         servers = RedisServers.of(url)
         match servers.topology:
             case Topology.SENTINEL:
@@ -63,18 +62,34 @@ class Discovery:
             case Topology.CLUSTER:
                 return ClusterDiscovery(servers, settings)
             case _:
-                return Discovery(url, settings)
+                return SingleServer(url, settings)
+
+    def server_url(self, host: str, port: int) -> str:
+        """Return the URL of a server that a redirect names."""
+        raise NotImplementedError
+
+    async def find(self) -> Sequence[str] | None:
+        """Return the URL of each shard's server, or None when it is unknown."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class SingleServer(Discovery):
+    """One server for all shards, which is known from the start."""
+
+    def __init__(self, url: str, settings: RedisSettings) -> None:
+        super().__init__(settings)
+        self.fixed_urls = (url,) * SHARD_COUNT
 
     def server_url(self, host: str, port: int) -> str:
         """Return the URL of another server that a redirect names."""
         return RedisServers.of(self.fixed_urls[0]).server_url(host, port)
 
-    async def find(self) -> Sequence[str] | None:
-        """Return the URL of each shard's server, or None when it is unknown."""
+    async def find(self) -> Sequence[str]:
+        """Return the URL of the server for each shard."""
         return self.fixed_urls
-
-    async def close(self) -> None:
-        """Close all connections."""
 
 
 def endpoint_of(name: str, asked: str) -> str:
@@ -90,8 +105,7 @@ class _RemoteDiscovery(Discovery):
     """Asks other processes for the servers, over connections that it keeps."""
 
     def __init__(self, servers: RedisServers, settings: RedisSettings) -> None:
-        super().__init__("", settings)
-        self.fixed_urls = ()
+        super().__init__(settings)
         self._servers = servers
         self._timeout_seconds = settings.timeout_seconds
         self._deadlines = Deadlines(settings.timeout_seconds)

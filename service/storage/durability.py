@@ -25,7 +25,7 @@ from service.storage.client import Client, Command
 from service.storage.keyspace import MARK_SECONDS, mark_key
 from service.storage.replicas import Replicas
 from service.storage.script_files import script_digest
-from service.storage.self_test_steps import Step
+from service.storage.self_test_steps import SelfTestStep
 from service.storage.sharding import ASKING, key_in
 
 # A disk may be busy for this long.
@@ -54,7 +54,7 @@ class Durability:
                 return Durability()
 
     @property
-    def steps(self) -> Sequence[Step]:
+    def steps(self) -> Sequence[SelfTestStep]:
         """The commands of the self-test."""
         return ()
 
@@ -103,7 +103,7 @@ class _Waiting(Durability):
         try:
             return await self._run(client, commands)
         except AskError:
-            # The shard of the mark has moved, and perhaps not those of all commands.
+            # The shard of the mark has moved. Other commands may have other shards.
             return [await self._run_alone(client, command) for command in commands]
 
     async def _run_alone(self, client: Client, command: Command) -> Any:
@@ -123,16 +123,16 @@ class _Synced(_Waiting):
     _WAIT = ("WAITAOF", 1, 0, int(_SYNC_SECONDS * 1000))
 
     @property
-    def steps(self) -> Sequence[Step]:
+    def steps(self) -> Sequence[SelfTestStep]:
         # With `everysec`, WAITAOF of Valkey 9.1 replies before the write is on disk: 27
         # replies in 3 s, and 4 calls of fdatasync. Redis 8.0 fixed it (redis#13793).
-        always = Step(
+        always = SelfTestStep(
             "redis.durability: synced",
             ("CONFIG", "GET", "appendfsync"),
             [b"appendfsync", b"always"],
             "it needs `appendfsync always`, because with `everysec` WAITAOF may reply too early",
         )
-        return (Step("the command waitaof (redis.durability: synced)", ("WAITAOF", 1, 0, 1)), always)
+        return (SelfTestStep("the command waitaof (redis.durability: synced)", ("WAITAOF", 1, 0, 1)), always)
 
     async def _run(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         *replies, marked, synced = await client.call_all([*commands, _mark_beside(commands), self._WAIT])
@@ -152,9 +152,9 @@ class _Replicated(_Waiting):
         self._replicas = Replicas(timeout_seconds)
 
     @property
-    def steps(self) -> Sequence[Step]:
-        waiting = Step("the command wait (redis.durability: replicated)", ("WAIT", 0, 1))
-        return (Step("the command role (redis.durability: replicated)", ("ROLE",)), waiting)
+    def steps(self) -> Sequence[SelfTestStep]:
+        waiting = SelfTestStep("the command wait (redis.durability: replicated)", ("WAIT", 0, 1))
+        return (SelfTestStep("the command role (redis.durability: replicated)", ("ROLE",)), waiting)
 
     async def _run(self, client: Client, commands: Sequence[Command]) -> list[Any]:
         awaited, mark = self._replicas.count, _mark_beside(commands)

@@ -20,7 +20,7 @@ from service.storage.data_dir import DataDir
 from service.storage.embedded_process import find_binary, launch
 from service.storage.embedded_state import Loading, Ready, read_state, request_shutdown
 from service.storage.memory_limit import max_memory_bytes
-from service.telemetry.exit_status import in_words
+from service.telemetry.exit_status import exit_in_words
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
@@ -116,8 +116,8 @@ class EmbeddedServer:
     def _check_files(self) -> None:
         """Notice files that another program has removed.
 
-        Open connections work without the socket, and new ones fail. The
-        server is restarted only if its data is still in the directory.
+        Open connections work without the socket, and new ones fail. The server is
+        restarted only if its data is still in the directory.
         """
         if not self._folder.is_present:
             if self._log_limit.allows("folder"):
@@ -198,7 +198,7 @@ class EmbeddedServer:
             pause = self._backoff.failed()
             log = self._folder.log_file
             when = f"in {pause:.1f} s" if pause else "now"
-            _logger.error("the embedded Valkey %s, see %s. It starts again %s", in_words(status), log, when)
+            _logger.error("the embedded Valkey %s, see %s. It starts again %s", exit_in_words(status), log, when)
         if self._backoff.is_due:
             try:
                 if not self._folder.is_present:

@@ -14,13 +14,14 @@ number of hours, the kept sessions of one hour expire in two hours. They are div
 if they had been created evenly over their hour. All hours count as if sessions always
 had the lifetime that is in force now.
 
-The sums go on until now. For a range of long ago, they stop at the first midnight after
-it, and sessions that were live at this midnight and ended later are added to those
-kept. With a lifetime of 24 hours or less, they ended on the day that began then, and a
-counter of this day has their number. It is used only if each day's sessions that were
-not kept have ended on the day itself or on the next one, by the counters of both.
-Otherwise the sums go on until now: for days before 2026-11-28, which do not have these
-counters, and for those of a longer lifetime.
+"All later hours" go on until now. For a range that is long past, the sums stop at the
+first midnight after it, so that the days since then are not read. Sessions that were
+live at this midnight and ended later are not among those kept, so they are added. With
+a lifetime of 24 hours or less, they ended on the day that begins at this midnight, and
+a counter of this day has their number. The sums stop only if the counters of each day
+and the next show that every ended session has ended on one of the two. They go on until
+now if the lifetime is longer, and for days before 2026-11-28, which do not have these
+counters.
 """
 
 import operator

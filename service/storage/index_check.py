@@ -1,9 +1,10 @@
 """Checks for `jay-tracking doctor` that an erasure finds every session of a user.
 
-It also repairs the indexes where that is possible.
+It also counts the expired entries of indexes, and repairs indexes where that is
+possible.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from service.digests import UserDigest
@@ -11,23 +12,32 @@ from service.sessions import Session, shard_of
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.live_counts import Read
+from service.storage.paging import pages
+from service.storage.seen_keys import SeenKeys
 from service.storage.sharding import grouped
+
+_SCAN_COUNT = 1000
+# Each index returns up to 1,000 entries.
+_INDEXES_AT_ONCE = 50
 
 
 @dataclass
 class IndexReport:
-    """Sessions of users that an erasure would not find.
+    """The figures of a check of indexes.
 
-    `not_indexed` are missing from the user's index, and `repaired` of them were added.
-    `misplaced` are not in the shard of the user's index, so no erasure can find them.
-    `unknown_secret` counts the sessions whose digest belongs to no secret in the
-    settings.
+    Three count sessions of users that an erasure would not find: `not_indexed` are
+    missing from the user's index, `misplaced` are not in the shard of this index, and
+    the digests of `unknown_secret` belong to no secret in the settings. `repaired` of
+    the `not_indexed` were added to their index. `expired_in_indexes` counts entries of
+    expired sessions, and `foreign` counts keys with values of other programs.
     """
 
     not_indexed: int = 0
     repaired: int = 0
     misplaced: int = 0
     unknown_secret: int = 0
+    expired_in_indexes: int = 0
+    foreign: int = 0
 
 
 class IndexCheck:
@@ -87,3 +97,44 @@ class IndexCheck:
             for entry, (indexed, erasing, lifetime) in zip(sessions, states, strict=True)
             if indexed != 1 and erasing != 1 and lifetime > 0
         ]
+
+    async def count_expired(
+        self, indexes: Sequence[str], report: IndexReport, seen: SeenKeys, *, repair: bool
+    ) -> None:
+        """Count expired entries. They use memory until the user creates a session.
+
+        `seen` has the entries that were counted before. With `repair`, they are
+        removed.
+        """
+        for page in pages(indexes, _INDEXES_AT_ONCE):
+            async for entries in self._entries(page, report):
+                await self._count_expired(entries, report, seen, repair=repair)
+
+    async def _entries(self, indexes: Sequence[str], report: IndexReport) -> AsyncIterator[list[tuple[str, str]]]:
+        """Yield the entries of indexes in pages, each with its index."""
+        cursors = dict.fromkeys(indexes, 0)
+        while cursors:
+            replies = await self._read(
+                *(("HSCAN", index, cursor, "COUNT", _SCAN_COUNT) for index, cursor in cursors.items())
+            )
+            entries = []
+            for index, reply in zip(list(cursors), replies, strict=True):
+                if isinstance(reply, Exception):
+                    report.foreign += 1
+                    del cursors[index]
+                    continue
+                cursors[index], pairs = int(reply[0]), reply[1]
+                entries += [(index, session_id.decode(errors="replace")) for session_id in pairs[::2]]
+                if not cursors[index]:
+                    del cursors[index]
+            for page in pages(entries, _SCAN_COUNT):
+                yield page
+
+    async def _count_expired(
+        self, entries: Sequence[tuple[str, str]], report: IndexReport, seen: SeenKeys, *, repair: bool
+    ) -> None:
+        exists = await self._read(*(("EXISTS", index.rpartition("user:")[0] + one) for index, one in entries))
+        expired = [entry for entry, flag in zip(entries, exists, strict=True) if flag == 0]
+        report.expired_in_indexes += len(seen.add(f"{index} {one}".encode() for index, one in expired))
+        if repair:
+            await self._read(*(("HDEL", index, session_id) for index, session_id in expired))

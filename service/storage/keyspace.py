@@ -211,7 +211,7 @@ class Keyspace:
         """Return the key of a day's top list."""
         return f"{self._bases[shard]}top:{day}"
 
-    def counted(self, group: Sequence[Session], tomorrow: int) -> Iterator[str]:
+    def creation_keys(self, group: Sequence[Session], tomorrow: int) -> Iterator[str]:
         """Yield the keys that change with new sessions, apart from the sessions' own.
 
         The sessions share a shard, a source and a minute.

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from statistics import linear_regression
 
+from service.counts import DAY
+
 # Long enough that client buffers and a rewrite of the append-only file do not look like
 # a trend, and short enough that a flood of creations is noticed within minutes.
 WINDOW_SECONDS = 900.0
@@ -20,7 +22,7 @@ MIN_SAMPLES = 3
 MIN_PAUSE_SECONDS = 10.0
 # A forecast beyond the horizon would come from growth of less than 0.15 % of the limit
 # in the window, which is the noise of an idle server.
-HORIZON_SECONDS = 7 * 86400.0
+HORIZON_SECONDS = 7.0 * DAY
 # Without a sample for this time, Redis does not answer and the forecast is not current.
 STALE_SECONDS = 300.0
 # A full Redis rejects writes and stays just below its limit, without growth.

@@ -35,8 +35,8 @@ _WHOLE_STARTS = 3
 class _Outage:
     """The start of an outage was logged, and its end was not.
 
-    `failed` has the names of the lanes that have failed in a whole outage, and those of
-    the operations in a partial one.
+    `failed` has the names of the lanes that have failed in a whole outage, or of the
+    operations in a partial one.
     """
 
     server: str

@@ -1,22 +1,12 @@
 """Plain commands that are sent together, for reads that need no atomic step."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from redis.exceptions import ResponseError
 
 from service.storage.client import Command
 from service.storage.connection import RedisConnection
-
-T = TypeVar("T")
-
-
-def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the items in lists of `size`. The last list may be shorter."""
-    remaining = iter(items)
-    while page := list(islice(remaining, size)):
-        yield page
 
 
 async def read(connection: RedisConnection, name: str, commands: Sequence[Command]) -> list[Any]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from itertools import chain
 
-from service.config.settings import AnalyticsSettings
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
@@ -20,6 +19,7 @@ from service.storage.session_store import RedisSessionStore
 RETEST_SECONDS = 0.2
 # All checks use the same temporary keys, under this name.
 READINESS_KEYS = "ready"
+_TOP_USERS = 10  # the least that `analytics.top_users` allows
 
 
 class Readiness:
@@ -36,9 +36,8 @@ class Readiness:
         self._store = RedisSessionStore(
             connection,
             keyspace.temporary(READINESS_KEYS),
-            ttl_seconds=TTL_SECONDS,
-            analytics=AnalyticsSettings(),
-            lifetimes=Lifetimes(TTL_SECONDS, TTL_SECONDS, TTL_SECONDS),
+            Lifetimes(TTL_SECONDS, TTL_SECONDS, TTL_SECONDS),
+            top_users=_TOP_USERS,
         )
 
     async def check(self) -> Sequence[int]:

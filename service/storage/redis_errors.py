@@ -70,7 +70,7 @@ _CODES = {
     "WAITAOF": ErrorKind.DEMOTED,
 }
 # Inside a script a denial has the code ERR. These are the messages of Redis 7.0 to 8
-# and Valkey 7.2 to 9. The last one is that of WAITAOF.
+# and Valkey 7.2 to 9. The last one is a reply to WAITAOF.
 _DENIALS = (
     *("can't run this command", "no permissions", "can't access at least one of the keys", "unknown command"),
     "appendonly is disabled",
@@ -110,23 +110,23 @@ def kind_of(error: BaseException) -> ErrorKind:
     for kind, classes in _CLASSES:
         if isinstance(error, classes):
             return kind
-    return ErrorKind.DENIED if is_denied(error) else _CODES.get(code_of(error), ErrorKind.BUG)
+    return ErrorKind.DENIED if is_denied(error) else _CODES.get(_code_of(error), ErrorKind.BUG)
 
 
-def code_of(error: BaseException) -> str:
+def _code_of(error: BaseException) -> str:
     """Return the first word of an error reply for which redis-py has no class."""
     return str(error).partition(" ")[0] if type(error) is exceptions.ResponseError else ""
 
 
 def problem_of(error: BaseException) -> str:
     """Return the name of an error: its code or its class."""
-    code = code_of(error)
+    code = _code_of(error)
     return code if code in _CODES else type(error).__name__
 
 
 def reason_of(error: BaseException) -> str:
     """Return the class and the message of an error for the log, without a final dot."""
-    name, message = type(error).__name__, message_of(error).rstrip(".")
+    name, message = type(error).__name__, _message_of(error).rstrip(".")
     return f"{name}: {message}" if message else name
 
 
@@ -147,7 +147,7 @@ def is_denied(error: BaseException) -> bool:
     return isinstance(error, exceptions.NoPermissionError) or any(part in message for part in _DENIALS)
 
 
-def message_of(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     """Return the error's message for the log. For a failure of TLS it names the cause.
 
     It is empty for a reply that cannot be parsed, because the message quotes the reply

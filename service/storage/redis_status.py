@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from service.storage.connection import RedisConnection
 from service.storage.redis_errors import is_denied
-from service.store_status import NO_EVICTION, RedisStatus
+from service.store_status import NO_EVICTION, StoreStatus
 
 
 class RedisStatusReader:
@@ -17,14 +17,14 @@ class RedisStatusReader:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
 
-    async def read(self) -> RedisStatus:
+    async def read(self) -> StoreStatus:
         """Return the status.
 
         All of it is unknown when the service's user may not run INFO.
 
         Raises StoreUnavailable and Overloaded.
         """
-        return combined([status_of(info) for info in await self._connection.run_on_each("state", _info)])
+        return combined_status([status_of(info) for info in await self._connection.run_on_each("state", _info)])
 
 
 async def _info(client: Redis) -> Mapping[str, Any]:
@@ -38,7 +38,7 @@ async def _info(client: Redis) -> Mapping[str, Any]:
     return found
 
 
-def number_in(info: Mapping[str, Any], name: str) -> int | None:
+def _number_in(info: Mapping[str, Any], name: str) -> int | None:
     """Return a number from INFO.
 
     Returns None when managed Redis omits the field or has another value in it.
@@ -47,25 +47,25 @@ def number_in(info: Mapping[str, Any], name: str) -> int | None:
     return int(value) if isinstance(value, int | float) else None
 
 
-def status_of(info: Mapping[str, Any]) -> RedisStatus:
+def status_of(info: Mapping[str, Any]) -> StoreStatus:
     """Return the status in a reply to INFO."""
     name, version = (
         ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info.get("redis_version"))
     )
-    limit = number_in(info, "maxmemory")
-    policy, file = info.get("maxmemory_policy"), number_in(info, "aof_enabled")
-    return RedisStatus(
+    limit = _number_in(info, "maxmemory")
+    policy, file = info.get("maxmemory_policy"), _number_in(info, "aof_enabled")
+    return StoreStatus(
         server=f"{name} {version}" if version else None,
-        memory_used_bytes=number_in(info, "used_memory"),
+        memory_used_bytes=_number_in(info, "used_memory"),
         memory_limit_bytes=limit,
-        machine_memory_bytes=number_in(info, "total_system_memory"),
+        machine_memory_bytes=_number_in(info, "total_system_memory"),
         append_only_file=None if file is None else bool(file),
         eviction_policy=None if policy is None else str(policy),
         may_evict=None if policy is None else bool(limit) and policy != NO_EVICTION,
     )
 
 
-def combined(statuses: Sequence[RedisStatus]) -> RedisStatus:
+def combined_status(statuses: Sequence[StoreStatus]) -> StoreStatus:
     """Return the status of a cluster: sums, and the riskiest setting of a server.
 
     A risk of one server counts although the settings of another are unknown.
@@ -75,7 +75,7 @@ def combined(statuses: Sequence[RedisStatus]) -> RedisStatus:
         return first
     limits = [status.memory_limit_bytes for status in statuses]
     policies = [status.eviction_policy for status in statuses]
-    return RedisStatus(
+    return StoreStatus(
         server=f"{first.server or 'Redis'}, {len(statuses)} primaries",
         memory_used_bytes=_sum([status.memory_used_bytes for status in statuses]),
         memory_limit_bytes=0 if 0 in limits else _sum(limits),

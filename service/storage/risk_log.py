@@ -6,8 +6,8 @@ All workers together log each risk once.
 import logging
 import mmap
 
-from service.store_status import RISKS, RedisStatus, risks_of
-from service.telemetry.log_lock import LogLock
+from service.process_lock import ProcessLock
+from service.store_status import RISKS, StoreStatus, risks_of
 
 _logger = logging.getLogger(__name__)
 
@@ -16,10 +16,10 @@ class RiskLog:
     """Remembers the logged risks in memory that this process shares with its forks."""
 
     def __init__(self) -> None:
-        self._lock = LogLock()
+        self._lock = ProcessLock("jay-risks")
         self._is_logged = mmap.mmap(-1, len(RISKS))
 
-    def record(self, status: RedisStatus) -> None:
+    def record(self, status: StoreStatus) -> None:
         """Log a warning for each new risk.
 
         A setting that Redis does not report is skipped.

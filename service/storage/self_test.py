@@ -26,7 +26,7 @@ from service.storage.durability import Durability
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import ErrorKind, Unfit, kind_of
 from service.storage.script_files import NAMES, script_text
-from service.storage.self_test_steps import TTL_SECONDS, Step, steps_of
+from service.storage.self_test_steps import TTL_SECONDS, SelfTestStep, steps_of
 from service.storage.server_map import ServerMap
 from service.storage.sharding import across_shards
 
@@ -37,7 +37,7 @@ OLDEST_VERSION = (7, 0)
 UNTESTED_SECONDS = 0.25
 
 # Returns the steps of a connection, given the shards of its server.
-MoreSteps = Callable[[Sequence[int]], Iterable[Step]]
+MoreSteps = Callable[[Sequence[int]], Iterable[SelfTestStep]]
 
 
 class SelfTest:

@@ -18,8 +18,8 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
+# The shortest time between two refreshes, and with Sentinel the longest.
 REFRESH_SECONDS = 0.5
-"""The shortest time between two refreshes, and with Sentinel the longest."""
 
 
 class ServerMap:

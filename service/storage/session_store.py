@@ -12,7 +12,6 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from service.config.settings import AnalyticsSettings
 from service.counts import DAY, MINUTE
 from service.errors import PartlyUnavailable
 from service.sessions import SECOND_US, Session, SessionBatchStore
@@ -24,8 +23,8 @@ from service.storage.user_secrets import UserSecrets
 
 T = TypeVar("T")
 Candidates = Sequence[str]
-OnceRequest = tuple[Session, str]  # a new session and the hash of its request
-Group = tuple[str, str, int]  # first digit of the id, source, minute
+_OnceRequest = tuple[Session, str]  # a new session and the hash of its request
+_Group = tuple[str, str, int]  # first digit of the id, source, minute
 _MINUTE_US = MINUTE * SECOND_US
 
 
@@ -36,21 +35,21 @@ class RedisSessionStore(SessionBatchStore):
         self,
         connection: RedisConnection,
         keyspace: Keyspace,
+        lifetimes: Lifetimes,
         *,
-        ttl_seconds: int,
-        analytics: AnalyticsSettings,
-        lifetimes: Lifetimes | None = None,
+        top_users: int,
         secrets: UserSecrets | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`lifetimes` replaces those of the settings, for the sessions of a self-test.
+        """`top_users` is the size of a top list.
 
         `secrets` records the secret under which sessions of users are created.
         """
         self.connection = connection
         self._keyspace = keyspace
-        self._lifetimes = lifetimes or Lifetimes.of(ttl_seconds, analytics.retention_days)
-        self._settings = (*astuple(self._lifetimes), analytics.top_users)
+        self._lifetimes = lifetimes
+        # The first arguments of the scripts that create sessions.
+        self._creation_head = (*astuple(lifetimes), top_users)
         self._secrets = secrets
         self._clock = clock
         self._calls = SessionCalls(connection)
@@ -67,7 +66,7 @@ class RedisSessionStore(SessionBatchStore):
 
     def _creation(self, sessions: Sequence[Session], part: Sequence[int]) -> Part:
         """Return the command that creates some sessions, and their order in it."""
-        groups: dict[Group, tuple[list[int], list[int]]] = {}
+        groups: dict[_Group, tuple[list[int], list[int]]] = {}
         for number in part:
             session = sessions[number]
             with_user, guests = groups.setdefault(_group_of(session), ([], []))
@@ -82,13 +81,13 @@ class RedisSessionStore(SessionBatchStore):
         ]
         tomorrow = int(self._clock()) // DAY + 1
         keys = [self._keyspace.session(session.id) for session in ordered]
-        head = (*self._settings, tomorrow, len(order), len(groups))
+        head = (*self._creation_head, tomorrow, len(order), len(groups))
         arguments = (*head, *group_fields, *map(encode, ordered), *users)
         by_group = ([sessions[number] for number in (*some, *others)] for some, others in groups.values())
-        declared = chain.from_iterable(self._keyspace.counted(group, tomorrow) for group in by_group)
+        declared = chain.from_iterable(self._keyspace.creation_keys(group, tomorrow) for group in by_group)
         return self._calls.script("create", keys, arguments, declared), order
 
-    async def create_many_once(self, requests: Sequence[OnceRequest]) -> Sequence[Session | None]:
+    async def create_many_once(self, requests: Sequence[_OnceRequest]) -> Sequence[Session | None]:
         """Store a new session for each request hash that has none yet.
 
         Returns for each request the stored session, or None when it is not live any
@@ -99,19 +98,19 @@ class RedisSessionStore(SessionBatchStore):
         replies = await self._calls.write("create_once", session_ids, partial(self._creation_once, requests))
         return _all_of([reply if isinstance(reply, Exception) else _session_in(reply) for reply in replies])
 
-    def _creation_once(self, requests: Sequence[OnceRequest], part: Sequence[int]) -> Part:
+    def _creation_once(self, requests: Sequence[_OnceRequest], part: Sequence[int]) -> Part:
         """Return the command that answers some requests, and their order in it."""
         order = sorted(part, key=lambda number: _group_of(requests[number][0]))
         ordered = [requests[number] for number in order]
         tomorrow = int(self._clock()) // DAY + 1
-        arguments: list[str | int | bytes] = [*self._settings, tomorrow, len(order)]
+        arguments: list[str | int | bytes] = [*self._creation_head, tomorrow, len(order)]
         for session, request_hash in ordered:
             moment = (session.source, session.started_at // _MINUTE_US)
             arguments += (request_hash, *moment, encode(session), session.user_id or "", session.user_digest or "")
         keys = [self._keyspace.session(session.id) for session, _ in ordered]
         requested = (self._keyspace.request(session.id, request_hash) for session, request_hash in ordered)
-        counted = (self._keyspace.counted([session], tomorrow) for session, _ in ordered)
-        declared = chain(requested, chain.from_iterable(counted))
+        by_session = (self._keyspace.creation_keys([session], tomorrow) for session, _ in ordered)
+        declared = chain(requested, chain.from_iterable(by_session))
         return self._calls.script("create_once", keys, arguments, declared), order
 
     async def _record_secret(self, sessions: Iterable[Session]) -> None:
@@ -156,7 +155,7 @@ class RedisSessionStore(SessionBatchStore):
         return _all_of([_sources([next(replies) for _ in candidates]) for candidates in requests])
 
 
-def _group_of(session: Session) -> Group:
+def _group_of(session: Session) -> _Group:
     """Return what the sessions have in common that share counters."""
     return session.id[0], session.source, session.started_at // _MINUTE_US
 

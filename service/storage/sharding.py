@@ -6,8 +6,8 @@ from service.storage.client import Command, Word
 from service.storage.keyspace import SHARD_TAGS
 from service.storage.script_files import script_digest
 
+# Sent before a command to the server to which its slot is moving.
 ASKING: Command = ("ASKING",)
-"""Sent before a command to the server to which its slot is moving."""
 
 _SHARD_BY_TAG = {tag: shard for shard, tag in enumerate(SHARD_TAGS)}
 

@@ -9,8 +9,8 @@ from service.sessions import SHARD_COUNT, is_source
 from service.storage.connection import RedisConnection
 from service.storage.history import HourlyCounters, Span
 from service.storage.keyspace import Keyspace
-from service.storage.page_sizes import PageSizes
-from service.storage.pipelines import pages, read
+from service.storage.paging import PageSizes, pages
+from service.storage.pipelines import read
 
 Add = Callable[[HourlyCounters, bytes], None]
 
@@ -52,10 +52,10 @@ class SourceCounters:
         return pages(sources, max(1, self._sizes.slices // (len(span.read_days) + 1)))
 
     async def add(self, shard: int, counters: Mapping[str, HourlyCounters], span: Span) -> None:
-        """Add the shard's counters of the days of a span to those of each source.
+        """Add what a shard has counted on the days of a span.
 
-        `counters` are those of one of `pages`, whose counters are from the same moment.
-        Raises StoreUnavailable and Overloaded.
+        `counters` has an entry for each source of one of `pages`. All sources of a page
+        are read at the same moment. Raises StoreUnavailable and Overloaded.
         """
         for page in pages(product(self._rows(shard, span), counters), self._sizes.slices):
             keys = [row.keys_start + source for row, source in page]

@@ -14,7 +14,7 @@ from service.errors import Overloaded, StoreUnavailable
 from service.storage.memory_growth import MemoryGrowth
 from service.storage.redis_status import RedisStatusReader
 from service.storage.risk_log import RiskLog
-from service.store_status import RedisStatus
+from service.store_status import StoreStatus
 from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels
 
@@ -42,7 +42,7 @@ class StoreWatch:
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
 
-    async def read(self) -> RedisStatus:
+    async def read(self) -> StoreStatus:
         """Return the status with the forecast.
 
         Raises StoreUnavailable and Overloaded.

@@ -19,9 +19,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.storage.deadlines import next_step
 
+# Notes on exceptions, such as timeouts, that say when a connection failed.
 HANDSHAKE = "the TLS handshake was not finished"
 FIRST_REPLY = "the connection ended after the TLS handshake, before the first reply"
-"""Notes on exceptions, such as timeouts, that say when a connection failed."""
 
 
 class _Parameters(NamedTuple):

@@ -18,8 +18,8 @@ from service.counts import Bounds, TopUsers
 from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import MAX_EXACT_INTEGER, TOP_SCORE_UNIT, Keyspace
-from service.storage.page_sizes import PageSizes
-from service.storage.pipelines import pages, read
+from service.storage.paging import PageSizes, pages
+from service.storage.pipelines import read
 
 # The greatest `analytics.top_users`, and the floor.
 _MAX_ENTRIES = 1001

@@ -12,20 +12,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from service.counts import HOUR
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable, UnknownUserSecret
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import SECRETS_SHARD, Keyspace
-from service.storage.self_test_steps import Step
+from service.storage.self_test_steps import SelfTestStep
 from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-RECORD_INTERVAL_SECONDS = 3600
+_RECORD_INTERVAL_SECONDS = HOUR
 # The clocks of the machines may differ by this.
-_MARGIN_SECONDS = 3600
+_MARGIN_SECONDS = HOUR
 
-ADVICE = (
+_ADVICE = (
     "sessions of users exist that were created under another session.user_secret. Add that secret to "
     "session.previous_user_secrets, or set session.user_secret back to it, and restart the service"
 )
@@ -82,26 +83,28 @@ class UserSecrets:
         Raises StoreUnavailable and Overloaded.
         """
         now = int(self._clock())
-        if self._recorded_at is not None and 0 <= now - self._recorded_at < RECORD_INTERVAL_SECONDS:
+        if self._recorded_at is not None and 0 <= now - self._recorded_at < _RECORD_INTERVAL_SECONDS:
             return
-        lifetime = ttl_seconds + RECORD_INTERVAL_SECONDS + _MARGIN_SECONDS
+        lifetime = ttl_seconds + _RECORD_INTERVAL_SECONDS + _MARGIN_SECONDS
         await self._write(self._keys, (now, self._current, lifetime))
         self._recorded_at, self._expires_at = now, now + lifetime
 
-    def steps(self, shards: Sequence[int]) -> Iterator[Step]:
+    def steps(self, shards: Sequence[int]) -> Iterator[SelfTestStep]:
         """Yield the step that records again what this worker has recorded last.
 
-        It changes nothing where Redis has the fingerprint. `shards` are those of the
-        server of a new connection.
+        It changes nothing where Redis has the fingerprint. `shards` are the
+        shards of the new connection's server.
         """
         now = int(self._clock())
         if SECRETS_SHARD in shards and now < self._expires_at:
             arguments = (now, self._current, self._expires_at - now)
-            yield Step("recording a secret", self._connection.script_command("secrets", self._keys, arguments))
+            yield SelfTestStep(
+                "recording a secret", self._connection.script_command("secrets", self._keys, arguments)
+            )
 
     def _compare(self, in_use: Sequence[bytes]) -> None:
         if all(fingerprint.decode(errors="replace") in self._known for fingerprint in in_use):
             return
         if self._log_limit.allows("secret"):
-            _logger.error("the routes of users are answered 503: %s", ADVICE)
-        raise UnknownUserSecret(ADVICE)
+            _logger.error("the routes of users are answered 503: %s", _ADVICE)
+        raise UnknownUserSecret(_ADVICE)

@@ -3,7 +3,7 @@
 import signal
 
 
-def in_words(status: int) -> str:
+def exit_in_words(status: int) -> str:
     """Return how a process ended, such as `was killed by SIGKILL`.
 
     A negative status is the number of a signal, as in `subprocess`.

@@ -14,11 +14,11 @@ _LARGE_BYTES = 1 << 16
 class Written(NamedTuple):
     """The result of a write. `lost` is the number of lines that failed.
 
-    `ends_in_line` is true when a full disk has taken only the beginning of a line.
+    `ends_in_half_line` is true when a full disk has taken only the beginning of a line.
     """
 
     lost: int
-    ends_in_line: bool
+    ends_in_half_line: bool
 
 
 def write_lines(descriptor: int, data: bytes) -> Written:
@@ -35,7 +35,7 @@ def write_lines(descriptor: int, data: bytes) -> Written:
                 done += _write(descriptor, view[done:end])
     except OSError:
         return Written(data.count(b"\n", done), data[:done][-1:] not in {b"", b"\n"})
-    return Written(0, ends_in_line=False)
+    return Written(0, ends_in_half_line=False)
 
 
 def _writable_at_once(descriptor: int) -> int:

@@ -7,12 +7,12 @@ QUIET_SECONDS = 60.0
 
 
 class LogLimit:
-    """Allows one line per problem and minute, or a few."""
+    """Allows one line per problem and minute, or `lines` of them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, lines: int = 1) -> None:
         self._clock = clock
-        self._number = lines
-        # The number of lines in the minute that ends then.
+        self._lines = lines
+        # The end of a minute, and the number of lines in it, by problem.
         self._written: dict[Hashable, tuple[float, int]] = {}
 
     def allows(self, problem: Hashable) -> bool:
@@ -21,7 +21,7 @@ class LogLimit:
         quiet_until, number = self._written.get(problem, (now, 0))
         if now >= quiet_until:
             quiet_until, number = now + QUIET_SECONDS, 0
-        if number == self._number:
+        if number == self._lines:
             return False
         self._written[problem] = quiet_until, number + 1
         return True

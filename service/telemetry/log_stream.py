@@ -183,13 +183,13 @@ class LogStream(io.TextIOBase):
         """
         try:
             with self._lock:
-                was_half = self._lock.ends_in_line
+                was_half = self._lock.ends_in_half_line
                 # The next line must not continue half a line.
                 if was_half and write_lines(self._descriptor, b"\n").lost:
                     return data.count(b"\n")
                 lost, is_half = write_lines(self._descriptor, data)
                 if is_half != was_half:
-                    self._lock.ends_in_line = is_half
+                    self._lock.ends_in_half_line = is_half
                 return lost
         except OSError:  # of the lock: the thread must not end
             return data.count(b"\n")

@@ -50,7 +50,7 @@ def _dropped_record(dropped: int) -> logging.LogRecord:
     )
 
 
-def traceback_text(record: logging.LogRecord) -> str | None:
+def _traceback_text(record: logging.LogRecord) -> str | None:
     """Return the traceback of a record's error and its causes, without unsafe messages.
 
     Returns None for a record without an error.
@@ -93,7 +93,7 @@ class JsonFormatter(logging.Formatter):
         }
         if settings := getattr(record, "settings", None):
             content["settings"] = settings
-        if text := traceback_text(record):
+        if text := _traceback_text(record):
             content["traceback"] = text.encode(errors="backslashreplace").decode()
         return json.dumps(content, separators=(",", ":"))
 
@@ -107,7 +107,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
         # The base class would write the messages of all errors.
-        record.exc_text = traceback_text(record)
+        record.exc_text = _traceback_text(record)
         return super().format(record)
 
 
@@ -120,8 +120,8 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     _logger.error("event loop: %s", context["message"], exc_info=error, extra={"may_quote_client": True})
 
 
-def log_uncaught() -> None:
-    """Log Python's warnings and uncaught errors, by the same rule for messages."""
+def install_error_hooks() -> None:
+    """Log Python's warnings and uncaught errors from now on, by the same rule."""
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _, error, __: _log_uncaught("uncaught error", error)
     threading.excepthook = lambda caught: _log_uncaught("uncaught error in a thread", caught.exc_value)

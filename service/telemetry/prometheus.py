@@ -1,7 +1,7 @@
 """The exporter of metrics to Prometheus.
 
-Each worker writes its numbers to a file, and the worker that answers `/metrics` sums
-those of all. This is prometheus-client's multiprocess mode. It is on when
+Each worker writes its numbers to a file, and the worker that answers `/metrics` adds up
+all files. This is prometheus-client's multiprocess mode. It is on when
 `PROMETHEUS_MULTIPROC_DIR` was set before this module was imported (`multiproc_dir.py`).
 Without it, as in tests, `/metrics` has the numbers of one process.
 """

@@ -15,7 +15,7 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
+_FLUSH_SECONDS = 0.1  # a SIGKILL loses the records of at most this time
 # 256 records fit the CPU cache. Batches of thousands cost 1 µs more per GET. Smaller
 # batches cost as much, because the log is written more often.
 BATCH_SIZE = 256
@@ -65,7 +65,7 @@ class RequestRecorder:
             asyncio.get_running_loop().call_soon(self._pass_to_sinks)
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._scheduled_flush)
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._scheduled_flush)
 
     def flush(self) -> None:
         """Pass all records to the sinks, then run the flush callbacks."""

@@ -22,7 +22,7 @@ from service import __version__
 
 _logger = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 1.0  # a worker has 1.5 s for its clean-up
+_CLOSE_SECONDS = 1.0  # a worker has 1.5 s for its clean-up
 _QUIET_SECONDS = 60.0
 _CONVENTIONS = "https://opentelemetry.io/schemas/1.38.0"
 
@@ -48,7 +48,7 @@ class Tracing:
         """Send the remaining spans, in at most 1 s, even if the collector hangs."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
-        closing.join(CLOSE_SECONDS)
+        closing.join(_CLOSE_SECONDS)
 
 
 class CollectorExporter(OTLPSpanExporter):

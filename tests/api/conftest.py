@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import BaseTestServer, TestClient
 from pytest_aiohttp import AiohttpClient
 
-from service.api.aiohttp_internals.server import Runner
+from service.api.aiohttp_internals.server import Runner, Server
 from service.api_keys import ApiKey, Gpc, Reveal, Scope, hash_key
 from service.app import build
 from service.config.settings import CorsSettings, RedisSettings, Settings
 from service.rate_limits import RateLimit
 from service.telemetry.logs import RequestLog
+from service.telemetry.request_recorder import RequestRecorder
 from tests.api.doors import Doors
 from tests.support.servers import RedisServer
 
@@ -108,7 +110,11 @@ class Service:
 
     def log_lines(self) -> list[dict[str, object]]:
         """Return the request log so far."""
-        self.runner._recorder.flush()
+        assert isinstance(self.runner.server, Server)
+        record = self.runner.server._dispatcher._record
+        assert isinstance(record, MethodType)
+        assert isinstance(record.__self__, RequestRecorder)
+        record.__self__.flush()
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
 
@@ -143,8 +149,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 Start = Callable[..., Awaitable[Service]]
 
+# The `redis.timeout_seconds` of tests without an outage, for a machine that stalls.
 PATIENT_SECONDS = 5.0
-"""The `redis.timeout_seconds` of tests without an outage, for a machine that stalls."""
 
 
 @pytest.fixture

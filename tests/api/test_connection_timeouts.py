@@ -235,7 +235,7 @@ async def test_no_timeout_ends_a_request_in_progress(
     timeout = 1.5  # five times as long as a busy machine stalls
     service = await start(server=with_timeouts(monkeypatch, head=timeout, keepalive=timeout))
     dispatcher = service.runner.server.request_handler.__self__  # type: ignore[union-attr]
-    direct = dispatcher._direct_routes["GET", "/readyz"]
+    direct = dispatcher._direct_handlers["GET", "/readyz"]
     get, part = (request.replace(b"/livez", b"/readyz") for request in (GET, PART))
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -243,7 +243,7 @@ async def test_no_timeout_ends_a_request_in_progress(
         response: web.StreamResponse = await direct(request)
         return response
 
-    monkeypatch.setitem(dispatcher._direct_routes, ("GET", "/readyz"), slow)
+    monkeypatch.setitem(dispatcher._direct_handlers, ("GET", "/readyz"), slow)
     client = await connect(service)
     await client.ask(get)
     await client.ask(get * 2 + part, answers=2)

@@ -21,7 +21,7 @@ from service.config.settings import RedisSettings
 from service.sessions import SHARD_COUNT, shard_of
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import SHARD_TAGS
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.api.conftest import KEY, ORIGIN, TOKEN, Service, Start, problem
 from tests.api.fault_operations import Operation, Subjects, seeded
 from tests.api.fault_rows import EITHER, FAILS, FAULTS, SOON, WORKS, Outcome, Row

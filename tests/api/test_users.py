@@ -10,14 +10,14 @@ from urllib.parse import quote
 import pytest
 
 from service.api.answer_cache import AnswerCache
-from service.config.settings import DEVELOPMENT_USER_SECRET, AnalyticsSettings, RedisSettings
+from service.config.settings import DEVELOPMENT_USER_SECRET, RedisSettings
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from service.telemetry import logs
 from tests.api.conftest import PATH, Service, Start, problem
 from tests.support.servers import RedisServer
@@ -127,7 +127,7 @@ async def test_a_user_with_a_hundred_thousand_sessions_is_exported_and_erased(
     patient = RedisSettings(key_prefix=prefix, timeout_seconds=5)
     service = await start(redis=patient)
     connection = RedisConnection.alone(valkey.url, patient)
-    store = RedisSessionStore(connection, Keyspace(prefix), ttl_seconds=600, analytics=AnalyticsSettings())
+    store = RedisSessionStore(connection, Keyspace(prefix), Lifetimes.of(600, 90), top_users=100)
     factory = SessionFactory(digest)
     for _ in range(number // 500):
         await store.create_many([factory.new("s", "u") for _ in range(500)])

@@ -275,7 +275,7 @@ async def test_log_records_have_the_ref(fake: FakeTrackingService) -> None:
 def test_no_cache_keeps_a_refusal() -> None:
     """A refusal is for one visitor at one moment."""
     guard = Guard(require_session=True, when_away="closed")
-    for refusal in (guard.of_session(None), guard.of_outage(Unready("503"))):
+    for refusal in (guard.check_session(None), guard.check_outage(Unready("503"))):
         assert refusal is not None
         assert refusal.headers["Cache-Control"] == "no-store"
 

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.sessions import SHARD_COUNT, Session, SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
+from service.storage.count_store import RedisCountStore
 from service.storage.embedded_process import find_binary
 from service.storage.keyspace import Keyspace, Lifetimes
-from service.storage.page_sizes import PAGE_SIZES, PageSizes
+from service.storage.paging import PAGE_SIZES, PageSizes
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.redis_commands import remove_all_keys
 from tests.support.servers import FakeRedisServer, Raw, RedisServer, binaries
 from tests.support.topologies import ClusterGroup, SentinelGroup
@@ -186,9 +186,8 @@ def make_store(connect: Connect, keyspace: Keyspace) -> MakeStore:
         redis: Mapping[str, Any] = NO_SETTINGS,
         **more: Any,
     ) -> RedisSessionStore:
-        analytics = AnalyticsSettings(top_users=top_users)
-        connection = connect(url, **redis)
-        return RedisSessionStore(connection, keyspace, ttl_seconds=ttl_seconds, analytics=analytics, **more)
+        connection, lifetimes = connect(url, **redis), Lifetimes.of(ttl_seconds, 90)
+        return RedisSessionStore(connection, keyspace, lifetimes, top_users=top_users, **more)
 
     return make
 
@@ -233,9 +232,8 @@ def make_users(connect: Connect, keyspace: Keyspace, digest: UserDigest) -> Make
     def make(
         url: str, *, retention_days: int = 90, redis: Mapping[str, Any] = NO_SETTINGS, **more: Any
     ) -> RedisUserStore:
-        analytics = AnalyticsSettings(retention_days=retention_days)
         connection = connect(url, **redis)
-        return RedisUserStore(connection, keyspace, digest, analytics=analytics, **more)
+        return RedisUserStore(connection, keyspace, digest, retention_days=retention_days, **more)
 
     return make
 

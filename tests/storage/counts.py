@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from service.counts import DAY, CountRange, Interval
 from service.sessions import SHARD_COUNT
-from service.storage.analytics import RedisCountStore
+from service.storage.count_store import RedisCountStore
 from service.storage.counters import COUNTERS_IN_DAY
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from tests.support.servers import Raw

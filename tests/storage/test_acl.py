@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.counts import CountRange, Interval
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck
-from service.storage.keyspace import Keyspace
+from service.storage.count_store import RedisCountStore
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.readiness import Readiness
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.servers import RedisServer
 
-ANALYTICS = AnalyticsSettings(top_users=10)
+TOP_USERS = 10
 
 
 async def test_the_redis_user_of_the_compose_file_may_run_every_command(
@@ -40,7 +40,7 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
     keyspace = Keyspace("jay")
     try:
         await Readiness(connection, keyspace).check()
-        store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=ANALYTICS)
+        store = RedisSessionStore(connection, keyspace, Lifetimes.of(86400, 90), top_users=TOP_USERS)
         # More users than a top list holds, and more sessions of one user than a
         # creation checks for expired index entries.
         sessions = [factory.new("s", f"user-{n % 400}") for n in range(800)] + [
@@ -55,7 +55,7 @@ async def test_the_redis_user_of_the_compose_file_may_run_every_command(
             asked = CountRange.around(now - 86400, now, interval)
             assert (await counts.count_sessions(asked, now)).total.active == len(sessions) - 1
         assert (await counts.top_users(asked, 3)).users
-        users = RedisUserStore(connection, keyspace, digest, analytics=ANALYTICS)
+        users = RedisUserStore(connection, keyspace, digest, retention_days=90)
         assert (await users.count("u", asked)).active_by_source == {"s": 8}
         assert await users.erase("u", int(now * 1_000_000) + 10_000_000) == 8
         await users.rewrite_append_only_file()
@@ -78,7 +78,7 @@ async def test_a_permission_that_is_lost_deletes_no_key_with_a_lifetime(
         await raw.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=["+@all"])
         url = own_server.url.replace("redis://", "redis://jay:p@") + "/0"
         connection = RedisConnection.alone(url, RedisSettings(timeout_seconds=10))
-        store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=ANALYTICS)
+        store = RedisSessionStore(connection, keyspace, Lifetimes.of(86400, 90), top_users=TOP_USERS)
         try:
             first, second = factory.new("s", "u"), factory.new("s", "u")
             assert await store.create_many([first]) == [True]

@@ -4,19 +4,19 @@ import asyncio
 
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import Keyspace
 from service.storage.lane import Lane
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.servers import RedisServer
 
 
 async def rewrites(url: str) -> bool:
     connection = RedisConnection.alone(url, RedisSettings())
     try:
-        users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
+        users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), retention_days=90)
         return await users.rewrite_append_only_file()
     finally:
         await connection.close()
@@ -52,7 +52,7 @@ async def test_a_rewrite_without_a_free_connection_is_no_error(own_server: Redis
     """While all connections are in use, the result says that no rewrite has begun."""
     lane = Lane("operators", connections=1, waiting=0, wait_timeouts=1, repeats_timeouts=False)
     connection = RedisConnection.alone(own_server.url, RedisSettings(timeout_seconds=10), lane=lane)
-    users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), analytics=AnalyticsSettings())
+    users = RedisUserStore(connection, Keyspace("jay"), UserDigest("secret"), retention_days=90)
     async with redis.asyncio.Redis.from_url(own_server.url) as raw, asyncio.TaskGroup() as tasks:
         tasks.create_task(connection.run("wait", lambda client: client.blpop(["list"])))
         async with asyncio.timeout(10):

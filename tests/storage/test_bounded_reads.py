@@ -23,11 +23,11 @@ from service.counts import DAY, HOUR, CountRange, Interval, SessionCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.lane import OPERATORS
-from service.storage.page_sizes import PAGE_SIZES, PageSizes
+from service.storage.paging import PAGE_SIZES, PageSizes
 from service.storage.self_test import SelfTest
 from service.storage.self_test_steps import TTL_SECONDS
 from service.storage.session_store import RedisSessionStore

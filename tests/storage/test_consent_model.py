@@ -14,7 +14,7 @@ from service.storage.keyspace import Keyspace
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Store
 from tests.storage.counts import read_consents, read_counts
 from tests.support.lanes import close_breakers

@@ -8,16 +8,15 @@ from operator import attrgetter
 
 import pytest
 
-from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
 from service.storage.counters import ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
 from service.storage.session_value import ERASED
-from service.storage.users import ERASED_AT_ONCE, RedisUserStore
+from service.storage.user_store import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, counters_of_day, read_counts
 from tests.support.lanes import close_breakers
@@ -238,16 +237,16 @@ async def test_sessions_of_earlier_secrets_are_found_and_erased(
 ) -> None:
     """Sessions under earlier secrets are found, counted and erased too."""
     digests = [digest, UserDigest("earlier-secret"), UserDigest("earliest-secret")]
-    connection, settings = connect(server.url), AnalyticsSettings()
+    connection = connect(server.url)
     created: list[Session] = []
     for each in digests:
-        own = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=settings)
+        own = RedisSessionStore(connection, keyspace, Lifetimes.of(86400, 90), top_users=100)
         new = [SessionFactory(each).new("s", "u") for _ in range(3)]
         await own.create_many(new)
         created += new
     for shard in range(SHARD_COUNT):  # created with a secret that is not configured
         await raw.zadd(keyspace.base(shard) + f"top:{NOW // DAY - 30}", {"u": 2**26, "v": 2**26})
-    users = RedisUserStore(connection, keyspace, digest, analytics=settings, previous=digests[1:])
+    users = RedisUserStore(connection, keyspace, digest, retention_days=90, previous=digests[1:])
     assert await users.find_sessions("u") == sorted(created, key=attrgetter("started_at", "id"))
     figures = await users.count("u", TODAY)
     assert (figures.active_by_source, figures.created) == ({"s": 9}, Bounds(9, 9))

@@ -11,7 +11,7 @@ from service.counts import DAY, HOUR, MINUTE, CountRange, Interval, Peak, Sessio
 from service.sessions import SHARD_COUNT, Session
 from service.storage.counters import ENDED_OF_DAY, ENDED_OF_EARLIER_DAYS
 from service.storage.keyspace import Keyspace
-from service.storage.page_sizes import PAGE_SIZES, PageSizes
+from service.storage.paging import PAGE_SIZES, PageSizes
 from service.time_zones import TimeZone
 from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys

@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.sessions import SessionFactory
 from service.storage.client import _is_marked
 from service.storage.connection import RedisConnection
 from service.storage.connection_events import ConnectionEvents
 from service.storage.discovery import Discovery
-from service.storage.keyspace import Keyspace
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import RECONNECT_SECONDS, Lanes
 from service.storage.self_test import UNTESTED_SECONDS
 from service.storage.session_store import RedisSessionStore
@@ -41,7 +41,7 @@ async def lanes(own_server: RedisServer, keyspace: Keyspace) -> AsyncIterator[La
 @pytest.fixture
 def store(lanes: Lanes, keyspace: Keyspace) -> RedisSessionStore:
     """Return a session store in the lane of visitors."""
-    return RedisSessionStore(lanes.sessions, keyspace, ttl_seconds=86400, analytics=AnalyticsSettings())
+    return RedisSessionStore(lanes.sessions, keyspace, Lifetimes.of(86400, 90), top_users=100)
 
 
 @pytest.fixture

@@ -10,16 +10,15 @@ from typing import TypeVar
 import pytest
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings
 from service.counts import DAY, Bounds, CountRange, Interval, TopUsers
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.count_store import RedisCountStore
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import ERASED_AT_ONCE, RedisUserStore
+from service.storage.user_store import ERASED_AT_ONCE, RedisUserStore
 from tests.storage.conftest import Connect, MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.support.lanes import close_breakers
 from tests.support.proxy import LossyProxy
@@ -53,13 +52,12 @@ class Model:
     ) -> None:
         self.chance = random.Random(20261125)
         self.connections = connections
-        analytics = AnalyticsSettings()
         self.services = []
         for connection, skew in zip(connections, SKEWS, strict=True):
             clock = functools.partial(_skewed, skew)
-            store = RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=analytics, clock=clock)
+            store = RedisSessionStore(connection, keyspace, Lifetimes.of(86400, 90), top_users=100, clock=clock)
             self.services.append(
-                (store, RedisUserStore(connection, keyspace, digest, analytics=analytics, pauses=()), clock)
+                (store, RedisUserStore(connection, keyspace, digest, retention_days=90, pauses=()), clock)
             )
         self.direct = direct
         self.factory = SessionFactory(digest)

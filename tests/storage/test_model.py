@@ -28,16 +28,16 @@ from hypothesis.stateful import (
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts, TopUsers, UserCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import Session
-from service.storage.analytics import RedisCountStore
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import Keyspace
+from service.storage.count_store import RedisCountStore
+from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.support.lanes import close_breakers
 from tests.support.lossy import LossyStore
 from tests.support.servers import Raw, RedisServer
@@ -108,11 +108,10 @@ class Machine(RuleBasedStateMachine):
         self.analytics = RedisCountStore(self.direct, self.keyspace, ttl_seconds=TTL_SECONDS, retention_days=90)
 
     def stores(self, connection: RedisConnection) -> tuple[RedisSessionStore, RedisUserStore]:
-        counted: dict[str, Any] = {"analytics": AnalyticsSettings()}
         store = RedisSessionStore(
-            connection, self.keyspace, ttl_seconds=TTL_SECONDS, clock=lambda: self.now, **counted
+            connection, self.keyspace, Lifetimes.of(TTL_SECONDS, 90), top_users=100, clock=lambda: self.now
         )
-        return store, RedisUserStore(connection, self.keyspace, digest, pauses=(), **counted)
+        return store, RedisUserStore(connection, self.keyspace, digest, retention_days=90, pauses=())
 
     def teardown(self) -> None:
         self.run(self.close())

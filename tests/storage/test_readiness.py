@@ -67,8 +67,7 @@ class TwoServers(Discovery):
     """Serves the even shards with one server and the odd ones with another."""
 
     def __init__(self) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
+        super().__init__(RedisSettings())
         self.groups_by_shard = True
 
     async def find(self) -> Sequence[str]:

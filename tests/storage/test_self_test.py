@@ -14,7 +14,7 @@ from service.storage.discovery import Discovery
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import Unfit
 from service.storage.self_test import SelfTest, _check_version
-from service.storage.self_test_steps import Step, steps_of
+from service.storage.self_test_steps import SelfTestStep, steps_of
 from service.storage.server_map import ServerMap
 from tests.support.servers import RedisServer
 
@@ -42,7 +42,7 @@ async def test_each_reply_has_to_be_the_expected_one(
     altered, servers = Altered(monkeypatch), ServerMap(Discovery.of(own_server.url, RedisSettings()))
     client = Client(own_server.url, 10.0, 1, SelfTest(keyspace).of_server(servers, own_server.url))
     assert await client.call_all([("PING",)]) == [b"PONG"]
-    steps: list[Step] = list(steps_of(keyspace, servers.shards_of(own_server.url)))
+    steps: list[SelfTestStep] = list(steps_of(keyspace, servers.shards_of(own_server.url)))
     assert sum(step.expected is not None for step in steps) > len(steps) // 2
     for altered.from_end, step in enumerate(reversed(steps), 1):
         for altered.reply in ("unexpected", ResponseError("unknown command")):

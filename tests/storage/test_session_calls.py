@@ -7,13 +7,13 @@ from itertools import count
 import pytest
 import redis.asyncio
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.errors import PartlyUnavailable, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, shard_of
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.embedded_process import find_binary
-from service.storage.keyspace import SHARD_TAGS, Keyspace
+from service.storage.keyspace import SHARD_TAGS, Keyspace, Lifetimes
 from service.storage.self_test import SelfTest
 from service.storage.session_store import RedisSessionStore
 from tests.storage.counts import read_counts
@@ -50,7 +50,7 @@ async def connection(cluster: ClusterGroup, keyspace: Keyspace) -> AsyncIterator
 @pytest.fixture
 def store(connection: RedisConnection, keyspace: Keyspace) -> RedisSessionStore:
     """Return a session store on the connection."""
-    return RedisSessionStore(connection, keyspace, ttl_seconds=86400, analytics=AnalyticsSettings())
+    return RedisSessionStore(connection, keyspace, Lifetimes.of(86400, 90), top_users=100)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace, count_lifetime_se
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.storage.conftest import PATIENT_COALESCE, ChangesOf, MakeAnalytics, MakeStore, MakeUsers, Mint, Store
 from tests.storage.counts import read_consents, read_counts, top_users
 from tests.support.lanes import close_breakers

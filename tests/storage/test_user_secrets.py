@@ -5,35 +5,26 @@ from itertools import count
 
 import pytest
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.digests import UserDigest
 from service.errors import StoreUnavailable, UnknownUserSecret
 from service.sessions import SessionFactory
-from service.storage.keyspace import SECRETS_SHARD, Keyspace
+from service.storage.keyspace import SECRETS_SHARD, Keyspace, Lifetimes
 from service.storage.lanes import Lanes
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_secrets import UserSecrets
 from service.telemetry.metrics import Metrics
 from tests.storage.conftest import Store
+from tests.support.clock import ManualClock
 from tests.support.servers import Raw
 
 TTL_SECONDS = 86400
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """Return the clock of the user secrets."""
-    return Clock()
+    return ManualClock(1_700_000_000.0)
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ async def lanes(server: Store, keyspace: Keyspace) -> AsyncIterator[Lanes]:
 
 
 @pytest.fixture
-def secrets(lanes: Lanes, keyspace: Keyspace, digest: UserDigest, clock: Clock) -> UserSecrets:
+def secrets(lanes: Lanes, keyspace: Keyspace, digest: UserDigest, clock: ManualClock) -> UserSecrets:
     """Return the user secrets of a worker."""
     made = UserSecrets(lanes.sessions, keyspace, [digest], clock=clock)
     lanes.add_steps(made.steps)
@@ -59,14 +50,13 @@ async def lose_data(raw: Raw, lanes: Lanes, keyspace: Keyspace) -> None:
 
 
 async def test_a_creation_on_a_new_connection_comes_after_the_record(
-    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, digest: UserDigest, raw: Raw, clock: Clock
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, digest: UserDigest, raw: Raw, clock: ManualClock
 ) -> None:
     """After a loss of data, no session of a user is created without a fingerprint."""
     factory = SessionFactory(digest)
     # Its sessions are on the server of the fingerprints, also in a cluster.
     user_id = next(f"user-{n}" for n in count() if digest(f"user-{n}")[0] == f"{SECRETS_SHARD:x}")
-    analytics = AnalyticsSettings()
-    store = RedisSessionStore(lanes.sessions, keyspace, ttl_seconds=TTL_SECONDS, analytics=analytics, secrets=secrets)
+    store = RedisSessionStore(lanes.sessions, keyspace, Lifetimes.of(TTL_SECONDS, 90), top_users=100, secrets=secrets)
     await store.create_many([factory.new("s", user_id)])
     before = await raw.hgetall(keyspace.secrets)
     clock.now += 60
@@ -79,7 +69,7 @@ async def test_a_creation_on_a_new_connection_comes_after_the_record(
 
 
 async def test_a_new_connection_records_nothing_new(
-    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: ManualClock
 ) -> None:
     """Without a record that still lives, a new connection writes nothing."""
     await lanes.sessions.call("find", "GET", keyspace.secrets)
@@ -92,7 +82,7 @@ async def test_a_new_connection_records_nothing_new(
 
 
 async def test_a_new_connection_does_not_prolong_a_fingerprint(
-    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: ManualClock
 ) -> None:
     """A fingerprint expires when the last session under its secret has expired."""
     await secrets.record(TTL_SECONDS)
@@ -106,7 +96,7 @@ async def test_a_new_connection_does_not_prolong_a_fingerprint(
 
 
 async def test_the_record_of_a_secret_removes_expired_fingerprints(
-    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+    lanes: Lanes, secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: ManualClock
 ) -> None:
     """Fingerprints of old secrets do not pile up, although the hash lives on."""
     await secrets.record(TTL_SECONDS)
@@ -135,7 +125,7 @@ async def test_a_record_that_failed_is_repeated(
 
 
 async def test_a_clock_that_steps_back_leads_to_a_record(
-    secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: Clock
+    secrets: UserSecrets, keyspace: Keyspace, raw: Raw, clock: ManualClock
 ) -> None:
     """A record is not taken for a recent one when the clock was ahead at its time."""
     await secrets.record(TTL_SECONDS)

@@ -11,8 +11,7 @@ class MovingPrimary(Discovery):
     """Finds the server that a test names."""
 
     def __init__(self, url: str, *, needs_polling: bool = False) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
+        super().__init__(RedisSettings())
         self.needs_polling = needs_polling
         self.url = url
 

@@ -26,7 +26,7 @@ from service.counts import DAY
 from service.digests import UserDigest
 from service.sessions import SessionFactory
 from service.storage.connection import RedisConnection
-from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
+from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace, Lifetimes
 from service.storage.session_store import RedisSessionStore
 from tests.support.processes import KEY, PATH, Launch
 from tests.support.servers import Raw, RedisServer, binaries
@@ -94,7 +94,9 @@ async def create(url: str, number: int, user: str | None) -> list[str]:
     """Create sessions of one user or of guests. Return their ids."""
     digest = UserDigest(DEVELOPMENT_USER_SECRET)
     connection = RedisConnection.alone(url, RedisSettings(timeout_seconds=10))
-    store = RedisSessionStore(connection, KEYSPACE, ttl_seconds=DAY, analytics=SETTINGS)
+    store = RedisSessionStore(
+        connection, KEYSPACE, Lifetimes.of(DAY, SETTINGS.retention_days), top_users=SETTINGS.top_users
+    )
     sessions = [SessionFactory(digest).new(SOURCES[0], user) for _ in range(number)]
     for begin in range(0, number, 100):
         assert all(await store.create_many(sessions[begin : begin + 100]))

@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 
 from service.api import acceptor as module
-from service.api.acceptor import Acceptor, accept_new_connections, accept_waiting, drop_new_connections
+from service.api.acceptor import Acceptor
 from service.api.aiohttp_internals.site import Site
+from service.api.closing_listener import accept_waiting, drop_new_connections, stop_dropping
 
 CONNECTIONS = 64
 
@@ -127,7 +128,7 @@ def test_new_connections_can_be_dropped(listener: socket.socket) -> None:
         (waiting,) = accept_waiting(listener)
         clients.enter_context(waiting)
         assert waiting.recv(16) == b"sent"
-        accept_new_connections(listener)
+        stop_dropping(listener)
         clients.enter_context(begin_connection(address))
         assert [clients.enter_context(one) for one in accept_waiting(listener)]
         drop_new_connections(listener)

@@ -1,12 +1,5 @@
 from service.storage.breaker import OPEN_SECONDS, Breaker
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import ManualClock
 
 
 def admitted(breaker: Breaker) -> int:
@@ -19,7 +12,7 @@ def admitted(breaker: Breaker) -> int:
 def test_an_open_breaker_rejects_and_probes_once() -> None:
     """After a failure calls are rejected, and every 0.5 s one call is a probe."""
     assert OPEN_SECONDS == 0.5
-    clock = Clock()
+    clock = ManualClock()
     breaker = Breaker(clock)
     first, second = admitted(breaker), admitted(breaker)
     assert breaker.failed(first)
@@ -41,7 +34,7 @@ def test_a_late_failure_changes_nothing() -> None:
 
     It does not open a breaker that has closed since.
     """
-    clock = Clock()
+    clock = ManualClock()
     breaker = Breaker(clock)
     first, second, third = (admitted(breaker) for _ in range(3))
     breaker.failed(first)
@@ -58,7 +51,7 @@ def test_a_late_failure_changes_nothing() -> None:
 
 def test_a_probe_that_fails_after_another_answer_is_late() -> None:
     """Once Redis has answered another lane, the failure of a probe opens nothing."""
-    clock = Clock()
+    clock = ManualClock()
     breaker = Breaker(clock)
     breaker.failed(admitted(breaker))
     clock.now += OPEN_SECONDS
@@ -70,7 +63,7 @@ def test_a_probe_that_fails_after_another_answer_is_late() -> None:
 
 def test_only_the_end_of_the_probe_admits_another() -> None:
     """A cancelled call that was sent before the breaker opened ends no probe."""
-    clock = Clock()
+    clock = ManualClock()
     breaker = Breaker(clock)
     early = admitted(breaker)
     breaker.failed(admitted(breaker))
@@ -84,7 +77,7 @@ def test_only_the_end_of_the_probe_admits_another() -> None:
 
 def test_a_call_that_has_waited_is_admitted_again() -> None:
     """A call keeps a current admission. An outage in the meantime rejects the call."""
-    clock = Clock()
+    clock = ManualClock()
     breaker = Breaker(clock)
     waiting = admitted(breaker)
     assert breaker.admit(waiting) == waiting

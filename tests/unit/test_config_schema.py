@@ -40,7 +40,7 @@ def test_every_setting_has_its_help_and_its_default() -> None:
         node: Any = config_schema()
         for part in setting.name.split("."):
             node = node["properties"][part]
-        assert node["description"] == setting.field.metadata["help"]
+        assert node["description"] == setting.declaration.help
         assert jsonschema_rs.is_valid(node, node["default"])
 
 

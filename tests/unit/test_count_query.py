@@ -8,7 +8,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from service import errors
-from service.api.count_query import CountQueries, rfc3339
+from service.api.count_query import CountQueryReader
+from service.api.timestamps import rfc3339
 from service.counts import CountRange
 
 NOW = datetime(2026, 11, 26, 17, 21, 9, 500_000, UTC)
@@ -18,7 +19,7 @@ KNOWN = ("from", "to", "interval", "tz")
 def asked(*, now: datetime = NOW, retention_days: int = 90, **query: str) -> CountRange:
     given = {name.rstrip("_"): value for name, value in query.items()}
     request = make_mocked_request("GET", f"/?{urlencode(given)}")
-    return CountQueries(retention_days, now.timestamp).read(request, KNOWN).requested
+    return CountQueryReader(retention_days, now.timestamp).read(request, KNOWN).requested
 
 
 def ends(found: CountRange) -> tuple[str, str]:

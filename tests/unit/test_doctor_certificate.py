@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.commands import doctor_certificate
-from service.commands.check_results import Status
+from service.commands.doctor_results import Status
 from tests.support.certificates import Authority
 
 

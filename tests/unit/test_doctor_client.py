@@ -10,8 +10,8 @@ from service.api import wire
 from service.api.versions import LATEST
 from service.commands import doctor_memory
 from service.commands.api_client import Answer, ApiClient
-from service.commands.check_results import CheckResult, Status
 from service.commands.doctor_client import ClientChecks
+from service.commands.doctor_results import CheckResult, Status
 from service.errors import CommandError
 
 ID = "550e8400-e29b-41d4-a716-446655440000"

@@ -8,8 +8,8 @@ import pytest
 
 from service.commands import doctor_clocks
 from service.commands.api_client import Answer
-from service.commands.check_results import CheckResult, Status
 from service.commands.doctor_clocks import Offset, compare, offset_of
+from service.commands.doctor_results import CheckResult, Status
 from service.config.settings import Settings
 
 SENT, RECEIVED = 1_000_000.0, 1_000_000.2

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.commands import doctor_redis
-from service.commands.check_results import Status
+from service.commands.doctor_results import Status
 from service.storage.consistency_check import ConsistencyReport
 from service.storage.redis_status import status_of
 

@@ -96,8 +96,7 @@ class Failover(Discovery):
     """Finds the primary that a test names."""
 
     def __init__(self, primary: str) -> None:
-        super().__init__(primary, REPLICATED)
-        self.fixed_urls = ()
+        super().__init__(REPLICATED)
         self.primary = primary
 
     async def find(self) -> Sequence[str]:

@@ -154,7 +154,7 @@ def test_an_uncaught_error_is_a_log_line() -> None:
     """Uncaught errors of the process, threads and destructors are JSON lines."""
     stream = io.StringIO()
     logs.configure(LogSettings(), stream)
-    logs.log_uncaught()
+    logs.install_error_hooks()
     error = ValueError(CANARY)
     sys.excepthook(ValueError, error, None)
 

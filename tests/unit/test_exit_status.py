@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from service.telemetry.exit_status import in_words
+from service.telemetry.exit_status import exit_in_words
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from service.telemetry.exit_status import in_words
 )
 def test_every_exit_status_has_words(status: int, words: str) -> None:
     """A signal without a name does not end the supervisor that reports it."""
-    assert in_words(status) == words
+    assert exit_in_words(status) == words

@@ -25,8 +25,7 @@ class Named(Discovery):
     """Finds the servers that a test names: each serves as many shards as the others."""
 
     def __init__(self, *urls: str) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
+        super().__init__(RedisSettings())
         self.urls = urls
 
     async def find(self) -> Sequence[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.api.durations import in_words
+from service.api.durations import duration_in_words
 from service.api.privacy_notice import make_notice
 from service.api.privacy_sentences import CREATION_KEY, Statement
 from service.api.session_body import session_json
@@ -137,12 +137,12 @@ def test_revealed_ids_are_in_the_notice(reveal: list[Reveal], words: str) -> Non
 def test_fixed_lifetimes_are_those_of_redis() -> None:
     """Lifetimes that no setting changes are those that the stores use."""
     texts = " ".join(statement.text for statement in statements(Settings()))
-    assert f"the record of an erasure after {in_words(RECEIPT_SECONDS)}." in texts
-    assert f"ended or erased may be kept for {in_words(ERASED_SECONDS)} more." in texts
-    assert f"Results of counts are deleted after {in_words(UNIONS_SECONDS)}." in texts
+    assert f"the record of an erasure after {duration_in_words(RECEIPT_SECONDS)}." in texts
+    assert f"ended or erased may be kept for {duration_in_words(ERASED_SECONDS)} more." in texts
+    assert f"Results of counts are deleted after {duration_in_words(UNIONS_SECONDS)}." in texts
     lifetimes = Lifetimes.of(3600, 7)
-    assert in_words(lifetimes.minutes) == "3 hours"
-    assert in_words(lifetimes.counts) == "8 days"
+    assert duration_in_words(lifetimes.minutes) == "3 hours"
+    assert duration_in_words(lifetimes.counts) == "8 days"
 
 
 def test_the_name_on_the_device_is_that_of_the_clients() -> None:
@@ -224,4 +224,4 @@ def test_the_example_of_the_reference_is_the_notice_of_the_defaults() -> None:
 )
 def test_durations_have_the_largest_unit_that_divides_them(seconds: int, words: str) -> None:
     """A duration is exact in words."""
-    assert in_words(seconds) == words
+    assert duration_in_words(seconds) == words

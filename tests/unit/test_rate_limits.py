@@ -3,14 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.rate_limits import RateLimit, RateLimiter, parse_rate_limit
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import ManualClock
 
 
 @pytest.mark.parametrize(
@@ -50,7 +43,7 @@ def test_other_strings_are_not_limits(value: str) -> None:
 
 def test_the_whole_count_is_available_and_returns_evenly() -> None:
     """60/minute admits 60 requests at once, then one more each second."""
-    clock = Clock()
+    clock = ManualClock()
     limiter, limit = RateLimiter(clock), RateLimit(60, 60)
     assert [limiter.admit("a", limit) for _ in range(60)] == [0.0] * 60
     assert limiter.admit("a", limit) == pytest.approx(1.0)
@@ -64,14 +57,14 @@ def test_the_whole_count_is_available_and_returns_evenly() -> None:
 @pytest.mark.parametrize("count", [3, 7, 10, 49, 1000])
 def test_a_rounding_error_rejects_nobody(count: int) -> None:
     """The whole count is available at once, also if no float is the exact pace."""
-    limiter, limit = RateLimiter(Clock()), RateLimit(count, 1)
+    limiter, limit = RateLimiter(ManualClock()), RateLimit(count, 1)
     assert [limiter.admit("a", limit) for _ in range(count)] == [0.0] * count
     assert limiter.admit("a", limit) > 0
 
 
 def test_an_idle_client_saves_nothing() -> None:
     """A client that made no request for a long time has its count and no more."""
-    clock = Clock()
+    clock = ManualClock()
     limiter, limit = RateLimiter(clock), RateLimit(2, 60)
     for _ in range(2):
         assert [limiter.admit("a", limit) for _ in range(2)] == [0.0, 0.0]
@@ -81,7 +74,7 @@ def test_an_idle_client_saves_nothing() -> None:
 
 def test_clients_have_separate_counts() -> None:
     """A client over its limit does not affect another client."""
-    limiter, limit = RateLimiter(Clock()), RateLimit(1, 60)
+    limiter, limit = RateLimiter(ManualClock()), RateLimit(1, 60)
     assert limiter.admit("a", limit) == 0.0
     assert limiter.admit("a", limit) > 0
     assert limiter.admit("b", limit) == 0.0
@@ -99,7 +92,7 @@ def test_a_client_is_never_admitted_more_often_than_the_limit_says(
 
     A client that waits as long as it was asked to is admitted.
     """
-    clock = Clock()
+    clock = ManualClock()
     limiter, limit = RateLimiter(clock), RateLimit(count, seconds)
     admitted = []
     for step in steps:
@@ -118,7 +111,7 @@ def test_a_client_is_never_admitted_more_often_than_the_limit_says(
 
 def test_memory_is_bounded() -> None:
     """Full counts are dropped, and beyond the bound the oldest ones are too."""
-    clock = Clock()
+    clock = ManualClock()
     limiter, limit = RateLimiter(clock, max_entries=100), RateLimit(1, 60)
     for client in range(1000):
         limiter.admit(client, limit)
@@ -133,7 +126,7 @@ def test_memory_is_bounded() -> None:
 
 def test_the_client_not_admitted_for_the_longest_time_is_forgotten() -> None:
     """A client that comes back keeps its count, and an older one makes room."""
-    limiter, limit = RateLimiter(Clock(), max_entries=2), RateLimit(2, 60)
+    limiter, limit = RateLimiter(ManualClock(), max_entries=2), RateLimit(2, 60)
     for client in "abac":
         assert limiter.admit(client, limit) == 0.0
     assert list(limiter._full_at) == ["a", "c"]
@@ -142,7 +135,7 @@ def test_the_client_not_admitted_for_the_longest_time_is_forgotten() -> None:
 
 def test_each_admission_makes_room_for_more_than_itself() -> None:
     """Each admission drops two expired clients, so memory shrinks after a burst."""
-    clock = Clock()
+    clock = ManualClock()
     limiter = RateLimiter(clock)
     for client in range(10):
         limiter.admit(client, RateLimit(1, 60))

@@ -10,7 +10,7 @@ from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 from service.config.settings import RedisSettings
 from service.errors import StoreUnavailable
 from service.storage.client import Command, Word
-from service.storage.discovery import Discovery
+from service.storage.discovery import Discovery, SingleServer
 from service.storage.keyspace import SHARD_TAGS
 from service.storage.redirects import ShardCalls, all_of
 from service.storage.server_lane import Accept
@@ -167,7 +167,7 @@ async def test_redirects_without_an_end_are_an_error(
 
 async def test_the_only_server_of_a_deployment_is_not_left() -> None:
     """A single server in cluster mode names no other server that may be used."""
-    site = Site(lambda *_: MOVED, Discovery(OLD, RedisSettings()))
+    site = Site(lambda *_: MOVED, SingleServer(OLD, RedisSettings()))
     with pytest.raises(MovedError):
         await site.call(("GET", KEY))
     assert site.sent == [(OLD, [("GET", KEY)])]

@@ -6,12 +6,12 @@ import pytest
 
 from service.storage.redis_status import status_of
 from service.storage.risk_log import RiskLog
-from service.store_status import RedisStatus
+from service.store_status import StoreStatus
 
 SAFE = {"aof_enabled": 1, "maxmemory": 1_000_000, "maxmemory_policy": "noeviction"}
 
 
-def status(**changes: int | str) -> RedisStatus:
+def status(**changes: int | str) -> StoreStatus:
     """Return the status of a safe Redis, apart from the changes."""
     return status_of(SAFE | changes)
 

@@ -18,8 +18,7 @@ class Scripted(Discovery):
     """Finds what the test says, once `may_answer` is set."""
 
     def __init__(self) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
+        super().__init__(RedisSettings())
         self.url: str | None = OLD
         self.problem = "nobody answers"
         self.error: Exception | None = None

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from service.config.settings import AnalyticsSettings, RedisSettings
+from service.config.settings import RedisSettings
 from service.deferred import Deferred
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
@@ -75,8 +75,7 @@ class Two(Discovery):
     """Two servers, each with half of the shards."""
 
     def __init__(self) -> None:
-        super().__init__("", RedisSettings())
-        self.fixed_urls = ()
+        super().__init__(RedisSettings())
         self.groups_by_shard = True
         self.urls = ["first", "second"]
 
@@ -218,7 +217,7 @@ async def test_a_server_that_hangs_delays_no_batch_of_another() -> None:
         # The setting has 10 s at most. This limit is longer than the test may take.
         connection = RedisConnection(Shared(ServerMap(discovery), RedisSettings(timeout_seconds=60)))
         keyspace, factory = Keyspace("test"), SessionFactory(UserDigest("secret"))
-        store = RedisSessionStore(connection, keyspace, ttl_seconds=60, analytics=AnalyticsSettings())
+        store = RedisSessionStore(connection, keyspace, Lifetimes.of(60, 90), top_users=100)
         changes = UserChanges(connection, keyspace, factory, lifetimes=Lifetimes.of(60, 1))
         await connection.servers.load()
         queues = make_queues(store, Coalescer, changes)

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from service.commands.check_results import Status
 from service.commands.doctor_redis import _memory
-from service.storage.redis_status import combined, status_of
+from service.commands.doctor_results import Status
+from service.storage.redis_status import combined_status, status_of
 
 MB = 1024 * 1024
 USED = {"used_memory": 10 * MB, "total_system_memory": 1000 * MB, "maxmemory_policy": "noeviction"}
@@ -36,11 +36,11 @@ def test_the_risk_of_one_primary_is_the_risk_of_the_cluster(position: int) -> No
     safe, unknown = {**USED, "maxmemory": 100 * MB, "aof_enabled": 1}, dict[str, Any]()
     risky = {**safe, "aof_enabled": 0, "maxmemory_policy": "allkeys-lru"}
     others = [unknown, safe]
-    state = combined([*map(status_of, [*others[:position], risky, *others[position:]])])
+    state = combined_status([*map(status_of, [*others[:position], risky, *others[position:]])])
     assert (state.append_only_file, state.eviction_policy, state.may_evict) == (False, "allkeys-lru", True)
-    state = combined([*map(status_of, others)])
+    state = combined_status([*map(status_of, others)])
     assert (state.append_only_file, state.eviction_policy, state.may_evict) == (None, None, None)
-    state = combined([status_of(safe)] * 2)
+    state = combined_status([status_of(safe)] * 2)
     assert (state.append_only_file, state.eviction_policy, state.may_evict) == (True, "noeviction", False)
 
 

@@ -10,7 +10,7 @@ from service.storage.connection import RedisConnection
 from service.storage.redis_status import RedisStatusReader, status_of
 from service.storage.risk_log import RiskLog
 from service.storage.store_watch import StoreWatch
-from service.store_status import RedisStatus
+from service.store_status import StoreStatus
 
 
 class _Reader(RedisStatusReader):
@@ -21,7 +21,7 @@ class _Reader(RedisStatusReader):
         self.begun = asyncio.Semaphore(0)
         self.may_end = asyncio.Semaphore(0)
 
-    async def read(self) -> RedisStatus:
+    async def read(self) -> StoreStatus:
         self.begun.release()
         await self.may_end.acquire()
         return status_of({})

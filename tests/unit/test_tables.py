@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from service.commands import time_range
-from service.commands.check_results import Report, good, problem, unknown
+from service.commands.doctor_results import Report, good, problem, unknown
 from service.commands.tables import Column, Figures, lay_out, shorten
 
 SHORT = ["jay.api.playout.1.0.0", "tv.app.2"]

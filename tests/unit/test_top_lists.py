@@ -11,7 +11,7 @@ from service.config.settings import RedisSettings
 from service.counts import Bounds, TopUsers
 from service.storage.connection import RedisConnection
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
-from service.storage.page_sizes import PAGE_SIZES
+from service.storage.paging import PAGE_SIZES
 from service.storage.top_lists import Ranking, TopLists
 
 

@@ -7,15 +7,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.telemetry.tracing import CollectorExporter, Tracing
+from tests.support.clock import ManualClock
 from tests.support.collector import Collector, collector
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def send(exporter: SpanExporter, name: str = "x") -> None:
 
 def test_an_unstable_collector_is_logged_once_a_minute(found: Collector, caplog: pytest.LogCaptureFixture) -> None:
     """Changes are logged at most once a minute, and the last line is true."""
-    clock = Clock()
+    clock = ManualClock()
     exporter = CollectorExporter(found.url, clock)
     lines = {200: "traces arrive at the collector again", 400: "traces do not arrive at the collector (status 400)"}
     steps = [(0, 200, None), (1, 400, 400), (30, 400, None), (59, 200, None), (61, 200, 200), (121, 400, 400)]

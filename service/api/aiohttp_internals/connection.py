@@ -90,10 +90,10 @@ class Connection(TimedConnection):
                 super().data_received(data)
             finally:
                 self._close, self._force_close = closing
-        self._update_framing(data, self._request_count - count, body)
+        self._track_requests(data, self._request_count - count, body)
 
-    def _update_framing(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
-        """Update the framing and the timer for heads.
+    def _track_requests(self, data: bytes, parsed: int, body: StreamReader | None) -> None:
+        """Update the last body, the framing and the timer for heads.
 
         `parsed` is the number of requests in `data`.
         """
@@ -113,9 +113,9 @@ class Connection(TimedConnection):
                 return
         elif self._close or self._force_close:
             return  # aiohttp has dropped the bytes
-        self._add(data, parsed)
+        self._update_framing(data, parsed)
 
-    def _add(self, data: bytes, parsed: int) -> None:
+    def _update_framing(self, data: bytes, parsed: int) -> None:
         framing = self._framing
         had_begun = bool(framing.open_head)
         framing.add(data)

@@ -48,7 +48,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -59,21 +59,18 @@ from service.api.aiohttp_internals.connection import Connection
 from service.api.aiohttp_internals.expectation import take_expectation
 from service.api.aiohttp_internals.site import Site
 from service.api.auth import Authorizer, Handler
-from service.api.cors import Cors
 from service.api.dispatcher import Dispatcher, MisframedRequest
 from service.api.front_door.door import FrontDoor
 from service.api.front_door.fast_path import FastPath
 from service.api.handlers.health import Health
-from service.api.known_paths import KnownPaths
 from service.api.request_limits import MAX_FIELD_BYTES, MAX_HEADERS, MAX_LINE_BYTES
 from service.api_keys import Keyring
 from service.config.settings import ServerSettings
-from service.telemetry.request_recorder import RequestRecorder
 
 BACKLOG = 2048
 # aiohttp reads the rest of a rejected body for up to 2 s. Otherwise the client would
 # not receive the answer.
-LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 2.0
 # How long connections stay open after the service has stopped listening. A proxy sends
 # its request as soon as a connection is open, and does not repeat a POST when the
 # connection is reset.
@@ -98,7 +95,7 @@ class Server(web.Server):
     ) -> None:
         super().__init__(handler, request_factory=self._request_of, **kwargs)  # type: ignore[arg-type]  # web.Request
         self._dispatcher = dispatcher
-        self._make = make_request
+        self._new_request = make_request
         self._fast_path = fast_path
         self._doors: set[FrontDoor] = set()
         self._has_no_door = asyncio.Event()
@@ -119,12 +116,12 @@ class Server(web.Server):
         if is_unambiguous:
             if hdrs.EXPECT in message.headers:
                 message, kind = take_expectation(message)
-                return self._make(message, payload, connection, *more, _cls=kind)
-            return self._make(message, payload, connection, *more)
+                return self._new_request(message, payload, connection, *more, _cls=kind)
+            return self._new_request(message, payload, connection, *more)
         if message.version not in {HttpVersion10, HttpVersion11}:
             # The status line of the answer repeats the version.
             message = message._replace(version=HttpVersion11)
-        return self._make(message, payload, connection, *more, _cls=MisframedRequest)
+        return self._new_request(message, payload, connection, *more, _cls=MisframedRequest)
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # aiohttp's own, without a front door
         """Return the protocol for a new connection."""
@@ -166,17 +163,15 @@ class Runner(web.AppRunner):
     def __init__(
         self,
         app: web.Application,
-        direct_routes: Mapping[tuple[str, str], Handler],
+        make_dispatcher: Callable[[Handler], Dispatcher],
         *,
         authorizer: Authorizer,
-        cors: Cors,
         health: Health,
-        recorder: RequestRecorder,
         server: ServerSettings,
         wrap: Callable[[Handler], Handler],
         fast_path: FastPath | None = None,
     ) -> None:
-        """`direct_routes` are the handlers that skip the router, by method and path.
+        """`make_dispatcher` gets the handler of `app`.
 
         `wrap` adds tracing to the dispatcher, or returns it unchanged. `fast_path`
         answers frequent requests. Without it, aiohttp answers all.
@@ -186,16 +181,14 @@ class Runner(web.AppRunner):
             access_log=None,
             logger=_silent,
             keepalive_timeout=server.keepalive_seconds,
-            lingering_time=LINGER_SECONDS,
+            lingering_time=_LINGER_SECONDS,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_HEADERS,
             auto_decompress=False,
             shutdown_timeout=server.shutdown_seconds / 2,  # aiohttp may wait twice
         )
-        self._direct_routes = direct_routes
-        self._cors = cors
-        self._recorder = recorder
+        self._make_dispatcher = make_dispatcher
         self._authorizer = authorizer
         self._wrap = wrap
         self._fast_path = fast_path
@@ -213,7 +206,7 @@ class Runner(web.AppRunner):
 
     def use_keys(self, keyring: Keyring) -> None:
         """Replace the API keys."""
-        self._authorizer.use(keyring)
+        self._authorizer.replace_keys(keyring)
 
     async def setup(self) -> None:
         """Start the application, then listen."""
@@ -223,14 +216,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        dispatcher = Dispatcher(
-            cast("Handler", server.request_handler),
-            self._direct_routes,
-            paths=KnownPaths(resource.canonical for resource in self.app.router.resources()),
-            cors=self._cors,
-            health=self.health,
-            recorder=self._recorder,
-        )
+        dispatcher = self._make_dispatcher(cast("Handler", server.request_handler))
         handler, options = self._wrap(dispatcher.handle), server._kwargs  # noqa: SLF001
         return Server(dispatcher, handler, self._fast_path, server.request_factory, loop=server._loop, **options)  # noqa: SLF001
 

@@ -18,13 +18,8 @@ from typing import cast
 
 from aiohttp import web
 
-from service.api.acceptor import (
-    Acceptor,
-    accept_new_connections,
-    accept_waiting,
-    drop_new_connections,
-    open_connection,
-)
+from service.api.acceptor import Acceptor, serve_connection
+from service.api.closing_listener import accept_waiting, drop_new_connections, stop_dropping
 
 # The time from the connection to the end of the handshake.
 HANDSHAKE_SECONDS = 15.0
@@ -43,7 +38,7 @@ class Site(web.SockSite):
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
-        accept_new_connections(self._sock)
+        stop_dropping(self._sock)
         # A site exists only for a runner with a server.
         make_protocol = cast("web.Server", self._runner.server)
         if self._is_shared:
@@ -70,4 +65,4 @@ class Site(web.SockSite):
                 connection.close()
             return
         make_protocol = cast("web.Server", self._runner.server)
-        await asyncio.gather(*(open_connection(connection, make_protocol, None, None) for connection in waiting))
+        await asyncio.gather(*(serve_connection(connection, make_protocol, None, None) for connection in waiting))

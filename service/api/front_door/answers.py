@@ -33,7 +33,7 @@ def expires_line(session: Session) -> str:
     return f"{_EXPIRES}{session.expires_at}\r\n"
 
 
-def body_of(response: web.Response) -> bytes:
+def _body_of(response: web.Response) -> bytes:
     """Return the body of a response that was made with bytes."""
     assert isinstance(response.body, bytes)  # noqa: S101 - all of them are
     return response.body
@@ -51,7 +51,7 @@ class ProblemTemplate:
     def of(cls, error: Exception) -> "ProblemTemplate":
         """Return the template of an error."""
         response = problem_response(error, "")
-        return cls(response.status, start_of(response), body_of(response).removesuffix(b'"}'))
+        return cls(response.status, start_of(response), _body_of(response).removesuffix(b'"}'))
 
     def answer(self, request_id: str) -> Answer:
         """Return the answer to a request."""
@@ -71,7 +71,7 @@ class Problems:
         if template := self._templates.get(type(error)):
             return template.answer(request_id)
         response = problem_of(error, request_id)
-        return response.status, start_of(response), body_of(response)
+        return response.status, start_of(response), _body_of(response)
 
 
 class DateLine:

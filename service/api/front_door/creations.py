@@ -61,7 +61,7 @@ class Creations:
             return None  # aiohttp's way explains it
         if key.create_limit is not None:
             forwarded = text_of(headers.get(_FORWARDED_FOR)), text_of(headers.get(b"forwarded"))
-            self._limits.count(key, key.create_limit, self._limits.addresses.behind(peer(), *forwarded))
+            self._limits.count_peer(key, key.create_limit, peer(), *forwarded)
         user_id, source = allowed_user_id(user_id, key, text_of(headers.get(_SEC_GPC))), key.source or self._source
         if request_key is None:
             exchange.session = self._factory.new(source, user_id)

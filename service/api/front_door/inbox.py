@@ -24,7 +24,7 @@ class Inbox:
         return len(self._kept)
 
     def add(self, data: bytes) -> None:
-        """Keep bytes behind those that are kept."""
+        """Append bytes."""
         self._kept += data
         self.is_in_use = True
         if len(self._kept) > MAX_KEPT_BYTES:

@@ -38,15 +38,15 @@ class Planner:
             return None
         origin = headers.get(b"origin")
         cors = "" if origin is None else self._cors.lines(origin) or ""
-        return Plan(route, size, headers, cors, key, self._authorizer.version)
+        return Plan(route, size, headers, cors, key, self._authorizer.keys_version)
 
     def is_current(self, plan: Plan) -> bool:
         """Return whether the API keys are those with which the plan was made."""
-        return plan.keys_version == self._authorizer.version
+        return plan.keys_version == self._authorizer.keys_version
 
     def _admitted_key(self, headers: Headers, route: Route) -> ApiKey | None:
         """Return the API key if a handler would accept it and the version."""
-        key = self._authorizer.find_known(headers.get(_KEY, b""))
+        key = self._authorizer.find(headers.get(_KEY, b""))
         if route.is_for_proxies:
             return key if key is not None and Scope.VALIDATE in key.scopes else None
         version = headers.get(_VERSION)

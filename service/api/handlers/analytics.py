@@ -11,8 +11,9 @@ from aiohttp import web
 
 from service.api import count_definitions
 from service.api.answer_cache import AnswerCache
-from service.api.count_query import CountQueries, CountQuery, rfc3339
+from service.api.count_query import CountQuery, CountQueryReader
 from service.api.responses import json_response
+from service.api.timestamps import rfc3339
 from service.api.user_id import user_id_in_path
 from service.counts import Bounds, CountRange, CountStore, Interval, Peak, SessionCounts, SourceCounts
 from service.users import UserStore
@@ -24,7 +25,7 @@ class AnalyticsHandlers:
     def __init__(self, counts: CountStore, users: UserStore, retention_days: int) -> None:
         self._counts = counts
         self._users = users
-        self._queries = CountQueries(retention_days, time.time)
+        self._reader = CountQueryReader(retention_days, time.time)
         self._answers = AnswerCache()
 
     def forget_answers(self) -> None:
@@ -33,7 +34,7 @@ class AnalyticsHandlers:
 
     async def count_sessions(self, request: web.Request) -> web.Response:
         """Answer 200 with totals, figures by source and a series."""
-        query = self._queries.read(request, ("from", "to", "interval", "source", "tz"))
+        query = self._reader.read(request, ("from", "to", "interval", "source", "tz"))
 
         async def answer() -> bytes:
             now = time.time()
@@ -57,7 +58,7 @@ class AnalyticsHandlers:
 
         Each number has bounds.
         """
-        query = self._queries.read(request, ("from", "to", "limit"))
+        query = self._reader.read(request, ("from", "to", "limit"))
 
         async def answer() -> bytes:
             now = time.time()
@@ -79,7 +80,7 @@ class AnalyticsHandlers:
         The answer holds the user id, so it is not cached.
         """
         user_id = user_id_in_path(request)
-        query = self._queries.read(request, ("from", "to"))
+        query = self._reader.read(request, ("from", "to"))
         now = time.time()
         counts = await self._users.count(user_id, query.requested)
         active = counts.active_by_source

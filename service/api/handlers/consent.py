@@ -10,7 +10,7 @@ from service.api.auth import API_KEY
 from service.api.create_body import FIELDS, read_user_id
 from service.api.field_lines import combined
 from service.api.gpc import allowed_user_id
-from service.api.handlers.sessions import issued, session_not_found
+from service.api.handlers.sessions import session_not_found, session_response
 from service.api.session_token import SessionCookie, candidates
 from service.users import ConsentStore
 
@@ -48,4 +48,5 @@ class ConsentHandlers:
         session = await self._store.set_user(presented, user_id) if presented else None
         if session is None:
             raise session_not_found()
-        return issued(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())), 200)
+        cookie = self._cookie.setting(session.id, session.seconds_left(time.time()))
+        return session_response(request, session, cookie, 200)

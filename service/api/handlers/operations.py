@@ -9,9 +9,9 @@ import orjson
 from aiohttp import web
 
 from service.api.answer_cache import AnswerCache
-from service.api.count_query import rfc3339
 from service.api.responses import json_response, text_response
-from service.store_status import RedisStatus, risks_of
+from service.api.timestamps import rfc3339
+from service.store_status import StoreStatus, risks_of
 from service.telemetry.request_recorder import RequestRecorder
 
 
@@ -35,10 +35,10 @@ class MetricsHandler:
         return text_response(await asyncio.to_thread(self._text), self._content_type)
 
 
-class StatusHandler:
+class StoreStatusHandler:
     """GET of `/analytics/store`."""
 
-    def __init__(self, read_status: Callable[[], Awaitable[RedisStatus]], environment: str) -> None:
+    def __init__(self, read_status: Callable[[], Awaitable[StoreStatus]], environment: str) -> None:
         self._read_status = read_status
         self._environment = environment
         self._answers = AnswerCache()

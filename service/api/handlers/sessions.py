@@ -66,7 +66,7 @@ class SessionHandlers:
         if not await self._sessions.create(session):
             raise id_taken()
         self._metrics.created.add((session.source,))
-        return issued(request, session, self._cookie.setting(session.id), 201)
+        return session_response(request, session, self._cookie.setting(session.id), 201)
 
     async def _create_once(self, request: web.Request, user_id: str | None, key: str) -> web.Response:
         new, request_hash = self._factory.new_once(self._source_of(request), user_id, request[API_KEY].name, key)
@@ -75,7 +75,8 @@ class SessionHandlers:
             raise session_already_ended()
         if session == new:
             self._metrics.created.add((session.source,))
-        return issued(request, session, self._cookie.setting(session.id, session.seconds_left(time.time())), 201)
+        cookie = self._cookie.setting(session.id, session.seconds_left(time.time()))
+        return session_response(request, session, cookie, 201)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents.
@@ -138,8 +139,8 @@ class SessionHandlers:
         return request[API_KEY].source or self._source
 
 
-def issued(request: web.Request, session: Session, cookie: str, status: int) -> web.Response:
-    """Return the answer that gives the client a session id in body, header, cookie."""
+def session_response(request: web.Request, session: Session, cookie: str, status: int) -> web.Response:
+    """Return the response that gives a client a session in body, header and cookie."""
     request[SESSION_OF_REQUEST] = session.id
     more = {
         wire.SESSION_TOKEN: session.id,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import orjson
 from aiohttp import web
 
-from service.api.count_query import rfc3339
 from service.api.responses import json_response
 from service.api.session_body import exported_json, joined_json
+from service.api.timestamps import rfc3339
 from service.api.user_id import user_id_in_path
 from service.digests import SessionRefs
 from service.telemetry.metrics import Metrics

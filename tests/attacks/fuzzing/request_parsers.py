@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from service.api import versions, wire
 from service.api.client_address import ClientAddresses
 from service.api.cors import origin_in
-from service.api.count_query import MAX_HOURS, CountQueries
+from service.api.count_query import MAX_HOURS, CountQueryReader
 from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.field_lines import elements
 from service.api.front_door.heads import presented_in, read_head
@@ -34,7 +34,7 @@ PEER, TRUSTED = "203.0.113.9", "10.1.2.3"
 PATHS = (*wire.SESSION_PATHS, "/v1/playouts/tracking/users/{user_id}", wire.LIVEZ_PATH, wire.DOCS_PATH)
 
 _addresses = ClientAddresses(["10.0.0.0/8", "::1/128"])
-_queries = CountQueries(90, lambda: NOW)
+_queries = CountQueryReader(90, lambda: NOW)
 _known_paths = KnownPaths(PATHS)
 
 

@@ -1,4 +1,4 @@
-"""Which requests are repeated, and after which pause. Both clients follow it."""
+"""Decides when a request is repeated, for both clients."""
 
 from typing import TypeVar
 

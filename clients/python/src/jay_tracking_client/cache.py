@@ -15,8 +15,8 @@ class SessionCache:
 
     A session is remembered for `cache_seconds`, and not beyond its expiry. The expiry
     is compared with the clock of the service, so a wrong clock of this machine does not
-    matter. A full cache drops the least recently read session.
-    Threads may share a cache.
+    matter. A full cache drops the least recently read session. Threads may share a
+    cache.
 
     A lookup that was sent before a session ended may return it after the end. So the
     times of the last `cache_size` changes are kept, and such a session is not

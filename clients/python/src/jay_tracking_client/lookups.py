@@ -1,4 +1,4 @@
-"""Lookups of both clients: which ids to ask for, in which requests, and the result."""
+"""The ids of a lookup in batches, and its result, for both clients."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,7 +9,7 @@ from jay_tracking_client.sessions import Session, parse_session_id
 
 
 def check_ids(strings: Iterable[str]) -> None:
-    """Raise TypeError for one id. Each of its characters would be taken for an id."""
+    """Raise TypeError for a string. Each of its characters would be taken for an id."""
     if isinstance(strings, str):
         raise TypeError("pass a list of ids, or one id to find()")
 

@@ -64,8 +64,8 @@ class Answer:
     def retry_after_seconds(self) -> float | None:
         """The header Retry-After in seconds.
 
-        A date, which some proxies send, is compared with the clock of the answer and
-        not with that of this machine.
+        A date, which some proxies send, is compared with the `Date` of the answer and
+        not with the clock of this machine.
         """
         value = self.header("retry-after")
         if re.fullmatch("[0-9]{1,9}", value):

@@ -26,9 +26,9 @@ def session_middleware(client: TrackingClient, guard: Guard | None = None) -> Mi
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             session = await client.find_first(_presented(request))
-            refusal = policy.of_session(session)
+            refusal = policy.check_session(session)
         except ServiceUnavailable as error:
-            session, refusal = None, policy.of_outage(error)
+            session, refusal = None, policy.check_outage(error)
         if refusal is not None:
             return _response(refusal)
         request[JAY_SESSION] = session

@@ -41,9 +41,9 @@ class SessionMiddleware:
             return
         try:
             session = await self._client.find_first(_presented(scope))
-            refusal = self._guard.of_session(session)
+            refusal = self._guard.check_session(session)
         except ServiceUnavailable as error:
-            session, refusal = None, self._guard.of_outage(error)
+            session, refusal = None, self._guard.check_outage(error)
         if refusal is not None:
             await _refuse(scope, send, refusal)
             return

@@ -1,4 +1,4 @@
-"""Which visitors pass a middleware. It is the same for all frameworks.
+"""Decides which visitors pass a middleware. It is the same for all frameworks.
 
 A visitor without a live session passes, unless the options require one. While the
 service is away, visitors pass without a session or are refused, by option.
@@ -28,7 +28,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """The options of a middleware.
+    """Lets visitors pass, or refuses them, by the options of a middleware.
 
     With `require_session`, a visitor without a live session gets 401. With `when_away`
     "closed", every visitor with a session id gets 503 while the service is away. With
@@ -38,14 +38,14 @@ class Guard:
     require_session: bool = False
     when_away: WhenAway = "open"
 
-    def of_session(self, session: Session | None) -> Refusal | None:
+    def check_session(self, session: Session | None) -> Refusal | None:
         """Return the refusal of a visitor with this session, or None."""
         if session is None and self.require_session:
             detail = "The request presents no live session. Create one and repeat the request."
             return _refusal(401, "Unauthorized", "session-required", detail)
         return None
 
-    def of_outage(self, error: ServiceUnavailable) -> Refusal | None:
+    def check_outage(self, error: ServiceUnavailable) -> Refusal | None:
         """Return the refusal of a visitor whose session is unknown, or None."""
         if self.when_away == "open":
             return None

@@ -34,9 +34,9 @@ class SessionMiddleware:
         presented = candidates(*([environ[name]] if name in environ else [] for name in _NAMES))
         try:
             session = self._client.find_first(presented)
-            refusal = self._guard.of_session(session)
+            refusal = self._guard.check_session(session)
         except ServiceUnavailable as error:
-            session, refusal = None, self._guard.of_outage(error)
+            session, refusal = None, self._guard.check_outage(error)
         if refusal is not None:
             return _refuse(start_response, refusal)
         environ[SESSION_KEY] = session

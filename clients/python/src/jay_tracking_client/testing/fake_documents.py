@@ -45,7 +45,7 @@ def _rfc3339(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def expires(session: Session) -> dict[str, str]:
+def session_headers(session: Session) -> dict[str, str]:
     """Return the headers of an answer with a session."""
     return JSON_HEADERS | {EXPIRES_HEADER.lower(): _rfc3339(session.expires_at)}
 
@@ -58,7 +58,7 @@ def fields_of(session: Session) -> dict[str, str]:
 
 
 def found_fields(session: Session) -> dict[str, str | None]:
-    """Return the fields of a session in a lookup."""
+    """Return the fields of a session in the answer to a lookup."""
     return fields_of(session) | {"expires_at": _rfc3339(session.expires_at), "ref": session.ref}
 
 

@@ -24,13 +24,13 @@ from jay_tracking_client.sessions import Session, parse_session_id
 from jay_tracking_client.testing.fake_documents import (
     JSON_HEADERS,
     Problem,
-    expires,
     fields_of,
     found_fields,
     json_of,
     object_in,
     presented,
     problem,
+    session_headers,
     user_id_in,
 )
 from jay_tracking_client.testing.fake_sessions import DAY_SECONDS, FakeSessions
@@ -151,7 +151,7 @@ class FakeTrackingService:
         session = next(filter(None, map(self._sessions.find, presented(request))), None)
         if session is None:
             raise Problem(404, "session-not-found")
-        return Answer(200, expires(session), json_of(fields_of(session)))
+        return Answer(200, session_headers(session), json_of(fields_of(session)))
 
     def _end(self, request: Request) -> Answer:
         self._sessions.end(presented(request))
@@ -188,4 +188,4 @@ class FakeTrackingService:
         seconds = int((session.expires_at - self.now).total_seconds())
         cookie = f"{SESSION_COOKIE}={session.id}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax"
         headers = {"set-cookie": cookie, SESSION_COOKIE.lower(): session.id}
-        return Answer(status, expires(session) | headers, json_of(fields_of(session)))
+        return Answer(status, session_headers(session) | headers, json_of(fields_of(session)))

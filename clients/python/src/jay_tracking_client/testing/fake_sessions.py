@@ -26,7 +26,7 @@ class FakeSessions:
         self._created: dict[tuple[str, str | None], str] = {}
 
     def create(self, user_id: str | None = None, idempotency_key: str | None = None) -> Session | None:
-        """Return a new session, or that of the key, or None if the latter has ended."""
+        """Return a new session, or that of the key, or None if it has ended."""
         known = self._created.get((idempotency_key, user_id)) if idempotency_key else None
         if known:
             return self.find(known)

@@ -1,11 +1,11 @@
-"""A file without a name, which a process shares with its forks."""
+"""An anonymous file: it has no name, and a process shares it with its forks."""
 
 import os
 import tempfile
 import weakref
 
 
-class UnnamedFile:
+class AnonymousFile:
     """A file in memory, or in a folder where the system has no such files.
 
     It is closed when nothing refers to it. At the exit it stays open, because a thread

@@ -17,10 +17,10 @@ from service.counts import DAY, HOUR, Bounds, CountRange, Interval, SourceCounts
 from service.digests import UserDigest
 from service.errors import StoreUnavailable
 from service.sessions import SHARD_COUNT, Session
-from service.storage.analytics import RedisCountStore
+from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import TOP_SCORE_UNIT, Keyspace
 from service.storage.session_store import RedisSessionStore
-from service.storage.users import RedisUserStore
+from service.storage.user_store import RedisUserStore
 from tests.storage.conftest import MakeAnalytics, MakeStore, MakeUsers, Mint
 from tests.storage.counts import all_keys, read_counts
 from tests.support.lossy import LossyStore

@@ -1,9 +1,8 @@
 """Counts of a time range, read from all shards and added.
 
-Each call reads a bounded part of a shard (`page_sizes.py`), and the calls run one after
+Each call reads a bounded part of a shard (`paging.py`), and the calls run one after
 the other, so a long range does not delay sessions. A session is in one shard, and so
-are all sessions of a user. So the numbers of the shards add up, unique users
-included.
+are all sessions of a user. So the numbers of the shards add up, unique users included.
 """
 
 import asyncio
@@ -18,10 +17,11 @@ from service.sessions import SHARD_COUNT
 from service.storage.connection import RedisConnection
 from service.storage.history import HourlyCounters, HourlyFigures, Span
 from service.storage.keyspace import Keyspace
-from service.storage.page_sizes import PAGE_SIZES, PageSizes
+from service.storage.paging import PAGE_SIZES, PageSizes
 from service.storage.source_counters import SourceCounters
 from service.storage.top_lists import TopLists
-from service.storage.unique_users import Union, UniqueUsers
+from service.storage.union_steps import UserUnion
+from service.storage.unique_users import UniqueUsers
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class RedisCountStore(CountStore):
             for name, figures in (await self._figures(page, sources, span)).items():
                 total.add(figures)
                 counts = figures.counts()
-                if counts.is_any() or source is not None:
+                if counts.has_sessions() or source is not None:
                     by_source[name] = counts
         found = SessionCounts(total.counts(), by_source, peak=total.peak())
         counted = [[name for name in names if name in by_source] for names in sources]
@@ -73,7 +73,7 @@ class RedisCountStore(CountStore):
     async def _figures(
         self, names: Sequence[str], sources: Sequence[Sequence[str]], span: Span
     ) -> dict[str, HourlyFigures]:
-        """Return the figures of some sources. `sources` has those of each shard."""
+        """Return the figures of some sources. `sources` has all sources, by shard."""
         figures = await self._read(names, sources, span)
         incomplete = [name for name, found in figures.items() if not found.is_complete]
         span = replace(span, until_now=True)
@@ -96,11 +96,11 @@ class RedisCountStore(CountStore):
     async def _add_unique_users(
         self, counts: SessionCounts, requested: CountRange, sources: Sequence[Sequence[str]], source: str | None
     ) -> None:
-        total = Union(requested.first_day, requested.last_day, source or "")
+        total = UserUnion(requested.first_day, requested.last_day, source or "")
         by_interval = []
         if requested.interval is Interval.DAY:
             edges = pairwise((*requested.starts, requested.end))
-            by_interval = [Union(start // DAY, (end - 1) // DAY, total.source) for start, end in edges]
+            by_interval = [UserUnion(start // DAY, (end - 1) // DAY, total.source) for start, end in edges]
         counts.unique_users = [0] * len(by_interval)
         for shard, names in enumerate(sources):
             unique = await self._count_users(shard, total, names, by_interval)
@@ -118,8 +118,8 @@ class RedisCountStore(CountStore):
         return await self._top_lists.rank(range(requested.first_day, requested.last_day + 1), limit)
 
     async def _count_users(
-        self, shard: int, total: Union, sources: Sequence[str], intervals: Sequence[Union]
-    ) -> dict[Union, int]:
+        self, shard: int, total: UserUnion, sources: Sequence[str], intervals: Sequence[UserUnion]
+    ) -> dict[UserUnion, int]:
         """Return what `UniqueUsers.count` returns, with 0 for other programs' data."""
         unique = await self._unique_users.count(shard, total, sources, intervals)
         if None in unique.values():

@@ -18,7 +18,6 @@ from operator import attrgetter
 from redis import exceptions
 from redis.asyncio import Redis
 
-from service.config.settings import AnalyticsSettings
 from service.counts import Bounds, CountRange, UserCounts
 from service.digests import UserDigest
 from service.errors import Overloaded, StoreUnavailable
@@ -63,7 +62,7 @@ class RedisUserStore(UserStore):
         keyspace: Keyspace,
         user_digest: UserDigest,
         *,
-        analytics: AnalyticsSettings,
+        retention_days: int,
         previous: Sequence[UserDigest] = (),
         pauses: Sequence[float] = RETRY_PAUSES_SECONDS,
     ) -> None:
@@ -75,7 +74,7 @@ class RedisUserStore(UserStore):
         self._keyspace = keyspace
         self._user_digests = (user_digest, *previous)
         self._pauses = pauses
-        self._count_lifetime = count_lifetime_seconds(analytics.retention_days)
+        self._count_lifetime = count_lifetime_seconds(retention_days)
         self._secrets = UserSecrets(connection, keyspace, self._user_digests)
         self._page = connection.script("user")
         self._created = connection.script("created")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from service.unnamed_file import UnnamedFile
+from service.anonymous_file import AnonymousFile
 
 
 @pytest.mark.parametrize("has_files_in_memory", [True, False])
@@ -13,7 +13,7 @@ def test_a_file_that_is_gone_is_closed(monkeypatch: pytest.MonkeyPatch, *, has_f
     """A file leaves no descriptor behind, and no other program gets it."""
     if not has_files_in_memory:
         monkeypatch.delattr(os, "memfd_create", raising=False)
-    file = UnnamedFile("jay-test")
+    file = AnonymousFile("jay-test")
     descriptor = file.fileno()
     assert not os.get_inheritable(descriptor)
     del file
