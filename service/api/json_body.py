@@ -16,8 +16,8 @@ from service.api.member_names import check_names, shown_name
 
 DEADLINE_SECONDS = 5.0
 
-# JSON allows no other white space (RFC 8259 section 2). `bytes.strip()` removes vertical
-# tabs and form feeds too.
+# JSON allows no other white space (RFC 8259 section 2). By default, `bytes.strip` also
+# removes vertical tabs and form feeds.
 WHITE_SPACE = b" \t\n\r"
 
 
