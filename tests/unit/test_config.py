@@ -194,6 +194,14 @@ def test_kubernetes_variables_are_ignored() -> None:
     assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
+@pytest.mark.parametrize("raw", ["", "\n"])
+def test_the_hash_of_an_empty_key_is_an_error(raw: str) -> None:
+    """A shell command that hashes an empty variable does not open the service."""
+    for sha256 in (hash_key(raw), hash_key(raw).upper()):
+        (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "sha256": sha256}])})
+        assert error.startswith("JAY_API_KEYS[0].sha256 is the hash of an empty string")
+
+
 @pytest.mark.parametrize(
     ("name", "suggestion"),
     [("port", "server.port"), ("host", "server.host"), ("url", "redis.url"), ("tls", "server.tls")],
