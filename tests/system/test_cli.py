@@ -183,7 +183,7 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     os.kill(process.valkey_pid, signal.SIGSTOP)
     done = run("healthcheck", "--url", process.url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is not ready: Redis does not answer" in done.stderr
+    assert "is not ready: it cannot use Redis" in done.stderr
     assert run("healthcheck", "--url", process.url, "--live").returncode == 0
     os.kill(process.valkey_pid, signal.SIGCONT)
     process.stop()
