@@ -92,8 +92,11 @@ class Keyring:
 
         The steps are the same for known and unknown keys: hash, look up the hash,
         compare in constant time. The time of the lookup depends only on the hash, which
-        a client cannot choose.
+        a client cannot choose. A request without a key is unknown, even if the
+        configuration has the hash of an empty string.
         """
+        if not raw_key:
+            return None
         digest = hash_key(raw_key)
         key = self._by_sha256.get(digest, _NO_KEY)
         return key if hmac.compare_digest(key.sha256, digest) else None

@@ -21,6 +21,7 @@ from service.telemetry.error_text import describe
 
 if TYPE_CHECKING:
     from service.commands.api_client import ApiClient
+    from service.config.settings import Settings
 
 FAILED = 1
 MISCONFIGURED = 2
@@ -85,9 +86,8 @@ def _healthcheck(options: argparse.Namespace) -> int:
     from service.commands import health
     from service.commands.api_client import ApiClient
 
-    server = None if options.url else _load(options).settings.server
+    url = options.url or _configured_url(_load(options).settings, given_by="--url")
     # The request goes to the loopback address. The certificate names the public host.
-    url = server.url(server.port) if server else options.url
     client = ApiClient(url, given_by="--url", verify_tls=False, timeout=3)
     print(health.check(client, is_live=options.live))
     return 0
@@ -166,9 +166,24 @@ def _client(options: argparse.Namespace, demo_key: str) -> "ApiClient":
     url, key = options.url or os.environ.get(URL_VARIABLE), (options.key or os.environ.get(KEY_VARIABLE, "")).strip()
     if not (url and key):
         settings = _load(options).settings
-        url = url or settings.server.url(settings.server.port)
+        url = url or _configured_url(settings, given_by=f"--url or in {URL_VARIABLE}")
         key = key or (demo_key if demo_key in demo_keys_in(settings.api_keys) else None)
     return ApiClient(url, key)
+
+
+def _configured_url(settings: "Settings", *, given_by: str) -> str:
+    """Return the URL of the service by its settings.
+
+    Raises CommandError for port 0. `given_by` is where the user can give the URL
+    instead.
+    """
+    server = settings.server
+    if server.port == 0:
+        raise CommandError(
+            "server.port is 0, so the system chooses a port at each start. "
+            f"Pass the URL that `serve` prints with {given_by}"
+        )
+    return server.url(server.port)
 
 
 def _operator(options: argparse.Namespace) -> "ApiClient":

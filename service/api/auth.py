@@ -40,14 +40,15 @@ class Authorizer:
     def find(self, raw_key: bytes) -> ApiKey | None:
         """Return the key, or None if it is unknown. A key is hashed at its first use.
 
-        `raw_key` is ASCII, as all of a head that the front door takes (`heads.py`).
+        `raw_key` is ASCII, as all of a head that the front door takes (`heads.py`). One
+        with a comma is for `_check_key`, which rejects it.
 
         Only valid keys are remembered, so there are at most as many as are configured.
         The time of a lookup reveals nothing about a key: Python compares two keys only
         if their hashes are equal, and the hashes depend on a secret of the process.
         """
         key = self._used.get(raw_key)
-        if key is None and (key := self._keyring.find(raw_key.decode())):
+        if key is None and b"," not in raw_key and (key := self._keyring.find(raw_key.decode())):
             self._used[raw_key] = key
         return key
 

@@ -16,6 +16,10 @@ from service.api.member_names import check_names, shown_name
 
 DEADLINE_SECONDS = 5.0
 
+# JSON allows no other white space (RFC 8259 section 2). By default, `bytes.strip` also
+# removes vertical tabs and form feeds.
+WHITE_SPACE = b" \t\n\r"
+
 
 async def read_object(
     request: web.Request, *, max_bytes: int, fields: Collection[str], example: str
@@ -33,7 +37,7 @@ async def read_object(
     if is_waiting(request):
         _check_media_type(request)
         await send_continue(request)
-    body = (await _read(request, max_bytes)).strip()
+    body = (await _read(request, max_bytes)).strip(WHITE_SPACE)
     if not body:
         return None
     _check_media_type(request)

@@ -9,7 +9,7 @@ def resolve(requested: str | None) -> str | None:
 
     Source: spec, "If not specified, the latest version is used".
     """
-    name = (requested or "").strip()
+    name = (requested or "").strip(" \t")
     if not name:
         return LATEST
     return name if name in SUPPORTED else None

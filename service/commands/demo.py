@@ -68,7 +68,7 @@ def fill(settings: Settings, client: ApiClient, sessions: int) -> None:
     try:
         created, ended = asyncio.run(_fill(settings, client, redis_url, sessions))
     except StoreUnavailable as error:
-        raise CommandError(f"Redis does not answer ({error}). Check redis.url") from None
+        raise CommandError(f"Redis cannot be used ({error}). Check redis.url") from None
     print(f"Created {created:,} sessions of {len(_SOURCES)} sources over {DAYS} days, and ended {ended:,} of them.")
     print(f"See {client.url}/dashboard, or `jay-tracking counts --from 7d`.")
 

@@ -79,7 +79,8 @@ async def check_redis(connection: RedisConnection, redis: RedisSettings, client:
     # /readyz counts throw-away sessions for a few seconds. If they do not appear here,
     # the service uses another Redis or prefix.
     today = int(time.time()) // DAY
-    client.send("GET", "/readyz")
+    if client.send("GET", "/readyz").status == HTTPStatus.SERVICE_UNAVAILABLE:
+        raise CommandError(f"the service at {client.url} is not ready. Run `jay-tracking doctor`")
     counted = [
         keyspace.temporary(READINESS_KEYS).sources(shard, day)
         for shard in range(SHARD_COUNT)

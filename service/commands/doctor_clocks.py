@@ -97,7 +97,7 @@ def compare(service: Offset | None, redis: Offset | None) -> Iterator[CheckResul
     if service is None:
         yield unknown(
             "the service's clock was not read",
-            "pass a key that has the scope `track` or `analytics`",
+            "run the doctor again when there is no error above, with a key that has the scope `track` or `analytics`",
         )
     if service and redis:
         if difference := (service - redis).words():

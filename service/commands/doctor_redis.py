@@ -13,10 +13,12 @@ from service.commands.doctor_results import CheckResult, good, problem, unknown
 from service.commands.patient_connection import patient_connection
 from service.config.settings import Settings
 from service.digests import UserDigest
-from service.errors import StoreUnavailable
+from service.errors import Overloaded, StoreUnavailable
 from service.quantities import quantity
+from service.storage.connection import RedisConnection
 from service.storage.consistency_check import ConsistencyCheck, ConsistencyReport
 from service.storage.keyspace import Keyspace
+from service.storage.readiness import Readiness
 from service.storage.redis_status import status_of
 from service.storage.self_test import OLDEST_VERSION
 from service.store_status import Risk, risks_of
@@ -47,10 +49,25 @@ async def check(
             parts.append(("Counts and indexes", list(_report(report, repair=repair))))
             privacy = doctor_privacy.check(connection, keyspace, (digest, *previous))
             parts.append(("Users' data", [result async for result in privacy]))
+            # A failure closes connections, so this check is the last.
+            parts.insert(len(servers), ("Writes to Redis", [await _writes(connection, keyspace)]))
     except StoreUnavailable as error:
         advice = "check redis.url, and that this machine reaches it. Until then the service answers with 503"
-        parts.append(("Redis", [problem(f"Redis does not answer ({error})", advice)]))
+        parts.append(("Redis", [problem(f"Redis cannot be used ({error})", advice)]))
     return parts
+
+
+async def _writes(connection: RedisConnection, keyspace: Keyspace) -> CheckResult:
+    """Do as the service does for /readyz, on the same temporary keys."""
+    advice = "see docs/troubleshooting.md, 503, which has a fix for each reason"
+    try:
+        shards_out = await Readiness(connection, keyspace).check()
+    except (Overloaded, StoreUnavailable) as error:
+        return problem(f"sessions cannot be created, read and ended ({error})", advice)
+    if shards_out:
+        shards = ", ".join(f"{shard:x}" for shard in shards_out)
+        return problem(f"sessions of the shards {shards} cannot be created, read and ended", advice)
+    return good("sessions can be created, read and ended")
 
 
 def _server(info: Mapping[str, Any] | None) -> Iterator[CheckResult]:

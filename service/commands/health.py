@@ -7,7 +7,7 @@ from service.errors import CommandError
 
 _REASONS = {
     "draining": "it is stopping",
-    "store-unavailable": "Redis does not answer. Run `jay-tracking doctor`",
+    "store-unavailable": "it cannot use Redis. Run `jay-tracking doctor`",
 }
 
 

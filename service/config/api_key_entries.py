@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-from service.api_keys import ApiKey, Gpc, Reveal, Scope
+from service.api_keys import ApiKey, Gpc, Reveal, Scope, hash_key
 from service.config.value_checks import Check, Each, check_key_name, check_source
 from service.config.values import string_expected_for
 from service.config.web_origins import check_origin
@@ -16,7 +16,12 @@ from service.rate_limits import MAX_COUNT, parse_rate_limit
 
 _SHA256 = r"[0-9A-Fa-f]{64}"  # Get-FileHash of PowerShell writes upper case
 
-# For editors. Origins and the size of a limit are only checked by the functions below.
+# A command such as `printf "$KEY" | sha256sum` prints the first when the variable is
+# empty, and with `echo` the second.
+_OF_NOTHING = {hash_key(""), hash_key("\n")}
+
+# For editors. Origins, the size of a limit and the hash of nothing are only checked by
+# the functions below.
 API_KEYS_SCHEMA: Mapping[str, object] = {
     "type": ["array", "null"],
     "items": {
@@ -126,7 +131,8 @@ def _string_check(check: Check) -> Callable[[object], str | None]:
 
 def _check_sha256(value: object) -> str | None:
     if isinstance(value, str) and re.fullmatch(_SHA256, value):
-        return None
+        is_of_nothing = value.lower() in _OF_NOTHING
+        return "is the hash of an empty string. Hash the key itself, without a line end" if is_of_nothing else None
     return "must be the key's SHA-256 in 64 hex digits, never the key itself"
 
 

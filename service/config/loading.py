@@ -11,13 +11,13 @@ import difflib
 import json
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_origin
 
 from service.config.cross_field import cross_field_errors, unusable_files
-from service.config.environment import COMPOSE_VARIABLES, REDIS_PASSWORD_VARIABLE, own_variables
+from service.config.environment import COMPOSE_VARIABLES, PREFIX, REDIS_PASSWORD_VARIABLE, own_variables
 from service.config.setting_list import Setting, all_settings
 from service.config.settings import Settings
 from service.config.text_file import UnreadableText, read_secret
@@ -98,7 +98,9 @@ class _Reader:
             return
         for key, value in content.items():
             name = f"{prefix}{key}"
-            if name in self._known:
+            if name in self.values:  # `server.port` and `port` below `server`
+                self.errors.append(f"{provenance}: {name} is set twice. Remove one")
+            elif name in self._known:
                 self._accept(self._known[name], value, provenance)
             elif any(setting.startswith(f"{name}.") for setting in self._known):
                 if value is not None:  # a section whose lines are all comments
@@ -156,8 +158,15 @@ class _Reader:
         self.provenance[setting.name] = provenance
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Return the end of the sentence about an unknown setting or variable.
+
+    A setting whose name lacks its section is nearer than one that is spelled alike.
+    """
+    last = name.removeprefix(PREFIX)
+    close = [one for one in known if one.endswith((f".{last}", f"__{last}"))]
+    if len(close) != 1:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f". Did you mean {close[0]}?" if close else ". `jay-tracking check-config` lists all settings"
 
 

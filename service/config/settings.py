@@ -154,7 +154,11 @@ class CookieSettings:
         "attribute `Domain`, empty for the host of the service only",
         check=check_cookie_domain,
     )
-    path: str = setting("/", "attribute `Path`", check=Matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with /"))
+    path: str = setting(
+        "/",
+        "attribute `Path`",
+        check=Matching(r"/[A-Za-z0-9._~/-]*", "a path that begins with / and has only letters, digits or . _ ~ / -"),
+    )
     partitioned: bool = setting(
         default=False, help_text="attribute `Partitioned`, for embedded cross-site pages (CHIPS)"
     )

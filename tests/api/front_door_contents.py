@@ -23,7 +23,8 @@ KEY_LINES = {
     "wrong key of a DELETE": request("DELETE", key="x"),
     "wrong key from a page": request("GET", f"Origin: {ORIGIN}", key="x"),
     **{f"version {version!r}": request("GET", f"x-jay-api-version: {version}", cookie(A))
-       for version in ("2025-05-19", " 2025-05-19 ", "", "2025-05-20", "2025-05-19,2025-05-19", "latest", "ü")},
+       for version in ("2025-05-19", " 2025-05-19 ", "", "2025-05-20", "2025-05-19,2025-05-19", "latest", "ü",
+                       "2025-05-19\u00a0")},
 }  # fmt: skip
 _ORIGINS = (
     *(
@@ -147,8 +148,8 @@ _USERS = (
 BODIES = {
     **{f"user {user!r:.40}": post(f'{{"user_id": {user}}}'.encode()) for user in _USERS},
     **{f"body {body!r:.40}": post(body)
-       for body in (b" ", b"\r\n\t ", b"\x0b\x0c", b"\xc2\xa0", b"{}", b"[]", b"null", b"1", b'"a"', b"{", b"{}{}",
-                    b"{},",
+       for body in (b" ", b"\r\n\t ", b"\x0b\x0c", b"\xc2\xa0", b"\x0b{}", b"{}\x0c", b"{}", b"[]", b"null", b"1",
+                    b'"a"', b"{", b"{}{}", b"{},",
                     b"\xef\xbb\xbf{}", b'{"user_id": "\xff"}', b"\x00", b'{"a": 1}', b'{"user_id": "a", "a": 1}',
                     b'{"user_id": "a", "user_id": "b"}', b'{"user_id": "a", "userId": "b"}', b"[" * 4000,
                     b'{"user_id": "a", "userId": "a"}', b'{"user_id": null, "userId": "a"}', b"{'user_id': 'a'}",

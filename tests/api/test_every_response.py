@@ -84,7 +84,9 @@ async def test_versions(service: Service) -> None:
     for version in (None, "", "2025-05-19"):
         response = await service.request("POST", headers={"x-jay-api-version": version})
         assert response.status == 201
-    response = await service.request("POST", headers={"x-jay-api-version": "2026-01-01"})
+    for unknown in ("2026-01-01", "2025-05-19\u00a0"):
+        response = await service.request("POST", headers={"x-jay-api-version": unknown})
+        await problem(response, 400, "unsupported-version")
     assert "Connection" not in response.headers
     assert (await problem(response, 400, "unsupported-version"))["supported"] == ["2025-05-19"]
     assert response.headers["x-jay-api-version"] == "2025-05-19"

@@ -1,11 +1,13 @@
 """The front door answers as aiohttp and the handlers do, byte for byte."""
 
+import dataclasses
 import random
 
 import pytest
 
+from service.api_keys import hash_key
 from service.config.settings import ServerSettings
-from tests.api.conftest import OpenDoors
+from tests.api.conftest import KEYS, OpenDoors
 from tests.api.doors import BODY, LAST, LIVEZ, A, Doors, cookie, request
 from tests.api.front_door_contents import CONTENTS
 from tests.api.front_door_heads import BEHIND, ENDS, HEADS, SLOW, USUAL
@@ -107,6 +109,17 @@ async def test_a_create_limit_counts_alike(open_doors: OpenDoors) -> None:
                 answer = await doors.answers(request("POST", line, key="limited-key", body=body) + LAST, name=line)
                 statuses.append(answer.split()[1])
     assert set(statuses) == {b"201", b"400", b"429"}
+    await doors.check_effects()
+
+
+@pytest.mark.parametrize(("raw", "status"), [("", b"401"), ("a,b", b"400")])
+async def test_hashes_of_invalid_keys_are_answered_alike(open_doors: OpenDoors, raw: str, status: bytes) -> None:
+    """A configured hash of an empty string, or of a string with a comma, is no key."""
+    doors = await open_doors(api_keys=(dataclasses.replace(KEYS[0], sha256=hash_key(raw)),))
+    for key in {raw, raw or None}:
+        for one in (request("POST", key=key), request("GET", cookie(A), key=key), request("DELETE", key=key)):
+            answer = await doors.answers(one + LAST, name=one)
+            assert answer.split()[1] == status
     await doors.check_effects()
 
 

@@ -183,7 +183,7 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     os.kill(process.valkey_pid, signal.SIGSTOP)
     done = run("healthcheck", "--url", process.url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is not ready: Redis does not answer" in done.stderr
+    assert "is not ready: it cannot use Redis" in done.stderr
     assert run("healthcheck", "--url", process.url, "--live").returncode == 0
     os.kill(process.valkey_pid, signal.SIGCONT)
     process.stop()
@@ -194,6 +194,20 @@ def test_healthcheck_follows_readiness(run: Run, launch: Launch) -> None:
     assert "must be like" in rejected
     assert "(--url)" in rejected
     assert "JAY_URL" not in rejected
+
+
+def test_a_free_port_is_no_url(run: Run) -> None:
+    """With `server.port: 0`, a command asks for the URL and names the setting."""
+    free = {"JAY_SERVER__PORT": "0"}
+    done = run("healthcheck", **free)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "server.port is 0" in done.stderr
+    assert done.stderr.endswith("with --url\n")
+    for arguments in (("counts",), ("users", "show", "u"), ("doctor",), ("demo",), ("torture",)):
+        done = run(*arguments, **free)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "server.port is 0" in done.stderr
+        assert done.stderr.endswith("with --url or in JAY_URL\n")
 
 
 def test_the_api_reference_can_be_printed(run: Run) -> None:

@@ -156,6 +156,17 @@ def test_another_redis_than_the_services_is_refused(
             assert client.dbsize() == 0
 
 
+def test_a_service_that_is_not_ready_is_refused(environment: dict[str, str], launch: Launch, tmp_path: Path) -> None:
+    """A Redis that rejects writes is not taken for another Redis."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder) as server:
+        service = launch(JAY_REDIS__URL=server.url)
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("min-replicas-to-write", 1)
+        expect_refusal(run({**environment, "JAY_REDIS__URL": server.url}, service, "demo"), "is not ready")
+
+
 def test_a_redis_that_cannot_be_searched_is_refused(
     environment: dict[str, str], launch: Launch, tmp_path: Path
 ) -> None:
@@ -176,7 +187,7 @@ def test_without_a_service(environment: dict[str, str], service: Process, tmp_pa
     assert "Start the service first" in nowhere.stderr
     away = run({**environment, "JAY_REDIS__URL": f"unix://{tmp_path}/none.sock"}, service, "demo")
     assert away.returncode == 1
-    assert "Redis does not answer" in away.stderr
+    assert "Redis cannot be used" in away.stderr
     few = run(environment, service, "demo", "--sessions", "5")
     assert few.returncode == 2
     assert "from 1000 to 1000000" in few.stderr

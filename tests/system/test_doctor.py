@@ -29,6 +29,8 @@ from tests.system.test_operator_commands import create
 
 Doctor = Callable[..., tuple[int, str]]
 ORIGIN = "https://app.example.com"
+# On a busy machine a command takes longer than the 10 ms of the default.
+NO_SLOW_LOG = ("--slowlog-log-slower-than", "-1")
 
 __all__ = ["nginx", "proxy"]  # fixtures
 
@@ -72,7 +74,14 @@ def test_a_healthy_deployment_has_no_problem(launch: Launch, doctor: Doctor) -> 
     assert (status, problems(output)) == (0, []), output
     for word in ("the cookie reaches", "header __Secure-jay_tracking reaches", "X-Jay-Tracking reaches", "preflight"):
         assert word in output
-    for word in ("API version", "append-only file", "Redis evicts no keys", "MiB in use", "20 sessions, 10 with"):
+    for word in (
+        "API version",
+        "append-only file",
+        "Redis evicts no keys",
+        "MiB in use",
+        "20 sessions, 10 with",
+        "sessions can be created, read and ended",
+    ):
         assert word in output
     assert "counts equal the number of sessions" in output
     assert "\nRedis\n" in output
@@ -233,11 +242,31 @@ def test_a_redis_that_can_lose_sessions_is_found(launch: Launch, doctor: Doctor,
         assert word in found
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [("min-replicas-to-write", "1", "NOREPLICAS"), ("maxmemory", "1mb", "OutOfMemoryError")],
+)
+def test_a_redis_that_rejects_writes_is_found(
+    launch: Launch, doctor: Doctor, tmp_path: Path, setting: str, value: str, reason: str
+) -> None:
+    """The doctor writes itself, so it has the reason of Redis."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(binaries()["valkey"], folder) as server:
+        process = launch(JAY_REDIS__URL=server.url)
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set(setting, value)
+        status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
+    assert status == 1
+    (found,) = [one for one in problems(output) if one.startswith("sessions cannot be created")]
+    assert reason in found
+
+
 def test_a_redis_without_a_memory_limit_is_found(launch: Launch, doctor: Doctor, tmp_path: Path) -> None:
     """A Redis without a memory limit is a problem, with advice."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    with RedisServer(binaries()["valkey"], folder, "--appendonly", "yes") as server:
+    with RedisServer(binaries()["valkey"], folder, "--appendonly", "yes", *NO_SLOW_LOG) as server:
         process = launch(JAY_REDIS__URL=server.url)
         status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)
     assert status == 1
@@ -250,7 +279,7 @@ def test_a_forbidden_check_is_unknown(launch: Launch, doctor: Doctor, tmp_path: 
     """A check that the ACL forbids is reported as unknown and is no problem."""
     folder = tmp_path / "redis"
     folder.mkdir()
-    with RedisServer(binaries()["valkey"], folder) as server:
+    with RedisServer(binaries()["valkey"], folder, *NO_SLOW_LOG) as server:
         with redis.Redis.from_url(server.url) as client:
             rules = ["+@all", "-info", "-scan", "-dbsize", "-config"]
             client.acl_setuser("jay", enabled=True, passwords=["+p"], keys=["*"], commands=rules)
@@ -275,7 +304,7 @@ def test_a_missing_service_and_redis_are_problems(launch: Launch, doctor: Doctor
     status, output = doctor("--url", process.url, JAY_REDIS__URL="redis://127.0.0.1:1")
     assert status == 1
     assert len(problems(output)) == 2
-    assert "Redis does not answer" in output
+    assert "Redis cannot be used" in output
 
 
 def test_checks_that_the_key_does_not_allow_are_skipped(launch: Launch, doctor: Doctor) -> None:
@@ -438,7 +467,7 @@ def test_a_redis_without_info_can_be_examined(launch: Launch, doctor: Doctor, tm
     folder = tmp_path / "redis"
     folder.mkdir()
     hidden = [word for name in ("INFO", "DBSIZE") for word in ("--rename-command", name, "")]
-    with RedisServer(binaries()["valkey"], folder, *hidden) as server:
+    with RedisServer(binaries()["valkey"], folder, *hidden, *NO_SLOW_LOG) as server:
         process = launch(JAY_REDIS__URL=server.url)
         create(process, "u")
         status, output = doctor("--url", process.url, JAY_REDIS__URL=server.url)

@@ -26,6 +26,11 @@ def test_a_key_is_found_by_its_raw_form_only() -> None:
         assert ring.find(raw) is None
 
 
+def test_an_empty_string_is_not_a_key() -> None:
+    """A request without a key is unknown, although its hash is configured."""
+    assert Keyring([key("")]).find("") is None
+
+
 def test_a_byte_that_is_not_utf8_is_hashed_as_sent() -> None:
     """A byte of a key that is not UTF-8 is not the same as a question mark."""
     assert hash_key("key\udcff") == hashlib.sha256(b"key\xff").hexdigest()

@@ -11,7 +11,8 @@ from opentelemetry.baggage import get_all
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 
-from service.api.baggage import MAX_BYTES, MAX_ENTRIES, merged
+from service.api import baggage
+from service.api.baggage import MAX_BYTES, MAX_CHECKED, MAX_ENTRIES, merged
 
 REF = "0123456789abcdef" * 2
 FORGED = "f" * 32
@@ -135,6 +136,23 @@ def test_a_long_header_takes_linear_time() -> None:
         ("", ",", ""),
     ):
         merged([start + repeated * 4000 + end] * 200, REF)
+
+
+def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few entries are checked, however many a request has and however they are."""
+    checked: list[str] = []
+    is_session_id = baggage._is_session_id
+
+    def counted(name: str) -> bool:
+        checked.append(name)
+        return is_session_id(name)
+
+    monkeypatch.setattr(baggage, "_is_session_id", counted)
+    for entry, most in (("%73=b", MAX_ENTRIES), (NAME + "=b", MAX_CHECKED), ("=", 0)):
+        checked.clear()
+        merged([",".join([entry] * 1300)] * 60, None)
+        assert len(checked) <= most
+    assert merged([",".join(["="] * (MAX_CHECKED - 1) + ["a=1", "b=2"])], None) == "a=1"
 
 
 def test_the_limits_are_those_of_the_contract() -> None:

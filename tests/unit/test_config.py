@@ -194,6 +194,28 @@ def test_kubernetes_variables_are_ignored() -> None:
     assert "is not a setting" in errors({"JAY_PORT": "9000"})[0]
 
 
+@pytest.mark.parametrize("raw", ["", "\n"])
+def test_the_hash_of_an_empty_key_is_an_error(raw: str) -> None:
+    """A shell command that hashes an empty variable does not open the service."""
+    for sha256 in (hash_key(raw), hash_key(raw).upper()):
+        (error,) = errors({"JAY_API_KEYS": json.dumps([{**ENTRY, "sha256": sha256}])})
+        assert error.startswith("JAY_API_KEYS[0].sha256 is the hash of an empty string")
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("port", "server.port"), ("host", "server.host"), ("url", "redis.url"), ("tls", "server.tls")],
+)
+def test_a_name_without_its_section_is_completed(name: str, suggestion: str) -> None:
+    """The suggestion for a short name is the one setting or section of that name."""
+    assert errors({}, f"{name}: 1\n") == (f"config.yaml: {name} is not a setting. Did you mean {suggestion}?",)
+
+
+def test_a_variable_without_its_section_is_completed() -> None:
+    """A variable of Compose that is spelled alike is not suggested."""
+    assert errors({"JAY_PORT": "1"}) == ("JAY_PORT is not a setting. Did you mean JAY_SERVER__PORT?",)
+
+
 def test_every_invalid_entry_of_a_list_is_named() -> None:
     """One start shows all entries of a list that need a change."""
     content = "server: {trusted_proxies: [0.0.0.0/0, 10.0.0.0/8, proxy]}"
@@ -222,6 +244,19 @@ def test_a_duplicate_name_is_an_error() -> None:
     """A name that occurs twice in a file is an error."""
     content = "api_keys: []\nlog: {level: info}\napi_keys: []\n"
     assert errors({}, content) == ("config.yaml: has the same name twice near line 3. Remove one",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "server.port: 1\nserver: {port: 2}\n",
+        "server: {port: 2}\nserver.port: 1\n",
+        "server.port: x\nserver: {port: 2}\n",
+    ],
+)
+def test_a_setting_in_two_forms_is_an_error(content: str) -> None:
+    """A name with its section counts as the same name below the section."""
+    assert "config.yaml: server.port is set twice. Remove one" in errors({}, content)
 
 
 def test_empty_and_unquoted_values_are_explained() -> None:

@@ -112,7 +112,7 @@ def test_dates_and_times_are_strings() -> None:
         ("cookie: {domain: example.com.}", "cookie.domain must be a domain name"),
         ("cookie: {domain: 'none'}", "cookie.domain must have a dot"),
         ("cookie: {domain: .localhost}", "cookie.domain must have a dot"),
-        ("cookie: {path: '/a;b'}", "cookie.path must be a path that begins with /"),
+        ("cookie: {path: '/a;b'}", "cookie.path must be a path that begins with / and has only letters"),
         ("tracing: {otlp_endpoint: 'http://collector:0'}", "tracing.otlp_endpoint must have a port from 1 to 65535"),
         (
             "tracing: {otlp_endpoint: 'http://collector:99999'}",

@@ -36,7 +36,7 @@ def test_the_answer_is_printed(path: str, status: str) -> None:
     ("status", "reason"),
     [
         ("draining", "it is stopping"),
-        ("store-unavailable", "Redis does not answer. Run `jay-tracking doctor`"),
+        ("store-unavailable", "it cannot use Redis. Run `jay-tracking doctor`"),
         ("of-a-later-version", "of-a-later-version"),
     ],
 )

@@ -14,7 +14,7 @@ from service.api.front_door.heads import text_of
 from service.api.gpc import allowed_user_id
 from service.api.handlers.sessions import id_taken, session_already_ended
 from service.api.idempotency import idempotency_key
-from service.api.json_body import parse_object
+from service.api.json_body import WHITE_SPACE, parse_object
 from service.api.responses import json_response
 from service.api.session_body import session_json
 from service.api.session_token import SessionCookie
@@ -100,7 +100,7 @@ def _user_id(exchange: Exchange, data: bytes) -> str | None:
     exchange.size += length
     if exchange.size > len(data):
         raise ValueError("the body has not arrived")
-    body = data[start : exchange.size].strip()
+    body = data[start : exchange.size].strip(WHITE_SPACE)
     if not body:
         return None
     if headers.get(b"content-type", b"").lower() not in _MEDIA_TYPES:
