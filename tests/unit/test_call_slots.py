@@ -29,6 +29,17 @@ async def test_a_shortage_is_logged_for_each_lane(caplog: pytest.LogCaptureFixtu
     assert all(line.endswith("If Redis is healthy, add workers") for line in lines)
 
 
+async def test_each_kind_of_shortage_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A full queue of a lane does not silence the calls that waited in vain."""
+    lane = Lane("sessions", connections=1, waiting=1, wait_timeouts=2, repeats_timeouts=True)
+    slots = CallSlots(lane, 0.005, Metrics(), LogLimit())
+    await slots.acquire()
+    for _ in range(2):
+        await asyncio.gather(*(slots.acquire() for _ in range(2)), return_exceptions=True)
+    reasons = [record.getMessage().split(": ")[1].partition(".")[0] for record in caplog.records]
+    assert reasons == ["1 calls wait for a connection already", "no connection was free within 0"]
+
+
 async def test_waiting_calls_are_bounded() -> None:
     """Beyond the bound a call is rejected at once. A call with a slot does not wait."""
     metrics = Metrics()
