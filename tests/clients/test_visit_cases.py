@@ -1,7 +1,7 @@
 """Clients of visits pass the cases, with a script and with a live service."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -73,7 +73,8 @@ class Fixed(ScriptOfVisit):
         super().__init__()
         self._body = body.encode()
 
-    def answer(self, _request: Request) -> Answer | None:
+    def answer(self, request: Request) -> Answer | None:
+        self.requests.append(request)
         return Answer(201, {"content-type": "application/json"}, self._body)
 
 
@@ -85,6 +86,33 @@ def test_a_client_reads_any_json(language: Language, program: Program) -> None:
         (session,) = program.call("session")["results"]
     assert session["source"] == json.loads(WITH_MORE)["source"]
     assert session["session_id"] == CREATED["session_id"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "method"),
+    [("{}", "GET"), ("{}0", "POST"), (" {}", "POST")],
+    ids=["an id", "more at the end", "more at the start"],
+)
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_only_a_whole_id_is_sent(
+    language: Language, program: Program, change: Callable[[str], str], stored: str, method: str
+) -> None:
+    """An id in the storage may be in upper case, and nothing may be around it."""
+    with serving(Fixed(json.dumps(CREATED))) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({"stored_id": stored.format(change(CREATED["session_id"]))})
+        program.call("session")
+    assert [request.method for request in server.requests] == [method]
+
+
+def test_a_creation_has_the_whole_user_id(language: Language, program: Program) -> None:
+    """The service has to reject a user id of two lines, so the client does not cut it."""
+    with serving(Fixed(json.dumps(CREATED))) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        program.call("consent", user_id="user 1\nand\u2028more", agreed=True)
+        program.call("session")
+    assert [json.loads(request.body or b"") for request in server.requests] == [{"user_id": "user 1\nand\u2028more"}]
 
 
 @pytest.mark.parametrize("body", INVALID, ids=range(len(INVALID)))
