@@ -182,6 +182,27 @@ async def test_the_end_of_an_outage_after_a_failover(
     await lanes.close()
 
 
+async def test_a_primary_that_moves_without_a_failure_is_noticed(
+    own_server: RedisServer, server: RedisServer, keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former primary may still answer, so no call says that another one serves.
+
+    The lanes look for another one until they are closed.
+    """
+    primary = MovingPrimary(own_server.url, needs_polling=True)
+    monkeypatch.setattr(Discovery, "of", lambda *_: primary)
+    lanes = Lanes("", RedisSettings(timeout_seconds=DEADLINE_SECONDS), keyspace, Metrics())
+    tasks = asyncio.all_tasks()
+    lanes.start()
+    await lanes.sessions.call("get", "GET", "{u0}")
+    primary.url = server.url
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while lanes.servers.urls[0] != server.url:
+            await asyncio.sleep(0.01)
+    await lanes.close()
+    assert asyncio.all_tasks() == tasks
+
+
 async def test_a_late_failure_opens_no_breaker() -> None:
     """A call that was sent before Redis answered again does not report an outage."""
     attempts: asyncio.Queue[None] = asyncio.Queue()
