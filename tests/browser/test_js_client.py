@@ -166,18 +166,21 @@ def test_a_full_storage_is_memory(page: Any, process: Process, start: Start) -> 
 
 
 def test_a_visitor_with_gpc_is_a_guest(page: Any, start: Start) -> None:
-    """With `gpc: true`, no user id of a visitor who opted out is sent."""
+    """With `gpc: true`, no user id of a visitor who opted out is sent.
+
+    The default ignores the signal.
+    """
     page.evaluate("Object.defineProperty(navigator, 'globalPrivacyControl', { value: true })")
     start(page, "gpc: true, consent: { userId: 'user-1', agreed: true }")
     assert "user_id" not in page.evaluate("tracking.session()")
-    start(page, "consent: { userId: 'user-1', agreed: true }")  # the default ignores the signal
+    start(page, "consent: { userId: 'user-1', agreed: true }")
     assert page.evaluate("tracking.session()")["user_id"] == "user-1"
 
 
 def test_consent_without_a_state_is_withdrawn(page: Any, start: Start) -> None:
-    """A page whose consent tool passes nothing on gets a guest's session, and no error."""
+    """A page that passes nothing on gets a guest's session, and no error."""
     start(page, "consent: { userId: 1, agreed: true }")
-    assert page.evaluate("tracking.session()")["user_id"] == "1"  # a number of a database
+    assert page.evaluate("tracking.session()")["user_id"] == "1"
     assert "user_id" not in page.evaluate("tracking.consent()")
     assert page.evaluate("errors") == []
 

@@ -106,7 +106,7 @@ def test_only_a_whole_id_is_sent(
 
 
 def test_a_creation_has_the_whole_user_id(language: Language, program: Program) -> None:
-    """The service has to reject a user id of two lines, so the client does not cut it."""
+    """The client does not cut a user id of two lines. The service rejects it."""
     with serving(Fixed(json.dumps(CREATED))) as server:
         assert isinstance(server, ScriptOfVisit)
         Replay(language, program, server).start({})
