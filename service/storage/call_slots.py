@@ -50,7 +50,7 @@ class CallSlots:
 
     def _shortage(self, problem: str, reason: str) -> Overloaded:
         self._metrics.redis_errors.add((problem,))
-        if self._log_limit.allows((problem, self._lane.name)):
+        if self._log_limit.allows(problem):
             message = "requests of the lane %s are answered 503: %s. If Redis is healthy, add workers"
             _logger.warning(message, self._lane.name, reason)
         return Overloaded(reason)

@@ -60,14 +60,13 @@ class RedisConnection:
         prepare: SelfTest | None = None,
         events: ConnectionEvents | None = None,
         outage_log: OutageLog | None = None,
-        log_limit: LogLimit | None = None,
         servers: ServerMap | None = None,
         durability: DurabilityMap | None = None,
     ) -> None:
         """`prepare` tests each new connection before its first request.
 
-        `outage_log`, `log_limit`, `servers` and `durability` are shared by the
-        connections of a worker. `log_limit` limits lines about shortages.
+        `outage_log`, `servers` and `durability` are shared by the connections of a
+        worker.
         """
         self.lane = lane
         # A call takes two timeouts at most: two attempts of one, or one of two. When
@@ -82,7 +81,7 @@ class RedisConnection:
         self._prepare = prepare
         self._events = events or ConnectionEvents()
         self._outage_log = outage_log or OutageLog(self.servers)
-        self._log_limit = log_limit or LogLimit()
+        self._log_limit = LogLimit()
         self._durability = durability or DurabilityMap(settings)
         self._lanes: dict[str, ServerLane] = {}
         self._retiring: set[asyncio.Task[None]] = set()

@@ -20,7 +20,6 @@ from service.storage.lane import CONSENT, OPERATORS, READINESS, SESSIONS
 from service.storage.outage_log import OutageLog
 from service.storage.self_test import MoreSteps, SelfTest
 from service.storage.server_map import ServerMap
-from service.telemetry.log_limit import LogLimit
 from service.telemetry.metrics import Labels, Metrics
 
 # A primary with too few replicas rejects writes and stays the primary. New connections
@@ -36,7 +35,7 @@ class Lanes(ConnectionEvents):
     def __init__(self, url: str, settings: RedisSettings, keyspace: Keyspace, metrics: Metrics) -> None:
         self.servers = ServerMap(Discovery.of(url, settings))
         self._self_test = self_test = SelfTest(keyspace, Durability.of(settings))
-        outage_log, log_limit, durability = OutageLog(self.servers), LogLimit(), DurabilityMap(settings)
+        outage_log, durability = OutageLog(self.servers), DurabilityMap(settings)
         self.sessions, self.consent, self.operators, self.readiness = self._all = tuple(
             RedisConnection(
                 url,
@@ -46,7 +45,6 @@ class Lanes(ConnectionEvents):
                 prepare=self_test,
                 events=self,
                 outage_log=outage_log,
-                log_limit=log_limit,
                 servers=self.servers,
                 durability=durability,
             )

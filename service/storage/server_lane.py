@@ -71,8 +71,8 @@ class ServerLane:
     ) -> None:
         """`prepare` runs on each new connection before its first request.
 
-        `log_limit` limits lines about shortages. `name` is that of the server in the
-        log.
+        `log_limit` limits lines about shortages, for all servers of the lane. `name` is
+        that of the server in the log.
         """
         self.url = url
         self._name = name
