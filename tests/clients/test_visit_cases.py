@@ -67,15 +67,15 @@ INVALID = (
 
 
 class Fixed(ScriptOfVisit):
-    """Answers each request with 201 and one body."""
+    """Answers each request with one status and body."""
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, status: int = 201) -> None:
         super().__init__()
-        self._body = body.encode()
+        self._body, self._status = body.encode(), status
 
     def answer(self, request: Request) -> Answer | None:
         self.requests.append(request)
-        return Answer(201, {"content-type": "application/json"}, self._body)
+        return Answer(self._status, {"content-type": "application/json"}, self._body)
 
 
 def test_a_client_reads_any_json(language: Language, program: Program) -> None:
@@ -124,6 +124,17 @@ def test_an_invalid_body_is_not_a_session(language: Language, program: Program, 
         reply = program.call("session")
     assert reply["results"] == [None]
     assert [report["kind"] for report in reply["reports"]] == ["unexpected-answer"]
+
+
+@pytest.mark.parametrize("status", [500, 599])
+def test_an_error_of_the_service_is_repeated(language: Language, program: Program, status: int) -> None:
+    """Every status of 5xx says that the service cannot serve now."""
+    with serving(Fixed("{}", status)) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        reply = program.call("session")
+    assert len(server.requests) == CONTENT["options"]["visit"]["attempts"]
+    assert [report["kind"] for report in reply["reports"]] == ["unready"]
 
 
 @pytest.mark.parametrize(
