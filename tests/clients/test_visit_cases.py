@@ -69,13 +69,13 @@ INVALID = (
 class Fixed(ScriptOfVisit):
     """Answers each request with one status and body."""
 
-    def __init__(self, body: str, status: int = 201) -> None:
+    def __init__(self, body: str, status: int = 201, **headers: str) -> None:
         super().__init__()
-        self._body, self._status = body.encode(), status
+        self._answer_to_all = Answer(status, {"content-type": "application/json", **headers}, body.encode())
 
     def answer(self, request: Request) -> Answer | None:
         self.requests.append(request)
-        return Answer(self._status, {"content-type": "application/json"}, self._body)
+        return self._answer_to_all
 
 
 def test_a_client_reads_any_json(language: Language, program: Program) -> None:
@@ -128,13 +128,22 @@ def test_an_invalid_body_is_not_a_session(language: Language, program: Program, 
 
 @pytest.mark.parametrize("status", [500, 599])
 def test_an_error_of_the_service_is_repeated(language: Language, program: Program, status: int) -> None:
-    """Every status of 5xx says that the service cannot serve now."""
-    with serving(Fixed("{}", status)) as server:
+    """Every status of 5xx says that the service cannot serve now.
+
+    The random part of a pause keeps clients apart that failed together, also when the
+    service names the pause.
+    """
+    first_pauses = set()
+    with serving(Fixed("{}", status, **{"retry-after": "1"})) as server:
         assert isinstance(server, ScriptOfVisit)
         Replay(language, program, server).start({})
-        reply = program.call("session")
-    assert len(server.requests) == CONTENT["options"]["visit"]["attempts"]
-    assert [report["kind"] for report in reply["reports"]] == ["unready"]
+        for _ in range(4):
+            server.requests.clear()
+            reply = program.call("session")
+            assert len(server.requests) == CONTENT["options"]["visit"]["attempts"]
+            assert [report["kind"] for report in reply["reports"]] == ["unready"]
+            first_pauses.add(reply["pauses"][0])
+    assert len(first_pauses) > 1
 
 
 @pytest.mark.parametrize(
