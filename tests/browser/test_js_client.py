@@ -68,9 +68,10 @@ def test_a_page_keeps_its_session_by_cookie(page: Any, process: Process, start: 
     assert page.evaluate("errors") == []
 
 
-def test_a_url_may_end_in_a_slash(page: Any, process: Process, start: Start) -> None:
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_a_url_may_end_in_slashes(page: Any, process: Process, start: Start, slashes: str) -> None:
     """A slash at the end of the URL, as an address bar shows it, is ignored."""
-    start(page, f'url: "{process.url.replace("127.0.0.1", "localhost")}/"')
+    start(page, f'url: "{process.url.replace("127.0.0.1", "localhost")}{slashes}"')
     assert page.evaluate("tracking.session()")["session_id"]
     assert page.evaluate("errors") == []
 
@@ -235,6 +236,36 @@ def test_an_outage_throws_nothing_into_the_page(page: Any, start: Start) -> None
     assert page.evaluate("errors.length") > 0
     page.context.unroute_all(behavior="wait")
     assert page.evaluate("tracking.session()")["start_time"] == session["start_time"]
+
+
+def test_a_request_without_an_answer_in_time_is_repeated(page: Any, start: Start) -> None:
+    """A request ends after 10 s. A browser that has no such limit uses its own."""
+    page.evaluate(
+        """() => {
+          window.limits = [];
+          const limit = AbortSignal.timeout.bind(AbortSignal);
+          AbortSignal.timeout = (time) => (limits.push(time) === 1 ? AbortSignal.abort() : limit(time));
+        }"""
+    )
+    start(page)
+    assert page.evaluate("tracking.session()")["session_id"]
+    assert page.evaluate("limits") == [10_000, 10_000, 10_000]  # GET twice, POST
+    page.evaluate("() => { AbortSignal.timeout = undefined; }")
+    assert page.evaluate("tracking.end()") is True
+    assert page.evaluate("errors") == []
+
+
+def test_a_session_of_another_tab_is_found_after_the_end(page: Any, process: Process, start: Start, origin: str) -> None:
+    """A page that has ended its session asks whether there is another one."""
+    other = page.context.new_page()
+    other.goto(origin)
+    for tab in (page, other):
+        start(tab)
+    page.evaluate("tracking.session()")
+    assert page.evaluate("tracking.end()") is True
+    session = other.evaluate("tracking.session()")
+    assert page.evaluate("tracking.session()")["session_id"] == session["session_id"]
+    assert process.totals()["created"] == 2
 
 
 def test_fetch_adds_the_session_for_own_origins_only(page: Any, process: Process, start: Start, origin: str) -> None:

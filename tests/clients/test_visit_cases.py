@@ -146,6 +146,16 @@ def test_an_error_of_the_service_is_repeated(language: Language, program: Progra
     assert len(first_pauses) > 1
 
 
+def test_a_date_makes_no_pause_shorter(language: Language, program: Program) -> None:
+    """A date in `Retry-After` that a client cannot compare does not change the pauses."""
+    with serving(Fixed("{}", 503, **{"retry-after": "Sun, 15 Jan 2023 14:30:26 GMT"})) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        pauses = program.call("session")["pauses"]
+    assert len(pauses) == CONTENT["options"]["visit"]["attempts"] - 1
+    assert all(pause is not None for pause in pauses)
+
+
 @pytest.mark.parametrize(
     ("fails", "call", "result"),
     [("storage", "session", None), ("storage", "end", False), ("on_error", "session", None)],
