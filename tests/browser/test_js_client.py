@@ -255,7 +255,9 @@ def test_a_request_without_an_answer_in_time_is_repeated(page: Any, start: Start
     assert page.evaluate("errors") == []
 
 
-def test_a_session_of_another_tab_is_found_after_the_end(page: Any, process: Process, start: Start, origin: str) -> None:
+def test_a_session_of_another_tab_is_found_after_the_end(
+    page: Any, process: Process, start: Start, origin: str
+) -> None:
     """A page that has ended its session asks whether there is another one."""
     other = page.context.new_page()
     other.goto(origin)

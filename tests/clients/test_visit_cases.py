@@ -147,7 +147,7 @@ def test_an_error_of_the_service_is_repeated(language: Language, program: Progra
 
 
 def test_a_date_makes_no_pause_shorter(language: Language, program: Program) -> None:
-    """A date in `Retry-After` that a client cannot compare does not change the pauses."""
+    """A date in `Retry-After` that a client cannot compare changes no pause."""
     with serving(Fixed("{}", 503, **{"retry-after": "Sun, 15 Jan 2023 14:30:26 GMT"})) as server:
         assert isinstance(server, ScriptOfVisit)
         Replay(language, program, server).start({})
