@@ -40,7 +40,7 @@ export class Tracking {
   #options;
   #notes; // the creation without an answer, the id without cookies
   #noteName;
-  #session = null;
+  #session;
   #from;
   #said = {}; // the last statement, with the user id or ""
   #followed = this.#said; // the statement with an answer
@@ -91,7 +91,7 @@ export class Tracking {
     this.#said = { user: agreed && userId && !optedOut ? String(userId) : "" };
   }
 
-  /** Run one operation at a time, with Web Locks in all tabs. */
+  /** Run one operation at a time, with locks in all tabs. */
   #alone(operation) {
     const locks = globalThis.navigator?.locks;
     this.#turn = this.#turn
@@ -102,7 +102,7 @@ export class Tracking {
     return this.#turn;
   }
 
-  /** Return the live session, or null without one. It follows the last statement. */
+  /** Return the live session, or null. It follows the last statement. */
   async #find() {
     await this.#settle();
     const { storage } = this.#options;
@@ -175,7 +175,7 @@ export class Tracking {
     const request = { method, headers, body, credentials: storage ? "omit" : "include", redirect: "manual" };
     for (let tried = 1; ; tried += 1) {
       try {
-        return await ask(url.replace(/\/+$/, "") + path, request);
+        return await ask(url.replace(/\/+$/, "") + path, request, method === "DELETE" && !said);
       } catch (error) {
         const { kind, status, wait } = error;
         if (kind === "session-not-found" || kind === "session-already-ended") return null;
@@ -193,18 +193,18 @@ export class Tracking {
   }
 }
 
-async function ask(url, request) {
+async function ask(url, request, ends) {
   let response;
   let content;
   try {
     response = await fetch(url, { ...request, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
     content = await response.json();
   } catch (error) {
-    // Without JSON, it is empty or foreign.
+    // Empty after an end, or foreign.
     if (error.name !== "SyntaxError") throw failure("connection-failed");
   }
   const { ok, status, headers } = response;
-  if (ok && (status === 204 || ID.test(content?.session_id))) return content ?? {};
+  if (ends ? status === 204 : ok && ID.test(content?.session_id)) return content;
   const problem = `${content?.type}`.split("urn:jay:problem:")[1] ?? "unexpected-answer";
   throw failure(status < 500 ? problem : "unready", status, headers.get("Retry-After") * 1000 || 0);
 }

@@ -281,8 +281,8 @@ class Tracking internal constructor(
             if (error.kind == "session-not-found" || error.kind == "session-already-ended") return null
             val status = error.status
             if (status != null && status != 429 && status < 500) {
-                // A creation that is refused is not repeated.
-                if (method == "POST" && status >= 400) kept.creation = null
+                // A creation that the service refuses is not repeated. A proxy or a hotspot does not refuse it.
+                if (method == "POST" && error.kind != "unexpected-answer") kept.creation = null
                 throw error
             }
             if (tried == TRIES || error.retryAfterMillis > MAX_WAIT_MS) {

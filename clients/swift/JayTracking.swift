@@ -323,8 +323,8 @@ actor Tracking {
                 return nil
             }
             if let status = failure.status, status != 429, status < 500 {
-                // A creation that is refused is not repeated.
-                if case .create = call, status >= 400 {
+                // A creation that the service refuses is not repeated. A proxy or a hotspot does not refuse it.
+                if case .create = call, failure.kind != "unexpected-answer" {
                     try kept.setCreation(nil)
                 }
                 throw failure

@@ -88,7 +88,6 @@ class Lanes(ConnectionEvents):
 
         Does nothing within RECONNECT_SECONDS of the last time.
         """
-        self.servers.refresh_soon()
         now = time.monotonic()
         if now - self._reconnected_at.get(url, -math.inf) < RECONNECT_SECONDS:
             return

@@ -267,9 +267,10 @@ async def test_a_risk_is_logged_once_per_change(
 
 
 async def test_a_risk_is_logged_after_a_reconnect(
-    start: Start, small: RedisServer, caplog: pytest.LogCaptureFixture
+    start: Start, small: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Risky settings after a reconnect are logged with the first answer."""
+    monkeypatch.setattr(store_watch, "RETRY_SECONDS", store_watch.POLL_SECONDS)
     service = await start(small.url)
     await service.create()
     assert warnings_in(caplog) == []
@@ -281,7 +282,7 @@ async def test_a_risk_is_logged_after_a_reconnect(
     async def is_noticed() -> bool:
         return bool(warnings_in(caplog))
 
-    async with asyncio.timeout(store_watch.POLL_SECONDS / 3):
+    async with asyncio.timeout(store_watch.POLL_SECONDS / 2):
         await until(is_noticed, "the warning")
     assert len(warnings_in(caplog)) == 1
     assert "no append-only file" in warnings_in(caplog)[0]

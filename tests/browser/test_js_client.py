@@ -68,9 +68,10 @@ def test_a_page_keeps_its_session_by_cookie(page: Any, process: Process, start: 
     assert page.evaluate("errors") == []
 
 
-def test_a_url_may_end_in_a_slash(page: Any, process: Process, start: Start) -> None:
+@pytest.mark.parametrize("slashes", ["/", "//"])
+def test_a_url_may_end_in_slashes(page: Any, process: Process, start: Start, slashes: str) -> None:
     """A slash at the end of the URL, as an address bar shows it, is ignored."""
-    start(page, f'url: "{process.url.replace("127.0.0.1", "localhost")}/"')
+    start(page, f'url: "{process.url.replace("127.0.0.1", "localhost")}{slashes}"')
     assert page.evaluate("tracking.session()")["session_id"]
     assert page.evaluate("errors") == []
 
@@ -166,10 +167,23 @@ def test_a_full_storage_is_memory(page: Any, process: Process, start: Start) -> 
 
 
 def test_a_visitor_with_gpc_is_a_guest(page: Any, start: Start) -> None:
-    """With `gpc: true`, no user id of a visitor who opted out is sent."""
+    """With `gpc: true`, no user id of a visitor who opted out is sent.
+
+    The default ignores the signal.
+    """
     page.evaluate("Object.defineProperty(navigator, 'globalPrivacyControl', { value: true })")
     start(page, "gpc: true, consent: { userId: 'user-1', agreed: true }")
     assert "user_id" not in page.evaluate("tracking.session()")
+    start(page, "consent: { userId: 'user-1', agreed: true }")
+    assert page.evaluate("tracking.session()")["user_id"] == "user-1"
+
+
+def test_consent_without_a_state_is_withdrawn(page: Any, start: Start) -> None:
+    """A page that passes nothing on gets a guest's session, and no error."""
+    start(page, "consent: { userId: 1, agreed: true }")
+    assert page.evaluate("tracking.session()")["user_id"] == "1"
+    assert "user_id" not in page.evaluate("tracking.consent()")
+    assert page.evaluate("errors") == []
 
 
 @pytest.mark.parametrize("across_tabs", ["web locks", "fallback"])
@@ -224,10 +238,40 @@ def test_an_outage_throws_nothing_into_the_page(page: Any, start: Start) -> None
     assert page.evaluate("tracking.session()")["start_time"] == session["start_time"]
 
 
+def test_a_request_without_an_answer_in_time_is_repeated(page: Any, start: Start) -> None:
+    """A request ends after 10 s. A browser that has no such limit uses its own."""
+    page.evaluate(
+        """() => {
+          window.limits = [];
+          const limit = AbortSignal.timeout.bind(AbortSignal);
+          AbortSignal.timeout = (time) => (limits.push(time) === 1 ? AbortSignal.abort() : limit(time));
+        }"""
+    )
+    start(page)
+    assert page.evaluate("tracking.session()")["session_id"]
+    assert page.evaluate("limits") == [10_000, 10_000, 10_000]  # GET twice, POST
+    page.evaluate("() => { AbortSignal.timeout = undefined; }")
+    assert page.evaluate("tracking.end()") is True
+    assert page.evaluate("errors") == []
+
+
+def test_a_session_of_another_tab_is_found_after_the_end(
+    page: Any, process: Process, start: Start, origin: str
+) -> None:
+    """A page that has ended its session asks whether there is another one."""
+    other = page.context.new_page()
+    other.goto(origin)
+    for tab in (page, other):
+        start(tab)
+    page.evaluate("tracking.session()")
+    assert page.evaluate("tracking.end()") is True
+    session = other.evaluate("tracking.session()")
+    assert page.evaluate("tracking.session()")["session_id"] == session["session_id"]
+    assert process.totals()["created"] == 2
+
+
 def test_fetch_adds_the_session_for_own_origins_only(page: Any, process: Process, start: Start, origin: str) -> None:
-    """The header goes to the listed origins, and to no other."""
-    start(page, f"origins: ['{origin}']")
-    session = page.evaluate("tracking.session()")
+    """The header goes to the listed origins only, which are none by default."""
     seen: list[tuple[str, str | None]] = []
 
     def answer(route: Any) -> None:
@@ -235,6 +279,10 @@ def test_fetch_adds_the_session_for_own_origins_only(page: Any, process: Process
         route.fulfill(status=200, body="")
 
     page.route("**/movies", answer)
+    start(page)
+    page.evaluate(f"tracking.fetch('{origin}/movies')")
+    start(page, f"origins: ['{origin}']")
+    session = page.evaluate("tracking.session()")
     page.evaluate(f"tracking.fetch('{origin}/movies')")
     page.evaluate(f"tracking.fetch('{process.url.replace('127.0.0.1', 'localhost')}/movies', {{ mode: 'no-cors' }})")
-    assert [header for _, header in seen] == [session["session_id"], None]
+    assert [header for _, header in seen] == [None, session["session_id"], None]

@@ -1,7 +1,7 @@
 """Clients of visits pass the cases, with a script and with a live service."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -67,14 +67,15 @@ INVALID = (
 
 
 class Fixed(ScriptOfVisit):
-    """Answers each request with 201 and one body."""
+    """Answers each request with one status and body."""
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, status: int = 201, **headers: str) -> None:
         super().__init__()
-        self._body = body.encode()
+        self._answer_to_all = Answer(status, {"content-type": "application/json", **headers}, body.encode())
 
-    def answer(self, _request: Request) -> Answer | None:
-        return Answer(201, {"content-type": "application/json"}, self._body)
+    def answer(self, request: Request) -> Answer | None:
+        self.requests.append(request)
+        return self._answer_to_all
 
 
 def test_a_client_reads_any_json(language: Language, program: Program) -> None:
@@ -87,6 +88,33 @@ def test_a_client_reads_any_json(language: Language, program: Program) -> None:
     assert session["session_id"] == CREATED["session_id"]
 
 
+@pytest.mark.parametrize(
+    ("stored", "method"),
+    [("{}", "GET"), ("{}0", "POST"), (" {}", "POST")],
+    ids=["an id", "more at the end", "more at the start"],
+)
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_only_a_whole_id_is_sent(
+    language: Language, program: Program, change: Callable[[str], str], stored: str, method: str
+) -> None:
+    """An id in the storage may be in upper case, and nothing may be around it."""
+    with serving(Fixed(json.dumps(CREATED))) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({"stored_id": stored.format(change(CREATED["session_id"]))})
+        program.call("session")
+    assert [request.method for request in server.requests] == [method]
+
+
+def test_a_creation_has_the_whole_user_id(language: Language, program: Program) -> None:
+    """The client does not cut a user id of two lines. The service rejects it."""
+    with serving(Fixed(json.dumps(CREATED))) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        program.call("consent", user_id="user 1\nand\u2028more", agreed=True)
+        program.call("session")
+    assert [json.loads(request.body or b"") for request in server.requests] == [{"user_id": "user 1\nand\u2028more"}]
+
+
 @pytest.mark.parametrize("body", INVALID, ids=range(len(INVALID)))
 def test_an_invalid_body_is_not_a_session(language: Language, program: Program, body: str) -> None:
     """A body that is not a session's JSON is an unexpected answer."""
@@ -96,6 +124,36 @@ def test_an_invalid_body_is_not_a_session(language: Language, program: Program, 
         reply = program.call("session")
     assert reply["results"] == [None]
     assert [report["kind"] for report in reply["reports"]] == ["unexpected-answer"]
+
+
+@pytest.mark.parametrize("status", [500, 599])
+def test_an_error_of_the_service_is_repeated(language: Language, program: Program, status: int) -> None:
+    """Every status of 5xx says that the service cannot serve now.
+
+    The random part of a pause keeps clients apart that failed together, also when the
+    service names the pause.
+    """
+    first_pauses = set()
+    with serving(Fixed("{}", status, **{"retry-after": "1"})) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        for _ in range(4):
+            server.requests.clear()
+            reply = program.call("session")
+            assert len(server.requests) == CONTENT["options"]["visit"]["attempts"]
+            assert [report["kind"] for report in reply["reports"]] == ["unready"]
+            first_pauses.add(reply["pauses"][0])
+    assert len(first_pauses) > 1
+
+
+def test_a_date_makes_no_pause_shorter(language: Language, program: Program) -> None:
+    """A date in `Retry-After` that a client cannot compare changes no pause."""
+    with serving(Fixed("{}", 503, **{"retry-after": "Sun, 15 Jan 2023 14:30:26 GMT"})) as server:
+        assert isinstance(server, ScriptOfVisit)
+        Replay(language, program, server).start({})
+        pauses = program.call("session")["pauses"]
+    assert len(pauses) == CONTENT["options"]["visit"]["attempts"] - 1
+    assert all(pause is not None for pause in pauses)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ async def admin(own_server: RedisServer) -> AsyncIterator[Raw]:
         yield client
 
 
+@pytest.fixture
+async def patient(own_server: RedisServer, keyspace: Keyspace) -> AsyncIterator[Lanes]:
+    """Return lanes for which a server of a busy machine is never late."""
+    made = Lanes(own_server.url, RedisSettings(timeout_seconds=DEADLINE_SECONDS), keyspace, Metrics())
+    yield made
+    await made.close()
+
+
 async def connections_received(admin: Raw) -> int:
     return int((await admin.info("stats"))["total_connections_received"])
 
@@ -93,6 +101,30 @@ async def test_rejected_writes_leave_reads_their_connections(
     assert await connections_received(admin) - before <= 3 * reconnects
     await admin.config_set("min-replicas-to-write", 0)
     assert await store.create_many([factory.new("s")]) == [True]
+
+
+async def test_another_primary_is_announced(
+    patient: Lanes, keyspace: Keyspace, admin: Raw, factory: SessionFactory
+) -> None:
+    """After a rejected write, the settings of the next server are read again."""
+    reconnects: list[None] = []
+    patient.notify(lambda: None, lambda: reconnects.append(None))
+    store = RedisSessionStore(patient.sessions, keyspace, ttl_seconds=86400, analytics=AnalyticsSettings())
+    await store.create_many([factory.new("s")])
+    assert reconnects == []
+    await admin.config_set("min-replicas-to-write", 1)
+    await rejected(lambda: store.create_many([factory.new("s")]))
+    assert len(reconnects) == 1
+
+
+async def test_a_demoted_server_costs_no_other_its_connections(patient: Lanes, admin: Raw) -> None:
+    """In a cluster, several primaries may be demoted at once, and others go on."""
+    await patient.sessions.call("get", "GET", "x")
+    before = await connections_received(admin)
+    for demoted, more in (("redis://127.0.0.1:1/0", 0), (patient.servers.urls[0], 1)):
+        await patient.demoted(demoted, patient.sessions.reconnect)
+        await patient.sessions.call("get", "GET", "x")
+        assert await connections_received(admin) - before == more
 
 
 async def test_reads_of_a_redis_that_was_full_from_the_start(
@@ -180,6 +212,27 @@ async def test_the_end_of_an_outage_after_a_failover(
     assert outage_lines(caplog) == [f"{old} cannot serve", f"{new} serves again, in place of {old}"]
     own_server.signal(signal.SIGCONT)
     await lanes.close()
+
+
+async def test_a_primary_that_moves_without_a_failure_is_noticed(
+    own_server: RedisServer, server: RedisServer, keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former primary may still answer, so no call says that another one serves.
+
+    The lanes look for another one until they are closed.
+    """
+    primary = MovingPrimary(own_server.url, needs_polling=True)
+    monkeypatch.setattr(Discovery, "of", lambda *_: primary)
+    lanes = Lanes("", RedisSettings(timeout_seconds=DEADLINE_SECONDS), keyspace, Metrics())
+    tasks = asyncio.all_tasks()
+    lanes.start()
+    await lanes.sessions.call("get", "GET", "{u0}")
+    primary.url = server.url
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while lanes.servers.urls[0] != server.url:
+            await asyncio.sleep(0.01)
+    await lanes.close()
+    assert asyncio.all_tasks() == tasks
 
 
 async def test_a_late_failure_opens_no_breaker() -> None:
