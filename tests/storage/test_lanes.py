@@ -109,7 +109,7 @@ async def test_another_primary_is_announced(
     """After a rejected write, the settings of the next server are read again."""
     reconnects: list[None] = []
     patient.notify(lambda: None, lambda: reconnects.append(None))
-    store = RedisSessionStore(patient.sessions, keyspace, ttl_seconds=86400, analytics=AnalyticsSettings())
+    store = RedisSessionStore(patient.sessions, keyspace, Lifetimes.of(86400, 90), top_users=100)
     await store.create_many([factory.new("s")])
     assert reconnects == []
     await admin.config_set("min-replicas-to-write", 1)
