@@ -244,7 +244,7 @@ def test_a_redis_that_can_lose_sessions_is_found(launch: Launch, doctor: Doctor,
 
 @pytest.mark.parametrize(
     ("setting", "value", "reason"),
-    [("min-replicas-to-write", "1", "NOREPLICAS"), ("maxmemory", "1mb", "OutOfMemoryError")],
+    [("min-replicas-to-write", "1", "NOREPLICAS"), ("maxmemory", "1", "OutOfMemoryError")],
 )
 def test_a_redis_that_rejects_writes_is_found(
     launch: Launch, doctor: Doctor, tmp_path: Path, setting: str, value: str, reason: str
