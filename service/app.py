@@ -17,7 +17,7 @@ from service.api.dispatcher import Dispatcher
 from service.api.forward_auth import ForwardAuth
 from service.api.front_door.creations import Creations
 from service.api.front_door.fast_path import FastPath
-from service.api.front_door.proxies import ProxyAnswers
+from service.api.front_door.forward_auth import ForwardAuthAnswers
 from service.api.handlers.analytics import AnalyticsHandlers
 from service.api.handlers.consent import ConsentHandlers
 from service.api.handlers.forward_auth import ForwardAuthHandlers
@@ -142,7 +142,7 @@ async def build(  # long on purpose: the list of all parts, each named once
             authorizer,
             cookie,
             creations=Creations(sessions, factory, cookie, limits=limits, metrics=metrics, source=source),
-            proxies=ProxyAnswers(forward_auth, metrics),
+            forward_auth=ForwardAuthAnswers(forward_auth, metrics),
             cors=cors,
             health=health,
             recorder=recorder,

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from service.storage.redis_errors import advice_for, problem_of, reason_of
+from service.storage.redis_errors import advice_for, problem_name, reason_of
 from service.storage.server_map import ServerMap
 from service.telemetry.log_limit import LogLimit
 
@@ -60,7 +60,7 @@ class OutageLog:
 
         `server` is the name of the server in the log.
         """
-        problem = problem_of(error)
+        problem = problem_name(error)
         key = (url, _WHOLE if is_whole else problem)
         outage = self._outages.get(key)
         words = "cannot serve" if outage is None else "still cannot serve"

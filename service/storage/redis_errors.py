@@ -118,7 +118,7 @@ def _code_of(error: BaseException) -> str:
     return str(error).partition(" ")[0] if type(error) is exceptions.ResponseError else ""
 
 
-def problem_of(error: BaseException) -> str:
+def problem_name(error: BaseException) -> str:
     """Return the name of an error: its code or its class."""
     code = _code_of(error)
     return code if code in _CODES else type(error).__name__

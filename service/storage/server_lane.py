@@ -33,7 +33,7 @@ from service.storage.call_slots import CallSlots
 from service.storage.client import Client, Command
 from service.storage.deadlines import Deadlines
 from service.storage.lane import Lane
-from service.storage.redis_errors import ErrorKind, kind_of, problem_of, reason_of
+from service.storage.redis_errors import ErrorKind, kind_of, problem_name, reason_of
 from service.storage.shared import Shared
 
 T = TypeVar("T")
@@ -201,7 +201,7 @@ class ServerLane:
             self._breaker.cancelled(admission)
         if kind is ErrorKind.BUG:
             return
-        self._metrics.redis_errors.add((problem_of(error),))
+        self._metrics.redis_errors.add((problem_name(error),))
         # When the breaker is closed, the call was sent before the last answer.
         is_over = self._is_retired or (is_whole and not self._breaker.is_open)
         if not is_over:

@@ -25,11 +25,10 @@ from service.storage.connection import RedisConnection
 from service.storage.server_lane import Accept
 from service.storage.sharding import across_shards, grouped, shard_in
 
+# Of sessions in a batch.
 Positions = Sequence[int]
-"""Positions of sessions in a batch."""
-
+# A command, and the sessions in the order of its reply.
 Part = tuple[Command, Positions]
-"""A command, and the sessions in the order of its reply."""
 
 # Redis 7.0 to 8 and Valkey 7.2 to 9, when a script uses a key whose slot is not here.
 _NOT_HERE = "non local key"

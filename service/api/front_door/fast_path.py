@@ -26,9 +26,9 @@ from service.api.forward_auth import UNKNOWN_ERRORS
 from service.api.front_door.answers import CLOSE, DateLine, Problems, ProblemTemplate, expires_line, start_of
 from service.api.front_door.creations import Creations
 from service.api.front_door.exchange import Answer, Exchange, Peer, Plan, Route
+from service.api.front_door.forward_auth import ForwardAuthAnswers
 from service.api.front_door.heads import presented_in
 from service.api.front_door.plans import Planner
-from service.api.front_door.proxies import ProxyAnswers
 from service.api.handlers.health import ALIVE, Health
 from service.api.handlers.sessions import session_not_found
 from service.api.responses import empty_response, json_response, open_json_response
@@ -53,7 +53,7 @@ class FastPath:
         cookie: SessionCookie,
         *,
         creations: Creations,
-        proxies: ProxyAnswers,
+        forward_auth: ForwardAuthAnswers,
         cors: Cors,
         health: Health,
         recorder: RequestRecorder,
@@ -62,7 +62,7 @@ class FastPath:
     ) -> None:
         self._sessions = sessions
         self._creations = creations
-        self._proxies = proxies
+        self._forward_auth = forward_auth
         self._cors = cors
         self.health = health
         self._record = recorder.record
@@ -79,17 +79,17 @@ class FastPath:
     def _all_routes(self) -> Iterator[tuple[tuple[bytes, bytes], Route]]:
         for path in wire.SESSION_PATHS:
             for method, begin, finish in (
-                ("GET", self._begin_find, self._found),
-                ("HEAD", self._begin_find, self._found),
+                ("GET", self._begin_find, self._answer_find),
+                ("HEAD", self._begin_find, self._answer_find),
                 ("POST", self._creations.begin, self._creations.finish),
-                ("DELETE", self._begin_end, self._ended),
-                ("OPTIONS", self._begin_preflight, self._passed),
+                ("DELETE", self._begin_end, self._answer_end),
+                ("OPTIONS", self._begin_preflight, self._answer_preflight),
             ):
                 route = Route(method, path, begin, finish, method != "OPTIONS", takes_body=method == "POST")
                 yield (method.encode(), path.encode()), route
-        yield from self._proxies.routes(self._begin_find)
+        yield from self._forward_auth.routes(self._begin_find)
         for method in ("GET", "HEAD"):
-            route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._alive, needs_key=False)
+            route = Route(method, wire.LIVEZ_PATH, self._begin_livez, self._answer_livez, needs_key=False)
             yield (method.encode(), wire.LIVEZ_PATH.encode()), route
 
     def begin(self, plan: Plan, presented: tuple[str, ...] | None, data: bytes, peer: Peer) -> Exchange | None:
@@ -136,7 +136,7 @@ class FastPath:
             exchange.deferred = self._sessions.find(presented)
         return exchange
 
-    def _found(self, exchange: Exchange, session: Session | None, request_id: str) -> Answer:
+    def _answer_find(self, exchange: Exchange, session: Session | None, request_id: str) -> Answer:
         if session is None:
             self._metrics.missed.add((self._source_of(exchange),))
             return self._missing.answer(request_id)
@@ -149,7 +149,7 @@ class FastPath:
             exchange.deferred = self._sessions.end(presented)
         return exchange
 
-    def _ended(self, exchange: Exchange, sources: Sequence[str] | None, _: str) -> Answer:
+    def _answer_end(self, exchange: Exchange, sources: Sequence[str] | None, _: str) -> Answer:
         if sources and exchange.presented and len(exchange.presented) == 1:
             (exchange.session_id,) = exchange.presented
         for source in sources or ():
@@ -163,13 +163,13 @@ class FastPath:
         exchange.result, exchange.cors = self._cors.preflight_lines(headers[b"origin"])
         return exchange
 
-    def _passed(self, exchange: Exchange, _: None, __: str) -> Answer:
+    def _answer_preflight(self, exchange: Exchange, _: object, __: str) -> Answer:
         return _NO_CONTENT, exchange.result, b""
 
     def _begin_livez(self, exchange: Exchange, _: bytes, __: Peer) -> Exchange:
         return exchange
 
-    def _alive(self, _: Exchange, __: None, ___: str) -> Answer:
+    def _answer_livez(self, _: Exchange, __: object, ___: str) -> Answer:
         return 200, self._alive_start, ALIVE
 
     def _source_of(self, exchange: Exchange) -> str:

@@ -13,7 +13,7 @@ from service.telemetry.metrics import Metrics
 _BAGGAGE = wire.BAGGAGE.encode()
 
 
-class ProxyAnswers:
+class ForwardAuthAnswers:
     """Finishes the exchanges of forward-auth."""
 
     def __init__(self, forward_auth: ForwardAuth, metrics: Metrics) -> None:
@@ -27,10 +27,10 @@ class ProxyAnswers:
             # aiohttp answers HEAD, because its answer has no Content-Length.
             for method in ("GET", "POST", "DELETE", "OPTIONS"):
                 for ending, name in (("", ""), ("/", wire.VISITOR_PATH)):
-                    route = Route(method, path + name, begin, self._described, is_for_proxies=True)
+                    route = Route(method, path + name, begin, self._answer, is_for_proxies=True)
                     yield (method.encode(), (path + ending).encode()), route
 
-    def _described(self, exchange: Exchange, result: Session | Exception | None, _: str) -> Answer:
+    def _answer(self, exchange: Exchange, result: Session | Exception | None, _: str) -> Answer:
         if isinstance(result, Session):
             exchange.session_id = result.id
         self._metrics.forwarded.add((state_of(result),))
