@@ -151,6 +151,18 @@ def test_draining(launch: Launch) -> None:
     assert process.popen.wait(DEADLINE_SECONDS) == 0
 
 
+def test_a_second_signal_ends_the_drain(launch: Launch) -> None:
+    """After SIGINT, the supervisor does not wait for the drain of a worker that hangs."""
+    process = launch(JAY_SERVER__DRAIN_SECONDS="60", JAY_SERVER__WORKERS="2")
+    hung = min(process.worker_pids)
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: process.request("GET", "/readyz").status == 503, "readiness says no")
+    os.kill(hung, signal.SIGSTOP)
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(DEADLINE_SECONDS) == 0
+    assert any(f"worker {hung} was killed by SIGKILL" in line for line in process.log)
+
+
 def test_a_request_in_flight_is_finished(launch: Launch) -> None:
     """A request whose body arrives after SIGTERM is answered."""
     process = launch()
