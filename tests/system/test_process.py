@@ -93,7 +93,10 @@ def test_a_killed_embedded_server_comes_back_with_its_data(launch: Launch) -> No
 
 
 def test_a_killed_worker_is_replaced(launch: Launch) -> None:
-    """A killed worker is replaced while the other one serves."""
+    """A killed worker is replaced while the other one serves.
+
+    The start is announced only once.
+    """
     process = launch(JAY_SERVER__WORKERS="2")
     session_id = process.create()
     eventually(lambda: len(process.worker_pids) == 2, "two workers")
@@ -101,6 +104,7 @@ def test_a_killed_worker_is_replaced(launch: Launch) -> None:
     kill(victim)
     eventually(lambda: len(process.worker_pids - {victim}) == 2, "two workers again")
     assert process.status_of(session_id) == 200
+    assert len([line for line in process.log if "serving on" in line]) == 1
     assert process.stop() == 0
 
 
@@ -152,7 +156,7 @@ def test_draining(launch: Launch) -> None:
 
 
 def test_a_second_signal_ends_the_drain(launch: Launch) -> None:
-    """After SIGINT, the supervisor does not wait for the drain of a worker that hangs."""
+    """After SIGINT, the supervisor does not wait long for a worker that hangs."""
     process = launch(JAY_SERVER__DRAIN_SECONDS="60", JAY_SERVER__WORKERS="2")
     hung = min(process.worker_pids)
     process.popen.send_signal(signal.SIGTERM)

@@ -123,6 +123,17 @@ def test_a_worker_that_cannot_start_is_retried(fragile: Callable[..., Process], 
     assert process.stop() == 0
 
 
+def test_a_reload_tries_again_at_once(fragile: Callable[..., Process], tmp_path: Path) -> None:
+    """The operator may have fixed the reason why a worker did not start."""
+    process = serving(fragile())
+    (tmp_path / "fault").write_text(FAULTS["a module error"])
+    kill(min(process.worker_pids))
+    eventually(lambda: lines(process, "Trying again in 1.0 s"), "a pause")
+    assert len(lines(process, "Trying again in 0.0 s")) == 1
+    process.popen.send_signal(signal.SIGHUP)
+    eventually(lambda: len(lines(process, "Trying again in 0.0 s")) == 2, "an attempt without a pause")
+
+
 def test_the_log_says_why_a_worker_cannot_start(fragile: Callable[..., Process], tmp_path: Path) -> None:
     """The log has the type and the message of a worker's start error."""
     process = serving(fragile())
