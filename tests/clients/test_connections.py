@@ -80,6 +80,14 @@ async def test_idle_connections_are_bounded(service: Service) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_calls_of_the_asyncio_client_wait_for_a_connection(service: Service) -> None:
+    """It has no more connections at a time than `max_connections`."""
+    service.may_answer.set()
+    async with aio.TrackingClient(service.url, "key", Options(max_connections=1, total_seconds=60.0)) as client:
+        await asyncio.gather(*(get(client) for _ in range(3)))
+    assert service.accepted == 1
+
+
 async def test_close_closes_all_idle_connections(service: Service) -> None:
     """No connection stays open after `close`."""
     client = sync.TrackingClient(service.url, "key", Options(total_seconds=60.0))
