@@ -123,6 +123,13 @@ def test_a_worker_that_cannot_start_is_retried(fragile: Callable[..., Process], 
     assert process.stop() == 0
 
 
+def test_an_error_of_a_thread_is_in_the_log(fragile: Callable[..., Process], tmp_path: Path) -> None:
+    """Python would print it, with its message, which may quote a client."""
+    (tmp_path / "fault").write_text("import threading; threading.Thread(target=lambda: 1 / 0).start()")
+    process = serving(fragile())
+    eventually(lambda: lines(process, "uncaught error in a thread", "ZeroDivisionError"), "the error")
+
+
 def test_a_reload_tries_again_at_once(fragile: Callable[..., Process], tmp_path: Path) -> None:
     """The operator may have fixed the reason why a worker did not start."""
     process = serving(fragile())
