@@ -404,6 +404,14 @@ def test_closing_the_terminal_ends_it(environment: dict[str, str], tmp_path: Pat
     until_gone(children)
 
 
+@pytest.mark.parametrize(("keys", "warns"), [({}, False), ({"JAY_API_KEYS": "[]"}, True)], ids=["default", "none"])
+def test_a_service_without_keys_says_so(launch: Launch, keys: dict[str, str], *, warns: bool) -> None:
+    """Without API keys every request is 401, and the log has the reason."""
+    process = launch(**keys)
+    assert process.request("POST").status == (401 if warns else 201)
+    assert any("no API keys: every request is answered with 401" in line for line in process.log) is warns
+
+
 def test_the_start_logs_the_settings(launch: Launch) -> None:
     """The first log line has all settings without secrets."""
     process = launch(JAY_SESSION__USER_SECRET="hunter2-secret", JAY_CORS__ORIGINS='["https://www.example.com"]')
