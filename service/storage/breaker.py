@@ -52,7 +52,7 @@ class Breaker:
         was_open = self.is_open
         if was_open:
             self._current += 1
-            self._open_until = self._probe = None
+            self._open_until = None
         return was_open
 
     def cancelled(self, admission: int) -> None:

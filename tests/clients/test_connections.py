@@ -2,13 +2,15 @@
 
 import asyncio
 import http.client
+import traceback
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
-from jay_tracking_client import sync
-from jay_tracking_client.errors import RequestFailed, TrackingError
+from jay_tracking_client import aio, sync
+from jay_tracking_client.errors import ConnectionFailed, RequestFailed, TrackingError
 from jay_tracking_client.options import Options
 from jay_tracking_client.testing.fake_service import FakeTrackingService
 
@@ -78,6 +80,14 @@ async def test_idle_connections_are_bounded(service: Service) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_calls_of_the_asyncio_client_wait_for_a_connection(service: Service) -> None:
+    """It has no more connections at a time than `max_connections`."""
+    service.may_answer.set()
+    async with aio.TrackingClient(service.url, "key", Options(max_connections=1, total_seconds=60.0)) as client:
+        await asyncio.gather(*(get(client) for _ in range(3)))
+    assert service.accepted == 1
+
+
 async def test_close_closes_all_idle_connections(service: Service) -> None:
     """No connection stays open after `close`."""
     client = sync.TrackingClient(service.url, "key", Options(total_seconds=60.0))
@@ -112,6 +122,40 @@ def test_connecting_has_less_time_than_the_answer(
     with sync.TrackingClient(fake.url, fake.api_key, options) as client:
         client.create()
     assert limits == [to_connect, total]
+
+
+async def test_an_answer_that_is_not_http_is_not_in_the_error(connect: Connect) -> None:
+    """Such an answer may have a session id, and errors are logged."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"a line with a secret\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = connect("http://127.0.0.1:{1}".format(*server.sockets[0].getsockname()), "key", attempts=1)
+    with pytest.raises(ConnectionFailed) as failure:
+        await client.get(str(uuid.uuid4()))
+    server.close()
+    assert "secret" not in "".join(traceback.format_exception(failure.value))
+
+
+async def test_the_asyncio_client_limits_connections_and_calls(
+    fake: FakeTrackingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`connect_seconds` limits the connection, and the time of the call everything."""
+    limits: list[tuple[float | None, float | None]] = []
+    send = aiohttp.ClientSession._request
+
+    async def request(*arguments: Any, **keywords: Any) -> aiohttp.ClientResponse:
+        limits.append((keywords["timeout"].sock_connect, keywords["timeout"].total))
+        return await send(*arguments, **keywords)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", request)
+    options = Options(total_seconds=60.0, connect_seconds=30.0, clock=lambda: 0.0)
+    async with aio.TrackingClient(fake.url, fake.api_key, options) as client:
+        await client.create()
+    assert limits == [(30.0, 60.0)]
 
 
 async def test_the_prefix_of_a_proxy_is_before_each_path(connect: Connect, fake: FakeTrackingService) -> None:

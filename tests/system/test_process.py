@@ -93,7 +93,10 @@ def test_a_killed_embedded_server_comes_back_with_its_data(launch: Launch) -> No
 
 
 def test_a_killed_worker_is_replaced(launch: Launch) -> None:
-    """A killed worker is replaced while the other one serves."""
+    """A killed worker is replaced while the other one serves.
+
+    The start is announced only once.
+    """
     process = launch(JAY_SERVER__WORKERS="2")
     session_id = process.create()
     eventually(lambda: len(process.worker_pids) == 2, "two workers")
@@ -101,6 +104,7 @@ def test_a_killed_worker_is_replaced(launch: Launch) -> None:
     kill(victim)
     eventually(lambda: len(process.worker_pids - {victim}) == 2, "two workers again")
     assert process.status_of(session_id) == 200
+    assert len([line for line in process.log if "serving on" in line]) == 1
     assert process.stop() == 0
 
 
@@ -149,6 +153,18 @@ def test_draining(launch: Launch) -> None:
     answer = process.request("GET", token=session_id)
     assert (answer.status, answer.headers["Connection"]) == (200, "close")
     assert process.popen.wait(DEADLINE_SECONDS) == 0
+
+
+def test_a_second_signal_ends_the_drain(launch: Launch) -> None:
+    """After SIGINT, the supervisor does not wait long for a worker that hangs."""
+    process = launch(JAY_SERVER__DRAIN_SECONDS="60", JAY_SERVER__WORKERS="2")
+    hung = min(process.worker_pids)
+    process.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: process.request("GET", "/readyz").status == 503, "readiness says no")
+    os.kill(hung, signal.SIGSTOP)
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(DEADLINE_SECONDS) == 0
+    assert any(f"worker {hung} was killed by SIGKILL" in line for line in process.log)
 
 
 def test_a_request_in_flight_is_finished(launch: Launch) -> None:
@@ -386,6 +402,14 @@ def test_closing_the_terminal_ends_it(environment: dict[str, str], tmp_path: Pat
     os.close(terminal)
     assert popen.wait(DEADLINE_SECONDS) == 0
     until_gone(children)
+
+
+@pytest.mark.parametrize(("keys", "warns"), [({}, False), ({"JAY_API_KEYS": "[]"}, True)], ids=["default", "none"])
+def test_a_service_without_keys_says_so(launch: Launch, keys: dict[str, str], *, warns: bool) -> None:
+    """Without API keys every request is 401, and the log has the reason."""
+    process = launch(**keys)
+    assert process.request("POST").status == (401 if warns else 201)
+    assert any("no API keys: every request is answered with 401" in line for line in process.log) is warns
 
 
 def test_the_start_logs_the_settings(launch: Launch) -> None:

@@ -123,6 +123,25 @@ def test_a_worker_that_cannot_start_is_retried(fragile: Callable[..., Process], 
     assert process.stop() == 0
 
 
+def test_an_error_of_a_thread_is_in_the_log(fragile: Callable[..., Process], tmp_path: Path) -> None:
+    """Python would print it, with its message, which may quote a client."""
+    (tmp_path / "fault").write_text("import threading; threading.Thread(target=lambda: 1 / 0).start()")
+    process = serving(fragile())
+    [line, *_] = eventually(lambda: lines(process, "uncaught error in a thread"), "the error")
+    assert "ZeroDivisionError" in line
+
+
+def test_a_reload_tries_again_at_once(fragile: Callable[..., Process], tmp_path: Path) -> None:
+    """The operator may have fixed the reason why a worker did not start."""
+    process = serving(fragile())
+    (tmp_path / "fault").write_text(FAULTS["a module error"])
+    kill(min(process.worker_pids))
+    eventually(lambda: lines(process, "Trying again in 1.0 s"), "a pause")
+    assert len(lines(process, "Trying again in 0.0 s")) == 1
+    process.popen.send_signal(signal.SIGHUP)
+    eventually(lambda: len(lines(process, "Trying again in 0.0 s")) == 2, "an attempt without a pause")
+
+
 def test_the_log_says_why_a_worker_cannot_start(fragile: Callable[..., Process], tmp_path: Path) -> None:
     """The log has the type and the message of a worker's start error."""
     process = serving(fragile())

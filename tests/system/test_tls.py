@@ -119,6 +119,7 @@ async def test_a_certificate_is_renewed_under_load(launch: Launch, authority: Au
                 assert await asyncio.to_thread(presented, process, authority) == fresh
             await asyncio.to_thread(eventually, partial(has_gone_on, before), "requests go on")
     assert process.worker_pids == workers
+    assert len(lines(process, "is valid until")) == 6  # with that of the start
     assert not lines(process, '"error"')
     assert not lines(process, '"warning"')
 

@@ -4,10 +4,12 @@ import io
 import os
 
 import pytest
+from gunicorn.config import Config
 
 from service.config.settings import ServerSettings, Settings
 from service.config.telemetry_settings import MetricsSettings
 from service.server.application import _EXIT_SECONDS, Application
+from service.server.gunicorn_logger import SupervisorLogger
 from service.server.listener import bind
 from service.telemetry import logs
 
@@ -24,3 +26,9 @@ def test_a_worker_has_all_the_time_that_it_needs_to_stop(seconds: float) -> None
     )
     os.close(int(application.cfg.bind[0].removeprefix("fd://")))
     assert application.cfg.graceful_timeout >= 2 * seconds + _EXIT_SECONDS
+
+
+def test_lines_of_gunicorn_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """They have the handlers and the format of the service."""
+    SupervisorLogger(Config()).error("a line of gunicorn")
+    assert caplog.messages == ["a line of gunicorn"]

@@ -178,6 +178,18 @@ def test_a_reload_replaces_the_certificate_of_new_handshakes(authority: Authorit
         first = fresh
 
 
+def test_a_reload_logs_the_end_of_the_new_certificate(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+    """A renewal ends the warning about the old certificate."""
+    caplog.set_level("INFO")
+    authority.issue(days=1)
+    tls = ServerTls(authority.certificate, authority.key)
+    tls.log_validity()
+    authority.issue(days=90)
+    assert tls.reload()
+    tls.log_validity()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_an_invalid_pair_keeps_the_old_one(authority: Authority, caplog: pytest.LogCaptureFixture, case: str) -> None:
     """After a failed reload the old pair stays and one log line has the reason."""

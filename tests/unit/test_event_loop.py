@@ -6,7 +6,7 @@ import socket
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 
 import pytest
 
@@ -102,6 +102,20 @@ def test_a_timer_of_any_length_runs(delay: float) -> None:
             await by_time.wait()
             await asyncio.sleep(delay)
         assert not fired
+
+    run(main)
+
+
+@pytest.mark.parametrize("delay", [0, 0.002])
+def test_a_timer_runs_in_a_given_context(delay: float) -> None:
+    """Both kinds of timers take the place of asyncio's own."""
+    name: ContextVar[str] = ContextVar("name", default="none")
+
+    async def main(loop: Loop) -> None:
+        name.set("ours")
+        seen: asyncio.Future[str] = loop.create_future()
+        loop.call_later(delay, lambda: seen.set_result(name.get()), context=Context())
+        assert await seen == "none"
 
     run(main)
 

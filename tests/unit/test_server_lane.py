@@ -15,6 +15,7 @@ from service.storage.connection_events import ConnectionEvents
 from service.storage.lane import OPERATORS, READINESS, SESSIONS, Lane
 from service.storage.redis_errors import Unfit
 from service.storage.server_lane import ServerLane
+from service.telemetry.metrics import Metrics
 from tests.support.lanes import all_lanes
 
 # The operations of these tests connect to nothing.
@@ -163,6 +164,29 @@ async def test_a_failure_after_the_end_of_an_outage_is_not_logged(
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
     assert [line.partition(" (")[0] for line in lines] == ["Redis cannot serve", "Redis serves again"]
     assert not connection.is_open
+
+
+async def test_an_outage_rejects_the_calls_that_wait(make: Make) -> None:
+    """A call that gets its connection after the breaker has opened is not sent."""
+    metrics, sent = Metrics(), False
+
+    async def send(_: Redis) -> None:
+        nonlocal sent
+        sent = True
+
+    connection, lane = await make(READINESS, metrics=metrics)
+    lane._slots._wait_seconds = 30
+    await lane._slots.acquire()
+    waiting = asyncio.ensure_future(connection.run("get", send))
+    async with asyncio.timeout(30):
+        while not lane._slots._waiting:
+            await asyncio.sleep(0)
+    lane._breaker.failed(lane._breaker.admit() or 0)
+    lane._slots.release()
+    with pytest.raises(StoreUnavailable):
+        await waiting
+    assert not sent
+    assert metrics.redis_errors.drain() == {("breaker",): 1}
 
 
 class Outage:
