@@ -46,12 +46,15 @@ class Deferred(Generic[T]):
         The event loop logs an error of a callback, and the others still run.
         """
         self._outcome = outcome
-        for callback in self._callbacks:
+        # An error that is kept, with its traceback, must not keep the callbacks alive.
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
             try:
                 callback(outcome)
             except Exception as error:  # noqa: BLE001 - it belongs to the callback
-                message = f"Exception in callback {callback}"
-                asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+                # Not the callback: its description may have the result, with a user id.
+                context = {"message": "Exception in a callback of a deferred", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     def add_callback(self, callback: Callback[T]) -> None:
         """Call `callback` with the result or the error, now if it is there already."""

@@ -1,4 +1,5 @@
 import asyncio
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,3 +72,19 @@ async def test_the_result_of_a_coroutine() -> None:
     assert await Deferred.of(run(7)) == 7
     with pytest.raises(ValueError, match="a bug"):
         await Deferred.of(run(ValueError("a bug")))
+
+
+async def test_a_resolved_deferred_forgets_its_callbacks() -> None:
+    """An error with a traceback may keep a deferred for a while, but no connection."""
+
+    class Connection:
+        def answer(self, _: Outcome[int]) -> None:
+            pass
+
+    connection, deferred = Connection(), Deferred[int]()
+    deferred.add_callback(connection.answer)
+    kept = weakref.ref(connection)
+    del connection
+    assert kept() is not None
+    deferred.resolve(7)
+    assert kept() is None
