@@ -245,6 +245,27 @@ async def test_a_request_that_fails_during_the_shutdown_is_answered_once(
     assert reported == []
 
 
+async def test_a_pending_request_does_not_stop_the_shutdown(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request without a result is given up, and its later error is not reported."""
+    service = await start(server=ServerSettings(shutdown_seconds=SHORT))
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    reported = list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    found: Deferred[Session | None] = Deferred()
+    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    async with connected(service) as client:
+        await send(client, GET)
+        await until(lambda: found._callbacks)
+        async with asyncio.timeout(30):
+            await service.runner.cleanup()
+        assert await read_to_end(client) == b""
+    found.resolve(StoreUnavailable("down"))
+    await turns()
+    gc.collect()
+    assert reported == []
+
+
 async def test_a_request_that_was_not_read_yet_is_answered_during_the_shutdown(start: Start) -> None:
     """A connection with unread bytes is not closed before their answer."""
     service = await start()
