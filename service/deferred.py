@@ -29,7 +29,7 @@ class Deferred(Generic[T]):
 
     @classmethod
     def of(cls, coroutine: Coroutine[Any, Any, T]) -> "Deferred[T]":
-        """Run a coroutine in a task, which nobody can cancel. Returns its result."""
+        """Run a coroutine in a task that no waiter can cancel. Returns its result."""
         deferred = cls()
         task = asyncio.ensure_future(coroutine)
         task.add_done_callback(lambda done: deferred.resolve(_outcome_of(done)))
@@ -46,13 +46,13 @@ class Deferred(Generic[T]):
         The event loop logs an error of a callback, and the others still run.
         """
         self._outcome = outcome
-        # An error that is kept, with its traceback, must not keep the callbacks alive.
+        # The traceback of an error may keep this object, but no callback.
         callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             try:
                 callback(outcome)
             except Exception as error:  # noqa: BLE001 - it belongs to the callback
-                # Not the callback: its description may have the result, with a user id.
+                # The callback is left out. Its description may show a user id.
                 context = {"message": "Exception in a callback of a deferred", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
 

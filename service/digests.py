@@ -36,9 +36,9 @@ class UserDigest:
     def __call__(self, user_id: str) -> str:
         """Return the digest of a user id: a hex digit and 15 characters of Base64.
 
-        The hex digit is the user's shard. With hex digits alone, a session of a
-        user takes 13 to 31 bytes more in Redis. With 94 bits, the probability of a
-        collision among 10^9 users is 3 · 10^-11.
+        The hex digit is the user's shard. With hex digits alone, a session of a user
+        takes 13 to 31 bytes more in Redis. With 94 bits, the probability of a collision
+        among 10^9 users is 3 · 10^-11.
         """
         digest = hashlib.blake2b(user_id.encode(), key=self._key, digest_size=12).digest()
         return f"{digest[0] & 15:x}{b2a_base64(digest, newline=False)[1:].decode()}"

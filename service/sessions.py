@@ -197,7 +197,7 @@ class SessionFactory:
         self._user_digest = user_digest
         self._ttl_seconds = ttl_seconds
         self._clock_ns = clock_ns
-        self._period = -1  # of SHARED_DIGIT_US
+        self._period = -1  # the number of the current period of SHARED_DIGIT_US
         self._digit_of_guests = ""
 
     def new(self, source: str, user_id: str | None = None) -> Session:

@@ -281,7 +281,7 @@ class Tracking internal constructor(
             if (error.kind == "session-not-found" || error.kind == "session-already-ended") return null
             val status = error.status
             if (status != null && status != 429 && status < 500) {
-                // A creation that the service refuses is not repeated. A proxy or a hotspot does not refuse it.
+                // Only the service can refuse a creation for good. A proxy or a hotspot cannot.
                 if (method == "POST" && error.kind != "unexpected-answer") kept.creation = null
                 throw error
             }

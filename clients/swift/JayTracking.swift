@@ -323,7 +323,7 @@ actor Tracking {
                 return nil
             }
             if let status = failure.status, status != 429, status < 500 {
-                // A creation that the service refuses is not repeated. A proxy or a hotspot does not refuse it.
+                // Only the service can refuse a creation for good. A proxy or a hotspot cannot.
                 if case .create = call, failure.kind != "unexpected-answer" {
                     try kept.setCreation(nil)
                 }

@@ -40,8 +40,8 @@ class Authorizer:
     def find(self, raw_key: bytes) -> ApiKey | None:
         """Return the key, or None if it is unknown. A key is hashed at its first use.
 
-        `raw_key` is ASCII, as all of a head that the front door takes (`heads.py`). One
-        with a comma is for `_check_key`, which rejects it.
+        `raw_key` is ASCII, because the front door takes no other heads (`heads.py`). A
+        key with a comma is left to `_check_key`, which rejects it.
 
         Only valid keys are remembered, so there are at most as many as are configured.
         The time of a lookup reveals nothing about a key: Python compares two keys only
@@ -109,7 +109,7 @@ class Authorizer:
             raise errors.Forbidden("The API key's `origins` do not list the origin of this page.")
 
     def _check_key(self, request: web.Request, raw_keys: Sequence[str], scope: Scope) -> ApiKey:
-        """Return the key of a request, which then has it under `API_KEY`."""
+        """Return the key of a request, and store it in the request as `API_KEY`."""
         # A proxy may join two lines with a comma. No key has a comma.
         if len(raw_keys) > 1 or (raw_keys and "," in raw_keys[0]):
             raise errors.MalformedRequest(f"Send one API key, in one {wire.API_KEY} header, without a comma.")

@@ -27,8 +27,8 @@ def merged(lines: Iterable[str], ref: str | None) -> str:
     """Return the value of a header with the valid entries of all lines.
 
     No entry of the request can pass for `session.id`. With `ref`, the first entry of
-    the result is `session.id=<ref>`. An entry that does not fit into the limits is left
-    out, and so are all entries behind the first 1,000.
+    the result is `session.id=<ref>`. Entries that do not fit into the limits are left
+    out, and so are all entries after the first 1,000.
     """
     entries, size = [], 0
     if ref is not None:

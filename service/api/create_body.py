@@ -1,4 +1,4 @@
-"""The body of a creation or of a change of the user: a user id, or none."""
+"""The body of a request that creates a session or sets its user: a user id, or none."""
 
 from collections.abc import Mapping
 

@@ -77,7 +77,7 @@ class Dispatcher:
         started = time.perf_counter()
         request_id = new_request_id()
         method = request.method
-        route = request.raw_path  # recorded only when a direct handler has it
+        route = request.raw_path  # recorded only when it has a direct handler
         direct_handler = self._direct_handlers.get((method, route)) if _can_skip_router(request) else None
         try:
             response = await (direct_handler or self._application)(request)

@@ -58,7 +58,7 @@ async def check(
 
 
 async def _writes(connection: RedisConnection, keyspace: Keyspace) -> CheckResult:
-    """Do as the service does for /readyz, on the same temporary keys."""
+    """Check what the service checks for /readyz, on the same temporary keys."""
     advice = "see docs/troubleshooting.md, 503, which has a fix for each reason"
     try:
         shards_out = await Readiness(connection, keyspace).check()

@@ -16,8 +16,8 @@ from service.rate_limits import MAX_COUNT, parse_rate_limit
 
 _SHA256 = r"[0-9A-Fa-f]{64}"  # Get-FileHash of PowerShell writes upper case
 
-# A command such as `printf "$KEY" | sha256sum` prints the first when the variable is
-# empty, and with `echo` the second.
+# When the variable is empty, `printf "$KEY" | sha256sum` prints the first hash, and
+# `echo "$KEY" | sha256sum` prints the second.
 _OF_NOTHING = {hash_key(""), hash_key("\n")}
 
 # For editors. Origins, the size of a limit and the hash of nothing are only checked by

@@ -22,7 +22,7 @@ from service.errors import TlsError
 
 
 def cross_field_errors(settings: Settings, redis_password: str | None) -> Iterator[str]:
-    """Yield a sentence for each contradiction, and for each error in production.
+    """Yield a sentence for each contradiction, and for unsafe settings in production.
 
     `redis_password` is JAY_REDIS_PASSWORD, from which docker-compose.yml makes
     `redis.url`, or None when it is not set.

@@ -161,7 +161,7 @@ class _Reader:
 def _nearest(name: str, known: Collection[str]) -> str:
     """Return the end of the sentence about an unknown setting or variable.
 
-    A setting whose name lacks its section is nearer than one that is spelled alike.
+    A name that only lacks its section is a better match than a similar spelling.
     """
     last = name.removeprefix(PREFIX)
     close = [one for one in known if one.endswith((f".{last}", f"__{last}"))]

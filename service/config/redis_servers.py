@@ -5,8 +5,8 @@
     redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT
 
 User and password are for Redis. Sentinels have their own in the parameters
-`sentinel_username` and `sentinel_password`. `rediss` in front means TLS to all of them.
-`redis_url.py` checks the parts.
+`sentinel_username` and `sentinel_password`. A scheme that begins with `rediss` means
+TLS to all of them. `redis_url.py` checks the parts.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ Failure. When a batch fails, each of its items raises the same error. An item is
          without a bound.
 Cancel.  When a request is cancelled, its item stays in the batch and its result is
          discarded. The batch runs in a task and a context of its own, so it does not
-         end with a request, and knows nothing of one.
+         end with a request and does not see the context variables of one.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ MAX_WAITING = 1024
 MAX_WAIT_SECONDS = 0.5
 
 
-# An item in the queue, its later result, and its time of arrival.
+# An item in the queue, its deferred result, and its time of arrival.
 _Waiting: TypeAlias = tuple[Item, Deferred[Result], float]
 # Runs an operation on many items. It returns one result for each item, in their order.
 BatchRunner: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
@@ -73,7 +73,7 @@ class Coalescing(Protocol[Item_contra, Result]):
         """Whether no item waits or is in flight."""
 
     def submit(self, item: Item_contra, /) -> Deferred[Result]:
-        """Return the later result of an item.
+        """Return the deferred result of an item.
 
         Raises Overloaded when the queue is full.
         """
@@ -137,7 +137,7 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
         return not self._waiting and not self._in_flight
 
     def submit(self, item: Item, /) -> Deferred[Result]:
-        """Return the later result of `item`.
+        """Return the deferred result of `item`.
 
         Raises Overloaded when the queue is full.
         """

@@ -23,7 +23,8 @@ COUNTERS_IN_DAY = 124
 HOURS_IN_DAY = 24
 _COUNTER_BYTES = 4
 _DAY_BYTES = COUNTERS_IN_DAY * _COUNTER_BYTES
-# Half of the counters, each in a word of 64 bits, and the bits that a counter has.
+# The format of half of the counters, each in a word of 64 bits, and the mask of the 32
+# bits that a counter uses.
 _WORDS = f">{COUNTERS_IN_DAY // 2}Q"
 _COUNTER_BITS = int.from_bytes(struct.pack(_WORDS, *[2**32 - 1] * (COUNTERS_IN_DAY // 2)), "big")
 

@@ -27,9 +27,10 @@ class IndexReport:
 
     Three count sessions of users that an erasure would not find: `not_indexed` are
     missing from the user's index, `misplaced` are not in the shard of this index, and
-    the digests of `unknown_secret` belong to no secret in the settings. `repaired` of
-    the `not_indexed` were added to their index. `expired_in_indexes` counts entries of
-    expired sessions, and `foreign` counts keys with values of other programs.
+    the digests of `unknown_secret` belong to no secret in the settings. `repaired`
+    counts those of `not_indexed` that were added to their index. `expired_in_indexes`
+    counts entries of expired sessions, and `foreign` counts keys with values of other
+    programs.
     """
 
     not_indexed: int = 0

@@ -19,7 +19,7 @@ from service.storage.session_store import RedisSessionStore
 RETEST_SECONDS = 0.2
 # All checks use the same temporary keys, under this name.
 READINESS_KEYS = "ready"
-_TOP_USERS = 10  # the least that `analytics.top_users` allows
+_TOP_USERS = 10  # the minimum of `analytics.top_users`
 
 
 class Readiness:

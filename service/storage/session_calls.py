@@ -25,7 +25,7 @@ from service.storage.connection import RedisConnection
 from service.storage.server_lane import Accept
 from service.storage.sharding import across_shards, grouped, shard_in
 
-# Of sessions in a batch.
+# The positions of some sessions in a batch.
 Positions = Sequence[int]
 # A command, and the sessions in the order of its reply.
 Part = tuple[Command, Positions]

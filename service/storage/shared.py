@@ -11,7 +11,7 @@ from service.telemetry.metrics import Metrics
 
 
 class Shared:
-    """The servers, the settings, and what is known, logged and counted about both."""
+    """The servers, the settings, and the state, logs and metrics of the servers."""
 
     def __init__(
         self,

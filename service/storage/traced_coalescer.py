@@ -66,7 +66,7 @@ class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
         return self._coalescer.is_idle
 
     def submit(self, item: Item, /) -> Deferred[Result]:
-        """Return the later result of an item.
+        """Return the deferred result of an item.
 
         Raises Overloaded when the queue is full.
         """

@@ -92,8 +92,8 @@ class UserSecrets:
     def steps(self, shards: Sequence[int]) -> Iterator[SelfTestStep]:
         """Yield the step that records again what this worker has recorded last.
 
-        It changes nothing where Redis has the fingerprint. `shards` are the
-        shards of the new connection's server.
+        It changes nothing where Redis has the fingerprint. `shards` are the shards of
+        the new connection's server.
         """
         now = int(self._clock())
         if SECRETS_SHARD in shards and now < self._expires_at:

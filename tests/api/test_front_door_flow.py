@@ -1,9 +1,11 @@
 """Connections of the front door: slow clients, lost clients, timeouts, shutdown."""
 
 import asyncio
+import gc
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from service.api.front_door.inbox import MAX_KEPT_BYTES
 from service.api_keys import Keyring
 from service.config.settings import ServerSettings
 from service.deferred import Deferred
-from service.errors import Overloaded
+from service.errors import Overloaded, StoreUnavailable
 from service.sessions import Session
 from tests.api.conftest import OpenDoors, Service, Start
 from tests.api.doors import ABSENT, BODY, LAST, LIVEZ, USER, A, B, Doors, cookie, normalized, request, turns
@@ -215,6 +217,53 @@ async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown
         found.resolve(None)
         assert (await read_to_end(client)).startswith(b"HTTP/1.1 404 Not Found")
         await closing
+
+
+async def test_a_request_that_fails_during_the_shutdown_is_answered_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of a pending request is its answer, and the event loop reports none."""
+    service = await start()
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    reported = list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    found: Deferred[Session | None] = Deferred()
+    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    async with connected(service) as client:
+        await send(client, GET)
+        await until(lambda: len(found._callbacks) == 1)
+        service.runner.health.is_draining = True
+        closing = asyncio.create_task(service.runner.cleanup())
+        await until(lambda: len(found._callbacks) == 2)
+        found.resolve(StoreUnavailable("down"))
+        answer = await read_to_end(client)
+        await closing
+    gc.collect()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert reported == []
+
+
+async def test_a_pending_request_does_not_stop_the_shutdown(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request without a result is given up, and its later error is not reported."""
+    service = await start(server=ServerSettings(shutdown_seconds=SHORT))
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    reported = list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    found: Deferred[Session | None] = Deferred()
+    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    async with connected(service) as client:
+        await send(client, GET)
+        await until(lambda: found._callbacks)
+        async with asyncio.timeout(30):
+            await service.runner.cleanup()
+        assert await read_to_end(client) == b""
+    found.resolve(StoreUnavailable("down"))
+    await turns()
+    gc.collect()
+    assert reported == []
 
 
 async def test_a_request_that_was_not_read_yet_is_answered_during_the_shutdown(start: Start) -> None:

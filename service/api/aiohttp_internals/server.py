@@ -149,9 +149,10 @@ class Server(web.Server):
         for door in list(self._doors):
             door.close()
         await asyncio.sleep(0)  # doors with bytes in the kernel read them
-        pending = [asyncio.ensure_future(door.pending) for door in self._doors if door.pending is not None]
-        if pending:
-            await asyncio.wait(pending, timeout=timeout)
+        pending = [door.pending for door in self._doors if door.pending is not None]
+        with suppress(TimeoutError):
+            # The doors answer errors. Here, an error is only the end of waiting.
+            await asyncio.wait_for(asyncio.gather(*pending, return_exceptions=True), timeout)
         await super().shutdown(timeout)
         for door in list(self._doors):
             door.abort()

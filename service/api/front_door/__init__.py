@@ -2,16 +2,16 @@
 
 Read in this order:
 
-    door.py      the protocol of a connection: which requests it takes, in their order
-    inbox.py     bytes that wait for their turn
-    plans.py     decides by the head how to answer
-    heads.py     reads a head that all parsers read in the same way
-    fast_path.py answers it, by the same functions as the handlers
-    creations.py creates a session
-    proxies.py   answers forward-auth
-    repeats.py   recognizes a request that repeats an earlier one
-    exchange.py  a request in progress
-    answers.py   the bytes of an answer
-    sockets.py   facts about a connection
-    host.py      the contract of the server that makes doors
+    door.py          the protocol of a connection: takes its requests in their order
+    inbox.py         bytes that wait for their turn
+    plans.py         decides by the head how to answer
+    heads.py         reads a head that all parsers read in the same way
+    fast_path.py     answers a request, by the same functions as the handlers
+    creations.py     creates a session
+    forward_auth.py  answers forward-auth
+    repeats.py       recognizes a request that repeats an earlier one
+    exchange.py      a request in progress
+    answers.py       the bytes of an answer
+    sockets.py       facts about a connection
+    host.py          the contract of the server that makes doors
 """

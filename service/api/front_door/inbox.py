@@ -9,7 +9,7 @@ MAX_KEPT_BYTES = 65_536
 class Inbox:
     """Keeps bytes, and pauses reading when it has too many.
 
-    `is_in_use` is whether it keeps bytes or reading is paused.
+    `is_in_use` is true while it keeps bytes or reading is paused.
     """
 
     __slots__ = ("_is_paused", "_kept", "_transport", "is_in_use")

@@ -11,7 +11,7 @@ LookUp = Callable[[Sequence[str]], Awaitable[list[Session]]]
 
 
 class Coalescer:
-    """Looks up the ids of a batch together. It ends after `seconds`, or with 1,000 ids.
+    """Looks up ids in batches. A batch ends after `seconds`, or with 1,000 ids.
 
     Callers that ask for the same id share its place. A failed lookup fails all callers
     of its batch, and a caller that is cancelled disturbs no other.

@@ -1,4 +1,4 @@
-"""The ids of a lookup in batches, and its result, for both clients."""
+"""Splits the ids of a lookup into batches and reads the result, for both clients."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
