@@ -51,7 +51,7 @@ class Worker(GunicornWorker):
         Errors are logged here. gunicorn would print their messages, which may quote a
         client.
         """
-        # Requests make no cycles, so there is little to collect. With 4,096
+        # Only failures make cycles, so there is little to collect. With 4,096
         # connections, collections every 700 objects took 14 % of the CPU time.
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER_OBJECTS)

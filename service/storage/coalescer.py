@@ -204,13 +204,9 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             outcomes = [error] * len(batch)
         except BaseException:
             # A CancelledError would look like a cancellation of the request.
-            self._resolve(batch, [StoreUnavailable("shutting down")] * len(batch))
+            _resolve(batch, [StoreUnavailable("shutting down")] * len(batch))
             raise
-        self._resolve(batch, outcomes)
-
-    def _resolve(self, batch: Sequence[_Waiting[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
-        for (_, result, _), outcome in zip(batch, outcomes, strict=True):
-            result.resolve(outcome)
+        _resolve(batch, outcomes)
 
     def _batch_done(self, task: "asyncio.Task[None]") -> None:
         """Send the next batch after one has its results."""
@@ -224,3 +220,8 @@ class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
             message = "requests (%s) are answered 503: %s. If Redis is healthy, add workers"
             _logger.warning(message, self._operation[0], reason)
         return Overloaded(reason)
+
+
+def _resolve(batch: Sequence[_Waiting[Item, Result]], outcomes: Sequence[Outcome[Result]]) -> None:
+    for (_, result, _), outcome in zip(batch, outcomes, strict=True):
+        result.resolve(outcome)

@@ -49,6 +49,26 @@ async def door_of(service: Service) -> FrontDoor:
     return door
 
 
+def pending_read(service: Service, monkeypatch: pytest.MonkeyPatch) -> Deferred[Session | None]:
+    """Let reads of a service wait for the result that is returned."""
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+    found: Deferred[Session | None] = Deferred()
+    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    return found
+
+
+Reported = list[Mapping[str, Any]]
+
+
+@pytest.fixture
+async def reported() -> Reported:
+    """Return the list of what the event loop reports from now on."""
+    contexts: Reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    return contexts
+
+
 @asynccontextmanager
 async def connected(service: Service) -> AsyncIterator[socket.socket]:
     """Open a connection whose client reads little at a time."""
@@ -204,10 +224,7 @@ async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown
 ) -> None:
     """A request that aiohttp answers is not cut off by the shutdown."""
     service = await start()
-    fast_path = service.runner._fast_path
-    assert fast_path is not None
-    found: Deferred[Session | None] = Deferred()
-    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    found = pending_read(service, monkeypatch)
     async with connected(service) as client:
         await send(client, request("GET", cookie(A), "Max-Forwards: 1"))
         door = await door_of(service)
@@ -220,16 +237,11 @@ async def test_a_request_in_the_hands_of_aiohttp_is_answered_during_the_shutdown
 
 
 async def test_a_request_that_fails_during_the_shutdown_is_answered_once(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, reported: Reported
 ) -> None:
     """The error of a pending request is its answer, and the event loop reports none."""
     service = await start()
-    fast_path = service.runner._fast_path
-    assert fast_path is not None
-    reported = list[Mapping[str, Any]]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    found: Deferred[Session | None] = Deferred()
-    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    found = pending_read(service, monkeypatch)
     async with connected(service) as client:
         await send(client, GET)
         await until(lambda: len(found._callbacks) == 1)
@@ -245,15 +257,12 @@ async def test_a_request_that_fails_during_the_shutdown_is_answered_once(
     assert reported == []
 
 
-async def test_a_pending_request_does_not_stop_the_shutdown(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pending_request_does_not_stop_the_shutdown(
+    start: Start, monkeypatch: pytest.MonkeyPatch, reported: Reported
+) -> None:
     """A request without a result is given up, and its later error is not reported."""
     service = await start(server=ServerSettings(shutdown_seconds=SHORT))
-    fast_path = service.runner._fast_path
-    assert fast_path is not None
-    reported = list[Mapping[str, Any]]()
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    found: Deferred[Session | None] = Deferred()
-    monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+    found = pending_read(service, monkeypatch)
     async with connected(service) as client:
         await send(client, GET)
         await until(lambda: found._callbacks)
@@ -301,15 +310,12 @@ async def test_no_timeout_ends_a_pending_request(open_doors: OpenDoors) -> None:
 
 async def test_aiohttp_knows_that_a_request_is_pending(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a connection that aiohttp has used, its timer waits for the front door."""
-    fast_path = doors.front.runner._fast_path
-    assert fast_path is not None
     async with connected(doors.front) as client:
         door = await door_of(doors.front)
         await send(client, READYZ)
         await until(lambda: door._slow is not None and door._slow.is_at_rest())
         assert door._slow is not None
-        found: Deferred[Session | None] = Deferred()
-        monkeypatch.setattr(fast_path._sessions, "find", lambda _: found)
+        found = pending_read(doors.front, monkeypatch)
         await send(client, GET)
         await until(lambda: door.pending is not None)
         assert door._slow.has_pending_answer

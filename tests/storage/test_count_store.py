@@ -277,18 +277,11 @@ async def test_an_erasure_whose_reply_was_lost_answers_the_same(
     server: RedisServer, store: RedisSessionStore, make_users: MakeUsers, mint: Mint
 ) -> None:
     """A retried erasure returns its first result, and the next one finds nothing."""
-    lose_next = False
-
-    def loses() -> bool:
-        nonlocal lose_next
-        lose_next, now = False, lose_next
-        return now
-
-    async with LossyStore(server, loses) as proxy:
+    async with LossyStore(server) as proxy:
         users = make_users(proxy.url)
         assert await users.erase("u", NOW_US - 10) == 0  # loads the script
         await store.create_many([mint(NOW, user_id="u") for _ in range(3)])
-        lose_next = True
+        proxy.lose_next()
         assert await users.erase("u", NOW_US) == 3
         assert proxy.lost == 1
         assert await users.erase("u", NOW_US) == 0

@@ -65,22 +65,15 @@ async def test_a_single_lost_reply_changes_nothing(
     make_store: MakeStore, server: RedisServer, factory: SessionFactory, raw: Raw, keyspace: Keyspace
 ) -> None:
     """The retry after a lost reply gives the same answer and counts nothing twice."""
-    lose_next = False
-
-    def loses() -> bool:
-        nonlocal lose_next
-        lose_next, now = False, lose_next
-        return now
-
-    async with LossyStore(server, loses) as proxy:
+    async with LossyStore(server) as proxy:
         store = await make_store(proxy.url)
         session, other = factory.new("s", "u"), factory.new("s")
         await store.create_many([other])
-        lose_next = True
+        proxy.lose_next()
         assert await store.create_many([session]) == [True]
-        lose_next = True
+        proxy.lose_next()
         assert await store.find_many([[session.id]]) == [session]
-        lose_next = True
+        proxy.lose_next()
         await store.end_many([[session.id]])
         assert proxy.lost == 3
     assert await raw.exists(keyspace.session(session.id)) == 0

@@ -181,7 +181,7 @@ class FrontDoor(asyncio.Protocol):
             self._rest()
 
     def _rest(self) -> None:
-        """Take no request for REST_SECONDS."""
+        """After 503 `overloaded`, take no request for REST_SECONDS."""
         if not self._is_full:
             self._is_full = True
             self._inbox.pause()

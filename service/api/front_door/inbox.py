@@ -7,26 +7,26 @@ MAX_KEPT_BYTES = 65_536
 
 
 class Inbox:
-    """Keeps bytes, and pauses reading when it has too many.
+    """Keeps bytes, and pauses reading when it has too many."""
 
-    `is_in_use` is true while it keeps bytes or reading is paused.
-    """
-
-    __slots__ = ("_is_paused", "_kept", "_transport", "is_in_use")
+    __slots__ = ("_is_paused", "_kept", "_transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport: asyncio.Transport | None = transport
         self._is_paused = False
         self._kept = b""
-        self.is_in_use = False
 
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether bytes are kept or reading is paused."""
+        return self._is_paused or bool(self._kept)
+
     def add(self, data: bytes) -> None:
         """Append bytes."""
         self._kept += data
-        self.is_in_use = True
         if len(self._kept) > MAX_KEPT_BYTES:
             self.pause()
 
@@ -38,7 +38,7 @@ class Inbox:
     def pause(self) -> None:
         """Stop reading from the socket."""
         if not self._is_paused and self._transport is not None:
-            self._is_paused = self.is_in_use = True
+            self._is_paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
@@ -46,7 +46,6 @@ class Inbox:
         if self._is_paused and self._transport is not None and len(self._kept) <= MAX_KEPT_BYTES:
             self._is_paused = False
             self._transport.resume_reading()
-        self.is_in_use = self._is_paused or bool(self._kept)
 
     def close(self) -> None:
         """Forget the bytes and the connection."""
