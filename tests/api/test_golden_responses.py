@@ -31,6 +31,8 @@ _VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<request id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<ref>"),
+    # A session that has existed for a moment has fewer seconds left than a new one.
+    (re.compile(r"\bMax-Age=86(400|3\d\d)\b"), "Max-Age=<seconds>"),
 ]
 # Values that are measured, or that aiohttp's client writes.
 _VOLATILE = {"Date", "Content-Length", "ETag", "Etag", "Last-Modified"}
