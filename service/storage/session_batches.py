@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.deferred import Deferred
+from service.deferred import Deferred, Outcome
 from service.sessions import Session, SessionStore
 from service.storage.coalescer import Coalesce, Coalescing
 from service.storage.session_store import Candidates, RedisSessionStore
-from service.storage.user_changes import UserChanges
+from service.storage.user_changes import UserChanges, refers_to_session
 
 
 class BatchingSessionStore(SessionStore):
@@ -51,11 +51,26 @@ class BatchingSessionStore(SessionStore):
     def end(self, candidates: Candidates) -> Deferred[Sequence[str]]:
         """Add ends to the next batch. See `SessionStore.end`."""
         ended = self._end.submit(candidates)
-        return Deferred.of(self._end_successors(ended)) if self._connection.groups_by_shard else ended
+        return self._with_successors(ended) if self._connection.groups_by_shard else ended
 
-    async def _end_successors(self, ended: Deferred[Sequence[str]]) -> Sequence[str]:
-        """End the successors that are in other shards than their sessions."""
-        return [source for reply in await ended if (source := await self._changes.end_successor(reply))]
+    def _with_successors(self, ended: Deferred[Sequence[str]]) -> Deferred[Sequence[str]]:
+        """Return the sources once the successors in other shards have ended too.
+
+        Few sessions have one, so only those get a task.
+        """
+        result: Deferred[Sequence[str]] = Deferred()
+
+        def proceed(replies: Outcome[Sequence[str]]) -> None:
+            if isinstance(replies, Exception) or not any(map(refers_to_session, replies)):
+                result.resolve(replies)
+            else:
+                Deferred.of(self._end_successors(replies)).add_callback(result.resolve)
+
+        ended.add_callback(proceed)
+        return result
+
+    async def _end_successors(self, replies: Sequence[str]) -> Sequence[str]:
+        return [source for reply in replies if (source := await self._changes.end_successor(reply))]
 
     async def close(self) -> None:
         """Wait until all batches have their results."""

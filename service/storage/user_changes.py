@@ -37,6 +37,9 @@ from service.users import ConsentStore
 # Each conflict means that another request has changed the same session.
 _MAX_CONFLICTS = 16
 
+# The first characters of a reply of end.lua that is not a source.
+_PENDING, _POINTER = PENDING.decode(), POINTER.decode()
+
 # Returns a live session with its value, or None.
 _Find = Callable[[], Awaitable[tuple[Session | None, bytes]]]
 
@@ -110,10 +113,10 @@ class UserChanges(ConsentStore):
         StoreUnavailable and Overloaded.
         """
         for _ in range(MAX_USER_CHANGES + _MAX_CONFLICTS):
-            kind, key = reply[:1].encode(), reply[1:]
-            if kind not in {PENDING, POINTER}:
+            if not refers_to_session(reply):
                 return reply
-            if kind == PENDING:
+            key = reply[1:]
+            if reply.startswith(_PENDING):
                 await self._settled(key)
             head = int(self._clock()), self._lifetimes.counts, ERASED_SECONDS
             [ended] = await self._end([key], (*head, 1, ""))
@@ -213,6 +216,11 @@ class _Change:
     successor_value: bytes = b""
     user_id: str | None = None
     user_digest: str | None = None
+
+
+def refers_to_session(reply: str) -> bool:
+    """Return whether a reply of end.lua is the key of a session that has to end too."""
+    return reply.startswith((_PENDING, _POINTER))
 
 
 def _too_many_conflicts() -> errors.Overloaded:
