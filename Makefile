@@ -82,7 +82,7 @@ bench: $(VENV)/.dev ## Measure the CPU time of GET and POST
 bench-batches: $(VENV)/.dev ## Measure how many batches should be in flight
 	$(BIN)/python -m bench.batches
 
-bench-cluster: $(VENV)/.dev ## Measure the time of Redis with a Cluster, 8 minutes
+bench-cluster: $(VENV)/.dev ## Measure the time of Redis with a Cluster, 5 minutes
 	$(BIN)/python -m bench.cluster
 
 bench-creation: $(VENV)/.dev ## Measure the time of Redis for each new session

@@ -1,19 +1,24 @@
-"""The CPU time of Redis Cluster beside that of one server: `make bench-cluster`, 8 min.
+"""The CPU time of Redis Cluster beside that of single servers: `make bench-cluster`.
 
-Visitors read, create and end sessions through the service's own queues, without HTTP.
-The systems take turns in each round:
+It takes 5 minutes. Visitors read, create and end sessions through the service's own
+queues, without HTTP. The systems take turns in each round:
 
 one             one server.
 cluster of 1    one primary with all slots. It gets one shard per read.
 same load       three primaries that share the visitors of the one server.
+3 servers       three servers without Cluster, each with as many visitors as the one
+                server. The shard of a session says which of them has it.
 cluster of 3    three primaries, each with as many visitors as the one server.
+
+Three servers share the cores and their only client, so their batches are smaller than
+those of one server. The last two systems differ by Cluster alone.
 
 No server has replicas or an append-only file. Figures are medians over the rounds. A
 ratio is taken within a round, because the speed of a machine changes. CPU time of Redis
 is that of the scheduler, summed over the servers. It includes the kernel's work for the
 sockets. `mix` has the shares of `bench-peers`: 80 % GET, 15 % POST (two thirds of them
-for guests) and 5 % DELETE. The target is 0.9 of the requests of one server for the same
-CPU time, which is a ratio of 1.11.
+for guests) and 5 % DELETE. The target for a Cluster is 0.9 of the requests of as many
+servers for the same CPU time, which is a ratio of 1.11.
 """
 
 import asyncio
@@ -22,7 +27,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,15 +37,15 @@ import redis.asyncio
 import uvloop
 
 from bench.peers.measure import cpu_seconds
+from bench.separate_servers import SeparateServers
 from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY
 from service.digests import UserDigest
-from service.sessions import SessionFactory
+from service.sessions import SessionFactory, SessionStore
 from service.storage.coalescer import Coalesce, Coalescer
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
-from service.storage.session_batches import BatchingSessionStore
-from service.storage.session_queues import SessionQueues, make_queues
+from service.storage.session_queues import make_queues
 from service.storage.session_store import RedisSessionStore
 from service.storage.user_changes import UserChanges
 from service.telemetry.metrics import Metrics
@@ -50,31 +55,40 @@ from tests.support.topologies import ClusterGroup
 PRIMARIES = 3
 VISITORS = 64, 512
 REQUESTS = 6000
-ROUNDS = 7
+ROUNDS = 15
 KNOWN_USERS = 5000
-WARM_UP = 1000
 SOURCE = "jay.api.playout.1.0.0"
 SHARES = {"GET": 0.8, "POST guest": 0.1, "POST user": 0.05, "DELETE": 0.05}
+SEPARATE, CLUSTER = f"{PRIMARIES} servers", f"cluster of {PRIMARIES}"
 KEYSPACE = Keyspace("jay")
 
 _new = SessionFactory(UserDigest("bench-secret")).new
-Sessions = BatchingSessionStore | SessionQueues
 Request = Callable[[], Awaitable[object]]
 Durability = Literal["fast", "synced", "replicated"]
 
 
 @dataclass(frozen=True)
 class System:
-    """Servers that are measured together. `factor`: visitors for each of a column."""
+    """Servers that are measured together.
+
+    With several URLs, each is a store of its own. `factor`: visitors for each of a
+    column.
+    """
 
     name: str
-    url: str
+    urls: Sequence[str]
     servers: Sequence[RedisServer]
     factor: int = 1
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of all servers."""
         return sum(cpu_seconds(server.pid) for server in self.servers)
+
+    async def flush(self) -> None:
+        """Delete everything."""
+        for server in self.servers:
+            async with redis.asyncio.Redis.from_url(server.url) as raw:
+                await raw.flushall()
 
 
 @dataclass(frozen=True)
@@ -93,8 +107,12 @@ Round = dict[str, Cost]  # by kind of request
 def systems(binary: str, folder: Path) -> Iterator[Sequence[System]]:
     """Run the servers."""
     with ExitStack() as stack:
-        (folder / "one").mkdir()
-        one = stack.enter_context(RedisServer(binary, folder / "one"))
+
+        def server(name: str) -> RedisServer:
+            (folder / name).mkdir()
+            return stack.enter_context(RedisServer(binary, folder / name))
+
+        one, *separate = (server(f"server-{number}") for number in range(1 + PRIMARIES))
         small, large = (
             stack.enter_context(
                 ClusterGroup(
@@ -108,20 +126,28 @@ def systems(binary: str, folder: Path) -> Iterator[Sequence[System]]:
             for primaries in (1, PRIMARIES)
         )
         yield (
-            System("one", one.url, [one]),
-            System("cluster of 1", small.url, small.nodes),
-            System("same load", large.url, large.nodes),
-            System(f"cluster of {PRIMARIES}", large.url, large.nodes, factor=PRIMARIES),
+            System("one", [one.url], [one]),
+            System("cluster of 1", [small.url], small.nodes),
+            System("same load", [large.url], large.nodes),
+            System(SEPARATE, [one.url for one in separate], separate, factor=PRIMARIES),
+            System(CLUSTER, [large.url], large.nodes, factor=PRIMARIES),
         )
 
 
 @asynccontextmanager
 async def store_on(
     system: System, ttl_seconds: int = DAY, durability: Durability = "fast"
-) -> AsyncIterator[Sessions]:
+) -> AsyncIterator[SessionStore]:
     """Yield the queues of a worker on a system."""
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(_queues(url, ttl_seconds, durability)) for url in system.urls]
+        yield stores[0] if len(stores) == 1 else SeparateServers(stores)
+
+
+@asynccontextmanager
+async def _queues(url: str, ttl_seconds: int, durability: Durability) -> AsyncIterator[SessionStore]:
     settings = RedisSettings(timeout_seconds=10, durability=durability)
-    lanes = Lanes(system.url, settings, KEYSPACE, Metrics())
+    lanes = Lanes(url, settings, KEYSPACE, Metrics())
     analytics = AnalyticsSettings()
     lifetimes = Lifetimes.of(ttl_seconds, analytics.retention_days)
     store = RedisSessionStore(lanes.sessions, KEYSPACE, lifetimes, top_users=analytics.top_users)
@@ -166,7 +192,7 @@ async def measured(system: System, command: str, requests: Sequence[Request], vi
     return Cost(redis_seconds / len(requests) * 1e6, process_seconds / len(requests) * 1e6, len(requests) / calls)
 
 
-def creations(sessions: Sessions, users: Sequence[str | None], made: list[str]) -> list[Request]:
+def creations(sessions: SessionStore, users: Sequence[str | None], made: list[str]) -> list[Request]:
     """Return requests that create sessions of users, or of guests for None.
 
     The ids are added to `made`.
@@ -181,12 +207,16 @@ def creations(sessions: Sessions, users: Sequence[str | None], made: list[str]) 
 
 
 async def run_round(system: System, visitors: int, chance: random.Random) -> Round:
-    """Create, read and end sessions on one system. Returns the cost of each kind."""
+    """Create, read and end sessions on one system. Returns the cost of each kind.
+
+    The system has a session of each known user at the start, and nothing else.
+    """
     users = [f"user-{chance.randrange(KNOWN_USERS)}" for _ in range(REQUESTS)]
     visitors *= system.factor
     made: list[str] = []
+    await system.flush()
     async with store_on(system) as sessions:
-        await visit(creations(sessions, [None] * WARM_UP, []), visitors)
+        await visit(creations(sessions, [f"user-{number}" for number in range(KNOWN_USERS)], []), visitors)
         guests = creations(sessions, [None] * REQUESTS, made)
         costs = {
             "POST guest": await measured(system, "evalsha", guests, visitors),
@@ -207,9 +237,9 @@ def ratios_of(costs: Sequence[float], base: Sequence[float]) -> str:
     return f"ratio {statistics.median(ratios):4.2f} ({min(ratios):4.2f} to {max(ratios):4.2f})"
 
 
-def report(name: str, rounds: Sequence[Round], base: Sequence[Round]) -> None:
-    """Print the medians of a system, and its ratios to the first one."""
-    print(f"  {name}")
+def report(name: str, rounds: Sequence[Round], base: Sequence[Round], base_name: str) -> None:
+    """Print the medians of a system, and its ratios to the base."""
+    print(f"  {name} beside {base_name}")
     for kind in SHARES:
         costs, median = [one[kind] for one in rounds], statistics.median
         ratios = ratios_of([one.redis for one in costs], [one[kind].redis for one in base])
@@ -236,7 +266,8 @@ def main() -> None:
                         rounds[system.name].append(uvloop.run(run_round(system, visitors, chance)))
                 print(f"{name}, {visitors} visitors")
                 for system_name, costs in rounds.items():
-                    report(system_name, costs, rounds["one"])
+                    report(system_name, costs, rounds["one"], "one")
+                report(CLUSTER, rounds[CLUSTER], rounds[SEPARATE], SEPARATE)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import uvloop
 
-from bench.cluster import Durability, Request, Sessions, System, creations, store_on, visit
+from bench.cluster import Durability, Request, System, creations, store_on, visit
+from service.sessions import SessionStore
 from tests.support.servers import binaries
 from tests.support.topologies import SentinelGroup
 
@@ -47,10 +48,10 @@ def primary(fsync: str) -> Iterator[System]:
     with tempfile.TemporaryDirectory() as folder:
         options = ("--appendonly", "yes", "--appendfsync", fsync)
         with SentinelGroup(binaries()["valkey"], Path(folder), *options) as group:
-            yield System(fsync, group.servers[0].url, group.servers[:1])
+            yield System(fsync, [group.servers[0].url], group.servers[:1])
 
 
-async def measured(system: System, sessions: Sessions, visitors: int) -> Cost:
+async def measured(system: System, sessions: SessionStore, visitors: int) -> Cost:
     """Create sessions and return their cost."""
     seconds: list[float] = []
 

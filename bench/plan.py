@@ -107,7 +107,7 @@ async def measure(cluster: ClusterGroup) -> None:
     """Measure and print each kind of request."""
     chance = random.Random(1)  # noqa: S311 - a seed, so that runs are equal
     found: dict[str, list[list[float]]] = {}
-    system = System("cluster", cluster.url, cluster.nodes)
+    system = System("cluster", [cluster.url], cluster.nodes)
     for number in range(ROUNDS):
         made: list[str] = []
         new_users = [f"new-{number}-{one}" for one in range(REQUESTS)]
