@@ -42,7 +42,7 @@ from service.config.settings import AnalyticsSettings, RedisSettings
 from service.counts import DAY
 from service.digests import UserDigest
 from service.sessions import SessionFactory, SessionStore
-from service.storage.coalescer import Coalesce, Coalescer
+from service.storage.coalescer import BatchQueueFactory, Coalescer
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
 from service.storage.session_queues import make_queues
@@ -152,7 +152,7 @@ async def _queues(url: str, ttl_seconds: int, durability: Durability) -> AsyncIt
     lifetimes = Lifetimes.of(ttl_seconds, analytics.retention_days)
     store = RedisSessionStore(lanes.sessions, KEYSPACE, lifetimes, top_users=analytics.top_users)
     changes = UserChanges(lanes.consent, KEYSPACE, SessionFactory(UserDigest("bench")), lifetimes=lifetimes)
-    coalesce: Coalesce = partial(Coalescer, max_waiting=10_000, max_wait_seconds=60)
+    coalesce: BatchQueueFactory = partial(Coalescer, max_waiting=10_000, max_wait_seconds=60)
     await lanes.servers.load()
     sessions = make_queues(store, coalesce, changes)
     try:

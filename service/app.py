@@ -37,7 +37,7 @@ from service.digests import SessionRefs, UserDigest
 from service.errors import Overloaded, StoreUnavailable
 from service.rate_limits import RateLimiter
 from service.sessions import SessionFactory
-from service.storage.coalescer import Coalesce, Coalescer
+from service.storage.coalescer import BatchQueueFactory, Coalescer
 from service.storage.count_store import RedisCountStore
 from service.storage.keyspace import Keyspace, Lifetimes
 from service.storage.lanes import Lanes
@@ -187,8 +187,9 @@ def _recorder(
     return RequestRecorder([request_log.write_records, exporter.count_requests], [publish], refs=refs)
 
 
-def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> Coalesce:
-    coalesce: Coalesce = partial(Coalescer, metrics=metrics, max_wait_seconds=lanes.sessions.deadline_seconds)
+def _coalesce(lanes: Lanes, metrics: Metrics, tracing: "Tracing | None") -> BatchQueueFactory:
+    max_wait_seconds = lanes.sessions.deadline_seconds
+    coalesce: BatchQueueFactory = partial(Coalescer, metrics=metrics, max_wait_seconds=max_wait_seconds)
     if tracing is None:
         return coalesce
     from service.storage.traced_coalescer import TracedCoalescer

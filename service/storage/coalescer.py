@@ -54,15 +54,14 @@ MAX_WAITING = 1024
 # longer (`deadlines.py`).
 MAX_WAIT_SECONDS = 0.5
 
-
 # An item in the queue, its deferred result, and its time of arrival.
 _Waiting: TypeAlias = tuple[Item, Deferred[Result], float]
 # Runs an operation on many items. It returns one result for each item, in their order.
 BatchRunner: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
-class Coalescing(Protocol[Item_contra, Result]):
-    """An operation on one item that sends items in batches."""
+class BatchQueue(Protocol[Item_contra, Result]):
+    """A queue whose items leave in batches, for an operation on many items."""
 
     @property
     def waiting(self) -> int:
@@ -82,17 +81,14 @@ class Coalescing(Protocol[Item_contra, Result]):
         """Wait until all items have their results."""
 
 
-class Coalesce(Protocol):
-    """Makes a coalescing operation from a batch operation."""
+class BatchQueueFactory(Protocol):
+    """Makes the queue of a batch operation."""
 
-    def __call__(self, run_batch: BatchRunner[Item, Result], operation: str, /) -> Coalescing[Item, Result]:
-        """Return the operation on one item.
-
-        `operation` is its name in metrics and spans.
-        """
+    def __call__(self, run_batch: BatchRunner[Item, Result], operation: str, /) -> BatchQueue[Item, Result]:
+        """Return the queue. `operation` is its name in metrics and spans."""
 
 
-class Coalescer(Coalescing[Item, Result], Generic[Item, Result]):
+class Coalescer(BatchQueue[Item, Result], Generic[Item, Result]):
     """Sends the items of one turn of the event loop as one batch.
 
     `operation` is the label of the batches in `metrics`.

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.deferred import Deferred, Outcome
 from service.sessions import Session, SessionStore
-from service.storage.coalescer import Coalesce, Coalescing
+from service.storage.coalescer import BatchQueue, BatchQueueFactory
 from service.storage.session_store import Candidates, RedisSessionStore
 from service.storage.user_changes import UserChanges, refers_to_session
 
@@ -13,14 +13,14 @@ from service.storage.user_changes import UserChanges, refers_to_session
 class BatchingSessionStore(SessionStore):
     """Sends the requests of one turn of the event loop to Redis as one batch."""
 
-    def __init__(self, store: RedisSessionStore, coalesce: Coalesce, changes: UserChanges) -> None:
+    def __init__(self, store: RedisSessionStore, coalesce: BatchQueueFactory, changes: UserChanges) -> None:
         self._connection = store.connection
         self._changes = changes
         self._create = coalesce(store.create_many, "create")
         self._create_once = coalesce(store.create_many_once, "create_once")
         self._find = coalesce(store.find_many, "find")
         self._end = coalesce(store.end_many, "end")
-        self._coalescers: Mapping[str, Coalescing[Any, Any]] = {
+        self._coalescers: Mapping[str, BatchQueue[Any, Any]] = {
             "create": self._create,
             "create_once": self._create_once,
             "find": self._find,

@@ -10,7 +10,7 @@ from functools import partial
 
 from service.deferred import Deferred
 from service.sessions import Session, SessionStore, shard_of
-from service.storage.coalescer import Coalesce
+from service.storage.coalescer import BatchQueueFactory
 from service.storage.server_map import ServerMap
 from service.storage.session_batches import BatchingSessionStore
 from service.storage.session_store import Candidates, RedisSessionStore
@@ -122,7 +122,7 @@ async def _end_all(parts: Sequence[_Part]) -> Sequence[str]:
 Queues = BatchingSessionStore | SessionQueues
 
 
-def make_queues(store: RedisSessionStore, coalesce: Coalesce, changes: UserChanges) -> Queues:
+def make_queues(store: RedisSessionStore, coalesce: BatchQueueFactory, changes: UserChanges) -> Queues:
     """Return a queue for each server, or the only queue if there is one server."""
     make_queue = partial(BatchingSessionStore, store, coalesce, changes)
     servers = store.connection.servers

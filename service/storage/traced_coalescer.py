@@ -30,7 +30,7 @@ from opentelemetry.trace import (
 )
 
 from service.deferred import Deferred
-from service.storage.coalescer import BatchRunner, Coalesce, Coalescing, Item, Result
+from service.storage.coalescer import BatchQueue, BatchQueueFactory, BatchRunner, Item, Result
 
 # Attributes by operation of the session store.
 # Source: OpenTelemetry, "Semantic conventions for Redis".
@@ -43,13 +43,13 @@ _ATTRIBUTES = {
 }
 
 
-class TracedCoalescer(Coalescing[Item, Result], Generic[Item, Result]):
+class TracedCoalescer(BatchQueue[Item, Result], Generic[Item, Result]):
     """Wraps a coalescer. `operation` is one of create, create_once, find and end."""
 
     def __init__(
-        self, run_batch: BatchRunner[Item, Result], operation: str, *, coalesce: Coalesce, tracer: Tracer
+        self, run_batch: BatchRunner[Item, Result], operation: str, *, coalesce: BatchQueueFactory, tracer: Tracer
     ) -> None:
-        self._coalescer: Coalescing[tuple[Item, Span], Result] = coalesce(self._run, operation)
+        self._coalescer: BatchQueue[tuple[Item, Span], Result] = coalesce(self._run, operation)
         self._run_items = run_batch
         self._tracer = tracer
         self._name = f"redis {operation}"
