@@ -469,3 +469,35 @@ async def test_a_connection_rests_after_an_overload(doors: Doors, monkeypatch: p
         rest = await read_to_end(client)
     assert rest.count(b"HTTP/1.1 200 ") == 3
     assert calls[1] - calls[0] >= REST_SECONDS
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["in the inbox", "in the kernel"])
+async def test_a_request_during_the_rest_is_answered_at_the_shutdown(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    is_kept: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The shutdown ends the rest after 503 `overloaded`, and loses no request."""
+    monkeypatch.setattr(front_door, "REST_SECONDS", 60.0)
+    service = await start()
+    fast_path = service.runner._fast_path
+    assert fast_path is not None
+
+    def overloaded(_: Sequence[str]) -> Deferred[Session | None]:
+        raise Overloaded("too many")
+
+    async with connected(service) as client:
+        with monkeypatch.context() as busy:
+            busy.setattr(fast_path._sessions, "find", overloaded)
+            await send(client, GET + POST if is_kept else GET)
+            door = await door_of(service)
+            await until(lambda: door._is_full)
+        if not is_kept:
+            await send(client, POST)
+        service.runner.health.is_draining = True
+        closing = asyncio.create_task(service.runner.cleanup())
+        answers = await read_to_end(client)
+        await closing
+    assert answers.startswith(b"HTTP/1.1 503 ")
+    assert answers.count(b"HTTP/1.1 201 Created") == 1
+    assert answers.count(b"Connection: close") == 1

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from service.api.aiohttp_internals.connection import Connection
     from service.deferred import Deferred
 
-# Half of Retry-After. Without the rest, clients that ignore Retry-After would take the
-# CPU time of the accepted requests.
+# Half of Retry-After. Clients that ignore it would take the CPU time of the others.
 REST_SECONDS = 0.5
 
 
@@ -89,6 +88,8 @@ class FrontDoor(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection when nothing is pending. aiohttp closes its own."""
         self.is_closing = True
+        if self._is_full:
+            self._end_rest()  # the requests behind 503 `overloaded` are not lost
         if (transport := self._transport) and not (self._exchange or self._slow or has_unread_bytes(transport)):
             transport.close()
 
@@ -238,8 +239,7 @@ class FrontDoor(asyncio.Protocol):
         if self._exchange is not None or (not self._is_full and has_unread_bytes(transport)):
             return RECHECK_SECONDS
         before, self._unsent_bytes = self._unsent_bytes, unsent_bytes(transport)
-        # The client is slow, but has read something.
-        return idle_seconds if self._unsent_bytes != before else 0
+        return idle_seconds if self._unsent_bytes != before else 0  # it reads slowly
 
     def _start_timer(self, seconds: float) -> None:
         """Check later. No request restarts the timer, which would cost 1 µs each."""
