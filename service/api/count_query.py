@@ -177,7 +177,7 @@ def _check_offsets(zone: TimeZone, start: float, end: float) -> None:
 def _check_length(requested: CountRange) -> None:
     if requested.interval is Interval.HOUR and len(requested.starts) > MAX_HOURS:
         raise errors.InvalidRequest(
-            f"A series by hour has at most {MAX_HOURS} hours. Use interval=day or a shorter range.",
+            f"A series by hour has at most {MAX_HOURS} hours. Use the interval `day` or a shorter range.",
             member="interval",
         )
 
