@@ -52,10 +52,15 @@ class RateLimiter:
     def admit(self, client: Hashable, limit: RateLimit) -> float:
         """Count a request, and return the seconds to wait, 0.0 if it is admitted.
 
-        A rejected request does not count.
+        A rejected request does not count. A client that used up an earlier limit has
+        used up this one, and no more. So a new limit takes effect at once, although the
+        client may have had to wait for a day.
         """
         now = self._clock()
-        full_at = max(self._full_at.get(client, now), now) + limit.seconds / limit.count
+        used_until = max(self._full_at.get(client, now), now)
+        if used_until > now + limit.seconds:  # by an earlier limit
+            used_until = self._full_at[client] = now + limit.seconds
+        full_at = used_until + limit.seconds / limit.count
         if (wait := full_at - now - limit.seconds) > _ROUNDING_SECONDS:
             return wait
         self._full_at.pop(client, None)

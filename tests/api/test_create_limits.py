@@ -101,6 +101,17 @@ async def test_a_reload_of_the_keys_keeps_the_counts(limited: Service) -> None:
     assert (await post(limited, "1.1.1.1", headers={"X-API-Key": "new-key"})).status == 429
 
 
+async def test_a_reload_with_another_limit_takes_effect_at_once(limited: Service) -> None:
+    """A client above the old limit waits as long as the new limit says, and no more."""
+    for _ in range(3):
+        await post(limited, "1.1.1.1")
+    assert int((await post(limited, "1.1.1.1")).headers["Retry-After"]) > 600
+    limited.runner.use_keys(Keyring((dataclasses.replace(LIMITED, create_limit=RateLimit(2, 1200)),)))
+    refused = await post(limited, "1.1.1.1")
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) <= 600
+
+
 async def test_the_log_names_the_key_once_and_no_address(limited: Service, caplog: pytest.LogCaptureFixture) -> None:
     """The log names each limited key once and no address."""
     for key in (KEY, "other-key"):

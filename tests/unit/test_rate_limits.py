@@ -62,6 +62,17 @@ def test_a_rounding_error_rejects_nobody(count: int) -> None:
     assert limiter.admit("a", limit) > 0
 
 
+def test_a_new_limit_takes_effect_at_once() -> None:
+    """A client that used up a limit by day waits one second after 60/minute is set."""
+    clock = ManualClock()
+    limiter, before, after = RateLimiter(clock), RateLimit(2, 86400), RateLimit(60, 60)
+    assert [limiter.admit("a", before) for _ in range(2)] == [0.0, 0.0]
+    assert limiter.admit("a", after) == pytest.approx(1.0)
+    clock.now += 1.0
+    assert limiter.admit("a", after) == 0.0
+    assert limiter.admit("a", after) == pytest.approx(1.0)
+
+
 def test_an_idle_client_saves_nothing() -> None:
     """A client that made no request for a long time has its count and no more."""
     clock = ManualClock()
