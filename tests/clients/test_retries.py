@@ -96,6 +96,14 @@ async def test_a_retry_after_beyond_the_call_ends_it(client: Any, fake: FakeTrac
     assert pauses == []
 
 
+async def test_a_429_names_both_of_its_causes(client: Any, fake: FakeTrackingService) -> None:
+    """The service rejects creations with 429, and changes of the user too."""
+    session = fake.create_session()
+    fake.fail_next(status=429, retry_after_seconds=60)
+    with pytest.raises(TooManyRequests, match="creations, or changes of a user"):
+        await client.set_user(session.id, "user-1")
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 422])
 async def test_other_errors_are_not_repeated(client: Any, fake: FakeTrackingService, status: int) -> None:
     """An error that a repetition would meet again is raised at once."""

@@ -1,10 +1,11 @@
 """The fast path: answers a frequent request without a task, request object or router.
 
-It answers valid requests for sessions, preflights and /livez. Everything else is for
-aiohttp, so only one place explains the errors of clients. The fast path answers these
-errors itself: a session that does not exist or has ended already, a Redis that cannot
-serve, an overload and a creation above its limit. A second attempt through aiohttp
-would ask Redis again. It could also create a second session, or count twice.
+It answers valid requests for sessions and forward-auth, preflights and /livez.
+Everything else is for aiohttp, so only one place explains the errors of clients. The
+fast path answers these errors itself: a session that does not exist or has ended
+already, a Redis that cannot serve, an overload, a creation above its limit, and a bug.
+A second attempt through aiohttp would ask Redis again. It could also create a second
+session, or count twice.
 
 Policy and constants are those of the handlers: keys and origins (`auth.py`, `cors.py`),
 candidates (`session_token.py`), bodies (`create_body.py`), limits (`create_limits.py`),

@@ -10,7 +10,7 @@
     │   ├── SessionAlreadyEnded  409: the session of this idempotency key has ended
     │   └── UnexpectedAnswer     any other status, or a body that is not the service's
     └── ServiceUnavailable       repeat later, after `retry_after_seconds` if it is known
-        ├── TooManyRequests      429: creation above the limit of the API key
+        ├── TooManyRequests      429: too many creations, or changes of a user
         ├── Unready              5xx: the service or a proxy cannot serve now
         ├── ConnectionFailed     no connection, or it broke
         └── TimedOut             no answer in time
@@ -86,7 +86,7 @@ class ServiceUnavailable(TrackingError):
 
 
 class TooManyRequests(ServiceUnavailable):
-    """A client address creates sessions above the limit of its API key."""
+    """A creation above the limit of the API key, or too many changes of a user."""
 
 
 class Unready(ServiceUnavailable):
@@ -116,7 +116,7 @@ _BY_SLUG: Mapping[str, type[RequestFailed]] = {"session-not-found": SessionNotFo
 def error_of(answer: Answer) -> TrackingError:
     """Return the error of an answer that is not a success."""
     if answer.status == 429:  # noqa: PLR2004
-        return TooManyRequests("429: sessions are created too fast", answer.retry_after_seconds)
+        return TooManyRequests("429: too many creations, or changes of a user", answer.retry_after_seconds)
     if answer.status >= 500:  # noqa: PLR2004
         return Unready(f"{answer.status}: the service cannot serve now", answer.retry_after_seconds)
     problem = _problem_in(answer)
