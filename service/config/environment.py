@@ -5,8 +5,8 @@ from collections.abc import Mapping
 PREFIX = "JAY_"
 REDIS_PASSWORD_VARIABLE = "JAY_REDIS_PASSWORD"  # noqa: S105 - a name
 
-# Only docker-compose.yml reads these. They are in the same .env as the settings, so the
-# service ignores them.
+# Only docker-compose.yml and deploy/cluster/compose.yaml read these. They are in the
+# same .env as the settings, so the service ignores them.
 COMPOSE_VARIABLES = frozenset(
     {
         REDIS_PASSWORD_VARIABLE,
@@ -16,6 +16,7 @@ COMPOSE_VARIABLES = frozenset(
         "JAY_GRAFANA_IMAGE",
         "JAY_GRAFANA_PASSWORD",
         "JAY_METRICS_KEY",
+        "JAY_NGINX_IMAGE",
         "JAY_PROMETHEUS_IMAGE",
         "JAY_PYTHON_IMAGE",
         "JAY_REDIS_IMAGE",

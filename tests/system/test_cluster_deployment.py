@@ -118,6 +118,13 @@ def test_the_redis_user_has_the_commands_of_the_compose_file_and_two_more(projec
             assert commands_of("jay", options_of(node)) == [*main, "asking", "cluster|slots"]
 
 
+def test_the_variables_of_the_compose_file_are_documented() -> None:
+    """The README lists the variables of the compose file."""
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", (FOLDER / "README.md").read_text("utf-8"), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert documented == set(re.findall(r"\$\{(\w+)", (FOLDER / "compose.yaml").read_text("utf-8")))
+
+
 def test_the_nodes_have_the_addresses_that_the_others_use() -> None:
     """The nodes have the addresses in `create` and in the URL of the service."""
     services = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))["services"]

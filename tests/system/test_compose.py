@@ -102,8 +102,9 @@ def test_another_redis_can_be_configured(folder: Path) -> None:
 
 
 def test_variables_of_the_compose_file_do_not_stop_the_service(project: Path, folder: Path) -> None:
-    """The service accepts exactly the variables that only the compose file uses."""
-    read = set(re.findall(r"\$\{(JAY_\w+)", (project / "docker-compose.yml").read_text("utf-8")))
+    """The service accepts exactly the variables that only the compose files use."""
+    files = ("docker-compose.yml", "deploy/cluster/compose.yaml")
+    read = {name for file in files for name in re.findall(r"\$\{(JAY_\w+)", (project / file).read_text("utf-8"))}
     settings = {setting.variable for setting in all_settings()}
     assert read - settings - {"JAY_CONFIG"} == COMPOSE_VARIABLES
     (folder / ".env").write_text(

@@ -48,7 +48,7 @@ def test_only_variables_of_the_service_are_returned() -> None:
 
 
 def test_variables_of_the_compose_file_are_skipped() -> None:
-    """Variables of the Compose file are skipped, so the service accepts its `.env`."""
+    """Variables of Compose files are skipped, so the service accepts their `.env`."""
     assert load(dict.fromkeys(COMPOSE_VARIABLES, "x")).settings == Settings()
 
 
