@@ -29,6 +29,7 @@ _CONTENT_SECURITY_POLICY = (
 _PAGE = {
     **_COMMON,
     hdrs.CACHE_CONTROL: "no-cache",
+    hdrs.VARY: hdrs.ORIGIN,  # caches may keep a page, and `cors.py` adds headers to it
     wire.CONTENT_SECURITY_POLICY: _CONTENT_SECURITY_POLICY,
     wire.REFERRER_POLICY: "no-referrer",
 }

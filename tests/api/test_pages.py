@@ -1,7 +1,8 @@
 import pytest
 
 from service.api.handlers.pages import static_files
-from tests.api.conftest import Service, problem
+from service.config.settings import CorsSettings
+from tests.api.conftest import ORIGIN, Service, Start, problem
 
 
 async def test_static_files_come_with_a_policy(service: Service) -> None:
@@ -27,6 +28,19 @@ async def test_an_unchanged_file_is_a_304(service: Service) -> None:
     assert again.headers["ETag"] == first.headers["ETag"]
     other = await service.request("GET", path, headers={"If-None-Match": '"other"'})
     assert (other.status, await other.read()) == (200, await first.read())
+
+
+async def test_a_cache_keeps_a_file_for_one_origin(start: Start) -> None:
+    """A file has `Vary: Origin`, because its CORS headers depend on the origin."""
+    service = await start(cors=CorsSettings(origins=(ORIGIN,)))
+    first = await service.request("GET", "/static/jay-tracking.js")
+    tag = {"If-None-Match": first.headers["ETag"]}
+    allowed = await service.request("GET", "/static/jay-tracking.js", headers={"Origin": ORIGIN})
+    unchanged = await service.request("GET", "/static/jay-tracking.js", headers={"Origin": ORIGIN, **tag})
+    assert [answer.status for answer in (first, allowed, unchanged)] == [200, 200, 304]
+    assert "Access-Control-Allow-Origin" not in first.headers
+    assert {answer.headers.get("Vary") for answer in (first, allowed, unchanged)} == {"Origin"}
+    assert {answer.headers["Access-Control-Allow-Origin"] for answer in (allowed, unchanged)} == {ORIGIN}
 
 
 async def test_every_file_is_answered(service: Service) -> None:
