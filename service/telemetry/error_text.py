@@ -36,7 +36,8 @@ def _safe_message(error: BaseException, *, may_quote_client: bool) -> str:
     if isinstance(error, JayError):
         return "" if isinstance(error, RequestError) else str(error)
     if isinstance(error, ssl.SSLError):
-        return str(error.reason or "")
+        # Only errors that OpenSSL raises have the attribute.
+        return str(getattr(error, "reason", None) or "")
     if isinstance(error, socket.gaierror | socket.herror):
         return str(error.strerror or "")
     if isinstance(error, OSError):
@@ -63,7 +64,7 @@ def _existing_part(path: str) -> str:
     try:
         whole = Path(path).absolute()
         existing = next((part for part in (whole, *whole.parents) if part.exists()), None)
-    except (OSError, ValueError):
-        # It has a null byte, is too long, or is in a folder without permission.
+    except OSError:
+        # It is too long, or is in a folder without permission.
         return "…"
     return path if existing == whole else str((existing or Path()) / "…")

@@ -31,8 +31,7 @@ def write_lines(descriptor: int, data: bytes) -> Written:
     try:
         while done < len(data):
             end = _line_end(data, done, _writable_at_once(descriptor))
-            while done < end:
-                done += _write(descriptor, view[done:end])
+            done += _write(descriptor, view[done:end])
     except OSError:
         return Written(data.count(b"\n", done), data[:done][-1:] not in {b"", b"\n"})
     return Written(0, ends_in_half_line=False)

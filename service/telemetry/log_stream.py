@@ -205,6 +205,8 @@ def install() -> None:
     # Python warns about a fork in a process that has threads. The log's thread holds no
     # lock that a fork would copy.
     warnings.filterwarnings("ignore", r".*multi-threaded, use of (fork|forkpty)\(\)", DeprecationWarning)
+    for before in (sys.stdout, sys.stderr):
+        before.flush()
     lock = LogLock()
     errors = _over(sys.stderr, lock)
     # One stream where both are one terminal, file or pipe, so that the lines keep their
@@ -216,7 +218,6 @@ def install() -> None:
 
 
 def _over(stream: TextIO, lock: LogLock) -> LogStream:
-    stream.flush()
     return LogStream(stream.fileno(), stream.encoding, lock, is_terminal=stream.isatty())
 
 

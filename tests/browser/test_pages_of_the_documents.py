@@ -106,6 +106,33 @@ def test_a_consent_tool_gives_the_consent(process: Process, show: Callable[[str]
     eventually(lambda: process.totals()["unique_users"] == 1, "the session has a user")
 
 
+@pytest.mark.parametrize(
+    ("data", "is_ok", "created"),
+    [
+        ({"eventStatus": "cmpuishown", "purpose": {"consents": {"8": True}}}, True, 0),
+        (None, False, 0),
+        ({"eventStatus": "useractioncomplete", "purpose": {"consents": {"8": False}}}, True, 1),
+        ({"eventStatus": "tcloaded", "purpose": {"consents": {}}}, True, 1),
+    ],
+    ids=["open banner", "failure", "refusal", "no answer"],
+)
+def test_a_consent_tool_without_consent(
+    page: Any, process: Process, show: Callable[[str], None], data: object, created: int, *, is_ok: bool
+) -> None:
+    """An open banner creates no session. A visitor who does not agree is a guest."""
+    page.add_init_script(
+        f"""window.__tcfapi = async (command, version, listener) => {{
+          await listener({json.dumps(data)}, {json.dumps(is_ok)});
+          globalThis.answered = true;
+        }};"""
+    )
+    [block] = [one for one in SCRIPTS if "__tcfapi" in one.text]
+    show(page_with(block, process))
+    page.wait_for_function("globalThis.answered")
+    counted = process.totals()
+    assert (counted["created"], counted["unique_users"]) == (created, 0)
+
+
 @pytest.mark.parametrize("document", ["docs/web-page.md", "docs/tv.md"])
 def test_a_page_keeps_its_session(page: Any, process: Process, show: Callable[[str], None], document: str) -> None:
     """The example page shows the id of its session, the same one after a reload."""
@@ -122,15 +149,26 @@ def test_the_banner_page_follows_the_table(page: Any, process: Process, show: Ca
     """The example page has the user id of a user who is logged in and agrees."""
     [block] = [one for one in DOCUMENTS if one.page == "docs/consent-banner.md"]
     show(page_with(block, process))
-    owner = page.locator("#owner")
+    user, agreed, owner = (page.locator(name) for name in ("#user", "#agreed", "#owner"))
     owner.get_by_text("a guest").wait_for()
-    page.locator("#user").fill("user-123")
-    page.locator("#agreed").check()
-    owner.get_by_text("user-123").wait_for()
-    page.locator("#agreed").uncheck()
+    user.fill("user-1")
+    agreed.check()
+    owner.get_by_text("user-1").wait_for()
+    agreed.uncheck()
     owner.get_by_text("a guest").wait_for()
+    agreed.check()
+    owner.get_by_text("user-1").wait_for()
+    user.fill("")
+    user.blur()
+    owner.get_by_text("a guest").wait_for()
+    user.fill("user-2")
+    user.blur()
+    owner.get_by_text("user-2").wait_for()
+    page.goto(page.url)  # the fields are empty again
+    page.wait_for_function("globalThis.ended")
+    assert owner.text_content() == "a guest"
     counted = process.totals()
-    assert [counted[name] for name in ("created", "consent_given", "consent_withdrawn")] == [1, 1, 1]
+    assert [counted[name] for name in ("created", "consent_given", "consent_withdrawn")] == [1, 3, 3]
 
 
 def test_every_page_in_a_document_is_opened() -> None:

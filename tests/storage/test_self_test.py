@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import MovedError, ResponseError
 
 from service.config.settings import RedisSettings
 from service.storage import self_test
@@ -51,6 +51,18 @@ async def test_each_reply_has_to_be_the_expected_one(
                 continue
             with pytest.raises(Unfit, match=step.name):
                 await client.call_all([("PING",)])
+    await client.close()
+
+
+async def test_a_node_of_a_cluster_needs_another_url(
+    own_server: RedisServer, keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the URL of a single server, a redirect makes it unfit, with the fix."""
+    altered, servers = Altered(monkeypatch), ServerMap(Discovery.of(own_server.url, RedisSettings()))
+    altered.from_end, altered.reply = 1, MovedError("3999 127.0.0.1:6381")
+    client = Client(own_server.url, 10.0, 1, SelfTest(keyspace).of_server(servers, own_server.url))
+    with pytest.raises(Unfit, match=r"write redis\+cluster:// in redis.url"):
+        await client.call_all([("PING",)])
     await client.close()
 
 

@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from service.config.settings import RedisSettings
 from service.errors import PartlyUnavailable, StoreUnavailable
 from service.sessions import SHARD_COUNT, Session, SessionFactory, shard_of
+from service.storage import self_test
+from service.storage.client import Command
 from service.storage.coalescer import Coalescer
 from service.storage.connection import RedisConnection
 from service.storage.embedded_process import find_binary
@@ -95,6 +100,25 @@ async def test_a_batch_is_one_script_for_each_server(
     await store.end_many([[session.id] for session, _ in requests])
     counts = await read_counts(cluster_client, keyspace)
     assert (counts.created["s"], counts.ended["s"], counts.live_by_hour["s"]) == (2 * len(ids), 2 * len(ids), 0)
+
+
+async def test_scripts_that_may_not_span_shards(
+    cluster: ClusterGroup, batch: Sequence[Session], keyspace: Keyspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that refuses keys of several shards, each shard has its script."""
+    replies_of = self_test._replies
+
+    async def refusing(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+        replies = await replies_of(connection, commands)
+        return [ResponseError("undeclared key")] if [command[0] for command in commands] == ["EVALSHA"] else replies
+
+    monkeypatch.setattr(self_test, "_replies", refusing)
+    made = RedisConnection.alone(cluster.url, RedisSettings(timeout_seconds=10), self_test=SelfTest(keyspace))
+    await made.run_on_each("prepare", lambda client: client.ping())
+    before = scripts_run(cluster)
+    assert all(await RedisSessionStore(made, keyspace, Lifetimes.of(86400, 90), top_users=100).create_many(batch))
+    assert scripts_run(cluster) - before == SHARD_COUNT
+    await made.close()
 
 
 async def test_a_moving_shard_fails_alone(

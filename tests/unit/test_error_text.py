@@ -45,9 +45,12 @@ def _restored() -> Iterator[None]:
             "ConnectionRefusedError: Connection refused (ECONNREFUSED)",
         ),
         (OSError(errno.EBADF, "x", 7), "OSError: Bad file descriptor (EBADF)"),
+        (OSError(9999, "x"), "OSError: Unknown error 9999 (9999)"),
         (OSError(CANARY), "OSError"),
         (TimeoutError(), "TimeoutError"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "gaierror: Name or service not known"),
+        (socket.herror(1, "Unknown host"), "herror: Unknown host"),
+        (ssl.SSLError(1, CANARY), "SSLError"),
         (errors.ServerError("use another port"), "ServerError: use another port"),
         (errors.ConfigError(["a is wrong", "b too"]), "ConfigError: a is wrong. b too"),
         (errors.StoreUnavailable("TimeoutError"), "StoreUnavailable: TimeoutError"),
@@ -113,6 +116,7 @@ def test_while_a_request_is_handled_a_path_is_shown_as_far_as_it_exists(name: st
     assert describe(
         PermissionError(errno.EACCES, "x", f"{Path(__file__).parent}/new"), may_quote_client=True
     ).endswith(f"{Path(__file__).parent}/…")
+    assert describe(PermissionError(errno.EACCES, "x", "new"), may_quote_client=True).endswith(f" {Path.cwd()}/…")
 
 
 def logged(error: BaseException, *, may_quote_client: bool) -> str:

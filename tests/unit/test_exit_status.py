@@ -10,6 +10,7 @@ from service.telemetry.exit_status import exit_in_words
 @pytest.mark.parametrize(
     ("status", "words"),
     [
+        (0, "ended with status 0"),
         (1, "ended with status 1"),
         (-signal.SIGKILL, "was killed by SIGKILL"),
         (-signal.SIGRTMIN - 1, f"was killed by signal {signal.SIGRTMIN + 1}"),

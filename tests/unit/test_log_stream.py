@@ -124,6 +124,25 @@ def test_the_queue_is_bounded() -> None:
     os.close(writing)
 
 
+def test_a_full_queue_takes_no_line_until_half_of_it_is_free() -> None:
+    """A short line is dropped too, so that the log has few long gaps."""
+    draft, writing = os.pipe()
+    stream = LogStream(writing, "utf-8", LogLock())
+    for _ in range(4):
+        stream.write(f"{'y' * 300_000}\n")
+    stream.write("short\n")
+    assert stream.drain_dropped() == 2
+    reader = Reader(draft)
+    reader.start()
+    stream.drain(SECONDS)
+    stream.write("last\n")
+    stream.drain(SECONDS)
+    eventually(lambda: "last" in reader.lines(), "the last line", SECONDS)
+    assert "short" not in reader.lines()
+    assert stream.drain_dropped() == 0
+    os.close(writing)
+
+
 def test_waiting_for_the_rest_has_a_deadline() -> None:
     """At exit, flushing to a stalled reader ends at the given deadline."""
     draft, writing = os.pipe()
@@ -158,6 +177,32 @@ def test_lines_lost_to_a_full_disk_or_a_closed_pipe_are_counted(tmp_path: Path) 
     assert dropped_in(lines) == stream.drain_dropped() == 3
     for descriptor in (log, full, gone, target):
         os.close(descriptor)
+
+
+def test_the_number_of_dropped_lines_is_reported_later_if_it_does_not_fit(tmp_path: Path) -> None:
+    """A report that cannot be written follows the next line that can."""
+    log = tmp_path / "log"
+    target = os.open("/dev/full", os.O_WRONLY)
+    stream = LogStream(target, "utf-8", LogLock())
+    stream.write("lost\n")
+    stream.drain(SECONDS)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with log.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), target)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len("one\n"), limits[1]))
+    try:
+        stream.write("one\n")
+        stream.drain(SECONDS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    stream.write("two\n")
+    stream.drain(SECONDS)
+    assert log.read_text().splitlines() == [
+        "one",
+        "two",
+        "1 log lines were dropped because they could not be written in time",
+    ]
+    os.close(target)
 
 
 def test_a_full_disk_spoils_one_line(tmp_path: Path) -> None:
@@ -240,8 +285,8 @@ def test_a_fork_does_not_repeat_pending_lines() -> None:
     pid = os.fork()
     if pid == 0:
         os.close(draft)  # only the parent reads from it
-        stream.write("child\n")
         os.write(result, b"%d" % stream.drain_dropped())
+        stream.write("child\n")
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert os.read(report, 100) == b"0"
@@ -284,6 +329,26 @@ def test_a_character_that_the_encoding_lacks_is_escaped(errors: str) -> None:
         env=environment,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "caf\\xe9\n", "")
+
+
+@pytest.mark.parametrize("shares_a_pipe", [True, False])
+def test_standard_output_and_error_keep_their_order(shares_a_pipe: bool) -> None:  # noqa: FBT001 - pytest passes it by name
+    """Lines from before keep their place, and one pipe has one stream."""
+    program = (
+        "import sys; from service.telemetry import log_stream; print('before'); log_stream.install(); "
+        "print(sys.stdout is sys.stderr)"
+    )
+    stderr = subprocess.STDOUT if shares_a_pipe else subprocess.PIPE
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+    assert done.stdout == f"before\n{shares_a_pipe}\n"
 
 
 def test_signals_are_not_delivered_to_the_writing_thread() -> None:
