@@ -13,6 +13,7 @@ from service.storage.client import Client, Command
 from service.storage.discovery import Discovery
 from service.storage.keyspace import Keyspace
 from service.storage.redis_errors import Unfit
+from service.storage.script_files import NAMES, script_digest
 from service.storage.self_test import SelfTest, _check_version
 from service.storage.self_test_steps import SelfTestStep, steps_of
 from service.storage.server_map import ServerMap
@@ -52,6 +53,17 @@ async def test_each_reply_has_to_be_the_expected_one(
             with pytest.raises(Unfit, match=step.name):
                 await client.call_all([("PING",)])
     await client.close()
+
+
+def test_each_script_is_tested_on_the_first_and_last_shard(keyspace: Keyspace) -> None:
+    """A server that rejects one of them is found before the first request."""
+    commands = [step.command for step in steps_of(keyspace, (0, 15))]
+    digests = {script_digest(name): name for name in NAMES}
+    assert {digests[str(words[0])] for name, *words in commands if name == "EVALSHA"} == set(NAMES)
+    assert {name for name, *_ in commands} == {"EVALSHA", "MGET", "PING"}
+    assert {keyspace.base(0), keyspace.base(15)} <= {
+        str(word)[: len(keyspace.base(0))] for _, *words in commands for word in words
+    }
 
 
 async def test_a_node_of_a_cluster_needs_another_url(
