@@ -147,6 +147,26 @@ async def test_a_slow_reader_that_closes_its_side_gets_every_answer(
         assert (await read_to_end(client)).count(b"\r\nServer: ") == count
 
 
+async def test_a_slow_reader_that_closes_its_side_gets_a_whole_file(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file behind a pending request is sent to its end."""
+    service = await start()
+    found = pending_read(service, monkeypatch)
+    async with connected(service) as client:
+        door = await door_of(service)
+        shrink(door._transport)
+        await send(client, GET + request(path="/static/vendor/swagger-ui/swagger-ui-bundle.js"))
+        await until(lambda: door._exchange is not None)
+        client.shutdown(socket.SHUT_WR)
+        await until(lambda: door._has_ended)
+        found.resolve(None)
+        answers = await read_to_end(client)
+    assert answers.startswith(b"HTTP/1.1 404 Not Found")
+    head, _, body = answers[answers.index(b"HTTP/1.1 200 OK") :].partition(b"\r\n\r\n")
+    assert b"\r\nContent-Length: %d\r\n" % len(body) in head
+
+
 async def test_requests_that_wait_for_redis_do_not_fill_the_memory(doors: Doors) -> None:
     """The front door pauses reading while it keeps many bytes of pending requests."""
     async with connected(doors.front) as client:

@@ -144,6 +144,8 @@ class Server(web.Server):
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """Serve requests on their way, close idle connections, and wait for answers."""
+        for door in list(self._doors):
+            door.end_rest()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._has_no_door.wait(), _ARRIVAL_SECONDS)
         for door in list(self._doors):

@@ -85,11 +85,17 @@ class FrontDoor(asyncio.Protocol):
         """The result of Redis for which a frequent request waits."""
         return None if self._exchange is None else self._exchange.deferred
 
+    def end_rest(self) -> None:
+        """Take requests again, but not before all answers are in the kernel."""
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(REST_SECONDS, self.end_rest)
+        elif self._is_full and self._exchange is None:
+            self._is_full = False
+            self._release()
+
     def close(self) -> None:
         """Close the connection when nothing is pending. aiohttp closes its own."""
         self.is_closing = True
-        if self._is_full:
-            self._end_rest()  # the requests behind 503 `overloaded` are not lost
         if (transport := self._transport) and not (self._exchange or self._slow or has_unread_bytes(transport)):
             transport.close()
 
@@ -186,21 +192,13 @@ class FrontDoor(asyncio.Protocol):
         if not self._is_full:
             self._is_full = True
             self._inbox.pause()
-            asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)
-
-    def _end_rest(self) -> None:
-        """Take requests again, but not before all answers are in the kernel."""
-        if self._transport is not None and self._transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(REST_SECONDS, self._end_rest)
-        elif self._exchange is None:
-            self._is_full = False
-            self._release()
+            asyncio.get_running_loop().call_later(REST_SECONDS, self.end_rest)
 
     def _release(self) -> None:
         """Take the bytes that were kept."""
         if data := self._inbox.take():
             self.data_received(data)
-        elif self._has_ended and self._transport is not None:
+        elif self._has_ended and self._transport is not None and (self._slow is None or self._slow.is_at_rest()):
             self._transport.close()
         if not self._is_full:
             self._inbox.resume()
