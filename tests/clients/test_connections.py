@@ -37,6 +37,7 @@ class Service:
             writer.write(ANSWER)
         self.open -= 1
         writer.close()
+        await writer.wait_closed()
 
 
 @pytest.fixture
@@ -131,6 +132,7 @@ async def test_an_answer_that_is_not_http_is_not_in_the_error(connect: Connect) 
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"a line with a secret\r\n\r\n")
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     client = connect("http://127.0.0.1:{1}".format(*server.sockets[0].getsockname()), "key", attempts=1)

@@ -16,6 +16,9 @@ import hiredis
 
 Decides = Callable[[], bool]
 
+# After so many turns of the event loop, each accepted connection has its task.
+_TURNS_OF_AN_ACCEPT = 5
+
 
 class Listener:
     """Listens on a free port and closes all its connections at the end.
@@ -27,6 +30,7 @@ class Listener:
         self._port = 0  # the kernel chooses one
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def port(self) -> int:
@@ -47,9 +51,13 @@ class Listener:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        for _ in range(_TURNS_OF_AN_ACCEPT):
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A connection that is not closed before the loop ends fails a later test.
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._track, "127.0.0.1", self._port)
@@ -61,6 +69,7 @@ class Listener:
             self._tasks.discard(task)
             writer.close()
 
+        self._writers.add(writer)
         task = asyncio.create_task(self._accept(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(close)
