@@ -107,3 +107,17 @@ print(exporter.text().decode())
     samples = {line.split(" ")[0].partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
     assert "jay_build_info" in samples
     assert "jay_redis_memory_full_seconds" not in samples
+
+
+def test_lines_that_the_supervisor_dropped_are_in_the_metrics_of_the_workers(tmp_path: Path) -> None:
+    """They are added to those of the workers."""
+    program = """
+from service.telemetry.metrics import Metrics
+from service.telemetry.prometheus import PrometheusExporter, supervisor_drop_counter
+
+supervisor_drop_counter(lambda: 3)()
+print(PrometheusExporter(Metrics()).text().decode())
+"""
+    environment = {**os.environ, VARIABLE: str(tmp_path)}
+    text = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True, timeout=60)
+    assert "jay_log_lines_dropped_total 3.0" in text.splitlines()
