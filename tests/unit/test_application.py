@@ -2,12 +2,14 @@
 
 import io
 import os
+import socket
 
 import pytest
 from gunicorn.config import Config
 
 from service.config.settings import ServerSettings, Settings
 from service.config.telemetry_settings import MetricsSettings
+from service.errors import ServerError
 from service.server.application import _EXIT_SECONDS, Application
 from service.server.gunicorn_logger import SupervisorLogger
 from service.server.listener import bind
@@ -32,3 +34,12 @@ def test_lines_of_gunicorn_are_in_the_log(caplog: pytest.LogCaptureFixture) -> N
     """They have the handlers and the format of the service."""
     SupervisorLogger(Config()).error("a line of gunicorn")
     assert caplog.messages == ["a line of gunicorn"]
+
+
+def test_the_advice_for_a_port_in_use_names_its_cause() -> None:
+    """It is about the program that uses the port, not about the address."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(ServerError, match="stop the program that uses the port"),
+    ):
+        bind(ServerSettings(port=other.getsockname()[1]))

@@ -1,6 +1,7 @@
 """`counts` and `users` with a service whose answers are given."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import time
@@ -22,7 +23,7 @@ DAY = CountsOptions("2026-11-26", "2026-11-26", None, None)
 Shown = Callable[..., str]
 
 
-def document(totals: dict[str, int | None] | None = None, **created: int) -> dict[str, Any]:
+def document(totals: dict[str, Any] | None = None, **created: int) -> dict[str, Any]:
     """Return an answer of the API with a number of creations in each hour."""
     rows = [{"source": source, **ZEROS, "created": number} for source, number in created.items()]
     by_source = {source: {**POINT, "created": number} for source, number in created.items()}
@@ -80,6 +81,13 @@ def test_an_unknown_figure_is_no_zero(shown: Shown) -> None:
     """A number that the service does not know is a question mark."""
     (row,) = [line for line in shown(document({"expired": None}, web=5)).splitlines() if "All sources" in line]
     assert row.split() == ["All", "sources", "0", "0", "0", "?", "0"]
+
+
+def test_the_highest_number_of_active_sessions_is_shown(shown: Shown) -> None:
+    """The line below the table has it with its time, unless there was none."""
+    peak: dict[str, Any] = {"peak_active": 1234, "peak_at": "2026-11-26T12:00:00Z"}
+    assert "Most active: 1,234 at 2026-11-26T12:00:00Z." in shown(document(peak, web=5))
+    assert "Most active" not in shown(document())
 
 
 @pytest.mark.parametrize(("width", "bars"), [(89, 12), (90, 24), (160, 24)])
@@ -172,3 +180,17 @@ def test_another_user_is_not_erased() -> None:
     """The command sends no erasure when the export is about another user."""
     with pytest.raises(CommandError, match="about another user"):
         users.erase(Service(EXPORT), "u", is_sure=True)
+
+
+@pytest.mark.parametrize(("chosen", "asked"), [("day", "day"), (None, "hour")])
+def test_a_chosen_interval_replaces_the_suitable_one(chosen: str | None, asked: str) -> None:
+    """Without `--interval`, the series of one day has hours."""
+
+    class Recording(Service):
+        def fetch(self, *_: object, **parameters: object) -> dict[str, Any]:
+            intervals.append(parameters["interval"])
+            return super().fetch()
+
+    intervals: list[object] = []
+    counts.print_json(Recording(document(web=1)), dataclasses.replace(DAY, interval=chosen))
+    assert intervals == [asked]

@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -184,3 +185,17 @@ def test_an_uncaught_error_is_a_log_line() -> None:
     assert first.startswith("FileNotFoundError: No such file or directory (ENOENT): /")
     assert others == ["LookupError", "KeyError", "ValueError"]
     assert CANARY not in stream.getvalue()
+
+
+def test_a_warning_of_python_is_a_log_line() -> None:
+    """A warning of a library is a JSON line, not text on standard error."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(), stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logs.install_error_hooks()
+        warnings.warn("old call", DeprecationWarning, stacklevel=1)
+        logging.captureWarnings(capture=False)
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "DeprecationWarning: old call" in line["message"]

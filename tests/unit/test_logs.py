@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -33,7 +34,7 @@ async def test_a_request_is_one_json_line() -> None:
     log = logs.configure(LogSettings(), stream)
     recorder = RequestRecorder([log.write_records])
     now = time.time()
-    recorder.record((now, "GET", "/v1/playouts/tracking/session", 200, 0.0120345, "0123456789abcdef", "demo"))
+    recorder.record((now, "GET", "/v1/playouts/tracking/session", 200, 0.0123456, "0123456789abcdef", "demo"))
     assert stream.getvalue() == ""
     recorder.flush()
     line = json.loads(stream.getvalue())
@@ -44,7 +45,7 @@ async def test_a_request_is_one_json_line() -> None:
         "method": "GET",
         "route": "/v1/playouts/tracking/session",
         "status": 200,
-        "ms": 12.034,
+        "ms": 12.345,
         "request_id": "0123456789abcdef",
         "key": "demo",
     }
@@ -100,6 +101,18 @@ async def test_an_exception_is_one_line_with_its_traceback() -> None:
     assert "boom" not in shown.replace('raise ValueError("boom")', "")
 
 
+def test_a_request_has_the_local_time_of_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text lines of requests have the same clock as the other text lines."""
+    stream = io.StringIO()
+    log = logs.configure(LogSettings(format="text"), stream)
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "EST+5")
+        time.tzset()
+        log.write_records([(1_000_000_000.0, "GET", "/x", 200, 0.1, "id", "-", "")])
+    time.tzset()
+    assert stream.getvalue().startswith("20:46:40 ")
+
+
 def traceback_of(error: BaseException) -> str:
     """Return the traceback in the JSON line of an error."""
     stream = io.StringIO()
@@ -130,6 +143,14 @@ def test_a_lone_surrogate_is_readable_for_every_parser() -> None:
     logs.configure(LogSettings(format="json"), stream)
     logging.getLogger("service").warning("folder \udcff")
     assert orjson.loads(stream.getvalue())["message"] == "folder \\udcff"
+
+
+def test_a_lone_surrogate_of_a_path_is_readable_in_a_traceback() -> None:
+    """The path in an error may have bytes that are not UTF-8."""
+    stream = io.StringIO()
+    logs.configure(LogSettings(format="json"), stream)
+    logging.getLogger("service").error("failed", exc_info=FileNotFoundError(errno.ENOENT, "x", "/folder \udcff"))
+    assert orjson.loads(stream.getvalue())["traceback"].endswith(": /folder \\udcff\n")
 
 
 @pytest.mark.parametrize(("level", "kept"), [("debug", ["warning", "error"]), ("error", ["error"])])

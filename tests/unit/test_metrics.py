@@ -1,11 +1,16 @@
 import math
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.telemetry.metrics import Gauge, Histogram, Labels, Metrics
+from service.telemetry.multiproc_dir import VARIABLE
 from service.telemetry.prometheus import PrometheusExporter
 
 VALUES = [0.0, 0.0005, 0.00051, 0.001, 0.3, 0.5, 4.9, 5.0, 5.1, 1000.0]
@@ -85,3 +90,34 @@ def test_a_gauge_without_a_number_is_absent() -> None:
         numbers[()] = number
         exporter.publish()
         assert samples() == expected
+
+
+def test_a_gauge_without_a_number_is_absent_in_the_sum_of_workers(tmp_path: Path) -> None:
+    """The files of workers have a number for it, which is no sample."""
+    program = """
+from service.telemetry.metrics import Metrics
+from service.telemetry.prometheus import PrometheusExporter
+
+exporter = PrometheusExporter(Metrics())
+exporter.publish()
+print(exporter.text().decode())
+"""
+    environment = {**os.environ, VARIABLE: str(tmp_path)}
+    text = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True, timeout=60)
+    samples = {line.split(" ")[0].partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert "jay_build_info" in samples
+    assert "jay_redis_memory_full_seconds" not in samples
+
+
+def test_lines_that_the_supervisor_dropped_are_in_the_metrics_of_the_workers(tmp_path: Path) -> None:
+    """They are added to those of the workers."""
+    program = """
+from service.telemetry.metrics import Metrics
+from service.telemetry.prometheus import PrometheusExporter, supervisor_drop_counter
+
+supervisor_drop_counter(lambda: 3)()
+print(PrometheusExporter(Metrics()).text().decode())
+"""
+    environment = {**os.environ, VARIABLE: str(tmp_path)}
+    text = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True, timeout=60)
+    assert "jay_log_lines_dropped_total 3.0" in text.splitlines()

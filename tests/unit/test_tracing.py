@@ -44,6 +44,15 @@ def test_an_unstable_collector_is_logged_once_a_minute(found: Collector, caplog:
     exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
 
 
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_url_of_the_collector_may_end_in_a_slash(found: Collector, end: str) -> None:
+    """The path has no empty segment, for which a collector would answer 404."""
+    exporter = CollectorExporter(f"{found.url}/otlp{end}")
+    send(exporter)
+    exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
+    assert [path for path, _, _ in found.received] == ["/otlp/v1/traces"]
+
+
 def test_the_libraries_log_nothing(
     found: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
