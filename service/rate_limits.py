@@ -61,7 +61,7 @@ class RateLimiter:
         if used_until > now + limit.seconds:  # by an earlier limit
             used_until = self._full_at[client] = now + limit.seconds
         full_at = used_until + limit.seconds / limit.count
-        if (wait := full_at - now - limit.seconds) > _ROUNDING_SECONDS:
+        if (wait := round(full_at - now - limit.seconds, _DIGITS)) > 0:
             return wait
         self._full_at.pop(client, None)
         self._full_at[client] = full_at
@@ -75,5 +75,6 @@ class RateLimiter:
                 del self._full_at[client]
 
 
-# `count` additions of `seconds / count` can exceed `seconds` by a rounding error.
-_ROUNDING_SECONDS = 1e-6
+# `count` additions of `seconds / count` can exceed `seconds` by a rounding error, and a
+# wait of whole seconds can exceed these. So waits are whole microseconds.
+_DIGITS = 6

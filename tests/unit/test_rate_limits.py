@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,16 @@ def test_a_new_limit_takes_effect_at_once() -> None:
     clock.now += 1.0
     assert limiter.admit("a", after) == 0.0
     assert limiter.admit("a", after) == pytest.approx(1.0)
+
+
+@given(st.floats(0, 1e7), st.integers(1, 50), st.sampled_from([1, 60, 1200, 86400]))
+def test_a_rounding_error_adds_no_second_to_a_wait(now: float, pace: int, seconds: int) -> None:
+    """A wait of whole seconds is not longer, whatever the clock says."""
+    clock = ManualClock()
+    clock.now = now
+    limiter, limit = RateLimiter(clock), RateLimit(seconds, pace * seconds)
+    limiter.admit("a", RateLimit(1, 2 * limit.seconds))  # an earlier limit
+    assert math.ceil(limiter.admit("a", limit)) == pace
 
 
 def test_an_idle_client_saves_nothing() -> None:
