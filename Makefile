@@ -106,7 +106,7 @@ bench-memory: $(VENV)/.dev ## Measure the memory of a session in Redis
 bench-peers: $(VENV)/.dev $(PEERS_VENV)/.installed $(PEERS_NODE_MODULES) ## Measure the service beside others, 45 minutes
 	$(BIN)/python -m bench.peers $(PEERS_ARGS)
 
-bench-overload: $(VENV)/.dev ## Measure answers with more requests than a worker can serve
+bench-overload: $(VENV)/.dev ## Measure answers with more requests than a worker can serve, 3 minutes
 	$(BIN)/python -m bench.overload
 
 bench-plan: $(VENV)/.dev ## Measure the figures of the plan in docs/scaling.md, 4 minutes

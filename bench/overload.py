@@ -1,71 +1,107 @@
-"""More requests than a worker can answer: `make bench-overload`, 30 s. Needs wrk.
+"""More requests than a worker can answer: `make bench-overload`, 3 minutes.
 
-`wrk` reads a session over 64 connections, the usual load, and then over more. The
-figures are the successful reads per second and per CPU second of the worker, the share
-of 503, the time in which 99 % of the requests are answered, and the growth of the
-worker's memory. `wrk` takes more CPU time for more connections. After 503, it sends the
-next request at once. So it loads the service more than a client that honors
+It needs `h2load`, which reads a session in two ways. *Closed*: each connection sends
+its next request when it has an answer. *Open*: 1,536 connections together send three
+times as many requests per second as the worker can answer. `h2load` sends the next
+request at once after 503, so it loads the service more than a client that honors
 Retry-After.
+
+The service does not read the next request of a rejected client for half a second. So a
+second p99 leaves out the answers that took longer than that.
 """
 
 import re
 import resource
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 
 from bench.processes import KEY, TOKEN, Running, create, service
+from service.api.front_door.door import REST_SECONDS
 
 CONNECTIONS = 64, 512, 1024, 2048, 4096
-SECONDS = 4
+PEAK_CONNECTIONS, OPEN_CONNECTIONS, TIMES_PEAK = 512, 1536, 3
+SECONDS, ROUNDS = 4, 5
+OPEN = f"{TIMES_PEAK} times the rate of {PEAK_CONNECTIONS}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one run."""
+    """The answers of one run in ms, the CPU seconds of the worker, and its memory."""
 
-    reads: float
-    rejected: float
-    p99: str
+    accepted: list[float]
+    rejected: list[float]
+    cpu_seconds: float
+    memory_kib: int
 
-    @classmethod
-    def of(cls, output: str) -> "Result":
-        """Read the output of wrk."""
+    @property
+    def reads_per_cpu_second(self) -> float:
+        """The successful reads for each CPU second of the worker."""
+        return len(self.accepted) / self.cpu_seconds
 
-        def number(pattern: str) -> float:
-            found = re.search(pattern, output)
-            return float(found[1]) if found else 0.0
+    def figures(self, peak: "Result", memory_kib: int) -> tuple[float, ...]:
+        """Return the figures in the order of `HEADS`."""
+        prompt = [one for one in self.accepted if one < REST_SECONDS * 1000]
+        return (
+            self.reads_per_cpu_second,
+            100 * self.reads_per_cpu_second / peak.reads_per_cpu_second,
+            100 * len(self.rejected) / (len(self.accepted) + len(self.rejected)),
+            p99(self.accepted),
+            p99(prompt),
+            (self.memory_kib - memory_kib) / 1024,
+        )
 
-        total, rejected = number(r"(\d+) requests in"), number(r"Non-2xx or 3xx responses: (\d+)")
-        late = re.search(r"99%\s+(\S+)", output)
-        return cls((total - rejected) / SECONDS, rejected / max(total, 1), late[1] if late else "?")
+
+HEADS = "reads/CPU s", "% of peak", "% rejected", "p99 ms", "p99 ms, no pause", "MiB more"
 
 
-def read(running: Running, session_id: str, connections: int) -> Result:
+def p99(milliseconds: list[float]) -> float:
+    """Return the 99th percentile."""
+    return sorted(milliseconds)[len(milliseconds) * 99 // 100]
+
+
+def read(running: Running, session_id: str, connections: int, *options: str) -> Result:
     """Read one session over many connections."""
     headers = ("-H", f"X-API-Key: {KEY}", "-H", f"{TOKEN}: {session_id}")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *headers, running.url]
-    return Result.of(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-D{SECONDS}", "--log-file", str(log)]
+        before = sum(running.cpu_seconds())
+        subprocess.run([*command, *headers, *options, running.url], check=True, capture_output=True)
+        cpu_seconds = sum(running.cpu_seconds()) - before
+        # Start in µs since the epoch, status, time until the answer in µs.
+        answers = re.findall(r"^\d+\t(\d+)\t(\d+)$", log.read_text(), re.MULTILINE)
+    times: dict[str, list[float]] = {"200": [], "503": []}
+    for status, microseconds in answers:
+        times[status].append(int(microseconds) / 1000)
+    return Result(times["200"], times["503"], cpu_seconds, running.memory_kib("Pss"))
+
+
+def measure_round(running: Running, session_id: str) -> dict[str, Result]:
+    """Return the results of each load."""
+    results = {str(connections): read(running, session_id, connections) for connections in CONNECTIONS}
+    rate = TIMES_PEAK * len(results[str(PEAK_CONNECTIONS)].accepted) / SECONDS
+    results[OPEN] = read(running, session_id, OPEN_CONNECTIONS, f"--rps={rate / OPEN_CONNECTIONS}")
+    return results
 
 
 def main() -> None:
-    """Run the service, measure and print."""
+    """Run the service, measure, and print the medians of the rounds."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    found: dict[str, list[tuple[float, ...]]] = {}
     with service() as running:
         session_id = create(running.url)
-        read(running, session_id, CONNECTIONS[0])
-        before = running.memory_kib("Pss")
-        for connections in CONNECTIONS:
-            cpu = sum(running.cpu_seconds())
-            found = read(running, session_id, connections)
-            cpu = sum(running.cpu_seconds()) - cpu
-            grown = (running.memory_kib("Pss") - before) / 1024
-            print(
-                f"{connections:5} connections: {found.reads:8,.0f} reads/s, "
-                f"{found.reads * SECONDS / cpu:8,.0f} reads/CPU s, {found.rejected:6.1%} rejected, "
-                f"p99 {found.p99:>8}, memory +{grown:.1f} MiB",
-                flush=True,
-            )
+        memory_kib = read(running, session_id, PEAK_CONNECTIONS).memory_kib
+        for _ in range(ROUNDS):
+            results = measure_round(running, session_id)
+            for load, result in results.items():
+                found.setdefault(load, []).append(result.figures(results[str(PEAK_CONNECTIONS)], memory_kib))
+    print(f"{'connections':>26}", *(f"{head:>16}" for head in HEADS))
+    for load, rounds in found.items():
+        print(f"{load:>26}", *(f"{median(column):16,.1f}" for column in zip(*rounds, strict=True)))
 
 
 if __name__ == "__main__":

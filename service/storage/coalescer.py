@@ -48,8 +48,8 @@ Result = TypeVar("Result")
 LONG_FLIGHT_SECONDS = 0.002
 MAX_IN_FLIGHT = 4
 MAX_BATCH = 128
-# A worker answers 1,024 requests in 25 to 50 ms. It rejects further ones at once.
-MAX_WAITING = 1024
+# A worker answers 2,048 requests in 60 to 100 ms. It rejects further ones at once.
+MAX_WAITING = 2048
 # Two timeouts of Redis, which a batch in flight takes at most. A late process may take
 # longer (`deadlines.py`).
 MAX_WAIT_SECONDS = 0.5

@@ -260,4 +260,4 @@ async def test_closing_waits_for_items_that_were_not_sent_yet() -> None:
 
 def test_the_bounds_keep_an_outage_short() -> None:
     """The queue's time and length limits are the documented ones."""
-    assert (bounds.MAX_WAIT_SECONDS, bounds.MAX_WAITING, bounds.MAX_IN_FLIGHT) == (0.5, 1024, 4)
+    assert (bounds.MAX_WAIT_SECONDS, bounds.MAX_WAITING, bounds.MAX_IN_FLIGHT) == (0.5, 2048, 4)
