@@ -29,19 +29,18 @@ OPEN = f"{TIMES_PEAK} times the rate of {PEAK_CONNECTIONS}"
 
 @dataclass(frozen=True)
 class Result:
-    """The answers of one run in ms, the CPU seconds of the worker, and its memory."""
+    """The answers of one run in ms, and the CPU seconds of the worker."""
 
     accepted: list[float]
     rejected: list[float]
     cpu_seconds: float
-    memory_kib: int
 
     @property
     def reads_per_cpu_second(self) -> float:
         """The successful reads for each CPU second of the worker."""
         return len(self.accepted) / self.cpu_seconds
 
-    def figures(self, peak: "Result", memory_kib: int) -> tuple[float, ...]:
+    def figures(self, peak: "Result") -> tuple[float, ...]:
         """Return the figures in the order of `HEADS`."""
         prompt = [one for one in self.accepted if one < REST_SECONDS * 1000]
         return (
@@ -50,11 +49,10 @@ class Result:
             100 * len(self.rejected) / (len(self.accepted) + len(self.rejected)),
             p99(self.accepted),
             p99(prompt),
-            (self.memory_kib - memory_kib) / 1024,
         )
 
 
-HEADS = "reads/CPU s", "% of peak", "% rejected", "p99 ms", "p99 ms, no pause", "MiB more"
+HEADS = "reads/CPU s", "% of peak", "% rejected", "p99 ms", "p99 ms, no pause"
 
 
 def p99(milliseconds: list[float]) -> float:
@@ -76,7 +74,7 @@ def read(running: Running, session_id: str, connections: int, *options: str) -> 
     times: dict[str, list[float]] = {"200": [], "503": []}
     for status, microseconds in answers:
         times[status].append(int(microseconds) / 1000)
-    return Result(times["200"], times["503"], cpu_seconds, running.memory_kib("Pss"))
+    return Result(times["200"], times["503"], cpu_seconds)
 
 
 def measure_round(running: Running, session_id: str) -> dict[str, Result]:
@@ -94,14 +92,17 @@ def main() -> None:
     found: dict[str, list[tuple[float, ...]]] = {}
     with service() as running:
         session_id = create(running.url)
-        memory_kib = read(running, session_id, PEAK_CONNECTIONS).memory_kib
+        read(running, session_id, PEAK_CONNECTIONS)
+        memory_kib = running.memory_kib("Pss")
         for _ in range(ROUNDS):
             results = measure_round(running, session_id)
             for load, result in results.items():
-                found.setdefault(load, []).append(result.figures(results[str(PEAK_CONNECTIONS)], memory_kib))
+                found.setdefault(load, []).append(result.figures(results[str(PEAK_CONNECTIONS)]))
+        memory_kib = running.memory_kib("Pss") - memory_kib
     print(f"{'connections':>26}", *(f"{head:>16}" for head in HEADS))
     for load, rounds in found.items():
         print(f"{load:>26}", *(f"{median(column):16,.1f}" for column in zip(*rounds, strict=True)))
+    print(f"The memory of the worker grew by {memory_kib / 1024:.1f} MiB.")
 
 
 if __name__ == "__main__":
