@@ -20,7 +20,8 @@ from service.telemetry.log_limit import LogLimit
 
 _logger = logging.getLogger(__name__)
 
-T = TypeVar("T", bool, Session | None)
+# Whether a new session was stored, or the session that was stored first for a request.
+Stored = TypeVar("Stored", bool, Session | None)
 
 
 class CreateLimits:
@@ -32,8 +33,8 @@ class CreateLimits:
         self._log_limit = LogLimit()
 
     def create(
-        self, key: ApiKey, address: Callable[[], str], new: Session, create: Callable[[], Deferred[T]]
-    ) -> Deferred[T]:
+        self, key: ApiKey, address: Callable[[], str], new: Session, create: Callable[[], Deferred[Stored]]
+    ) -> Deferred[Stored]:
         """Create a session and count it. Raises TooManyRequests.
 
         `address` returns the client's address. `create` returns True or `new` when it

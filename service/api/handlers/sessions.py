@@ -13,7 +13,7 @@ from service import errors
 from service.api import wire
 from service.api.auth import API_KEY
 from service.api.create_body import read_user_id
-from service.api.create_limits import CreateLimits, T
+from service.api.create_limits import CreateLimits, Stored
 from service.api.field_lines import combined
 from service.api.gpc import allowed_user_id
 from service.api.idempotency import idempotency_key
@@ -79,7 +79,9 @@ class SessionHandlers:
         cookie = self._cookie.setting(session.id, session.seconds_left(time.time()))
         return session_response(request, session, cookie, 201)
 
-    def _limited(self, request: web.Request, new: Session, create: Callable[[], Deferred[T]]) -> Deferred[T]:
+    def _limited(
+        self, request: web.Request, new: Session, create: Callable[[], Deferred[Stored]]
+    ) -> Deferred[Stored]:
         return self._limits.create(request[API_KEY], partial(self._limits.addresses.of, request), new, create)
 
     async def get_session(self, request: web.Request) -> web.Response:
