@@ -68,11 +68,6 @@ class RateLimiter:
         self._forget(now)
         return 0.0
 
-    def give_back(self, client: Hashable, limit: RateLimit) -> None:
-        """Stop counting a request that was admitted, because it came to nothing."""
-        if client in self._full_at:
-            self._full_at[client] -= limit.seconds / limit.count
-
     def _forget(self, now: float) -> None:
         """Drop the two oldest entries if they have expired or if there are too many."""
         for client in [client for client, _ in zip(self._full_at, range(2), strict=False)]:

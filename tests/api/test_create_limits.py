@@ -1,8 +1,6 @@
 """The limit of creations by API key and client address."""
 
-import asyncio
 import dataclasses
-import uuid
 from typing import Any
 
 import pytest
@@ -12,11 +10,9 @@ from service.api.client_address import ClientAddresses
 from service.api.create_limits import CreateLimits
 from service.api_keys import Keyring, Scope, hash_key
 from service.config.settings import CorsSettings, ServerSettings
-from service.deferred import Deferred
-from service.errors import Overloaded, StoreUnavailable, TooManyRequests
+from service.errors import TooManyRequests
 from service.rate_limits import RateLimit, RateLimiter
-from service.sessions import Session
-from tests.api.conftest import KEY, KEYS, ORIGIN, PATH, TOKEN, Service, Start
+from tests.api.conftest import KEY, KEYS, ORIGIN, PATH, Service, Start
 from tests.support.servers import Raw
 
 LIMITED = dataclasses.replace(KEYS[0], create_limit=RateLimit(3, 3600))
@@ -80,38 +76,6 @@ async def test_invalid_bodies_do_not_count(limited: Service) -> None:
     assert [(await post(limited, "1.1.1.1")).status for _ in range(4)] == [201, 201, 201, 429]
 
 
-@pytest.mark.parametrize("query", ["", "?for=aiohttp"])
-async def test_a_creation_that_stores_nothing_does_not_count(
-    limited: Service, query: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Outages, overloads and repeated requests leave the limit as it is."""
-    assert limited.runner._fast_path is not None
-    sessions = limited.runner._fast_path._sessions
-
-    def unavailable(_: Session) -> Deferred[bool]:
-        deferred: Deferred[bool] = Deferred()
-        asyncio.get_running_loop().call_soon(deferred.resolve, StoreUnavailable("down"))
-        return deferred
-
-    def overloaded(_: Session) -> Deferred[bool]:
-        raise Overloaded("full")
-
-    async def create(**headers: str) -> ClientResponse:
-        return await limited.request("POST", PATH + query, headers=headers)
-
-    for fault in (unavailable, overloaded):
-        with monkeypatch.context() as patched:
-            patched.setattr(sessions, "create", fault)
-            assert [(await create()).status for _ in range(5)] == [503] * 5
-    once = {"Idempotency-Key": "0123456789abcdef"}
-    first, *repeated = [await create(**once) for _ in range(5)]
-    session_id = first.headers[TOKEN]
-    assert [(answer.status, answer.headers[TOKEN]) for answer in repeated] == [(201, session_id)] * 4
-    assert (await limited.request("DELETE", headers={TOKEN: session_id})).status == 204
-    assert [(await create(**once)).status for _ in range(5)] == [409] * 5
-    assert [(await create()).status for _ in range(3)] == [201, 201, 429]
-
-
 async def test_both_paths_share_the_limit(limited: Service) -> None:
     """Both paths of the spec share the limit."""
     statuses = [(await limited.request("POST", path)).status for path in (PATH, PATH.removeprefix("/v1"), PATH, PATH)]
@@ -162,11 +126,11 @@ def test_a_wait_is_rounded_up_to_whole_seconds() -> None:
     """`Retry-After` is never shorter than the wait, and never 0."""
     clock = iter((0.0, 1.75, 0.25))
     limits = CreateLimits(ClientAddresses(()), RateLimiter(lambda: next(clock)))
-    key, new = dataclasses.replace(LIMITED, create_limit=RateLimit(1, 2)), Session(str(uuid.uuid4()), 0, "web")
-    limits.create(key, lambda: "1.1.1.1", new, Deferred[bool])
+    limit = RateLimit(1, 2)
+    limits.count(LIMITED, limit, "1.1.1.1")
     for seconds in (1, 2):
         with pytest.raises(TooManyRequests) as caught:
-            limits.create(key, lambda: "1.1.1.1", new, Deferred[bool])
+            limits.count(LIMITED, limit, "1.1.1.1")
         assert caught.value.retry_after_seconds == seconds
 
 

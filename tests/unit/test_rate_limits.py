@@ -95,19 +95,6 @@ def test_an_idle_client_saves_nothing() -> None:
         clock.now += 3600
 
 
-def test_a_request_that_came_to_nothing_is_given_back() -> None:
-    """A client that gets requests back has its whole count, and no more."""
-    clock = ManualClock()
-    limiter, limit = RateLimiter(clock), RateLimit(2, 60)
-    limiter.give_back("a", limit)
-    for seconds in (0, 3600):
-        assert [limiter.admit("a", limit) for _ in range(2)] == [0.0, 0.0]
-        clock.now += seconds
-        limiter.give_back("a", limit)
-        limiter.give_back("a", limit)
-    assert [limiter.admit("a", limit) for _ in range(3)] == [0.0, 0.0, 30.0]
-
-
 def test_clients_have_separate_counts() -> None:
     """A client over its limit does not affect another client."""
     limiter, limit = RateLimiter(ManualClock()), RateLimit(1, 60)

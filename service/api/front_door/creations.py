@@ -1,7 +1,6 @@
 """Creates sessions on the fast path, by the functions of the handler."""
 
 import time
-from functools import partial
 
 from aiohttp import hdrs
 
@@ -10,7 +9,7 @@ from service.api import wire
 from service.api.create_body import EXAMPLE, FIELDS, MAX_BYTES, user_id_in
 from service.api.create_limits import CreateLimits
 from service.api.front_door.answers import expires_line, start_of
-from service.api.front_door.exchange import Answer, Exchange, Headers, Peer
+from service.api.front_door.exchange import Answer, Exchange, Peer
 from service.api.front_door.heads import text_of
 from service.api.gpc import allowed_user_id
 from service.api.handlers.sessions import id_taken, session_already_ended
@@ -60,21 +59,17 @@ class Creations:
             user_id = _user_id(exchange, data)
         except (errors.RequestError, ValueError):
             return None  # aiohttp's way explains it
+        if key.create_limit is not None:
+            forwarded = text_of(headers.get(_FORWARDED_FOR)), text_of(headers.get(b"forwarded"))
+            self._limits.count_peer(key, key.create_limit, peer(), *forwarded)
         user_id, source = allowed_user_id(user_id, key, text_of(headers.get(_SEC_GPC))), key.source or self._source
-        address = partial(self._address, peer, headers)
         if request_key is None:
-            new = self._factory.new(source, user_id)
-            exchange.deferred = self._limits.create(key, address, new, partial(self._sessions.create, new))
+            exchange.session = self._factory.new(source, user_id)
+            exchange.deferred = self._sessions.create(exchange.session)
         else:
-            new, request_hash = self._factory.new_once(source, user_id, key.name, request_key)
-            create = partial(self._sessions.create_once, new, request_hash)
-            exchange.deferred = self._limits.create(key, address, new, create)
-        exchange.session = new
+            exchange.session, request_hash = self._factory.new_once(source, user_id, key.name, request_key)
+            exchange.deferred = self._sessions.create_once(exchange.session, request_hash)
         return exchange
-
-    def _address(self, peer: Peer, headers: Headers) -> str:
-        forwarded_for, forwarded = headers.get(_FORWARDED_FOR), headers.get(b"forwarded")
-        return self._limits.addresses.behind(peer(), text_of(forwarded_for), text_of(forwarded))
 
     def finish(self, exchange: Exchange, stored: "bool | Session | None", _: str) -> Answer:
         """Return the answer.

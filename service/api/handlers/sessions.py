@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import orjson
 from aiohttp import hdrs, web
@@ -13,7 +12,7 @@ from service import errors
 from service.api import wire
 from service.api.auth import API_KEY
 from service.api.create_body import read_user_id
-from service.api.create_limits import CreateLimits, Stored
+from service.api.create_limits import CreateLimits
 from service.api.field_lines import combined
 from service.api.gpc import allowed_user_id
 from service.api.idempotency import idempotency_key
@@ -21,7 +20,6 @@ from service.api.lookup_body import read_session_ids
 from service.api.responses import empty_response, json_response
 from service.api.session_body import found_json, joined_json, session_json
 from service.api.session_token import SESSION_OF_REQUEST, SessionCookie, candidates
-from service.deferred import Deferred
 from service.digests import SessionRefs
 from service.sessions import Session, SessionBatchStore, SessionFactory, SessionStore, parse_session_id
 from service.telemetry.metrics import Metrics
@@ -60,29 +58,25 @@ class SessionHandlers:
         """
         once = idempotency_key(request.headers.getall(wire.IDEMPOTENCY_KEY, ()))
         user_id = await read_user_id(request)
+        self._limits.check(request)
         user_id = allowed_user_id(user_id, request[API_KEY], combined(request.headers, wire.SEC_GPC))
         if once is not None:
             return await self._create_once(request, user_id, once)
         session = self._factory.new(self._source_of(request), user_id)
-        if not await self._limited(request, session, partial(self._sessions.create, session)):
+        if not await self._sessions.create(session):
             raise id_taken()
         self._metrics.created.add((session.source,))
         return session_response(request, session, self._cookie.setting(session.id), 201)
 
     async def _create_once(self, request: web.Request, user_id: str | None, key: str) -> web.Response:
         new, request_hash = self._factory.new_once(self._source_of(request), user_id, request[API_KEY].name, key)
-        session = await self._limited(request, new, partial(self._sessions.create_once, new, request_hash))
+        session = await self._sessions.create_once(new, request_hash)
         if session is None:
             raise session_already_ended()
         if session == new:
             self._metrics.created.add((session.source,))
         cookie = self._cookie.setting(session.id, session.seconds_left(time.time()))
         return session_response(request, session, cookie, 201)
-
-    def _limited(
-        self, request: web.Request, new: Session, create: Callable[[], Deferred[Stored]]
-    ) -> Deferred[Stored]:
-        return self._limits.create(request[API_KEY], partial(self._limits.addresses.of, request), new, create)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """Answer 200 with the first live session that the request presents.
