@@ -193,9 +193,11 @@ def test_a_warning_of_python_is_a_log_line() -> None:
     logs.configure(LogSettings(), stream)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        logs.install_error_hooks()
-        warnings.warn("old call", DeprecationWarning, stacklevel=1)
-        logging.captureWarnings(capture=False)
+        try:
+            logs.install_error_hooks()
+            warnings.warn("old call", DeprecationWarning, stacklevel=1)
+        finally:
+            logging.captureWarnings(capture=False)
     line = json.loads(stream.getvalue())
     assert (line["level"], line["logger"]) == ("warning", "py.warnings")
     assert "DeprecationWarning: old call" in line["message"]

@@ -105,11 +105,13 @@ def test_a_request_has_the_local_time_of_its_terminal(monkeypatch: pytest.Monkey
     """Text lines of requests have the same clock as the other text lines."""
     stream = io.StringIO()
     log = logs.configure(LogSettings(format="text"), stream)
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "EST+5")
+    try:
+        with monkeypatch.context() as patched:
+            patched.setenv("TZ", "EST+5")
+            time.tzset()
+            log.write_records([(1_000_000_000.0, "GET", "/x", 200, 0.1, "id", "-", "")])
+    finally:
         time.tzset()
-        log.write_records([(1_000_000_000.0, "GET", "/x", 200, 0.1, "id", "-", "")])
-    time.tzset()
     assert stream.getvalue().startswith("20:46:40 ")
 
 

@@ -106,7 +106,7 @@ print(exporter.text().decode())
     text = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True, timeout=60)
     samples = {line.split(" ")[0].partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
     assert "jay_build_info" in samples
-    assert "jay_redis_memory_full_seconds" not in samples
+    assert Metrics().memory_full.name not in samples
 
 
 def test_lines_that_the_supervisor_dropped_are_in_the_metrics_of_the_workers(tmp_path: Path) -> None:
